@@ -1,0 +1,51 @@
+"""Rules for every test: no thread and no child process may outlive it, and CUDA is demanded by a variable."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = config.getoption("-m")
+    for item in items:
+        if item.get_closest_marker("slow") and "slow" not in chosen:
+            item.add_marker(pytest.mark.skip(reason="long soak: run with -m slow"))
+        if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+            if os.environ.get("VDEBLUR_REQUIRE_CUDA") == "1":
+                continue
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def children() -> set[int]:
+    """Process ids of our living direct children (Linux; empty elsewhere)."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid():
+            found.add(int(entry.parent.name))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a thread or a child process alive."""
+    threads_before, children_before = set(threading.enumerate()), children()
+    yield
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        threads = [t for t in threading.enumerate() if t not in threads_before and t.name.startswith("vdeblur")]
+        processes = children() - children_before
+        if not threads and not processes:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"left behind: threads {[t.name for t in threads]}, child processes {sorted(processes)}")

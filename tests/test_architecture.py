@@ -1,0 +1,81 @@
+"""The house: modules import only from floors below, and foreign libraries stay in their rooms."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "vdeblur"
+
+#: Floor of each module or folder; a module may import from its own room or from lower floors only.
+FLOORS = {
+    "errors": 0, "frames": 0, "config": 0,
+    "video": 1, "windows": 1, "pixels": 1, "scenes": 1, "model": 1, "transfer": 1, "workers": 1, "metrics": 1,
+    "engine": 2,
+    "pipeline": 3,
+    "evaluation": 4, "training": 4, "live": 4, "bench": 4,
+    "__init__": 5,
+    "cli": 6, "__main__": 6,
+}  # fmt: skip
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> list[str]:
+    """Dotted names a module imports anywhere in its code."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def room_of_import(name: str) -> str | None:
+    parts = name.split(".")
+    if parts[0] != "vdeblur":
+        return None
+    return parts[1] if len(parts) > 1 and parts[1] in FLOORS else "__init__"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down(path: Path) -> None:
+    here = room(path)
+    assert here in FLOORS, f"{here} has no floor; add it to the house"
+    for name in imports(path):
+        target = room_of_import(name)
+        if target is None or target == here:
+            continue
+        assert FLOORS[target] < FLOORS[here], f"{path.name} (floor {FLOORS[here]}) imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_foreign_libraries_stay_in_their_rooms(path: Path) -> None:
+    roots = {name.split(".")[0] for name in imports(path)}
+    if room(path) != "video":
+        assert not roots & {"av", "ffmpeg", "imageio_ffmpeg"}
+    if room(path) not in {"transfer", "engine"}:
+        used = [
+            node
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Attribute)
+            and node.attr == "cuda"
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "torch"
+        ]
+        assert not used, f"{path.name} uses torch.cuda"
+
+
+def test_no_room_stands_twice() -> None:
+    top = {path.name for path in PACKAGE.parent.iterdir() if not path.name.startswith(".")}
+    allowed = {"pyproject.toml", "vdeblur", "configs", "tests", "samples", "README.md", "LICENSE", "CHANGELOG.md"}
+    generated = {"dist", "build"}
+    assert top - generated <= allowed

@@ -1,0 +1,133 @@
+"""Configuration: YAML files become frozen dataclasses, and an unknown key is an error that names the right one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from vdeblur.errors import UsageError
+
+T = TypeVar("T")
+
+_PACKAGE = Path(__file__).resolve().parent
+#: An installed wheel carries the configs inside the package; a checkout has them beside it.
+CONFIG_FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
+WEIGHTS_FOLDER = _PACKAGE / "weights"
+
+
+def find_config(name: str) -> Path:
+    """Path of a shipped config by name ("fast") or of the user's own file ("runs/mine.yaml").
+
+    Raises:
+        UsageError: there is neither.
+    """
+    own = Path(name)
+    if own.suffix in {".yaml", ".yml"} and own.is_file():
+        return own
+    for folder in CONFIG_FOLDERS:
+        path = folder / f"{name.removesuffix('.yaml')}.yaml"
+        if path.is_file():
+            return path
+    known = sorted({path.stem for folder in CONFIG_FOLDERS for path in folder.glob("*.yaml")})
+    raise UsageError(f"no config {name!r}: give a YAML file or one of {', '.join(known)}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Mapping in a YAML file, loaded safely.
+
+    Raises:
+        UsageError: the file cannot be read, is no YAML or holds no mapping.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise UsageError(f"cannot read {path}: {exc.strerror or exc}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        where = getattr(exc, "problem_mark", None)
+        line = f" line {where.line + 1}" if where is not None else ""
+        raise UsageError(f"{path}{line} is not valid YAML: {getattr(exc, 'problem', None) or exc}") from exc
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} must hold `key: value` lines, not a {type(data).__name__}")
+    return data
+
+
+def load_config(cls: type[T], path: Path) -> T:
+    """Read a YAML file into the dataclass ``cls``; see :func:`build`."""
+    return build(cls, read_yaml(path), where=str(path))
+
+
+def build(cls: type[T], data: dict[str, Any], *, where: str) -> T:
+    """Make the dataclass ``cls`` from a mapping; nested dataclasses from nested mappings.
+
+    Raises:
+        UsageError: a key is unknown (the nearest right one is named), missing, or its value has the wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
+            raise UsageError(f"{where}: unknown key {key!r}; {hint}")
+        values[key] = _coerce(value, hints[key], where=f"{where}: {key}")
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise UsageError(f"{where}: missing key {missing[0]!r}")
+    return cls(**values)
+
+
+def _coerce(value: Any, hint: Any, *, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, dict):
+            raise UsageError(f"{where} must be a mapping, not {value!r}")
+        return build(hint, value, where=where)
+    if origin in (typing.Union, types.UnionType):
+        options = typing.get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        for option in options:
+            if option is not type(None):
+                try:
+                    return _coerce(value, option, where=where)
+                except UsageError:
+                    continue
+        raise UsageError(f"{where} cannot be {value!r}; it must be {hint}")
+    if origin is typing.Literal:
+        if value not in typing.get_args(hint):
+            raise UsageError(f"{where} cannot be {value!r}; choose one of {', '.join(map(str, typing.get_args(hint)))}")
+        return value
+    if origin is tuple:
+        return _coerce_tuple(value, typing.get_args(hint), where=where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+        raise UsageError(f"{where} cannot be {value!r}; it must be of type {hint.__name__}")
+    return value
+
+
+def _coerce_tuple(value: Any, items: tuple[Any, ...], *, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise UsageError(f"{where} must be a list, not {value!r}")
+    if len(items) == 2 and items[1] is Ellipsis:
+        return tuple(_coerce(item, items[0], where=f"{where}[{index}]") for index, item in enumerate(value))
+    if len(value) != len(items):
+        raise UsageError(f"{where} must have {len(items)} entries, not {len(value)}")
+    return tuple(_coerce(item, hint, where=f"{where}[{index}]") for index, (item, hint) in enumerate(zip(value, items)))

@@ -1,0 +1,1 @@
+"""The network: blocks, ConvGRU, the steered deblurring network and its checkpoints."""

@@ -1,0 +1,1 @@
+"""Training: blur synthesised from sharp stills, and the loop that learns from it."""
