@@ -130,4 +130,5 @@ def _coerce_tuple(value: Any, items: tuple[Any, ...], *, where: str) -> tuple[An
         return tuple(_coerce(item, items[0], where=f"{where}[{index}]") for index, item in enumerate(value))
     if len(value) != len(items):
         raise UsageError(f"{where} must have {len(items)} entries, not {len(value)}")
-    return tuple(_coerce(item, hint, where=f"{where}[{index}]") for index, (item, hint) in enumerate(zip(value, items)))
+    pairs = zip(value, items, strict=True)
+    return tuple(_coerce(item, hint, where=f"{where}[{index}]") for index, (item, hint) in enumerate(pairs))
