@@ -82,9 +82,7 @@ def build(cls: type[T], data: dict[str, Any], *, where: str) -> T:
     missing = [
         name
         for name, field in fields.items()
-        if name not in values
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
+        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise UsageError(f"{where}: missing key {missing[0]!r}")
