@@ -1,0 +1,256 @@
+"""Pixels: a frame's planes become the network's R'G'B', and its residual goes back into the same planes.
+
+The colour matrix is linear, so a correction of R'G'B' is also a correction of Y, Cb and Cr. It is added to the
+source's own samples at their own bit depth; where it is zero, the sample stays what it was, bit for bit.
+
+Sources: ITU-T H.273 (matrix coefficients, ranges, chroma sample locations), which repeats the figures of
+ITU-R BT.601, BT.709 and BT.2020 and of SMPTE ST 240.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, floor
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vdeblur.frames import Colour, PixelFormat
+
+Row = tuple[float, float, float]
+
+#: (Kr, Kb) of H.273's MatrixCoefficients, by FFmpeg's name.
+LUMA_WEIGHTS = {
+    "bt709": (0.2126, 0.0722),
+    "fcc": (0.30, 0.11),
+    "bt470bg": (0.299, 0.114),
+    "smpte170m": (0.299, 0.114),
+    "smpte240m": (0.212, 0.087),
+    "bt2020nc": (0.2627, 0.0593),
+    "bt2020c": (0.2627, 0.0593),  # constant luminance is not linear in R'G'B'; this is its nearest linear form
+    "ictcp": (0.2627, 0.0593),  # likewise
+}
+
+#: Lines from which an untagged picture counts as high definition and so as BT.709.
+HD_LINES = 720
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Linear map between R'G'B' in [0, 1] and Y in [0, 1], Cb and Cr in [-0.5, 0.5]."""
+
+    luma: Row  # Y = luma · (R, G, B)
+    cb: Row
+    cr: Row
+    #: R = Y + from_cb[0]·Cb + from_cr[0]·Cr, and so on for G and B.
+    from_cb: Row
+    from_cr: Row
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Sample = offset + scale · value, for luma (and R', G', B') and for chroma."""
+
+    offset: float
+    scale: float
+    chroma_offset: float
+    chroma_scale: float
+
+
+def rgb_from_planes(
+    planes: Sequence[Tensor], pixel_format: PixelFormat, colour: Colour, *, height: int, width: int
+) -> Tensor:
+    """Planes as (1, 3, H, W) float32 R'G'B' in [0, 1], display-referred, on the planes' device.
+
+    Samples outside the nominal range are clipped in this copy only. Chroma is raised bilinearly from where its
+    samples lie. What a picture's tags leave open: BT.709 from 720 lines on, BT.601 below; YCbCr has limited range,
+    grey and RGB have full range, as in libswscale; chroma lies left (H.273 type 0), and in the centre in full
+    range (JFIF).
+
+    Args:
+        planes: Y Cb Cr, Y, or G B R, each (rows, columns); an alpha plane after them is ignored.
+    """
+    levels = levels_of(pixel_format, colour)
+    rgb = torch.empty((3, height, width), dtype=torch.float32, device=planes[0].device)
+    if pixel_format.family == "rgb":
+        for channel, plane in zip((1, 2, 0), planes, strict=False):
+            torch.sub(_as_float(plane), levels.offset, out=rgb[channel]).mul_(1.0 / levels.scale)
+    elif pixel_format.family == "gray":
+        rgb[:] = _as_float(planes[0]).sub_(levels.offset).mul_(1.0 / levels.scale)
+    else:
+        matrix = matrix_of(colour, height)
+        luma = _as_float(planes[0]).sub_(levels.offset).mul_(1.0 / levels.scale)
+        chroma = torch.stack((_as_float(planes[1]), _as_float(planes[2])))
+        chroma.sub_(levels.chroma_offset).mul_(1.0 / levels.chroma_scale)
+        (shift_x, shift_y), (phase_x, phase_y) = pixel_format.chroma_shift, chroma_phase(pixel_format, colour)
+        chroma = _raise(chroma, dim=1, factor=1 << shift_y, phase=phase_y, size=height)
+        chroma = _raise(chroma, dim=2, factor=1 << shift_x, phase=phase_x, size=width)
+        for channel in range(3):
+            torch.add(luma, chroma[0], alpha=matrix.from_cb[channel], out=rgb[channel])
+            rgb[channel].add_(chroma[1], alpha=matrix.from_cr[channel])
+    return rgb.clamp_(0.0, 1.0).unsqueeze(0)  # (1, 3, H, W)
+
+
+def add_residual(
+    planes: Sequence[Tensor], residual: Tensor, pixel_format: PixelFormat, colour: Colour, *, strength: float = 1.0
+) -> tuple[Tensor, ...]:
+    """Planes with ``strength`` × ``residual`` added in the source's own samples.
+
+    Sums are float32, rounded to nearest and clipped to [0, 2^bits - 1] (float samples are not clipped). A sample whose
+    correction is zero is returned bit for bit, also outside the nominal range. Alpha is the same tensor as it came.
+
+    Args:
+        planes: as for :func:`rgb_from_planes`, integer or float32 samples.
+        residual: (1, 3, H, W) float32, in R'G'B' as :func:`rgb_from_planes` makes them.
+    """
+    levels = levels_of(pixel_format, colour)
+    height = planes[0].shape[0]
+    change = residual[0]  # (3, H, W)
+    if change.stride(-1) != 1:
+        change = change.contiguous()
+    gain = strength * levels.scale
+    if pixel_format.family == "rgb":
+        corrections = [change[channel] * gain for channel in (1, 2, 0)]
+    else:
+        matrix = matrix_of(colour, height)
+        corrections = [_mix(change, matrix.luma, gain)]
+    if pixel_format.family == "yuv":
+        (shift_x, shift_y), (phase_x, phase_y) = pixel_format.chroma_shift, chroma_phase(pixel_format, colour)
+        gain = strength * levels.chroma_scale
+        change = _average(change, dim=1, factor=1 << shift_y, phase=phase_y)
+        chroma = torch.stack((_mix(change, matrix.cb, gain), _mix(change, matrix.cr, gain)))
+        corrections += _average(chroma, dim=2, factor=1 << shift_x, phase=phase_x).unbind()
+    pairs = zip(planes, corrections, strict=False)
+    return (*(_add(plane, correction, pixel_format) for plane, correction in pairs), *planes[len(corrections) :])
+
+
+def pad_to_multiple(x: Tensor, multiple: int, *, minimum: int) -> Tensor:
+    """(…, H, W) grown at the bottom and right, by repeating the edge, to multiples of ``multiple`` ≥ ``minimum``."""
+    height, width = x.shape[-2:]
+    bottom, right = (ceil(max(size, minimum) / multiple) * multiple - size for size in (height, width))
+    if bottom == 0 and right == 0:
+        return x
+    return functional.pad(x, (0, right, 0, bottom), mode="replicate")
+
+
+def crop(x: Tensor, height: int, width: int) -> Tensor:
+    """The top left (…, height, width) of ``x``: what :func:`pad_to_multiple` was given."""
+    return x[..., :height, :width]
+
+
+@lru_cache(maxsize=64)
+def matrix_of(colour: Colour, lines: int) -> Matrix:
+    """Matrix of a picture: by its tag, or by its number of lines where the tag is missing or has no linear matrix."""
+    if colour.matrix == "ycgco":
+        return Matrix((0.25, 0.5, 0.25), (-0.25, 0.5, -0.25), (0.5, 0.0, -0.5), (-1.0, 1.0, -1.0), (1.0, 0.0, -1.0))
+    untagged = "bt709" if lines >= HD_LINES else "smpte170m"
+    kr, kb = LUMA_WEIGHTS.get(colour.matrix or untagged, LUMA_WEIGHTS[untagged])
+    kg = 1.0 - kr - kb
+    to_b, to_r = 2.0 * (1.0 - kb), 2.0 * (1.0 - kr)  # Cb = (B - Y) / to_b, Cr = (R - Y) / to_r
+    return Matrix(
+        luma=(kr, kg, kb),
+        cb=(-kr / to_b, -kg / to_b, (1.0 - kb) / to_b),
+        cr=((1.0 - kr) / to_r, -kg / to_r, -kb / to_r),
+        from_cb=(0.0, -to_b * kb / kg, to_b),
+        from_cr=(to_r, -to_r * kr / kg, 0.0),
+    )
+
+
+@lru_cache(maxsize=64)
+def levels_of(pixel_format: PixelFormat, colour: Colour) -> Levels:
+    """Sample levels of a format (H.273, VideoFullRangeFlag 0 and 1); float samples are values already."""
+    if pixel_format.is_float:
+        return Levels(0.0, 1.0, 0.0, 1.0)
+    if is_limited(pixel_format, colour):
+        step = float(1 << (pixel_format.bits - 8))
+        return Levels(16.0 * step, 219.0 * step, 128.0 * step, 224.0 * step)
+    return Levels(0.0, pixel_format.peak, float(1 << (pixel_format.bits - 1)), pixel_format.peak)
+
+
+def is_limited(pixel_format: PixelFormat, colour: Colour) -> bool:
+    """Whether samples keep head- and footroom: as tagged; untagged YCbCr does, grey and RGB do not."""
+    if colour.range in ("tv", "pc"):
+        return colour.range == "tv"
+    return pixel_format.family == "yuv" and not pixel_format.name.startswith("yuvj")
+
+
+def chroma_phase(pixel_format: PixelFormat, colour: Colour) -> tuple[float, float]:
+    """Columns and rows from a block's first luma sample to its chroma sample."""
+    location = colour.chroma_location
+    if location in (None, "unspecified", "unknown"):
+        location = "left" if is_limited(pixel_format, colour) else "center"
+    last_x, last_y = ((1 << shift) - 1 for shift in pixel_format.chroma_shift)
+    x = 0.0 if location in ("left", "topleft", "bottomleft") else last_x / 2
+    if location in ("topleft", "top"):
+        return x, 0.0
+    return x, float(last_y) if location in ("bottomleft", "bottom") else last_y / 2
+
+
+def _as_float(plane: Tensor) -> Tensor:
+    """A new float32 tensor of the samples, free to be changed in place."""
+    return plane.to(torch.float32, copy=True)
+
+
+def _add(plane: Tensor, correction: Tensor, pixel_format: PixelFormat) -> Tensor:
+    total = _as_float(plane).add_(correction)
+    if pixel_format.is_float:
+        return total.to(plane.dtype)
+    return total.round_().clamp_(0.0, pixel_format.peak).to(plane.dtype)
+
+
+def _mix(rgb: Tensor, weights: Row, gain: float) -> Tensor:
+    """(H, W) = gain · weights · rgb (3, H, W). Plain sums: no lower matmul precision can reach them."""
+    total = rgb[0] * (weights[0] * gain)
+    total.add_(rgb[1], alpha=weights[1] * gain)
+    return total.add_(rgb[2], alpha=weights[2] * gain)
+
+
+def _every(x: Tensor, dim: int, start: int, step: int, count: int) -> Tensor:
+    index = [slice(None)] * x.dim()
+    index[dim] = slice(start, start + (count - 1) * step + 1, step)
+    return x[tuple(index)]
+
+
+def _pad(x: Tensor, dim: int, before: int, after: int) -> Tensor:
+    """(C, H, W) with its edge repeated along ``dim`` (1 or 2)."""
+    if before == 0 and after == 0:
+        return x
+    return functional.pad(x, (0, 0, before, after) if dim == 1 else (before, after, 0, 0), mode="replicate")
+
+
+def _raise(x: Tensor, *, dim: int, factor: int, phase: float, size: int) -> Tensor:
+    """Bilinear upsampling along ``dim``; sample i of ``x`` lies at ``factor·i + phase`` of the result."""
+    if factor == 1:
+        return x
+    count = x.shape[dim]
+    shape = list(x.shape)
+    shape[dim] = count * factor
+    result = torch.empty(shape, dtype=x.dtype, device=x.device)
+    padded = _pad(x, dim, 1, 1)
+    for k in range(factor):
+        weight = (k - phase) / factor
+        neighbour = padded.narrow(dim, 0 if weight < 0 else 2, count)
+        torch.lerp(x, neighbour, abs(weight), out=_every(result, dim, k, factor, count))
+    return result.narrow(dim, 0, size)
+
+
+def _average(x: Tensor, *, dim: int, factor: int, phase: float) -> Tensor:
+    """Mean over the ``factor`` pixels around each chroma sample; where it is co-sited, half a pixel at both ends."""
+    if factor == 1:
+        return x
+    size = x.shape[dim]
+    count = ceil(size / factor)
+    first, last = floor(phase - factor / 2 + 0.5), ceil(phase + factor / 2 - 0.5)
+    padded = _pad(x, dim, max(0, -first), max(0, (count - 1) * factor + last - (size - 1)))
+    start = max(0, -first)
+    total: Tensor | None = None
+    for offset in range(first, last + 1):
+        low, high = max(offset - 0.5, phase - factor / 2), min(offset + 0.5, phase + factor / 2)
+        samples = _every(padded, dim, start + offset, factor, count)
+        weight = (high - low) / factor
+        total = samples * weight if total is None else total.add_(samples, alpha=weight)
+    assert total is not None
+    return total
