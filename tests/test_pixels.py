@@ -216,3 +216,12 @@ def test_padding_repeats_the_edge_and_comes_off_again(size: tuple[int, int]) -> 
     assert torch.equal(crop(padded, *size), x)
     assert torch.equal(padded[..., size[0] :, 0], x[..., -1:, 0].expand(1, 3, padded.shape[-2] - size[0]))
     assert pad_to_multiple(padded, 16, minimum=32) is padded
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [(0.6, 101), (0.4, 100), (-0.4, 100), (-0.6, 99), (400.0, 255), (-400.0, 0)]
+)
+def test_sums_are_rounded_to_the_nearest_code(change: float, code: int) -> None:
+    gray = PixelFormat("gray", "gray", 8)
+    (result,) = add_residual(flat(gray, 100), torch.full((1, 3, 4, 4), change / 255), gray, Colour())
+    assert int(result[0, 0]) == code
