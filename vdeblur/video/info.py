@@ -1,0 +1,104 @@
+"""What is known about a source before its frames are read: the container, its streams and the video's description."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from vdeblur.frames import Colour, PixelFormat
+
+#: A chromaticity (x, y) of CIE 1931.
+Chromaticity = tuple[Fraction, Fraction]
+
+
+@dataclass(frozen=True)
+class MasteringDisplay:
+    """Colour volume of the mastering display (SMPTE ST 2086); luminances in cd/m². ``None`` = not said."""
+
+    #: Red, green, blue.
+    primaries: tuple[Chromaticity, Chromaticity, Chromaticity] | None
+    white_point: Chromaticity | None
+    min_luminance: Fraction | None
+    max_luminance: Fraction | None
+
+
+@dataclass(frozen=True)
+class ContentLight:
+    """Content light levels (CTA-861.3) in cd/m²: the brightest pixel and the brightest frame average."""
+
+    max_content: int
+    max_average: int
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """One stream of the container."""
+
+    index: int
+    #: "video", "audio", "subtitle", "data" or "attachment".
+    kind: str
+    #: FFmpeg's codec name, e.g. "aac"; "unknown" if FFmpeg does not know it.
+    codec: str
+    language: str | None = None
+    title: str | None = None
+    default: bool = False
+    forced: bool = False
+    #: A cover picture: a video stream that is no video.
+    attached_picture: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """The video stream that is read. Numbers from headers may lie; their names say so."""
+
+    stream_index: int
+    codec: str
+    #: Size of the pictures as they are decoded, before rotation and aspect ratio.
+    width: int
+    height: int
+    #: FFmpeg's name of the decoder's own pixel format, e.g. "yuvj420p" or "nv12".
+    pixel_format: str
+    #: The format frames have after they are read: planar and canonical.
+    format: PixelFormat
+    colour: Colour
+    time_base: Fraction
+    average_rate: Fraction | None
+    frame_count_from_header: int | None
+    #: Ticks at which the stream starts; ``start_seconds`` of a reader counts from here.
+    start_pts: int
+    #: Length of the video stream by its header (the container's where the stream does not say).
+    duration_seconds: float | None
+    #: Counter-clockwise turn the player must make, in degrees from -180 to 180 (FFmpeg's ``-display_rotation``).
+    rotation_degrees: int = 0
+    #: The whole display matrix, nine 16.16 and 2.30 fixed-point numbers row by row (it may also mirror).
+    display_matrix: tuple[int, ...] | None = None
+    sample_aspect_ratio: Fraction | None = None
+    interlaced: bool = False
+    mastering_display: MasteringDisplay | None = None
+    content_light: ContentLight | None = None
+    #: FFmpeg's names of all side data of the first frame, e.g. "A53_CC" (captions) or "DOVI_METADATA".
+    side_data: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """A source: what it is called, how FFmpeg opens it again, and what it holds."""
+
+    #: For people: the path as given, the URL, or "standard input".
+    name: str
+    #: Path of the file; ``None`` for a pipe, a file object, a URL or a folder of pictures.
+    path: Path | None
+    #: What FFmpeg takes after ``-i`` ("file:/home/me/a b.mp4", a URL); ``None`` = it cannot be opened twice.
+    input_url: str | None
+    #: What FFmpeg needs before that ``-i``, without dashes: {"framerate": "25", …}.
+    input_options: dict[str, str]
+    #: FFmpeg's name of the container, e.g. "mov,mp4,m4a,3gp,3g2,mj2".
+    container: str
+    video: VideoInfo
+    streams: tuple[StreamInfo, ...]
+    #: Number of chapters.
+    chapters: int
+    metadata: dict[str, str]
+    duration_seconds: float | None
