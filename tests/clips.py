@@ -133,7 +133,7 @@ def _paths(text: str) -> dict[str, str]:
 
 
 def make_everything(path: Path, frames: int) -> Path:
-    """H.264 at a variable rate, two audio streams, subtitles, a font, two chapters, tags, SAR and dispositions."""
+    """H.264, two audio streams, subtitles, a font, two chapters, tags, SAR and dispositions."""
     subtitles, chapters, font = FOLDER / "subtitles.srt", FOLDER / "chapters.txt", FOLDER / "font.ttf"
     subtitles.write_text("1\n00:00:00,200 --> 00:00:00,900\nGrüße\n", encoding="utf-8")
     chapters.write_text(
