@@ -1,0 +1,90 @@
+"""Blocks the network is built from: convolutions, resampling, warping and local matching."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """A plain 3×3 convolution: in channels_last it runs at the machine's peak."""
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+
+
+def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
+    """Make a convolution start as zero, so that what it adds starts as nothing."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut: (B, C, H, W) → (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv3x3(channels, channels)
+        self.second = conv3x3(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.second(F.relu(self.first(x)))
+        return x + y
+
+
+def residual_blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+
+
+def upsample(x: Tensor, factor: int) -> Tensor:
+    """Bilinear enlargement by a whole factor; (B, C, H, W) → (B, C, fH, fW)."""
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def normal_grid(height: int, width: int, device: torch.device) -> Tensor:
+    """Pixel centres (1, H, W, 2), x before y, in the units of ``grid_sample``: −1 … 1 from edge to edge; float32."""
+    y = (torch.arange(height, device=device, dtype=torch.float32) * 2 + 1) / height - 1
+    x = (torch.arange(width, device=device, dtype=torch.float32) * 2 + 1) / width - 1
+    return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1)[None]
+
+
+def warp(x: Tensor, displacement: Tensor) -> Tensor:
+    """``x`` (B, C, H, W) fetched from ``displacement`` (B, 2, H, W), in pixels of ``x``, away.
+
+    Bilinear, the border repeated; interpolated in float32, returned in the dtype of ``x``.
+    """
+    height, width = x.shape[-2:]
+    span = displacement.new_tensor((2.0 / width, 2.0 / height), dtype=torch.float32).view(1, 2, 1, 1)
+    step = (displacement.float() * span).permute(0, 2, 3, 1)
+    grid = normal_grid(height, width, x.device) + step
+    return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False).to(x.dtype)
+
+
+def normalise(x: Tensor) -> Tensor:
+    """Zero-mean, unit-norm features over channels, float32: their product is a correlation in [−1, 1]."""
+    x = x.float()
+    x = x - x.mean(dim=1, keepdim=True)
+    return x * torch.rsqrt((x * x).sum(dim=1, keepdim=True) + 1e-4)
+
+
+def cost_volume(current: Tensor, other: Tensor, radius: int, sign: int) -> Tensor:
+    """Correlation of each pixel with the (2r+1)² neighbours at ``sign`` × shift in the other frame.
+
+    Args:
+        current: normalised features (B, C, H, W).
+        other: normalised features of the other frame, already warped by the velocity so far.
+        radius: largest shift in pixels of these features.
+        sign: +1 for the next frame and −1 for the previous one, so that both volumes index the same correction.
+
+    Returns:
+        (B, (2r+1)², H, W); rows of shifts in y, then x.
+    """
+    height, width = current.shape[-2:]
+    padded = F.pad(other, (radius,) * 4)
+    shifts = [(dy, dx) for dy in range(-radius, radius + 1) for dx in range(-radius, radius + 1)]
+    slices = []
+    for dy, dx in shifts:
+        top, left = radius + sign * dy, radius + sign * dx
+        slices.append((current * padded[:, :, top : top + height, left : left + width]).sum(dim=1))
+    return torch.stack(slices, dim=1)

@@ -1,0 +1,245 @@
+"""DeblurNet: find each pixel's motion during the exposure, look along it, deconvolve, remember."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vdeblur.errors import UsageError
+from vdeblur.model.blocks import conv3x3, normalise, residual_blocks, upsample, warp, zero_init
+from vdeblur.model.convgru import HalfGRU
+from vdeblur.model.motion import Matcher, Motion
+from vdeblur.model.steering import SteeredTaps
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Size of a DeblurNet. Channels are (1/4, 1/8, 1/16 of the resolution)."""
+
+    name: str
+    channels: tuple[int, int, int]
+    #: Residual blocks at each resolution in the encoder.
+    blocks: tuple[int, int, int]
+    #: Residual blocks in the decoder at 1/8 and 1/4.
+    decoder_blocks: tuple[int, int]
+    #: Channels of the features that are matched, at 1/16 and 1/8.
+    match_channels: tuple[int, int]
+    #: Hidden channels of the matcher, at 1/16 and 1/8.
+    match_hidden: tuple[int, int]
+    #: Points sampled along the motion, an odd number.
+    taps: int
+    #: How far they reach to each side, in exposure lengths.
+    reach: float
+    #: Resolution of the taps: 1 full, 2 half, 4 a quarter.
+    tap_scale: int
+    tap_hidden: int
+    tap_features: int
+
+    def __post_init__(self) -> None:
+        if self.taps < 3 or self.taps % 2 == 0:
+            raise UsageError(f"taps must be an odd number of at least 3, not {self.taps}")
+        if self.tap_scale not in (1, 2, 4):
+            raise UsageError(f"tap_scale must be 1, 2 or 4, not {self.tap_scale}")
+        if self.channels[1] % 2 or self.channels[2] % 2:
+            raise UsageError(f"channels at 1/8 and 1/16 must be even, not {self.channels[1:]}")
+
+
+class Features(NamedTuple):
+    """What is computed once a frame: the frame itself, features at 1/4, 1/8, 1/16 and what is matched."""
+
+    frame: Tensor
+    quarter: Tensor
+    eighth: Tensor
+    sixteenth: Tensor
+    match: tuple[Tensor, Tensor]
+
+
+class State(NamedTuple):
+    """What earlier frames taught: ConvGRU states at 1/8 and 1/16."""
+
+    eighth: Tensor
+    sixteenth: Tensor
+
+
+class Estimate(NamedTuple):
+    """A restoration with what it rests on, for training.
+
+    ``residual`` (B, 3, H, W); ``velocities`` as in :class:`Motion`; ``motion`` (B, 2, H/8, W/8), the displacement
+    during the exposure in pixels.
+    """
+
+    residual: Tensor
+    velocities: tuple[Tensor, ...]
+    motion: Tensor
+
+
+class DeblurNet(nn.Module):
+    """Recurrent deblurring network.
+
+    Frames are R'G'B' (B, 3, H, W) in [0, 1]; H and W are multiples of ``stride`` and at least ``minimum_size``.
+    Features and states are tuples of tensors; a state of None starts. The network computes in the dtype of its
+    parameters; positions, matching and the returned residual are float32.
+    """
+
+    stride = 16
+    minimum_size = 32
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        c4, c8, c16 = config.channels
+        self.stem = nn.Sequential(conv3x3(48, c4), nn.ReLU(), residual_blocks(c4, config.blocks[0]))
+        self.down8 = nn.Sequential(conv3x3(c4, c8, stride=2), nn.ReLU(), residual_blocks(c8, config.blocks[1]))
+        self.down16 = nn.Sequential(conv3x3(c8, c16, stride=2), nn.ReLU(), residual_blocks(c16, config.blocks[2]))
+        self.match16 = conv3x3(c16, config.match_channels[0])
+        self.match8 = conv3x3(c8, config.match_channels[1])
+        self.matcher = Matcher(config.match_channels, config.match_hidden)
+
+        evidence = config.match_hidden[1]
+        self.join16 = conv3x3(c16 + 2, c16)
+        self.gru16 = HalfGRU(c16)
+        self.join8 = conv3x3(c8 + c16 + evidence + 2, c8)
+        self.gru8 = HalfGRU(c8)
+        self.exposure = nn.Conv2d(c8, 1, 1)
+        self.refine = zero_init(conv3x3(c8, 2))
+
+        self.taps = SteeredTaps(
+            taps=config.taps,
+            reach=config.reach,
+            scale=config.tap_scale,
+            hidden=config.tap_hidden,
+            features=config.tap_features,
+        )
+        texture = config.tap_features * (4 // config.tap_scale) ** 2
+        self.decode8 = nn.Sequential(conv3x3(c8 + 2, c8), nn.ReLU(), residual_blocks(c8, config.decoder_blocks[0]))
+        self.up4 = nn.Conv2d(c8, c4, 1)
+        self.join4 = conv3x3(c4 + texture, c4)
+        self.decode4 = residual_blocks(c4, config.decoder_blocks[1])
+        self.head = zero_init(conv3x3(c4, 48))
+
+    def encode(self, frame: Tensor) -> Features:
+        """Features of one frame alone: computed once and kept while the window slides over it."""
+        quarter = self.stem(F.pixel_unshuffle(frame, 4).to(self.head.weight.dtype))
+        eighth = self.down8(quarter)
+        sixteenth = self.down16(eighth)
+        match = (normalise(self.match16(sixteenth)), normalise(self.match8(eighth)))
+        return Features(frame, quarter, eighth, sixteenth, match)
+
+    def residual(
+        self, previous: Features | None, current: Features, following: Features | None, state: State | None
+    ) -> tuple[Tensor, State]:
+        """Correction of the current frame.
+
+        Args:
+            previous, following: features of the neighbours, None where there is none.
+            state: what the step before returned, None to start.
+
+        Returns:
+            Residual (B, 3, H, W), float32, to be added to the frame, and the new state.
+        """
+        motion = self._match(previous, current, following)
+        fused, state = self._remember(current, motion, state)
+        return self._restore(current, fused, motion).residual, state
+
+    def forward(
+        self, window: tuple[Tensor | None, Tensor, Tensor | None], state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Frames t−1, t, t+1, the outer ones None where there is none, give the sharp frame t and the new state."""
+        previous, current, following = (None if frame is None else self.encode(frame) for frame in window)
+        assert current is not None
+        residual, state = self.residual(previous, current, following, state)
+        return current.frame + residual, state
+
+    def restore_clip(self, clip: Tensor, *, lookahead: int) -> Estimate:
+        """A whole clip (B, T, 3, H, W) at once, the same as frame by frame; for training.
+
+        Everything but the ConvGRU runs on all frames together. Results have B·T in the batch, clip by clip.
+        """
+        batch, length = clip.shape[:2]
+        features = self.encode(clip.flatten(0, 1))
+        motion = self._match_clip(features, batch, length, lookahead)
+        state: State | None = None
+        fused = []
+        for t in range(length):
+            current = _features_at(features, t, length)
+            joined, state = self._remember(current, _motion_at(motion, t, length), state)
+            fused.append(joined)
+        return self._restore(features, torch.stack(fused, 1).flatten(0, 1), motion)
+
+    def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
+        motion: Motion = self.matcher(
+            None if previous is None else previous.match, current.match, None if following is None else following.match
+        )
+        return motion
+
+    def _match_clip(self, features: Features, batch: int, length: int, lookahead: int) -> Motion:
+        """Matching of all frames: first and last alone, for their missing neighbours, the rest in one batch."""
+
+        def matched(at: range, before: bool, after: bool) -> Motion:
+            def pick(offset: int) -> tuple[Tensor, Tensor]:
+                frames = [t + offset for t in at]
+                coarse, fine = (m.view(batch, length, *m.shape[1:])[:, frames].flatten(0, 1) for m in features.match)
+                return coarse, fine
+
+            found: Motion = self.matcher(pick(-1) if before else None, pick(0), pick(1) if after else None)
+            return found
+
+        def split(tensor: Tensor, frames: int) -> Tensor:
+            return tensor.view(batch, frames, *tensor.shape[1:])
+
+        last = length - 1
+        parts = [(range(0, 1), False, lookahead == 1 and length > 1)]
+        if lookahead == 1:
+            parts += [(range(1, last), True, True)] if length > 2 else []
+            parts += [(range(last, length), True, False)] if length > 1 else []
+        elif length > 1:
+            parts += [(range(1, length), True, False)]
+        found = [(len(at), matched(at, before, after)) for at, before, after in parts]
+        velocities = tuple(
+            torch.cat([split(motion.velocities[level], count) for count, motion in found], 1).flatten(0, 1)
+            for level in range(2)
+        )
+        evidence = torch.cat([split(motion.evidence, count) for count, motion in found], 1).flatten(0, 1)
+        return Motion(velocities, evidence)
+
+    def _remember(self, current: Features, motion: Motion, state: State | None) -> tuple[Tensor, State]:
+        """Join features and motion with the state, which is fetched from where the pixels were a frame before."""
+        dtype = self.head.weight.dtype
+        coarse, fine = (velocity.detach() for velocity in motion.velocities)
+        before8 = None if state is None else warp(state.eighth, -fine / 8)
+        before16 = None if state is None else warp(state.sixteenth, -coarse / 16)
+        x16 = F.relu(self.join16(torch.cat((current.sixteenth, (coarse / 16).to(dtype)), 1)))
+        x16, state16 = self.gru16(x16, before16)
+        parts = (current.eighth, upsample(x16, 2), motion.evidence, (fine / 16).to(dtype))
+        x8, state8 = self.gru8(F.relu(self.join8(torch.cat(parts, 1))), before8)
+        return x8, State(state8, state16)
+
+    def _restore(self, current: Features, fused: Tensor, motion: Motion) -> Estimate:
+        """Motion during the exposure, deconvolution along it, and the decoder that joins all."""
+        velocity = motion.velocities[-1].detach()
+        exposed = velocity * torch.sigmoid(self.exposure(fused).float()) + self.refine(fused).float()
+        luma_correction, texture = self.taps(current.frame, exposed)
+        x = self.decode8(torch.cat((fused, (exposed.detach() / 16).to(fused.dtype)), 1))
+        x = current.quarter + upsample(self.up4(x), 2)
+        x = self.decode4(F.relu(self.join4(torch.cat((x, texture), 1))))
+        residual = F.pixel_shuffle(self.head(x), 4).float() + luma_correction
+        return Estimate(residual, motion.velocities, exposed)
+
+
+def _at(packed: Tensor, t: int, length: int) -> Tensor:
+    """Frame ``t`` of every clip in a packed (B·T, …) batch."""
+    return packed.view(-1, length, *packed.shape[1:])[:, t]
+
+
+def _features_at(packed: Features, t: int, length: int) -> Features:
+    frame, quarter, eighth, sixteenth, match = packed
+    picked = [_at(tensor, t, length) for tensor in (frame, quarter, eighth, sixteenth, *match)]
+    return Features(picked[0], picked[1], picked[2], picked[3], (picked[4], picked[5]))
+
+
+def _motion_at(packed: Motion, t: int, length: int) -> Motion:
+    return Motion(tuple(_at(v, t, length) for v in packed.velocities), _at(packed.evidence, t, length))

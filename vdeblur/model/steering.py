@@ -1,0 +1,76 @@
+"""Steering: the frame sampled along its own blur, where every motion blur is the same unit box."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vdeblur.model.blocks import normal_grid, upsample, zero_init
+
+#: Luma weights of R', G', B' (ITU-R BT.601): any fixed weights would do, the network only needs one sharpness channel.
+LUMA = (0.299, 0.587, 0.114)
+
+
+def luma(frame: Tensor) -> Tensor:
+    """(B, 3, H, W) → (B, 1, H, W)."""
+    red, green, blue = frame.float().chunk(3, dim=1)
+    return red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
+
+
+class SteeredTaps(nn.Module):
+    """Samples luma at ``taps`` points along each pixel's motion and deconvolves there with one shared filter bank.
+
+    The points run from −reach to +reach exposure lengths around the pixel. They enter as differences to the pixel
+    itself and are gated by the length of the motion: no motion, no correction.
+    """
+
+    def __init__(self, *, taps: int, reach: float, scale: int, hidden: int, features: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.features = features
+        offsets = torch.linspace(-reach, reach, taps)
+        self.register_buffer("offsets", offsets[offsets.abs() > 1e-6], persistent=False)
+        self.offsets: Tensor
+        self.filters = nn.Conv2d(len(self.offsets) + 1, hidden, 1)
+        self.mix = nn.Conv2d(hidden, hidden, 1)
+        self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
+        self.texture = nn.Conv2d(hidden, features, 1)
+
+    def forward(self, frame: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+        """Deconvolve a frame along its motion.
+
+        Args:
+            frame: (B, 3, H, W) in [0, 1].
+            motion: displacement during the exposure (B, 2, H/8, W/8) in pixels of the frame; gets no gradient here.
+
+        Returns:
+            The luma correction (B, 1, H, W), float32, and texture features (B, features · (4/scale)², H/4, W/4).
+        """
+        with torch.no_grad():
+            differences, length = self._look_along(frame, motion.detach().float())
+        dtype = self.filters.weight.dtype
+        gate = (length * length / (1 + length * length)).to(dtype)
+        x = torch.cat((differences.to(dtype), (torch.log1p(length) / 4).to(dtype)), 1)
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = F.relu(self.filters(x))
+        x = F.relu(self.mix(x)) * gate
+        correction = self.correction(x).float()
+        if self.scale > 1:
+            correction = upsample(correction, self.scale)
+        return correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale)
+
+    def _look_along(self, frame: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+        """Differences to the centre (B, K, h, w) and the motion's length in full pixels (B, 1, h, w)."""
+        centre = luma(frame)
+        if self.scale > 1:
+            centre = F.avg_pool2d(centre, self.scale)
+        batch, _, height, width = centre.shape
+        length = upsample(motion.square().sum(dim=1, keepdim=True).sqrt(), 8 // self.scale)
+        # Positions in the units of grid_sample, laid out as it reads them: this is the costly part at full size.
+        span = motion.new_tensor((2.0 / width, 2.0 / height)) / self.scale
+        step = upsample(motion * span.view(1, 2, 1, 1), 8 // self.scale).permute(0, 2, 3, 1).contiguous()
+        base = normal_grid(height, width, frame.device)
+        grid = torch.addcmul(base[:, None], self.offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
+        taps = F.grid_sample(centre, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
+        return taps.view(batch, -1, height, width) - centre, length

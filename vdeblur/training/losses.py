@@ -1,0 +1,56 @@
+"""Losses: how far a restoration is from the truth, in pixels, in frequencies and in motion."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vdeblur.model.network import Estimate
+from vdeblur.training.synthesis import Clip
+
+
+class Losses(NamedTuple):
+    """Scalars: Charbonnier, frequency and motion loss, and the last in pixels a level."""
+
+    pixels: Tensor
+    frequencies: Tensor
+    motion: Tensor
+
+
+def charbonnier(difference: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """Smooth L1 (Charbonnier et al. 1994; Lai et al. 2017)."""
+    return (difference * difference + epsilon * epsilon).sqrt().mean()
+
+
+def frequency_loss(difference: Tensor) -> Tensor:
+    """Mean magnitude of the spectrum of the difference (Cho et al. 2021), orthonormal."""
+    return torch.fft.rfft2(difference.float(), norm="ortho").abs().mean()
+
+
+def motion_error(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Mean L1 distance in pixels; the truth (N, 2, H, W) is averaged over the estimate's cells."""
+    cell = truth.shape[-1] // estimate.shape[-1]
+    error: Tensor = (estimate.float() - F.avg_pool2d(truth, cell)).abs().sum(dim=1).mean()
+    return error
+
+
+def losses(estimate: Estimate, clip: Clip) -> Losses:
+    """Compare an estimate with its clip (B, T, C, H, W)."""
+    blurry, sharp, velocity, motion = (tensor.flatten(0, 1) for tensor in clip)
+    difference = blurry + estimate.residual - sharp
+    coarse, fine = (motion_error(level, velocity) for level in estimate.velocities)
+    exposed = signless_error(estimate.motion, motion)
+    return Losses(charbonnier(difference), frequency_loss(difference), 0.5 * coarse + fine + 2 * exposed)
+
+
+def signless_error(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Distance of motions during the exposure in pixels; a blur looks the same in both directions."""
+    cell = truth.shape[-1] // estimate.shape[-1]
+    truth = F.avg_pool2d(truth, cell)
+    estimate = estimate.float()
+    forth = (estimate - truth).abs().sum(dim=1)
+    back = (estimate + truth).abs().sum(dim=1)
+    return torch.minimum(forth, back).mean()
