@@ -26,46 +26,52 @@ class SlidingWindow(Generic[F]):
     """The window while it slides: push() a frame and get the window that became complete, if one did.
 
     With ``lookahead`` 0 that is the frame's own, and ``next`` is always ``current``. With 1 it is the window of the
-    frame before. No window reaches across a break.
+    frame before. A shallow copy of it goes on on its own.
 
     Args:
         lookahead: frames of the future a window waits for, 0 or 1.
-        breaks: asked once for every two neighbours whether a new shot starts at the second.
     """
 
-    def __init__(self, *, lookahead: int, breaks: Callable[[F, F], bool]) -> None:
+    def __init__(self, *, lookahead: int) -> None:
         if lookahead not in (0, 1):
             raise UsageError(f"lookahead cannot be {lookahead!r}; it is 0 (no delay) or 1 (one frame of delay)")
         self._lookahead = lookahead
-        self._breaks = breaks
-        self._before: F | None = None  # the frame before the waiting one, in the same shot
-        self._waiting: F | None = None  # the newest frame
+        self._before: F | None = None  # the frame before the newest, in the same shot
+        self.newest: F | None = None
 
-    def push(self, frame: F) -> Window[F] | None:
-        """Take the next frame; return the window that is complete now (None at the first one of lookahead 1)."""
-        last, before = self._waiting, self._before
-        joined = last is not None and not self._breaks(last, frame)
-        self._before, self._waiting = (last if joined else None), frame
+    def push(self, frame: F, *, joined: bool) -> Window[F] | None:
+        """Take the next frame; return the window that is complete now (None at the first one of lookahead 1).
+
+        Args:
+            joined: whether it belongs to the same shot as the frame before it; no window reaches across a break.
+        """
+        last, before = self.newest, self._before
+        neighbour = last if joined else None
+        self._before, self.newest = neighbour, frame
         if self._lookahead == 0:
-            return _window(self._before, frame, None)
+            return _window(neighbour, frame, None)
         return None if last is None else _window(before, last, frame if joined else None)
 
     def finish(self) -> Window[F] | None:
         """End of the frames: return the window still owed (with lookahead 1, the last frame's) and forget them all."""
-        last, before = self._waiting, self._before
-        self._before = self._waiting = None
+        last, before = self.newest, self._before
+        self._before = self.newest = None
         return None if last is None or self._lookahead == 0 else _window(before, last, None)
 
 
 def windows(frames: Iterable[F], *, lookahead: int, breaks: Callable[[F, F], bool]) -> Iterator[Window[F]]:
     """One window a frame, in order; see :class:`SlidingWindow`.
 
+    Args:
+        breaks: asked once for every two neighbours whether a new shot starts at the second.
+
     Raises:
         UsageError: ``lookahead`` is neither 0 nor 1.
     """
-    sliding = SlidingWindow(lookahead=lookahead, breaks=breaks)
+    sliding: SlidingWindow[F] = SlidingWindow(lookahead=lookahead)
     for frame in frames:
-        window = sliding.push(frame)
+        last = sliding.newest
+        window = sliding.push(frame, joined=last is not None and not breaks(last, frame))
         if window is not None:
             yield window
     window = sliding.finish()
