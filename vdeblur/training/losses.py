@@ -27,7 +27,8 @@ def charbonnier(difference: Tensor, epsilon: float = 1e-3) -> Tensor:
 
 def frequency_loss(difference: Tensor) -> Tensor:
     """Mean magnitude of the spectrum of the difference (Cho et al. 2021), orthonormal."""
-    return torch.fft.rfft2(difference.float(), norm="ortho").abs().mean()
+    spectrum: Tensor = torch.fft.rfft2(difference.float(), norm="ortho")
+    return spectrum.abs().mean()
 
 
 def motion_error(estimate: Tensor, truth: Tensor) -> Tensor:

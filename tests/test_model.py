@@ -1,0 +1,181 @@
+"""The network's promises: identity at the start, state in and out, clip = frame by frame, every parameter learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from vdeblur.config import find_config, load_config
+from vdeblur.errors import NetworkError, UsageError
+from vdeblur.model.blocks import cost_volume, normalise, warp
+from vdeblur.model.checkpoint import available_models, load_network, read_provenance, save_network
+from vdeblur.model.network import DeblurNet, NetworkConfig
+from vdeblur.model.steering import SteeredTaps
+
+SIZES = ("fast", "balanced", "quality")
+
+
+def config(name: str) -> NetworkConfig:
+    return load_config(NetworkConfig, find_config(name))
+
+
+def tiny() -> DeblurNet:
+    """A network of the same class, small enough for a test, with weights that do something."""
+    torch.manual_seed(3)
+    net = DeblurNet(
+        NetworkConfig(
+            name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1), match_channels=(8, 8),
+            match_hidden=(8, 8), taps=5, reach=1.0, tap_scale=2, tap_hidden=8, tap_features=4,
+        )
+    ).eval()  # fmt: skip
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return net
+
+
+def clip(frames: int, height: int = 48, width: int = 64, batch: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(5)
+    return torch.rand(batch, frames, 3, height, width, generator=generator)
+
+
+def step_by_step(net: DeblurNet, frames: Tensor, lookahead: int) -> Tensor:
+    """Residuals (B, T, 3, H, W) one frame at a time, as the engine does it."""
+    features = [net.encode(frames[:, t]) for t in range(frames.shape[1])]
+    state, residuals = None, []
+    for t, current in enumerate(features):
+        previous = features[t - 1] if t else None
+        following = features[t + 1] if lookahead and t + 1 < len(features) else None
+        residual, state = net.residual(previous, current, following, state)
+        residuals.append(residual)
+    return torch.stack(residuals, 1)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_starts_as_identity(name: str) -> None:
+    net = DeblurNet(config(name))
+    frame = clip(1)[:, 0]
+    with torch.inference_mode():
+        sharp, state = net((None, frame, None))
+        again, _ = net((frame, frame, frame), state)
+    assert torch.equal(sharp, frame)
+    assert torch.equal(again, frame)
+
+
+@pytest.mark.parametrize("lookahead", [0, 1])
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
+def test_clip_at_once_equals_frame_by_frame(frames: int, lookahead: int) -> None:
+    net, pictures = tiny(), clip(frames, batch=2)
+    with torch.inference_mode():
+        at_once = net.restore_clip(pictures, lookahead=lookahead).residual
+        one_by_one = step_by_step(net, pictures, lookahead).flatten(0, 1)
+    assert at_once.std() > 1e-3
+    torch.testing.assert_close(at_once, one_by_one, atol=1e-5, rtol=1e-4)
+
+
+def test_the_state_matters_and_none_starts_it() -> None:
+    net, pictures = tiny(), clip(3)
+    with torch.inference_mode():
+        previous, current, following = (net.encode(pictures[:, t]) for t in range(3))
+        fresh, state = net.residual(previous, current, following, None)
+        repeated, _ = net.residual(previous, current, following, None)
+        later, _ = net.residual(previous, current, following, state)
+    assert torch.equal(fresh, repeated)
+    assert not torch.equal(fresh, later)
+
+
+def test_every_parameter_gets_a_finite_gradient() -> None:
+    net, pictures = tiny(), clip(3, batch=2)
+    estimate = net.restore_clip(pictures, lookahead=1)
+    loss = estimate.residual.square().sum() + estimate.motion.square().sum()
+    loss = loss + sum(velocity.square().sum() for velocity in estimate.velocities)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_runs_in_bfloat16_with_a_float32_residual() -> None:
+    net, pictures = tiny(), clip(2)
+    with torch.inference_mode():
+        exact = step_by_step(net, pictures, 0)
+        rounded = step_by_step(net.to(torch.bfloat16), pictures, 0)
+    assert rounded.dtype == torch.float32
+    assert (rounded - exact).abs().mean() < 0.05 * exact.abs().mean() + 1e-3
+
+
+def test_costs_grow_with_the_size_of_the_network() -> None:
+    counts = [sum(parameter.numel() for parameter in DeblurNet(config(name)).parameters()) for name in SIZES]
+    assert counts == sorted(counts)
+    assert counts[0] < 1_500_000
+
+
+def test_warp_fetches_from_the_displacement() -> None:
+    picture = torch.rand(1, 2, 12, 16)
+    moved = warp(picture, torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(1, 2, 12, 16))
+    torch.testing.assert_close(moved[:, :, 2:, :13], picture[:, :, :10, 3:], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_cost_volume_peaks_at_the_true_shift(sign: int) -> None:
+    current = normalise(torch.rand(1, 16, 12, 12))
+    other = torch.roll(current, shifts=(sign * 1, sign * -2), dims=(2, 3))  # content moved by (y, x) = (1, −2)
+    volume = cost_volume(current, other, radius=2, sign=sign)[0, :, 4:8, 4:8].mean((1, 2))
+    best = int(volume.argmax())
+    assert (best // 5 - 2, best % 5 - 2) == (1, -2)
+
+
+def test_no_motion_no_correction_along_it() -> None:
+    taps = SteeredTaps(taps=7, reach=1.5, scale=1, hidden=8, features=4)
+    for parameter in taps.parameters():
+        torch.nn.init.normal_(parameter)
+    torch.nn.init.zeros_(taps.correction.bias)  # type: ignore[arg-type]
+    correction, _ = taps(torch.rand(1, 3, 32, 32), torch.zeros(1, 2, 4, 4))
+    assert torch.equal(correction, torch.zeros_like(correction))
+
+
+def test_taps_look_along_the_motion() -> None:
+    taps = SteeredTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4)
+    ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 3, 64, 64) / 64
+    motion = torch.zeros(1, 2, 8, 8)
+    motion[:, 0] = 4.0
+    differences, length = taps._look_along(ramp, motion)
+    torch.testing.assert_close(differences[0, :, 20, 20], torch.tensor([-4 / 64, 4 / 64]), atol=1e-4, rtol=0)
+    assert float(length[0, 0, 20, 20]) == pytest.approx(4.0)
+
+
+def test_checkpoint_carries_config_and_provenance(tmp_path: Path) -> None:
+    net, path = tiny(), tmp_path / "mine.safetensors"
+    save_network(net, path, {"steps": 7})
+    loaded = load_network(path)
+    assert loaded.config == net.config
+    assert not loaded.training
+    assert read_provenance(path) == {"steps": 7}
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], value, atol=1e-3, rtol=1e-3)
+
+
+def test_shipped_networks_load_and_say_where_they_come_from() -> None:
+    assert "fast" in available_models()
+    for name in available_models():
+        assert load_network(name).config == config(name)
+        provenance = read_provenance(name)
+        assert provenance["steps"] > 0
+        assert provenance["scores"]
+
+
+def test_bad_checkpoints_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no network .nowhere.: choose .*fast"):
+        load_network("nowhere")
+    text = tmp_path / "text.safetensors"
+    text.write_text("not weights")
+    with pytest.raises(NetworkError, match="no safetensors file"):
+        load_network(text)
+    path = tmp_path / "cut.safetensors"
+    save_network(tiny(), path, {})
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(NetworkError, match="damaged"):
+        load_network(path)
