@@ -22,7 +22,7 @@ atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 SOURCE = "testsrc2=size=160x96:rate=25"
 TONE = "sine=frequency=440:sample_rate=48000"
 X264 = "-c:v libx264 -preset ultrafast -crf 20"
-BT709 = "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv"
+BT709 = "-vf setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
 HDR = (
     "-c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -tag:v hvc1 "
     "-x265-params log-level=none:bframes=3:pools=1:hdr10=1:repeat-headers=1:colorprim=bt2020:transfer=smpte2084:"
@@ -44,6 +44,8 @@ class Recipe:
     #: Another clip read instead of a lavfi source.
     clip: str | None = None
     frames: int = 40
+    #: Whether the output ends after that many frames; otherwise its inputs end it.
+    limited: bool = True
 
 
 RECIPES = {
@@ -56,7 +58,7 @@ RECIPES = {
     "h264_audio": Recipe(f"{X264} -pix_fmt yuv420p -bf 2 -c:a aac -shortest", ".mp4", inputs=f"-f lavfi -i {TONE}"),
     # Variable frame rate: every third gap is long; ticks of 1/90000 s.
     "h264_vfr": Recipe(
-        f"-vf setpts='(N*3003+floor(N/3)*4500)/90000/TB' -fps_mode passthrough -enc_time_base 1:90000 {X264} "
+        f"-vf settb=1/90000,setpts=N*3003+floor(N/3)*4500 -fps_mode passthrough -enc_time_base 1:90000 {X264} "
         "-pix_fmt yuv420p -bf 2 -video_track_timescale 90000",
         ".mp4",
     ),
@@ -88,12 +90,13 @@ RECIPES = {
     "anamorphic": Recipe(f"-vf setsar=4/3 {X264} -pix_fmt yuv420p", ".mp4"),
     # A small real video after a large attached cover picture.
     "cover": Recipe(
-        "-map 0:v -map 1:v -c:v:0 png -disposition:v:0 attached_pic -frames:v:0 1 -c:v:1 copy -frames:v:1 {n}",
+        "-map 0:v -map 1:v -c:v:0 png -disposition:v:0 attached_pic -c:v:1 copy",
         ".mp4",
-        "testsrc2=size=320x240:rate=25",
+        "testsrc2=size=320x240:rate=25:duration=0.04",
         inputs="-i {h264}",
+        limited=False,
     ),
-    "audio_only": Recipe("-map 1:a -vn -t 0.5 -c:a aac", ".m4a", inputs=f"-f lavfi -i {TONE}"),
+    "audio_only": Recipe("-map 1:a -t 0.5 -c:a aac", ".m4a", inputs=f"-f lavfi -i {TONE}", limited=False),
     # Everything a Matroska file can hold beside the video; made by make_everything().
     "everything": Recipe("", ".mkv"),
     "photo_png": Recipe("", ".png", frames=1),
@@ -123,7 +126,7 @@ def clip(name: str, *, frames: int | None = None) -> Path:
     source = ["-i", str(clip(recipe.clip))] if recipe.clip else ["-f", "lavfi", "-i", recipe.source]
     words = [word.format(n=count, **_paths(recipe.inputs)) for word in recipe.inputs.split()]
     output = [word.format(n=count) for word in recipe.output.split()]
-    frames_option = [] if "-frames:v" in recipe.output or "-vn" in output else ["-frames:v", str(count)]
+    frames_option = ["-frames:v", str(count)] if recipe.limited else []
     ffmpeg(*recipe.before.split(), *source, *words, *output, *frames_option, str(path))
     return path
 
@@ -144,8 +147,8 @@ def make_everything(path: Path, frames: int) -> Path:
     )
     font.write_bytes(bytes(range(256)) * 4)
     options = (
-        f"-map 0:v -map 1:a -map 2:a -map 3:s -map_metadata 4 -map_chapters 4 -vf setsar=4/3 {X264} -bf 2 "
-        f"-pix_fmt yuv420p {BT709} -c:a:0 aac -c:a:1 flac -c:s srt -t {frames / 25} "
+        f"-map 0:v -map 1:a -map 2:a -map 3:s -map_metadata 4 -map_chapters 4 {X264} -bf 2 "
+        f"-pix_fmt yuv420p {BT709},setsar=4/3 -c:a:0 aac -c:a:1 flac -c:s srt -t {frames / 25} "
         "-metadata:s:a:0 language=eng -metadata:s:a:1 language=fra -metadata:s:a:1 title=Commentary "
         "-disposition:a:1 comment -metadata:s:s:0 language=deu -metadata:s:t:0 mimetype=font/ttf"
     )

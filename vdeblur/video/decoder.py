@@ -1,0 +1,89 @@
+"""Packets become pictures: threaded decoding that counts what cannot be decoded and goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import av
+from av.video.codeccontext import VideoCodecContext
+
+from vdeblur.errors import SourceError
+
+#: libavcodec's AV_CODEC_FLAG_OUTPUT_CORRUPT.
+_OUTPUT_CORRUPT = 1 << 3
+
+
+class Decoder:
+    """One decoder, from its first packet to the last frame it holds back.
+
+    Until a first good frame has come, pictures that lack their references are withheld, as FFmpeg does; after it they
+    are kept, so that one bad packet does not cost all frames up to the next key frame.
+    """
+
+    def __init__(self, context: VideoCodecContext, *, threads: int) -> None:
+        self._context = context
+        self._sent = 0
+        #: Frames that came out.
+        self.received = 0
+        #: Packets that could not be decoded, in all and since the last frame that came out.
+        self.skipped = self.skipped_since_frame = 0
+        #: Their presentation times where they are known; exact only without threads.
+        self.skipped_pts: list[int] = []
+        #: Frames that were decoded with errors concealed.
+        self.damaged = 0
+        self.last_error = ""
+        #: Whether the final flush broke off at an error, and whether frames may be missing because of it.
+        self.flush_failed = self.may_lack_frames = False
+        context.thread_type = "AUTO"
+        context.thread_count = threads
+        try:
+            context.open(strict=False)
+        except (av.error.FFmpegError, ValueError) as exc:
+            raise SourceError(f"cannot open the {context.name} decoder: {exc}") from exc
+
+    def frames(self, packets: Iterable[av.Packet[Any]]) -> Iterator[av.VideoFrame]:
+        """Frames in the order they are shown."""
+        self._context.flags &= ~_OUTPUT_CORRUPT
+        self._sent = self.received = self.skipped = self.skipped_since_frame = self.damaged = 0
+        self.skipped_pts.clear()
+        for packet in packets:
+            self._sent += 1
+            if not packet.size:
+                self._skip(packet, "the packet is empty")
+                continue
+            try:
+                decoded = self._context.decode(packet)
+            except av.error.FFmpegError as exc:
+                self._skip(packet, str(exc.strerror or exc))
+                continue
+            yield from self._count(decoded)
+        yield from self._flush()
+
+    def close(self) -> None:
+        """Let go of the decoder; its threads end when nothing else holds it."""
+        del self._context
+
+    def _flush(self) -> Iterator[av.VideoFrame]:
+        """The frames the decoder still holds; PyAV cannot go on behind an error here."""
+        try:
+            yield from self._count(self._context.decode(None))
+        except av.error.FFmpegError as exc:
+            self.flush_failed = True
+            self.last_error = str(exc.strerror or exc)
+        self.may_lack_frames = self.flush_failed or self.received + self.skipped < self._sent
+
+    def _count(self, frames: list[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        for frame in frames:
+            self._context.flags |= _OUTPUT_CORRUPT
+            self.received += 1
+            self.damaged += frame.is_corrupt
+            self.skipped_since_frame = 0
+            yield frame
+
+    def _skip(self, packet: av.Packet[Any], reason: str) -> None:
+        self.skipped += 1
+        self.skipped_since_frame += 1
+        self.last_error = reason
+        if packet.pts is not None:
+            self.skipped_pts.append(packet.pts)

@@ -1,0 +1,120 @@
+"""Fills in what is known about a source from its container, its video stream and the first decoded frame."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import cast
+
+import av
+from av.sidedata.sidedata import SideData, Type
+from av.stream import Disposition, Stream
+
+from vdeblur.frames import Colour
+from vdeblur.video.colour import frame_colour
+from vdeblur.video.formats import canonical_format
+from vdeblur.video.info import Chromaticity, ContentLight, MasteringDisplay, SourceInfo, StreamInfo, VideoInfo
+from vdeblur.video.media import Media
+from vdeblur.video.places import Place
+
+
+def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> SourceInfo:
+    """Everything about a source; ``header`` = the colour tags of its video stream's header."""
+    return SourceInfo(
+        name=place.name,
+        path=place.path,
+        input_url=media.input_url,
+        input_options=media.input_options,
+        container=media.container_name,
+        video=_video(media, first, start_pts, header),
+        streams=tuple(_stream(stream) for stream in media.streams),
+        chapters=media.chapters,
+        metadata=media.metadata,
+        duration_seconds=media.duration_seconds,
+    )
+
+
+def _stream(stream: Stream) -> StreamInfo:
+    context = stream.codec_context
+    name = context.name if context is not None else getattr(stream, "name", None)
+    return StreamInfo(
+        index=stream.index,
+        kind=str(stream.type),
+        codec="unknown" if name is None or stream.type == "attachment" else name,
+        language=stream.metadata.get("language"),
+        title=stream.metadata.get("title"),
+        default=bool(stream.disposition & Disposition.default),
+        forced=bool(stream.disposition & Disposition.forced),
+        attached_picture=bool(stream.disposition & Disposition.attached_pic),
+        metadata=dict(stream.metadata),
+    )
+
+
+def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:
+    side_data = _side_data(first)
+    matrix = _display_matrix(side_data)
+    return VideoInfo(
+        stream_index=media.stream.index,
+        codec=media.stream.codec_context.name,
+        width=first.width,
+        height=first.height,
+        pixel_format=first.format.name,
+        format=canonical_format(first.format.name),
+        colour=frame_colour(first, header),
+        time_base=media.time_base,
+        average_rate=media.rate,
+        frame_count_from_header=media.frame_count,
+        start_pts=start_pts,
+        duration_seconds=media.video_seconds if media.video_seconds is not None else media.duration_seconds,
+        rotation_degrees=first.rotation if matrix is None else rotation_of(matrix),
+        display_matrix=matrix,
+        sample_aspect_ratio=media.stream.sample_aspect_ratio or None,
+        interlaced=first.interlaced_frame,
+        mastering_display=_mastering_display(side_data),
+        content_light=_content_light(side_data),
+        side_data=tuple(side_data),
+    )
+
+
+def _side_data(frame: av.VideoFrame) -> Mapping[str, bytes]:
+    """Side data of a frame by FFmpeg's names; empty if there is a kind among it that PyAV does not know."""
+    try:
+        return {item.type.name: bytes(item) for item in cast(Iterable[SideData], frame.side_data)}
+    except ValueError:
+        return {}
+
+
+def _display_matrix(side_data: Mapping[str, bytes]) -> tuple[int, ...] | None:
+    data = side_data.get(Type.DISPLAYMATRIX.name)
+    return struct.unpack("=9i", data[:36]) if data is not None and len(data) >= 36 else None
+
+
+def rotation_of(matrix: tuple[int, ...]) -> int:
+    """Counter-clockwise turn in whole degrees, as FFmpeg's ``av_display_rotation_get``; 0 if the matrix is singular."""
+    scale_x, scale_y = math.hypot(matrix[0], matrix[3]), math.hypot(matrix[1], matrix[4])
+    if not scale_x or not scale_y:
+        return 0
+    return round(-math.degrees(math.atan2(matrix[1] / scale_y, matrix[0] / scale_x)))
+
+
+def _mastering_display(side_data: Mapping[str, bytes]) -> MasteringDisplay | None:
+    """FFmpeg's AVMasteringDisplayMetadata: ten rationals (R, G, B, white, darkest, brightest) and two flags."""
+    data = side_data.get(Type.MASTERING_DISPLAY_METADATA.name)
+    if data is None or len(data) < 88:
+        return None
+    *numbers, has_primaries, has_luminance = struct.unpack("=22i", data[:88])
+    values = [Fraction(top, bottom or 1) for top, bottom in zip(numbers[0::2], numbers[1::2], strict=True)]
+    points: list[Chromaticity] = list(zip(values[0:8:2], values[1:8:2], strict=True))
+    return MasteringDisplay(
+        primaries=(points[0], points[1], points[2]) if has_primaries else None,
+        white_point=points[3] if has_primaries else None,
+        min_luminance=values[8] if has_luminance else None,
+        max_luminance=values[9] if has_luminance else None,
+    )
+
+
+def _content_light(side_data: Mapping[str, bytes]) -> ContentLight | None:
+    data = side_data.get(Type.CONTENT_LIGHT_LEVEL.name)
+    return ContentLight(*struct.unpack("=2I", data[:8])) if data is not None and len(data) >= 8 else None

@@ -1,0 +1,313 @@
+"""An opened source: its video stream's packets one by one, from any point of it, and the other streams' beside."""
+
+from __future__ import annotations
+
+import errno
+import io
+import re
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+from av.codec.context import CodecContext
+from av.container import InputContainer
+from av.stream import Discard, Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.places import DEFAULT_FRAME_RATE, Place
+
+#: A server that says nothing for so long has gone.
+NETWORK_TIMEOUT_SECONDS = 30.0
+#: Containers without timestamps of their own, which FFmpeg asks for a rate ("…_pipe" formats do too).
+_RATELESS = frozenset(
+    {"image2", "image2pipe", "h264", "hevc", "vvc", "m4v", "mjpeg", "mpegvideo", "obu", "av1", "dirac"}
+)
+#: FFmpeg draws text files as pictures; nobody wants that.
+_TEXT = frozenset({"tty", "bin", "xbin", "adf", "idf"})
+_DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+class Media(Protocol):
+    """What the reader needs of a source."""
+
+    stream: VideoStream
+    #: All streams, the chosen video among them.
+    streams: list[Stream]
+    time_base: Fraction
+    rate: Fraction | None
+    #: Tick at which the video starts, by its header.
+    start_pts: int | None
+    #: Numbers of the headers; ``None`` where they say nothing.
+    frame_count: int | None
+    video_seconds: float | None
+    duration_seconds: float | None
+    container_name: str
+    chapters: int
+    metadata: dict[str, str]
+    #: What FFmpeg takes to read the same again; ``None`` = it cannot be read twice.
+    input_url: str | None
+    input_options: dict[str, str]
+    #: Why reading stopped before the end, if it did.
+    failure: str | None
+    #: Packets of the other streams, if they are kept.
+    kept: deque[av.Packet[Any]]
+
+    def packets(self) -> Iterator[av.Packet[Any]]:
+        """Packets of the video stream from the present position to the end."""
+
+    def seek(self, tick: int) -> bool:
+        """Go to a key frame near ``tick``; False if this cannot be done."""
+
+    def close(self) -> None: ...
+
+
+def open_media(place: Place, *, frame_rate: Fraction | None, keep_packets: bool = False) -> Media:
+    """Open a source and choose its video.
+
+    Raises:
+        SourceError: it cannot be read or holds no video.
+        UsageError: ``frame_rate`` is given for a source that has timestamps.
+    """
+    if place.pictures:
+        return Pictures(place, frame_rate or DEFAULT_FRAME_RATE)
+    return Stored(place, frame_rate=frame_rate, keep_packets=keep_packets)
+
+
+class Stored:
+    """A container: a file, a URL, a pipe."""
+
+    def __init__(self, place: Place, *, frame_rate: Fraction | None, keep_packets: bool) -> None:
+        self.failure: str | None = None
+        self.kept: deque[av.Packet[Any]] = deque()
+        self._place = place
+        self._keep = keep_packets
+        self._container = container = _open(place, frame_rate)
+        try:
+            _check_container(container, place, frame_rate)
+            self.stream = stream = _choose_video(container, place)
+        except BaseException:
+            container.close()
+            raise
+        self.streams: list[Stream] = list(container.streams)
+        self.time_base = stream.time_base or Fraction(1, av.time_base)
+        self.rate = stream.average_rate or stream.guessed_rate or None
+        self.container_name = container.format.name
+        self.start_pts = stream.start_time
+        self.frame_count = stream.frames or None
+        self.video_seconds = _video_seconds(stream)
+        self.duration_seconds = _container_seconds(container)
+        self.chapters = len(container.chapters())
+        self.metadata = dict(container.metadata)
+        live = place.network and self.duration_seconds is None
+        self.input_url = place.url if place.twice and not live else None
+        self.input_options = {"pattern_type": "none"} if self.container_name == "image2" else {}
+        if frame_rate is not None:
+            self.input_options["framerate"] = str(frame_rate)
+        if not keep_packets:
+            for other in self.streams:
+                if other is not stream:
+                    other.discard = Discard.all
+
+    def packets(self) -> Iterator[av.Packet[Any]]:
+        wanted = self.streams if self._keep else [self.stream]
+        try:
+            for packet in self._container.demux(wanted):
+                if packet.size and packet.stream is self.stream:
+                    yield packet
+                elif packet.size:
+                    self.kept.append(packet)
+                self._check_pipe()
+        except av.error.FFmpegError as exc:
+            self._check_pipe()
+            self.failure = _reason(exc)
+        self._check_pipe()
+
+    def seek(self, tick: int) -> bool:
+        if not self._place.twice:
+            return False
+        try:
+            self._container.seek(tick, stream=self.stream)
+        except av.error.FFmpegError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self.kept.clear()
+        self.streams.clear()
+        del self.stream
+        self._container.close()
+
+    def _check_pipe(self) -> None:
+        """Raise what happened while the file object was read; FFmpeg took it for the end of the data."""
+        pipe = self._place.pipe
+        if pipe is not None and pipe.failure is not None:
+            _raise_pipe_failure(self._place.name, pipe.failure)
+
+
+class Pictures:
+    """Files of one picture each, decoded as the packets of one stream."""
+
+    def __init__(self, place: Place, rate: Fraction) -> None:
+        self._paths = place.pictures
+        self._next = 0
+        self._container = _open_picture(self._paths[0])
+        self.stream = _choose_video(self._container, Place(str(self._paths[0])))
+        self.streams: list[Stream] = [self.stream]
+        self.time_base = 1 / rate
+        self.rate: Fraction | None = rate
+        self.start_pts: int | None = 0
+        self.frame_count: int | None = len(self._paths)
+        self.video_seconds: float | None = float(len(self._paths) * self.time_base)
+        self.duration_seconds: float | None = self.video_seconds
+        self.container_name = "image2"
+        self.chapters = 0
+        self.metadata: dict[str, str] = {}
+        self.input_url = place.pattern_url
+        self.input_options = {**place.pattern_options, "framerate": str(rate)} if place.pattern_url else {}
+        self.failure: str | None = None
+        self.kept: deque[av.Packet[Any]] = deque()
+
+    def packets(self) -> Iterator[av.Packet[Any]]:
+        while self._next < len(self._paths):
+            index = self._next
+            self._next += 1
+            packet: av.Packet[Any] = av.Packet(_read(self._paths[index]))
+            packet.pts = packet.dts = index
+            packet.duration = 1
+            packet.time_base = self.time_base
+            packet.is_keyframe = True
+            yield packet
+
+    def seek(self, tick: int) -> bool:
+        self._next = min(max(tick, 0), len(self._paths))
+        return True
+
+    def close(self) -> None:
+        self.streams.clear()
+        del self.stream
+        self._container.close()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
+
+
+def _open_picture(path: Path) -> InputContainer:
+    """Open a picture by what it holds, whatever its name."""
+    data = _read(path)
+    if not data:
+        raise SourceError(f"{path} is empty")
+    try:
+        return av.open(io.BytesIO(data), "r", metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError) as exc:
+        raise SourceError(f"{path} is no picture FFmpeg can read: {_reason(exc)}") from exc
+
+
+def _video_seconds(stream: VideoStream) -> float | None:
+    """Length of the video stream by its header or, in Matroska, by a tag with the time at which it ends."""
+    tick = stream.time_base or Fraction(0)
+    if stream.duration is not None:
+        return float(stream.duration * tick)
+    tag = _DURATION_TAG.match(stream.metadata.get("DURATION", ""))
+    if tag is None:
+        return None
+    return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - float((stream.start_time or 0) * tick)
+
+
+def _container_seconds(container: InputContainer) -> float | None:
+    """Length of the whole by the header; FFmpeg writes the time of the end into Matroska."""
+    if container.duration is None:
+        return None
+    start = container.start_time or 0 if container.format.name == "matroska,webm" else 0
+    return (container.duration - start) / av.time_base
+
+
+def _open(place: Place, frame_rate: Fraction | None) -> InputContainer:
+    options = {"pattern_type": "none"}
+    if frame_rate is not None:
+        options["framerate"] = str(frame_rate)
+    source: Any = place.pipe if place.pipe is not None else place.url
+    timeout = NETWORK_TIMEOUT_SECONDS if place.network else None
+    try:
+        container: InputContainer = av.open(source, "r", options=options, metadata_errors="replace", timeout=timeout)
+    except (av.error.FFmpegError, ValueError) as exc:
+        if place.pipe is not None and place.pipe.failure is not None:
+            _raise_pipe_failure(place.name, place.pipe.failure)
+        raise _cannot_open(place, exc) from exc
+    return container
+
+
+def _cannot_open(place: Place, exc: Exception) -> SourceError | UsageError:
+    if place.pipe is not None:
+        if not place.pipe.count:
+            return SourceError(f"{place.name} is empty")
+        if place.pipe.head[4:8] == b"ftyp" and not place.pipe.seekable():
+            return SourceError(
+                f"cannot read {place.name}: an MP4 that comes through a pipe must have its index in front "
+                "(ffmpeg … -movflags +faststart)"
+            )
+    if isinstance(exc, av.error.ProtocolNotFoundError):
+        return UsageError(f"no such file, and no protocol FFmpeg knows: {place.name}")
+    return SourceError(f"cannot read {place.name} as a video: {_reason(exc)}")
+
+
+def _reason(exc: Exception) -> str:
+    reason = getattr(exc, "strerror", None) or str(exc)
+    if getattr(exc, "errno", None) == errno.ETIMEDOUT or isinstance(exc, av.error.ExitError):
+        return f"no answer within {NETWORK_TIMEOUT_SECONDS:g} s"
+    return str(reason)
+
+
+def _raise_pipe_failure(name: str, failure: BaseException) -> None:
+    if isinstance(failure, Exception):
+        raise SourceError(f"cannot read {name}: {failure}") from failure
+    raise failure
+
+
+def _check_container(container: InputContainer, place: Place, frame_rate: Fraction | None) -> None:
+    name = container.format.name
+    if name in _TEXT:
+        raise SourceError(f"{place.name} is text, not video")
+    if frame_rate is not None and name not in _RATELESS and not name.endswith("_pipe"):
+        raise UsageError(
+            f"{place.name} has timestamps of its own; a frame rate is for picture sequences and raw streams"
+        )
+
+
+def _choose_video(container: InputContainer, place: Place) -> VideoStream:
+    """The default video, else the largest, else the first; never a cover picture."""
+    videos = [stream for stream in container.streams.video if not stream.disposition & _NO_VIDEO]
+    if not videos:
+        kinds = sorted({kind_of(stream) for stream in container.streams}) or ["nothing"]
+        raise SourceError(f"{place.name} holds no video, only {' and '.join(kinds)}")
+    if all(stream.disposition & Disposition.dependent for stream in videos):
+        raise SourceError(
+            f"{place.name} is a picture in tiles, which is not supported; convert it to PNG or JPEG first"
+        )
+    chosen = max(videos, key=lambda stream: (_is_default(stream), _area(stream), -stream.index))
+    if chosen.codec_context is None:
+        raise SourceError(f"FFmpeg has no decoder for the video in {place.name}")
+    return chosen
+
+
+def _is_default(stream: Stream) -> bool:
+    return bool(stream.disposition & Disposition.default)
+
+
+def _area(stream: VideoStream) -> int:
+    context: CodecContext | None = stream.codec_context
+    return context.width * context.height if isinstance(context, VideoCodecContext) else -1
+
+
+def kind_of(stream: Stream) -> str:
+    """The stream's kind for people; a cover is not a video."""
+    return "a cover picture" if stream.disposition & Disposition.attached_pic else str(stream.type)
