@@ -13,7 +13,7 @@ from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.blocks import cost_volume, normalise, warp
 from vdeblur.model.checkpoint import available_models, load_network, read_provenance, save_network
 from vdeblur.model.network import DeblurNet, NetworkConfig
-from vdeblur.model.steering import SteeredTaps
+from vdeblur.model.steering import CONTRAST, SteeredTaps
 
 SIZES = ("fast", "balanced", "quality")
 
@@ -143,7 +143,7 @@ def test_taps_look_along_the_motion() -> None:
     motion = torch.zeros(1, 2, 8, 8)
     motion[:, 0] = 4.0
     differences, length = taps._look_along(ramp, motion)
-    torch.testing.assert_close(differences[0, :, 20, 20], torch.tensor([-4 / 64, 4 / 64]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(differences[0, :, 20, 20], torch.tensor([-4 / 64, 4 / 64]) * CONTRAST, atol=1e-4, rtol=0)
     assert float(length[0, 0, 20, 20]) == pytest.approx(4.0)
 
 

@@ -12,6 +12,18 @@ def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
 
 
+def activate(x: Tensor) -> Tensor:
+    """Leaky ReLU: unlike ReLU, it cannot leave a joining layer dead after an early large step."""
+    return F.leaky_relu(x, 0.1)
+
+
+class Activation(nn.Module):
+    """:func:`activate` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return activate(x)
+
+
 def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
     """Make a convolution start as zero, so that what it adds starts as nothing."""
     nn.init.zeros_(layer.weight)
@@ -29,7 +41,7 @@ class ResidualBlock(nn.Module):
         self.second = conv3x3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.second(F.relu(self.first(x)))
+        y: Tensor = self.second(activate(self.first(x)))
         return x + y
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.model.blocks import conv3x3, cost_volume, upsample, warp, zero_init
+from vdeblur.model.blocks import activate, conv3x3, cost_volume, upsample, warp, zero_init
 
 
 class Motion(NamedTuple):
@@ -52,7 +51,7 @@ class MatchLevel(nn.Module):
         dtype = self.correction.weight.dtype
         x = torch.cat((forward, backward, current, velocity / 16), 1).to(dtype)
         for layer in self.layers:
-            x = F.relu(layer(x))
+            x = activate(layer(x))
         velocity = velocity + self.correction(x).float() * self.stride
         return velocity, x
 

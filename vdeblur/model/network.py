@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.errors import UsageError
-from vdeblur.model.blocks import conv3x3, normalise, residual_blocks, upsample, warp, zero_init
+from vdeblur.model.blocks import Activation, activate, conv3x3, normalise, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
 from vdeblur.model.motion import Matcher, Motion
 from vdeblur.model.steering import SteeredTaps
@@ -92,9 +92,9 @@ class DeblurNet(nn.Module):
         super().__init__()
         self.config = config
         c4, c8, c16 = config.channels
-        self.stem = nn.Sequential(conv3x3(48, c4), nn.ReLU(), residual_blocks(c4, config.blocks[0]))
-        self.down8 = nn.Sequential(conv3x3(c4, c8, stride=2), nn.ReLU(), residual_blocks(c8, config.blocks[1]))
-        self.down16 = nn.Sequential(conv3x3(c8, c16, stride=2), nn.ReLU(), residual_blocks(c16, config.blocks[2]))
+        self.stem = nn.Sequential(conv3x3(48, c4), Activation(), residual_blocks(c4, config.blocks[0]))
+        self.down8 = nn.Sequential(conv3x3(c4, c8, stride=2), Activation(), residual_blocks(c8, config.blocks[1]))
+        self.down16 = nn.Sequential(conv3x3(c8, c16, stride=2), Activation(), residual_blocks(c16, config.blocks[2]))
         self.match16 = conv3x3(c16, config.match_channels[0])
         self.match8 = conv3x3(c8, config.match_channels[1])
         self.matcher = Matcher(config.match_channels, config.match_hidden)
@@ -115,7 +115,7 @@ class DeblurNet(nn.Module):
             features=config.tap_features,
         )
         texture = config.tap_features * (4 // config.tap_scale) ** 2
-        self.decode8 = nn.Sequential(conv3x3(c8 + 2, c8), nn.ReLU(), residual_blocks(c8, config.decoder_blocks[0]))
+        self.decode8 = nn.Sequential(conv3x3(c8 + 2, c8), Activation(), residual_blocks(c8, config.decoder_blocks[0]))
         self.up4 = nn.Conv2d(c8, c4, 1)
         self.join4 = conv3x3(c4 + texture, c4)
         self.decode4 = residual_blocks(c4, config.decoder_blocks[1])
@@ -123,7 +123,7 @@ class DeblurNet(nn.Module):
 
     def encode(self, frame: Tensor) -> Features:
         """Features of one frame alone: computed once and kept while the window slides over it."""
-        quarter = self.stem(F.pixel_unshuffle(frame, 4).to(self.head.weight.dtype))
+        quarter = self.stem((F.pixel_unshuffle(frame, 4) * 4 - 2).to(self.head.weight.dtype))
         eighth = self.down8(quarter)
         sixteenth = self.down16(eighth)
         match = (normalise(self.match16(sixteenth)), normalise(self.match8(eighth)))
@@ -154,10 +154,11 @@ class DeblurNet(nn.Module):
         residual, state = self.residual(previous, current, following, state)
         return current.frame + residual, state
 
-    def restore_clip(self, clip: Tensor, *, lookahead: int) -> Estimate:
+    def restore_clip(self, clip: Tensor, *, lookahead: int, steer: Tensor | None = None) -> Estimate:
         """A whole clip (B, T, 3, H, W) at once, the same as frame by frame; for training.
 
-        Everything but the ConvGRU runs on all frames together. Results have B·T in the batch, clip by clip.
+        Everything but the ConvGRU runs on all frames together. Results have B·T in the batch, clip by clip. ``steer``
+        (B·T, 2, H/8, W/8) takes the place of the motion found, so that deconvolution can learn before matching does.
         """
         batch, length = clip.shape[:2]
         features = self.encode(clip.flatten(0, 1))
@@ -168,7 +169,7 @@ class DeblurNet(nn.Module):
             current = _features_at(features, t, length)
             joined, state = self._remember(current, _motion_at(motion, t, length), state)
             fused.append(joined)
-        return self._restore(features, torch.stack(fused, 1).flatten(0, 1), motion)
+        return self._restore(features, torch.stack(fused, 1).flatten(0, 1), motion, steer)
 
     def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
         motion: Motion = self.matcher(
@@ -212,20 +213,21 @@ class DeblurNet(nn.Module):
         coarse, fine = (velocity.detach() for velocity in motion.velocities)
         before8 = None if state is None else warp(state.eighth, -fine / 8)
         before16 = None if state is None else warp(state.sixteenth, -coarse / 16)
-        x16 = F.relu(self.join16(torch.cat((current.sixteenth, (coarse / 16).to(dtype)), 1)))
+        x16 = activate(self.join16(torch.cat((current.sixteenth, (coarse / 16).to(dtype)), 1)))
         x16, state16 = self.gru16(x16, before16)
         parts = (current.eighth, upsample(x16, 2), motion.evidence, (fine / 16).to(dtype))
-        x8, state8 = self.gru8(F.relu(self.join8(torch.cat(parts, 1))), before8)
+        x8, state8 = self.gru8(activate(self.join8(torch.cat(parts, 1))), before8)
         return x8, State(state8, state16)
 
-    def _restore(self, current: Features, fused: Tensor, motion: Motion) -> Estimate:
+    def _restore(self, current: Features, fused: Tensor, motion: Motion, steer: Tensor | None = None) -> Estimate:
         """Motion during the exposure, deconvolution along it, and the decoder that joins all."""
         velocity = motion.velocities[-1].detach()
         exposed = velocity * torch.sigmoid(self.exposure(fused).float()) + self.refine(fused).float()
-        luma_correction, texture = self.taps(current.frame, exposed)
-        x = self.decode8(torch.cat((fused, (exposed.detach() / 16).to(fused.dtype)), 1))
+        steer = exposed.detach() if steer is None else steer
+        luma_correction, texture = self.taps(current.frame, steer)
+        x = self.decode8(torch.cat((fused, (steer / 16).to(fused.dtype)), 1))
         x = current.quarter + upsample(self.up4(x), 2)
-        x = self.decode4(F.relu(self.join4(torch.cat((x, texture), 1))))
+        x = self.decode4(x + self.join4(torch.cat((x, texture), 1)))
         residual = F.pixel_shuffle(self.head(x), 4).float() + luma_correction
         return Estimate(residual, motion.velocities, exposed)
 

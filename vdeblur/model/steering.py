@@ -6,10 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.model.blocks import normal_grid, upsample, zero_init
+from vdeblur.model.blocks import activate, normal_grid, upsample, zero_init
 
 #: Luma weights of R', G', B' (ITU-R BT.601): any fixed weights would do, the network only needs one sharpness channel.
 LUMA = (0.299, 0.587, 0.114)
+
+
+#: Differences along a blur are small; this brings them to the order of 1.
+CONTRAST = 8.0
 
 
 def luma(frame: Tensor) -> Tensor:
@@ -53,15 +57,15 @@ class SteeredTaps(nn.Module):
         gate = (length * length / (1 + length * length)).to(dtype)
         x = torch.cat((differences.to(dtype), (torch.log1p(length) / 4).to(dtype)), 1)
         x = x.contiguous(memory_format=torch.channels_last)
-        x = F.relu(self.filters(x))
-        x = F.relu(self.mix(x)) * gate
-        correction = self.correction(x).float()
+        x = activate(self.filters(x))
+        x = activate(self.mix(x)) * gate
+        correction = self.correction(x).float() / CONTRAST
         if self.scale > 1:
             correction = upsample(correction, self.scale)
         return correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale)
 
     def _look_along(self, frame: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
-        """Differences to the centre (B, K, h, w) and the motion's length in full pixels (B, 1, h, w)."""
+        """Differences to the centre times CONTRAST (B, K, h, w) and the motion's length in full pixels (B, 1, h, w)."""
         centre = luma(frame)
         if self.scale > 1:
             centre = F.avg_pool2d(centre, self.scale)
@@ -73,4 +77,4 @@ class SteeredTaps(nn.Module):
         base = normal_grid(height, width, frame.device)
         grid = torch.addcmul(base[:, None], self.offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
         taps = F.grid_sample(centre, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
-        return taps.view(batch, -1, height, width) - centre, length
+        return (taps.view(batch, -1, height, width) - centre) * CONTRAST, length

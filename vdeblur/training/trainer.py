@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -52,6 +53,8 @@ class TrainConfig:
     motion_weight: float = 0.01
     #: Share of steps without the future frame.
     lookahead_dropped: float = 0.3
+    #: Over so many steps the true motion steers instead of the one found, in a share that falls from 0.8 to 0.
+    taught_steps: int = 2500
     #: How often a clip is used, and worker processes that make clips.
     reuse: int = 4
     workers: int = 1
@@ -164,14 +167,16 @@ def _errors(pictures: Tensor, sharp: Tensor, packed: Clip) -> list[float]:
 def _step(
     net: DeblurNet, clip: Clip, config: TrainConfig, optimiser: torch.optim.Optimizer, step: int
 ) -> dict[str, float]:
-    draw = torch.rand(1, generator=torch.Generator().manual_seed(config.seed * 7919 + step))
-    lookahead = 0 if float(draw) < config.lookahead_dropped else 1
+    draws = torch.rand(2, generator=torch.Generator().manual_seed(config.seed * 7919 + step)).tolist()
+    lookahead = 0 if draws[0] < config.lookahead_dropped else 1
+    taught = draws[1] < 0.8 * (1 - step / config.taught_steps)
+    steer = F.avg_pool2d(clip.motion.flatten(0, 1), 8) if taught else None
     with _autocast(clip.blurry.device.type):
-        estimate = net.restore_clip(clip.blurry, lookahead=lookahead)
+        estimate = net.restore_clip(clip.blurry, lookahead=lookahead, steer=steer)
     parts = losses(estimate, clip)
     total = parts.pixels + config.frequency_weight * parts.frequencies + config.motion_weight * parts.motion
     if not torch.isfinite(total):
-        raise NetworkError(f"the loss is {float(total)} at step {step}: lower learning_rate or gradient_clip")
+        raise NetworkError(f"the loss is {total.item()} at step {step}: lower learning_rate or gradient_clip")
     optimiser.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(net.parameters(), config.gradient_clip)
