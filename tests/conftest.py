@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# One thread a test: two threads that wait for each other on a busy machine cost ten times what they save.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 
