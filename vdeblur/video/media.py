@@ -104,7 +104,7 @@ class Stored:
         self.duration_seconds = _container_seconds(container)
         self.chapters = len(container.chapters())
         self.metadata = dict(container.metadata)
-        live = place.network and self.duration_seconds is None
+        live = place.network and self.duration_seconds is None and container.size <= 0
         self.input_url = place.url if place.twice and not live else None
         self.input_options = {"pattern_type": "none"} if self.container_name == "image2" else {}
         if frame_rate is not None:
@@ -247,17 +247,11 @@ def _open(place: Place, frame_rate: Fraction | None) -> InputContainer:
 
 
 def _cannot_open(place: Place, exc: Exception) -> SourceError | UsageError:
-    if place.pipe is not None:
-        if not place.pipe.count:
-            return SourceError(f"{place.name} is empty")
-        if place.pipe.head[4:8] == b"ftyp" and not place.pipe.seekable():
-            return SourceError(
-                f"cannot read {place.name}: an MP4 that comes through a pipe must have its index in front "
-                "(ffmpeg … -movflags +faststart)"
-            )
+    if place.pipe is not None and not place.pipe.count:
+        return SourceError(f"{place.name} is empty")
     if isinstance(exc, av.error.ProtocolNotFoundError):
         return UsageError(f"no such file, and no protocol FFmpeg knows: {place.name}")
-    return SourceError(f"cannot read {place.name} as a video: {_reason(exc)}")
+    return SourceError(f"cannot read {place.name} as a video: {place.hint or _reason(exc)}")
 
 
 def _reason(exc: Exception) -> str:

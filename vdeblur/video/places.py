@@ -111,6 +111,13 @@ class Place:
         """Whether the source can be opened once more and gives the same frames."""
         return self.twice or bool(self.pictures)
 
+    @property
+    def hint(self) -> str | None:
+        """What may help people when the source cannot be read."""
+        if self.pipe is not None and self.pipe.head[4:8] == b"ftyp" and not self.pipe.seekable():
+            return "an MP4 that comes through a pipe must have its index in front (ffmpeg … -movflags +faststart)"
+        return None
+
 
 def locate(source: str | Path | BinaryIO) -> Place:
     """Find out what ``source`` is. An existing file always wins over a pattern, a protocol or an option.

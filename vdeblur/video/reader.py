@@ -89,7 +89,9 @@ class Reader:
         self._shortfall: str | None = None
         self._session = Session(self._place, threads=threads, frame_rate=self._frame_rate, keep_packets=keep_packets)
         media = self._session.media
-        self._clock = Clock(media.time_base, media.rate, media.start_pts or 0)
+        self._even = self._frame_rate is not None and not self._place.pictures
+        rate = self._frame_rate if self._even else media.rate
+        self._clock = Clock(media.time_base, rate, media.start_pts or 0, even=self._even)
         del media
         self._frames = self._read()
         try:
@@ -140,7 +142,7 @@ class Reader:
     def take_packets(self) -> list[av.Packet[Any]]:
         """Packets of the other streams read since the last call, in file order; the reader forgets them.
 
-        They and their ``packet.stream`` are of use only until the reader is closed.
+        They and their ``packet.stream`` are of use only until the reader is closed: write them before.
         """
         kept, taken = self._session.media.kept, []
         while kept:
@@ -203,7 +205,7 @@ class Reader:
     def _pictures(self, begin: int | None) -> Iterator[av.VideoFrame]:
         """Decoded pictures from ``begin`` or a little earlier to the very last."""
         session = self._session
-        pictures = session.pictures() if begin is None else session.pictures_from(begin)
+        pictures = session.pictures() if begin is None or self._even else session.pictures_from(begin)
         last = None
         for picture in pictures:
             if picture.pts is not None:
@@ -247,7 +249,7 @@ class Reader:
         name = self._place.name
         if not seen:
             reason = self._session.media.failure or self._session.decoder.last_error or "it holds none"
-            raise SourceError(f"no frame of {name} can be decoded: {reason}")
+            raise SourceError(f"no frame of {name} can be decoded: {self._place.hint or reason}")
         if not given:
             start = float(self._start or 0)
             until = "" if self._duration is None else f" to {start + float(self._duration):g} s"
