@@ -16,11 +16,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 
-def pytest_configure() -> None:
-    # Tests use small tensors. On a busy machine a second thread only waits for the first, up to 100 times longer.
-    torch.set_num_threads(1)
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = config.getoption("-m")
     for item in items:
