@@ -137,8 +137,23 @@ def test_prefetch_abandoned_in_the_middle_closes_the_generator_in_its_thread(err
     assert closed_by == ["vdeblur-read"]
 
 
-def test_prefetch_reports_a_failing_close() -> None:
+def test_prefetch_reports_a_generator_that_fails_to_close() -> None:
+    def source() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            raise OSError("cannot close")
+
+    with prefetch(source()) as items:
+        assert next(items) == 1
+        with pytest.raises(OSError, match="cannot close"):
+            next(items)
+
+
+def test_prefetch_leaves_other_iterators_to_their_owner() -> None:
     class Source:
+        closed = False
+
         def __iter__(self) -> Source:
             return self
 
@@ -146,10 +161,12 @@ def test_prefetch_reports_a_failing_close() -> None:
             raise StopIteration
 
         def close(self) -> None:
-            raise OSError("cannot close")
+            self.closed = True
 
-    with prefetch(Source()) as items, pytest.raises(OSError, match="cannot close"):
-        next(items)
+    source = Source()
+    with prefetch(source) as items:
+        assert list(items) == []
+    assert not source.closed
 
 
 def test_prefetch_cannot_hang_before_it_is_entered() -> None:
@@ -172,6 +189,25 @@ def test_a_source_that_never_returns_does_not_hold_the_caller(
     assert "vdeblur-stuck is still busy" in caplog.text
     release.set()
     settle(lambda: threads() == [])
+
+
+def test_a_waiting_source_can_be_unblocked() -> None:
+    release = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 1
+        release.wait(20)
+
+    start = time.monotonic()
+    with prefetch(source(), unblock=release.set) as items:
+        next(items)
+    assert time.monotonic() - start < 2
+
+
+def test_a_source_at_its_end_is_not_unblocked() -> None:
+    for _ in range(50):  # its thread may still be ending
+        with prefetch(range(3), unblock=lambda: pytest.fail("not needed")) as items:
+            assert list(items) == [0, 1, 2]
 
 
 # --- WriteBehind ------------------------------------------------------------------------------------------------------
@@ -318,6 +354,25 @@ def test_an_interrupt_while_the_rest_is_written_stops_the_writing(monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         leave()
     assert len(written) <= 2
+
+
+def test_a_waiting_write_can_be_unblocked() -> None:
+    release = threading.Event()
+
+    def leave() -> None:
+        with WriteBehind(lambda _: release.wait(20), unblock=release.set) as writer:
+            writer.put(1)
+            raise ValueError("mine")
+
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="mine"):
+        leave()
+    assert time.monotonic() - start < 2
+
+
+def test_a_write_that_ends_well_is_not_unblocked() -> None:
+    with WriteBehind(time.sleep, unblock=lambda: pytest.fail("not needed")) as writer:
+        writer.put(0)
 
 
 def test_a_depth_of_nothing_is_refused() -> None:

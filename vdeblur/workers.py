@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -39,7 +39,7 @@ class _Channel(Generic[T]):
             raise UsageError(f"queue depth cannot be {depth}; it is at least 1")
         self._depth = depth
         self._items: deque[T] = deque()
-        self._ended = False  # the putting side has nothing more
+        self.ended = False  # the putting side has nothing more
         self._stopped = False  # the items are no longer wanted
         self._error: BaseException | None = None
         self._changed = threading.Condition()
@@ -62,7 +62,7 @@ class _Channel(Generic[T]):
     def first(self) -> T:
         """The oldest item, which stays in the queue and counts until :meth:`drop`."""
         with self._changed:
-            while not self._items and not self._ended and not self._stopped:
+            while not self._items and not self.ended and not self._stopped:
                 self._changed.wait(TICK_SECONDS)
             if self._items and not self._stopped:
                 return self._items[0]
@@ -78,7 +78,7 @@ class _Channel(Generic[T]):
     def end(self, error: BaseException | None = None) -> None:
         """The putting side has nothing more, or failed; what is in the queue is still handed over."""
         with self._changed:
-            self._ended = True
+            self.ended = True
             self._error = self._error or error
             self._changed.notify_all()
 
@@ -103,8 +103,9 @@ class _Channel(Generic[T]):
 class _Worker(Generic[T]):
     """A thread with a channel: started by entering the ``with`` block, gone after leaving it."""
 
-    def __init__(self, *, depth: int, name: str) -> None:
+    def __init__(self, *, depth: int, name: str, unblock: Callable[[], None] | None) -> None:
         self._channel: _Channel[T] = _Channel(depth)
+        self._unblock = unblock
         # A daemon: a read that never returns must not keep the interpreter from ending.
         self._thread = threading.Thread(target=self._work, name=f"vdeblur-{name}", daemon=True)
 
@@ -115,9 +116,17 @@ class _Worker(Generic[T]):
         self._thread.start()
         return self
 
-    def _join(self) -> None:
+    def _busy(self) -> bool:
+        """Whether the worker may be waiting in a call of its own."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Stop the worker, let go of the queue and wait for the thread."""
+        self._channel.stop()
         if self._thread.ident is None:
             return
+        if self._busy() and self._unblock is not None:
+            self._unblock()
         self._thread.join(JOIN_SECONDS)
         if self._thread.is_alive():
             logger.warning("%s is still busy %.0f s after it was stopped", self._thread.name, JOIN_SECONDS)
@@ -126,15 +135,16 @@ class _Worker(Generic[T]):
 class Prefetch(_Worker[T]):
     """See :func:`prefetch`."""
 
-    def __init__(self, iterable: Iterable[T], *, depth: int, name: str) -> None:
-        super().__init__(depth=depth, name=name)
+    def __init__(
+        self, iterable: Iterable[T], *, depth: int, name: str, unblock: Callable[[], None] | None = None
+    ) -> None:
+        super().__init__(depth=depth, name=name, unblock=unblock)
         self._iterable = iterable
 
     def _work(self) -> None:
         try:
             iterator = iter(self._iterable)
-            with contextlib.ExitStack() as stack:
-                stack.callback(getattr(iterator, "close", lambda: None))
+            with contextlib.closing(iterator) if isinstance(iterator, Generator) else contextlib.nullcontext():
                 while True:
                     self._channel.wait_for_room()  # before the item is made: it counts from then on
                     try:
@@ -150,6 +160,9 @@ class Prefetch(_Worker[T]):
         finally:
             self._channel.end()
 
+    def _busy(self) -> bool:
+        return not self._channel.ended  # when it has ended, the thread may still be alive for a moment
+
     def __iter__(self) -> Iterator[T]:
         return self
 
@@ -163,28 +176,26 @@ class Prefetch(_Worker[T]):
         self._channel.drop()
         return item
 
-    def close(self) -> None:
-        """Stop reading ahead, close the iterator in its own thread and wait for that."""
-        self._channel.stop()
-        self._join()
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
 
-def prefetch(iterable: Iterable[T], *, depth: int = 3, name: str = "prefetch") -> Prefetch[T]:
+def prefetch(
+    iterable: Iterable[T], *, depth: int = 3, name: str = "prefetch", unblock: Callable[[], None] | None = None
+) -> Prefetch[T]:
     """Iterate ``iterable`` in a thread of its own, up to ``depth`` items ahead of the caller.
 
-    A context manager and an iterator. What the iterable raises comes after the items before it. Its iterator is
-    closed in the thread that ran it, if it can be closed.
+    A context manager and an iterator. What the iterable raises comes after the items before it. A generator is closed
+    in the thread that ran it.
 
     Args:
         depth: most items made and not yet taken.
         name: the thread's name, after "vdeblur-".
+        unblock: called when the block is left before the end, to make the iterable return if it is waiting.
     """
-    return Prefetch(iterable, depth=depth, name=name)
+    return Prefetch(iterable, depth=depth, name=name, unblock=unblock)
 
 
 class WriteBehind(_Worker[T]):
@@ -197,10 +208,18 @@ class WriteBehind(_Worker[T]):
         write: called with one item at a time, in order.
         depth: most items put and not yet written.
         name: the thread's name, after "vdeblur-".
+        unblock: called when the block is left with an exception, to make ``write`` return if it is waiting.
     """
 
-    def __init__(self, write: Callable[[T], None], *, depth: int = 3, name: str = "write") -> None:
-        super().__init__(depth=depth, name=name)
+    def __init__(
+        self,
+        write: Callable[[T], None],
+        *,
+        depth: int = 3,
+        name: str = "write",
+        unblock: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(depth=depth, name=name, unblock=unblock)
         self._write = write
 
     def _work(self) -> None:
@@ -238,5 +257,4 @@ class WriteBehind(_Worker[T]):
             if error is None:
                 self.finish()
         finally:
-            self._channel.stop()
-            self._join()
+            self.close()
