@@ -1,0 +1,125 @@
+"""Stand-ins for tests: small networks with the real one's methods, and clips made by code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
+
+YUV420 = PixelFormat("yuv420p", "yuv", 8, (1, 1))
+YUV420P10 = PixelFormat("yuv420p10le", "yuv", 10, (1, 1))
+BT709 = Colour(matrix="bt709", range="tv", primaries="bt709", transfer="bt709")
+
+
+def clip(
+    count: int,
+    height: int = 36,
+    width: int = 52,
+    *,
+    pixel_format: PixelFormat = YUV420,
+    colour: Colour = BT709,
+    cuts: tuple[int, ...] = (),
+    start: int = 0,
+) -> Iterator[Frame]:
+    """Frames of a drifting pattern, 25 a second; at a cut it is inverted."""
+    peak = pixel_format.peak
+    for n in range(count):
+        planes = []
+        for index in range(pixel_format.plane_count):
+            rows, columns = np.mgrid[tuple(slice(0, size) for size in pixel_format.plane_shape(index, height, width))]
+            wave = 0.3 + 0.15 * np.sin(rows / 3 + n / 4 + index) + 0.15 * np.cos(columns / 5 - n / 3)
+            shot = sum(n >= cut for cut in cuts)
+            value = (1 - wave if shot % 2 else wave) * peak
+            planes.append(value.astype(dtype_for(pixel_format)))
+        yield Frame(tuple(planes), pixel_format, colour, start + 512 * n, Fraction(1, 12800), 512)
+
+
+def planes_equal(one: Frame, other: Frame) -> bool:
+    return one.format == other.format and all(
+        np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(one.planes, other.planes, strict=True)
+    )
+
+
+class Identity(nn.Module):
+    """A network that corrects nothing. Counts what it is asked for."""
+
+    stride = 16
+    minimum_size = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))  # something that has a dtype
+        self.encoded = 0
+        self.calls: list[tuple[bool, bool, bool]] = []
+
+    def encode(self, frame: Tensor) -> Any:
+        assert frame.shape[0] == 1
+        assert all(size % self.stride == 0 and size >= self.minimum_size for size in frame.shape[-2:])
+        self.encoded += 1
+        return (frame,)
+
+    def residual(self, previous: Any, current: Any, following: Any, state: Any) -> tuple[Tensor, Any]:
+        self.calls.append((previous is not None, following is not None, state is not None))
+        return self.correction(previous, current, following, state)
+
+    def correction(self, previous: Any, current: Any, following: Any, state: Any) -> tuple[Tensor, Any]:
+        return torch.zeros_like(current[0]), ()
+
+
+class Constant(Identity):
+    """Adds the same to every value."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def correction(self, previous: Any, current: Any, following: Any, state: Any) -> tuple[Tensor, Any]:
+        return torch.full_like(current[0], self.value), ()
+
+
+class Mixing(Identity):
+    """Its residual depends on both neighbours and on every earlier frame of the shot."""
+
+    def correction(self, previous: Any, current: Any, following: Any, state: Any) -> tuple[Tensor, Any]:
+        now = current[0]
+        before = now if previous is None else previous[0]
+        after = now if following is None else following[0]
+        memory = torch.zeros_like(now) if state is None else state[0]
+        residual = 0.5 * (before - now).roll(1, -1) - 0.25 * (after - now) + 0.125 * memory
+        return residual, (0.75 * memory + 0.25 * now,)
+
+
+class Failing(Mixing):
+    """Raises an error, or returns a value, at the n-th residual it is asked for."""
+
+    def __init__(self, at: int, outcome: BaseException | float) -> None:
+        super().__init__()
+        self.at = at
+        self.outcome = outcome
+
+    def correction(self, previous: Any, current: Any, following: Any, state: Any) -> tuple[Tensor, Any]:
+        residual, state = super().correction(previous, current, following, state)
+        if len(self.calls) == self.at + 1:
+            if isinstance(self.outcome, BaseException):
+                raise self.outcome
+            residual[0, 2, 3, 5] = self.outcome
+        return residual, state
+
+
+class Slow(Identity):
+    """Takes a known time for a frame."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def correction(self, previous: Any, current: Any, following: Any, state: Any) -> tuple[Tensor, Any]:
+        time.sleep(self.seconds)
+        return super().correction(previous, current, following, state)

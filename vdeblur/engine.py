@@ -1,0 +1,287 @@
+"""The engine: network, recurrent state and device together restore frames, one in, one out."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vdeblur.compute import choose_dtype, find_device
+from vdeblur.errors import DeviceError, NetworkError, UsageError, VdeblurError
+from vdeblur.frames import Frame
+from vdeblur.model.checkpoint import load_network
+from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes
+from vdeblur.scenes import Breaks
+from vdeblur.transfer import Download, Planes, transfer_for
+from vdeblur.windows import SlidingWindow, Window
+
+#: Largest strength; beyond it the correction overshoots visibly.
+MAX_STRENGTH = 1.5
+
+#: How PyTorch's allocators say that there is no memory left, where they do not raise OutOfMemoryError.
+NO_MEMORY = ("out of memory", "not enough memory", "allocate memory")
+
+
+class Network(Protocol):
+    """What the engine asks of a network; :class:`vdeblur.model.network.DeblurNet` is one."""
+
+    stride: int
+    minimum_size: int
+
+    def encode(self, frame: Tensor, /) -> Any: ...
+
+    def residual(self, previous: Any, current: Any, following: Any, state: Any, /) -> tuple[Tensor, Any]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Item:
+    """A frame and what the device holds of it: colour planes, and features that serve every window it is in."""
+
+    frame: Frame
+    planes: Planes
+    features: Any
+
+
+@dataclass
+class Memory:
+    """What a Deblurrer remembers from frame to frame. Its parts are replaced, never written to."""
+
+    window: SlidingWindow[_Item]
+    breaks: Breaks = field(default_factory=Breaks)
+    state: Any = None
+
+    def copy(self) -> Memory:
+        return Memory(copy.copy(self.window), copy.copy(self.breaks), self.state)
+
+
+class Deblurrer:
+    """Takes the motion blur out of frames, one after another.
+
+    A Deblurrer carries the network's recurrent state from frame to frame. It starts anew by itself at a scene cut, a
+    gap in time and a change of size or format. Frames of any size from 1×1 on, of any pixel format that
+    :class:`vdeblur.frames.PixelFormat` can describe, come back with the same format, size, time and alpha.
+
+    Example::
+
+        from vdeblur import Deblurrer
+
+        deblurrer = Deblurrer("fast", lookahead=0)
+        for frame in camera:                  # vdeblur.frames.Frame: planes, format, colour, pts
+            show(deblurrer.step(frame))       # the same frame, sharper
+
+        for frame in Deblurrer().run(frames):  # a whole clip, with one frame of lookahead
+            save(frame)
+
+    Args:
+        model: name of a network ("fast"), path of a checkpoint, or a network. A network is copied, not changed.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps"; auto takes CUDA where it works, else the CPU.
+        precision: "auto", "float32", "bfloat16" or "float16". It is the network's own; the residual and its addition
+            are always float32.
+        strength: factor on the residual, 0 to 1.5; at 0 every plane comes back bit for bit.
+        lookahead: 1 lets the network see one frame of the future, for one frame of delay; 0 has no delay.
+        streams: on CUDA, transfer beside the computation; off only to compare.
+
+    Raises:
+        UsageError: an argument is out of its range.
+        DeviceError: the device is missing, does not work, or has no room for the network.
+        NetworkError: the checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Network = "fast",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        strength: float = 1.0,
+        lookahead: int = 1,
+        streams: bool = True,
+    ) -> None:
+        if not 0.0 <= strength <= MAX_STRENGTH:
+            raise UsageError(f"strength cannot be {strength!r}; it is 0 (nothing) to {MAX_STRENGTH}, 1 as trained")
+        self.strength = float(strength)
+        self.lookahead = lookahead
+        self._memory = Memory(SlidingWindow(lookahead=lookahead))
+        self.device = find_device(device)
+        self.dtype = choose_dtype(precision, self.device)
+        with _failures(f"loading the network on {self.device}"):
+            self.network = _placed(model, self.device, self.dtype)
+            self._transfer = transfer_for(self.device, streams=streams)
+
+    def run(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Restore a clip from its start: N frames in, N out, in order, each as soon as it is known. Lazy.
+
+        The same frames come out of :meth:`step` and :meth:`flush`. A run has a memory of its own. The iterable is not
+        closed: it is the caller's.
+
+        Raises:
+            NetworkError: the network failed or returned nan or inf; with the frame's time.
+            DeviceError: out of memory; with the frame's time.
+        """
+        memory = Memory(SlidingWindow(lookahead=self.lookahead))
+        flying: deque[_Flight] = deque()
+        try:
+            for frame in frames:
+                flying += self._push(memory, frame)
+                while len(flying) > self._transfer.in_flight:
+                    yield flying.popleft().result()
+            flying += self._finish(memory)
+            while flying:
+                yield flying.popleft().result()
+        finally:
+            for flight in flying:  # nobody wants them any more, but the transfers end before their slots are free
+                with contextlib.suppress(Exception):
+                    flight.download.result()
+
+    def step(self, frame: Frame) -> Frame | None:
+        """Take a frame; return it restored with lookahead 0, or the one before it (None at the first) with 1.
+
+        Raises:
+            NetworkError, DeviceError: as :meth:`run`; the next frame starts anew.
+        """
+        return self._one(lambda: self._push(self._memory, frame))
+
+    def flush(self) -> Frame | None:
+        """End of the clip: the last frame, if lookahead 1 still owes it. The next frame starts anew."""
+        restored = self._one(lambda: self._finish(self._memory))
+        self.reset()
+        return restored
+
+    def reset(self) -> None:
+        """Forget what :meth:`step` has seen: the next frame is the first of a clip."""
+        self._memory = Memory(SlidingWindow(lookahead=self.lookahead))
+
+    def suspend(self) -> Memory:
+        """What :meth:`step` remembers now. :meth:`resume` goes on from it, as often as wanted."""
+        return self._memory.copy()
+
+    def resume(self, memory: Memory) -> None:
+        """Go on from what was suspended, here or in a Deblurrer with the same network, device and lookahead."""
+        self._memory = memory.copy()
+
+    def _one(self, work: Callable[[], list[_Flight]]) -> Frame | None:
+        try:
+            flights = work()
+            return flights[0].result() if flights else None
+        except BaseException:
+            self.reset()
+            raise
+
+    def _push(self, memory: Memory, frame: Frame) -> list[_Flight]:
+        """Give the frame to the window; start restoring the frame whose window is complete, if one is."""
+        with _working(frame, self.device):
+            last = memory.window.newest
+            joined = last is not None and not memory.breaks(last.frame, frame)
+            window = memory.window.push(self._encode(frame), joined=joined)
+        return [] if window is None else [self._restore(memory, window)]
+
+    def _finish(self, memory: Memory) -> list[_Flight]:
+        window = memory.window.finish()
+        return [] if window is None else [self._restore(memory, window)]
+
+    def _encode(self, frame: Frame) -> _Item:
+        planes = self._transfer.upload(_tensors(frame.planes[: frame.format.colour_planes]))
+        height, width = frame.size
+        with self._transfer.compute():
+            rgb = rgb_from_planes(planes, frame.format, frame.colour, height=height, width=width)
+            rgb = pad_to_multiple(rgb, self.network.stride, minimum=self.network.minimum_size)
+            return _Item(frame, planes, self.network.encode(rgb))
+
+    def _restore(self, memory: Memory, window: Window[_Item]) -> _Flight:
+        item, frame = window.current, window.current.frame
+        previous = None if window.previous is item else window.previous.features
+        following = None if window.next is item else window.next.features
+        state = None if window.first else memory.state
+        with _working(frame, self.device):
+            with self._transfer.compute():
+                residual, memory.state = self.network.residual(previous, item.features, following, state)
+                residual = crop(residual, *frame.size)
+                planes = add_residual(item.planes, residual, frame.format, frame.colour, strength=self.strength)
+                planes = (*planes, residual.sum())  # finite only if every value is
+            stay = isinstance(frame.planes[0], Tensor) and frame.planes[0].device == self.device
+            return _Flight(frame, self.device, self._transfer.download(planes, stay=stay))
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """A restored frame on its way back."""
+
+    frame: Frame
+    device: torch.device
+    download: Download
+
+    def result(self) -> Frame:
+        with _working(self.frame, self.device):
+            *planes, total = self.download.result()
+            if not math.isfinite(total.item()):
+                raise NetworkError("the network returned nan or inf; try --precision float32")
+        return self.frame.with_planes(_like(planes, self.frame.planes))
+
+
+def _placed(model: str | Path | Network, device: torch.device, dtype: torch.dtype) -> Network:
+    """The network on its device, in its dtype and memory layout; a network that was given stays as it is."""
+    network: Any = load_network(str(model)) if isinstance(model, (str, Path)) else model
+    if isinstance(network, nn.Module):
+        network = network if network is not model else copy.deepcopy(network)
+        network = network.eval().to(device=device, dtype=dtype)
+        network.to(memory_format=torch.channels_last)
+    placed: Network = network
+    return placed
+
+
+@contextlib.contextmanager
+def _working(frame: Frame, device: torch.device) -> Iterator[None]:
+    """Without autograd; what fails is raised with the frame's time."""
+    try:
+        with torch.inference_mode(), _failures(f"a {frame.width}×{frame.height} frame on {device}"):
+            yield
+    except VdeblurError as exc:
+        exc.at("network", frame.time_seconds)
+        raise
+
+
+@contextlib.contextmanager
+def _failures(what: str) -> Iterator[None]:
+    """Turn what PyTorch and the network raise into our errors, in one line."""
+    try:
+        yield
+    except VdeblurError:
+        raise
+    except Exception as exc:
+        text = str(exc).strip() or type(exc).__name__
+        if isinstance(exc, (torch.OutOfMemoryError, MemoryError)) or any(sign in text.lower() for sign in NO_MEMORY):
+            raise DeviceError(f"out of memory: {what}; use a smaller model or video, or another --device") from exc
+        raise NetworkError(f"{what}: {type(exc).__name__}: {text.splitlines()[0]}") from exc
+
+
+def _tensors(planes: Sequence[Any]) -> list[Tensor]:
+    """Planes as tensors, without a copy where NumPy and PyTorch can share them."""
+    result = []
+    for plane in planes:
+        if isinstance(plane, np.ndarray):
+            if not plane.flags.writeable or min(plane.strides, default=0) < 0:
+                plane = plane.copy()
+            plane = torch.from_numpy(plane)
+        result.append(plane)
+    return result
+
+
+def _like(planes: Sequence[Tensor], source: Sequence[Any]) -> list[Any]:
+    """Planes of the source's kind, on its device; planes that were not restored (alpha) are the source's own."""
+    restored: list[Any] = []
+    for plane, original in zip(planes, source, strict=False):
+        if isinstance(original, Tensor):
+            plane = plane.to(original.device)
+            restored.append(plane.clone() if plane.is_inference() else plane)  # a caller may write to it
+        else:
+            restored.append(plane.numpy())
+    return [*restored, *source[len(planes) :]]

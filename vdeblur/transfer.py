@@ -1,0 +1,219 @@
+"""Transfer: planes to the compute device and back; on CUDA beside the computation, elsewhere in line.
+
+On CUDA there are three streams, for upload, compute and download. Host memory is pinned and comes from two rings of
+slots that are allocated once for each layout of planes. An event hands over from stream to stream, and a slot is used
+again only once its event has passed. A tensor that a second stream uses is recorded there, so that the caching
+allocator does not give its memory away too early.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Planes = tuple[Tensor, ...]
+#: Shape and dtype of every plane.
+Layout = tuple[tuple[torch.Size, torch.dtype], ...]
+
+#: Slots of each ring: one being filled, one on its way, and two that wait or are read.
+SLOTS = 4
+
+
+class Event(Protocol):
+    def synchronize(self) -> None: ...
+
+
+class Download(Protocol):
+    """Planes on their way back."""
+
+    def result(self) -> Planes:
+        """Wait for them; the caller owns them. To be asked for once, oldest first."""
+
+
+class Transfer:
+    """Transfers in line with the computation, for the CPU (where they do nothing) and for any device without streams.
+
+    Attributes:
+        device: where the planes are computed on.
+        in_flight: downloads that may be under way before the oldest is asked for its result.
+    """
+
+    in_flight = 0
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def compute(self) -> contextlib.AbstractContextManager[Any]:
+        """The context to compute in: uploaded planes are ready there, planes to be downloaded are made there."""
+        return contextlib.nullcontext()
+
+    def upload(self, planes: Sequence[Tensor]) -> Planes:
+        return tuple(plane.to(self.device) for plane in planes)
+
+    def download(self, planes: Planes, *, stay: bool = False) -> Download:
+        """Start the way back to the host, or, with ``stay``, hand over to the caller's stream on the device."""
+        return _Ready(planes if stay else tuple(plane.cpu() for plane in planes))
+
+
+@dataclass(frozen=True)
+class _Ready:
+    planes: Planes
+
+    def result(self) -> Planes:
+        return self.planes
+
+
+class Slot:
+    """Host buffers for the planes of one frame, and the event after which they may be touched."""
+
+    def __init__(self, buffers: Planes) -> None:
+        self.buffers = buffers
+        self.event: Event | None = None
+        self.held = False
+
+    def wait(self) -> None:
+        if self.event is not None:
+            self.event.synchronize()
+            self.event = None
+
+
+class Ring:
+    """A fixed number of slots, given out in turn.
+
+    Args:
+        slots: how many.
+        allocate: makes the buffers for a layout; called once a slot while the layout stays the same.
+    """
+
+    def __init__(self, slots: int, allocate: Callable[[Layout], Planes]) -> None:
+        self._count = slots
+        self._allocate = allocate
+        self._layout: Layout | None = None
+        self._slots: list[Slot] = []
+        self._turn = 0
+
+    def take(self, layout: Layout) -> Slot:
+        """The next slot, its event passed. Raises RuntimeError while its last user holds it."""
+        if layout != self._layout:
+            for slot in self._slots:
+                slot.wait()
+            self._slots = [Slot(self._allocate(layout)) for _ in range(self._count)]
+            self._layout, self._turn = layout, 0
+        slot = self._slots[self._turn]
+        if slot.held:
+            raise RuntimeError(f"all {self._count} slots are held: ask for the oldest result first")
+        self._turn = (self._turn + 1) % self._count
+        slot.wait()
+        return slot
+
+
+class CudaTransfer(Transfer):
+    """Transfers on streams of their own, beside the computation.
+
+    Args:
+        device: a CUDA device with its index. What its current stream still does (loading weights) is waited for.
+        slots: see :class:`Ring`.
+        cuda: ``torch.cuda``, or a stand-in for tests.
+        pin: whether host memory is pinned; without it nothing overlaps.
+    """
+
+    def __init__(self, device: torch.device, *, slots: int = SLOTS, cuda: Any = torch.cuda, pin: bool = True) -> None:
+        super().__init__(device)
+        self._cuda = cuda
+        self._pin = pin
+        self._uploading, self._computing, self._downloading = (cuda.Stream(device=device) for _ in range(3))
+        cuda.current_stream(device).synchronize()
+        self._up, self._down = Ring(slots, self._buffers), Ring(slots, self._buffers)
+        self.in_flight = slots - 1
+
+    def compute(self) -> contextlib.AbstractContextManager[Any]:
+        context: contextlib.AbstractContextManager[Any] = self._cuda.stream(self._computing)
+        return context
+
+    def upload(self, planes: Sequence[Tensor]) -> Planes:
+        if self._resident(planes):
+            self._computing.wait_stream(self._cuda.current_stream(self.device))
+            self._keep(planes, self._computing)
+            return tuple(planes)
+        slot = self._up.take(_layout(planes))
+        for buffer, plane in zip(slot.buffers, planes, strict=True):
+            buffer.copy_(plane)
+        with self._cuda.stream(self._uploading):
+            arrived = tuple(buffer.to(self.device, non_blocking=True, copy=True) for buffer in slot.buffers)
+            slot.event = self._record(self._uploading)
+        self._computing.wait_event(slot.event)
+        self._keep(arrived, self._computing)
+        return arrived
+
+    def download(self, planes: Planes, *, stay: bool = False) -> Download:
+        done = self._record(self._computing)
+        if stay:
+            return _Resident(self, planes, done)
+        slot = self._down.take(_layout(planes))
+        self._downloading.wait_event(done)
+        with self._cuda.stream(self._downloading):
+            for buffer, plane in zip(slot.buffers, planes, strict=True):
+                buffer.copy_(plane, non_blocking=True)
+            slot.event = self._record(self._downloading)
+        self._keep(planes, self._downloading)
+        slot.held = True
+        return _Landing(slot)
+
+    def to_current_stream(self, planes: Planes, done: Any) -> None:
+        """Make the caller's stream wait for planes that stay on the device."""
+        current = self._cuda.current_stream(self.device)
+        current.wait_event(done)
+        self._keep(planes, current)
+
+    def _resident(self, planes: Sequence[Tensor]) -> bool:
+        return all(plane.device == self.device for plane in planes)
+
+    def _buffers(self, layout: Layout) -> Planes:
+        return tuple(torch.empty(shape, dtype=dtype, pin_memory=self._pin) for shape, dtype in layout)
+
+    def _record(self, stream: Any) -> Any:
+        """An event at the end of the stream's work. It lets a waiting thread sleep, so decoding gets the core."""
+        event = self._cuda.Event(blocking=True)
+        event.record(stream)
+        return event
+
+    def _keep(self, planes: Sequence[Tensor], stream: Any) -> None:
+        for plane in planes:
+            plane.record_stream(stream)
+
+
+@dataclass(frozen=True)
+class _Landing:
+    slot: Slot
+
+    def result(self) -> Planes:
+        try:
+            self.slot.wait()
+            return tuple(buffer.clone() for buffer in self.slot.buffers)
+        finally:
+            self.slot.held = False
+
+
+@dataclass(frozen=True)
+class _Resident:
+    transfer: CudaTransfer
+    planes: Planes
+    done: Any
+
+    def result(self) -> Planes:
+        self.transfer.to_current_stream(self.planes, self.done)
+        return self.planes
+
+
+def transfer_for(device: torch.device, *, streams: bool = True) -> Transfer:
+    """Transfers for a device; ``streams=False`` keeps them in line on CUDA too, to compare with."""
+    return CudaTransfer(device) if device.type == "cuda" and streams else Transfer(device)
+
+
+def _layout(planes: Sequence[Tensor]) -> Layout:
+    return tuple((plane.shape, plane.dtype) for plane in planes)
