@@ -1,1 +1,1 @@
-"""The command line: options in, calls to the library out."""
+"""The command line. Nothing heavy is imported before the arguments are known to be right."""

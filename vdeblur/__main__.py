@@ -1,0 +1,19 @@
+"""The command line's door: `vdeblur …` and `python -m vdeblur …`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    try:
+        from vdeblur.cli.app import run_command_line
+    except KeyboardInterrupt:
+        sys.stderr.write("vdeblur: error: interrupted\n")
+        return 130
+    return run_command_line(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The command line as a whole: `run` when no command is named, others loaded when they are called."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import click
+
+from vdeblur import __version__
+from vdeblur.cli import failures
+from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, write_block, write_commands, write_options
+
+DEFAULT_COMMAND = "run"
+#: Every command: its module (an attribute of the command's name is the command) and a line for the help page.
+COMMANDS = {
+    "run": ("vdeblur.cli.run", "Restore videos; what happens when no command is named."),
+    "info": ("vdeblur.cli.info", "Show what a video holds and what would become of it."),
+    "doctor": ("vdeblur.cli.doctor", "Show what this machine offers; for bug reports."),
+}
+#: Signals that ask a process to end; each becomes what Ctrl-C is.
+_ENDING_SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")
+
+
+class Doors(click.Group):
+    """All commands, and the help page that shows the default command's options."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "INPUT... -o OUTPUT [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND [OPTIONS]", prefix="       ")
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self._default(ctx).format_help_text(ctx, formatter)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_options(self._default(ctx), ctx, formatter, [("--version", "Show the version and exit.")])
+        write_commands(formatter, {name: words for name, (_, words) in COMMANDS.items()})
+        write_block(formatter, "Examples", EXAMPLES)
+        write_block(formatter, "Exit codes", EXIT_CODES)
+
+    def _default(self, ctx: click.Context) -> click.Command:
+        command = self.get_command(ctx, DEFAULT_COMMAND)
+        assert command is not None
+        return command
+
+
+@click.group(cls=Doors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="vdeblur", message="%(prog)s %(version)s")
+def doors() -> None:
+    """Take the motion blur out of videos."""
+
+
+def with_command(arguments: Sequence[str]) -> list[str]:
+    """Arguments with the command said: a first word that is none means ``run``. A file named info is ``./info``."""
+    first = arguments[0] if arguments else ""
+    if first in COMMANDS or first in ("-h", "--help", "--version"):
+        return list(arguments)
+    return [DEFAULT_COMMAND, *arguments]
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Do what the arguments say; return the exit code. Every failure has been said in one line."""
+    with _ending_like_ctrl_c() as ended:
+        code = _run(arguments)
+        if ended and code == failures.EXIT_INTERRUPTED:
+            return 128 + ended[0]
+        return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        result = doors.main(with_command(arguments), prog_name="vdeblur", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.ClickException as exc:
+        failures.error_line(exc.format_message().rstrip("."))
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt) as exc:
+        failures.error_line("interrupted")
+        failures.show_traceback(exc)
+        return failures.EXIT_INTERRUPTED
+    except BrokenPipeError:
+        failures.silence_standard_output()
+        return failures.EXIT_BROKEN_PIPE
+    except Exception as exc:
+        error = failures.as_error(exc)
+        failures.error_line(str(error))
+        failures.show_traceback(exc)
+        return error.exit_code
+
+
+@contextlib.contextmanager
+def _ending_like_ctrl_c() -> Iterator[list[int]]:
+    """Let SIGTERM and its like close everything as Ctrl-C does; gives the numbers of those that came."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = {}
+    for name in _ENDING_SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            before[number] = signal.signal(number, end)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,192 @@
+"""`vdeblur doctor`: what this machine offers, whether the whole way of a frame works, and what a bug report needs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vdeblur import __version__
+from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.errors import VdeblurError
+
+#: Encoders that are tried out, each with a pixel format it should take.
+ENCODERS = {
+    "libx264": "yuv420p", "libx265": "yuv420p10le", "libsvtav1": "yuv420p10le", "libvpx-vp9": "yuv420p",
+    "ffv1": "yuv444p10le", "prores_ks": "yuv422p10le", "h264_nvenc": "yuv420p", "hevc_nvenc": "yuv420p",
+    "av1_nvenc": "yuv420p",
+}  # fmt: skip
+#: Without this one, the usual output cannot be written.
+NEEDED_ENCODER = "libx264"
+PACKAGES = ("torch", "numpy", "kornia", "safetensors", "ffmpeg-python", "imageio-ffmpeg", "click", "rich")
+
+
+@click.command("doctor", cls=GroupedCommand)
+@click.option("--json", "as_json", is_flag=True, cls=GroupedOption, help="As one JSON object.")
+def doctor(as_json: bool) -> int:
+    """Show versions, devices, encoders and networks, and try the whole way of a frame.
+
+    Paste what it says into a bug report. The exit code is 1 if something needed is missing.
+    """
+    findings, problems = examine()
+    if as_json:
+        sys.stdout.write(json.dumps({**findings, "problems": problems}, indent=2) + "\n")
+    else:
+        sys.stdout.write("\n".join(_lines(findings, problems)) + "\n")
+    return 1 if problems else 0
+
+
+def examine() -> tuple[dict[str, Any], list[str]]:
+    """Findings by section, and what is missing or broken. Every section is tried, whatever becomes of the others."""
+    findings: dict[str, Any] = {}
+    problems: list[str] = []
+    sections: dict[str, Callable[[], tuple[Any, list[str]]]] = {
+        "versions": lambda: (_versions(), []),
+        "platform": lambda: (_platform(), []),
+        "devices": _devices,
+        "FFmpeg": _ffmpeg,
+        "encoders": _encoders,
+        "networks": _networks,
+        "self-test": _self_test,
+    }
+    for name, section in sections.items():
+        try:
+            findings[name], found = section()
+        except Exception as exc:
+            findings[name], found = {}, [f"{name}: {exc if isinstance(exc, VdeblurError) else repr(exc)}"]
+        problems += found
+    return findings, problems
+
+
+def _versions() -> dict[str, str]:
+    from vdeblur.video.libraries import library_versions
+
+    found = {"vdeblur": __version__, "Python": platform.python_version()}
+    for name in PACKAGES:
+        found[name] = importlib.metadata.version(name)
+    return {**found, **library_versions()}
+
+
+def _platform() -> dict[str, str]:
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": f"{os.cpu_count()}",
+        "preferred encoding": sys.getfilesystemencoding(),
+    }
+
+
+def _processor() -> str:
+    """Name of the CPU; the kernel knows it on Linux."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _devices() -> tuple[dict[str, str], list[str]]:
+    import torch
+
+    from vdeblur.compute import available_devices, choose_dtype, find_device
+
+    found = {"threads": str(torch.get_num_threads()), "chosen by auto": str(find_device("auto"))}
+    for name in available_devices():
+        dtype = str(choose_dtype("auto", find_device(name))).removeprefix("torch.")
+        found[name] = f"{_device_name(name)}, {dtype}"
+    return found, []
+
+
+def _device_name(name: str) -> str:
+    import torch
+
+    device = torch.device(name)
+    if device.type == "cpu":
+        return torch.backends.cpu.get_cpu_capability()
+    properties = getattr(torch.get_device_module(device), "get_device_properties", None)
+    if properties is None:
+        return device.type
+    found = properties(device)
+    return f"{found.name}, {found.total_memory / 2**30:.1f} GiB"
+
+
+def _ffmpeg() -> tuple[dict[str, str], list[str]]:
+    from vdeblur.video.ffmpeg import ffmpeg_version, find_ffmpeg
+
+    return {"program": str(find_ffmpeg()), "version": ffmpeg_version()}, []
+
+
+def _encoders() -> tuple[dict[str, str], list[str]]:
+    from vdeblur.video.ffmpeg import encoder_opens
+
+    found = {name: "opens" if encoder_opens(name, pixels) else "does not open" for name, pixels in ENCODERS.items()}
+    missing = found[NEEDED_ENCODER] != "opens"
+    return found, [f"encoders: {NEEDED_ENCODER} does not open; install an FFmpeg that has it"] * missing
+
+
+def _networks() -> tuple[dict[str, Any], list[str]]:
+    from vdeblur.model.checkpoint import available_models, read_provenance
+
+    found = {name: read_provenance(name) for name in available_models()}
+    return found, [] if found else ["networks: no weights are installed; --model needs a file"]
+
+
+def _self_test() -> tuple[dict[str, str], list[str]]:
+    """Restore three small frames from Y4M into FFV1 and read them again."""
+    from vdeblur.pipeline import deblur_video
+    from vdeblur.video.encoding import EncodeOptions
+    from vdeblur.video.reader import Reader
+
+    count, width, height = 3, 64, 48
+    picture = bytes(range(0, 192)) * (width * height // 192) + b"\x80" * (width * height // 2)
+    y4m = f"YUV4MPEG2 W{width} H{height} F25:1 Ip C420jpeg\n".encode() + (b"FRAME\n" + picture) * count
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "test.mkv"
+        report = deblur_video(io.BytesIO(y4m), target, encode=EncodeOptions(codec="ffv1"))
+        with Reader(target, threads=1) as reader:
+            back = sum(1 for _ in reader)
+    seconds = f"{time.monotonic() - started:.1f} s"
+    if (report.frames, back) == (count, count):
+        return {"decode, restore, encode": f"works ({seconds})"}, []
+    wrong = f"{count} frames went in, {report.frames} were restored and {back} came out"
+    return {"decode, restore, encode": wrong}, [f"self-test: {wrong}"]
+
+
+def _lines(findings: dict[str, Any], problems: list[str]) -> list[str]:
+    lines = []
+    for section, entries in findings.items():
+        lines.append(section)
+        for name, value in entries.items():
+            words = (
+                ", ".join(f"{key} {_short(entry)}" for key, entry in value.items())
+                if isinstance(value, dict)
+                else value
+            )
+            lines.append(f"  {name:<24} {words}")
+        lines.append("")
+    return [*lines, *(f"problem: {problem}" for problem in problems)] if problems else [*lines, "no problem found"]
+
+
+def _words(value: Any) -> str:
+    """A value in one line; of a mapping, every key with the beginning of its value."""
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(f"{key} {_short(entry)}" for key, entry in value.items())
+
+
+def _short(value: Any) -> str:
+    words = value if isinstance(value, str) else json.dumps(value)
+    return words if len(words) <= 60 else f"{words[:57]}…"

@@ -1,0 +1,86 @@
+"""Help pages: options in named groups, examples and exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+EXAMPLES = """\
+  vdeblur holiday.mp4 -o sharp.mp4                       the whole video, every stream kept
+  vdeblur holiday.mp4 -o look.mp4 --compare split        before | after in one picture
+  vdeblur a.mp4 b.mkv clips -o sharp                     several videos, and all of the folder clips
+  vdeblur holiday.mp4 -o part.mp4 --start 1:30 --duration 10
+  vdeblur holiday.mp4 -o sharp.mkv --codec hevc --crf 18 --preset slow
+  vdeblur frame_%05d.png -o sharp_%05d.png --frame-rate 24
+  ffmpeg -i in.mp4 -f nut -c copy - | vdeblur - -o - | ffplay -
+  vdeblur info holiday.mp4                               what it holds and what would become of it
+  vdeblur doctor                                         what this machine offers; for bug reports
+"""
+
+EXIT_CODES = """\
+  0    everything was restored (or skipped, as -n asked)
+  1    another fault; if it is unexpected, the message says how to report it
+  2    usage: a path, an option or a config key
+  3    the input cannot be read or is no video
+  4    the output cannot be written or encoded
+  5    the device is missing or out of memory
+  6    the network or its checkpoint failed
+  130  interrupted (Ctrl-C); 143 when terminated
+  141  whoever read standard output went away
+With several inputs, one failure does not stop the others; the code is that of the first failure.
+"""
+
+
+#: Heading of options that were given none, --help among them.
+OWN_HEADING = "Messages"
+
+
+class GroupedOption(click.Option):
+    """An option that stands under a heading of the help page."""
+
+    def __init__(self, *args: Any, heading: str = OWN_HEADING, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.heading = heading
+
+
+class GroupedCommand(click.Command):
+    """A command whose options are listed under their headings, with blocks of text behind them."""
+
+    def __init__(self, *args: Any, blocks: Mapping[str, str] | None = None, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.blocks = blocks or {}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_options(self, ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for heading, block in self.blocks.items():
+            write_block(formatter, heading, block)
+
+
+def write_options(
+    command: click.Command, ctx: click.Context, formatter: click.HelpFormatter, more: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Write a command's options under their headings, in the order in which they were declared, and ``more``."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(ctx):
+        record = parameter.get_help_record(ctx)
+        if record is not None and isinstance(parameter, click.Option):
+            sections.setdefault(getattr(parameter, "heading", OWN_HEADING), []).append(record)
+    sections.setdefault(OWN_HEADING, []).extend(more)
+    for heading, records in sections.items():
+        with formatter.section(heading):
+            formatter.write_dl(records, col_max=24)
+
+
+def write_block(formatter: click.HelpFormatter, heading: str, block: str) -> None:
+    """Write lines as they stand under a heading."""
+    formatter.write_paragraph()
+    formatter.write(f"{heading}:\n{block}")
+
+
+def write_commands(formatter: click.HelpFormatter, commands: Mapping[str, str]) -> None:
+    with formatter.section("Commands"):
+        formatter.write_dl([(name, words) for name, words in commands.items()], col_max=24)

@@ -1,0 +1,176 @@
+"""`vdeblur info FILE`: what a video holds, and what would become of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import tempfile
+from fractions import Fraction
+from pathlib import Path, PurePath
+from typing import Any
+
+import click
+
+from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.cli.report import clock
+from vdeblur.errors import UsageError
+from vdeblur.frames import Colour, PixelFormat
+from vdeblur.video.info import SourceInfo, StreamInfo, VideoInfo
+
+#: Tags that MP4 has about itself.
+_BRANDS = frozenset({"major_brand", "minor_version", "compatible_brands"})
+
+
+@click.command("info", cls=GroupedCommand)
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, cls=GroupedOption, help="As one JSON object.")
+def info(file: str, as_json: bool) -> None:
+    """Show every stream of FILE, how its frames are read, and how vdeblur would write it back."""
+    from vdeblur.video.reader import Reader
+
+    with Reader(file, threads=1) as reader:
+        source, notes = reader.info, reader.notes
+    plan = plan_words(source)
+    if as_json:
+        holds = {**_plain(source), "notes": notes, "would": plan}
+        sys.stdout.write(json.dumps(holds, indent=2) + "\n")
+    else:
+        sys.stdout.write("\n".join([*source_lines(source), *(f"note: {note}" for note in notes), "", *plan]) + "\n")
+
+
+def source_lines(source: SourceInfo) -> list[str]:
+    """The source for people: container, video, then every stream."""
+    length = "" if source.duration_seconds is None else f", {_length(source.duration_seconds)}"
+    chapters = f", {source.chapters} chapters" if source.chapters else ""
+    lines = [f"{source.name}: {source.container}{length}{chapters}"]
+    lines += [f"  {key}: {value}" for key, value in source.metadata.items() if key not in _BRANDS]
+    lines += ["", "video", *(f"  {name:<13}{words}" for name, words in _video_words(source.video) if words)]
+    lines += ["", "streams", *(f"  {_stream_words(stream, source.video)}" for stream in source.streams)]
+    return lines
+
+
+def plan_words(source: SourceInfo) -> list[str]:
+    """What a run without options would do, in sentences: the frames, the encoder, everything that is not kept."""
+    video = source.video
+    words = [
+        f"vdeblur restores {video.width}x{video.height} frames in their own {_format_words(video.format)} samples."
+    ]
+    target = _target_name(source)
+    try:
+        encoder, notes = _try_writing(source, target)
+    except UsageError as exc:
+        return [*words, f"It cannot write them to {target}: {exc}."]
+    words.append(f"To {target} it writes {encoder}:")
+    return [*words, *(f"  {note}" for note in notes or ["there is nothing else to keep"])]
+
+
+def _try_writing(source: SourceInfo, target: str) -> tuple[str, list[str]]:
+    """Encoder and pixel format, and the writer's notes, found by preparing the output in a scratch folder."""
+    from vdeblur.video.containers import container_of
+    from vdeblur.video.encoding import EncodeOptions, plan_video
+    from vdeblur.video.picture import Picture
+    from vdeblur.video.writer import Writer
+
+    video = source.video
+    picture = Picture.of(
+        video,
+        frame_format=video.format,
+        colour=video.colour,
+        width=video.width,
+        height=video.height,
+        time_base=video.time_base,
+    )
+    planned = plan_video(container_of(target), picture, EncodeOptions())
+    with tempfile.TemporaryDirectory() as folder:
+        writer = Writer(
+            str(Path(folder) / target),
+            info=source,
+            frame_format=video.format,
+            colour=video.colour,
+            width=video.width,
+            height=video.height,
+            time_base=video.time_base,
+        )
+        writer.abort()
+    return f"{planned.encoder}, {planned.pixel_format}", writer.notes
+
+
+def _target_name(source: SourceInfo) -> str:
+    path = PurePath(source.path.name if source.path is not None else "video.mkv")
+    return f"{path.stem}.sharp{path.suffix or '.mkv'}"
+
+
+def _video_words(video: VideoInfo) -> list[tuple[str, str]]:
+    """Names and values of what is known about the video; a value may be empty."""
+    shape = video.sample_aspect_ratio
+    display, light = video.mastering_display, video.content_light
+    bright = "" if display is None or display.max_luminance is None else f"up to {float(display.max_luminance):g} cd/m²"
+    return [
+        ("codec", video.codec),
+        ("size", f"{video.width}x{video.height}" + (", interlaced" if video.interlaced else "")),
+        ("pixel shape", "" if shape in (None, 1) else str(shape)),
+        ("rotation", f"{video.rotation_degrees}°" if video.rotation_degrees else ""),
+        ("pixels", f"{video.pixel_format}, read as {video.format.name}: {_format_words(video.format)}"),
+        ("colour", _colour_words(video.colour)),
+        ("rate", "" if video.average_rate is None else f"{_rate(video.average_rate)} frames/s on average"),
+        ("frames", f"{video.frame_count_from_header} by the header" if video.frame_count_from_header else ""),
+        ("duration", "" if video.duration_seconds is None else _length(video.duration_seconds)),
+        ("ticks", f"{video.time_base} s, starting at {video.start_pts}"),
+        ("HDR display", bright),
+        ("HDR light", "" if light is None else f"MaxCLL {light.max_content}, MaxFALL {light.max_average} cd/m²"),
+        ("side data", ", ".join(video.side_data)),
+    ]
+
+
+def _stream_words(stream: StreamInfo, video: VideoInfo) -> str:
+    marks = {
+        "restored": stream.index == video.stream_index,
+        "cover picture": stream.attached_picture,
+        "default": stream.default,
+        "forced": stream.forced,
+    }
+    language = stream.language if stream.language != "und" else None
+    words = [f"#{stream.index}", stream.kind, stream.codec, language or "", f'"{stream.title or ""}"']
+    said = ", ".join(mark for mark, there in marks.items() if there)
+    return " ".join(word for word in [*words, f"({said})"] if word not in ("", '""', "()"))
+
+
+def _format_words(pixel_format: PixelFormat) -> str:
+    depth = "float" if pixel_format.is_float else f"{pixel_format.bits}-bit"
+    if pixel_format.family == "yuv":
+        layout = {(1, 1): "4:2:0", (1, 0): "4:2:2", (0, 0): "4:4:4", (2, 0): "4:1:1", (0, 1): "4:4:0"}
+        kind = layout.get(pixel_format.chroma_shift, "YCbCr")
+    else:
+        kind = "grey" if pixel_format.family == "gray" else "RGB"
+    return f"{depth} {kind}{' with alpha' if pixel_format.alpha else ''}"
+
+
+def _colour_words(colour: Colour) -> str:
+    said = [
+        ("matrix", colour.matrix),
+        ("range", {"tv": "limited", "pc": "full"}.get(colour.range or "", colour.range)),
+        ("primaries", colour.primaries),
+        ("transfer", colour.transfer),
+        ("chroma at", colour.chroma_location),
+    ]
+    return ", ".join(f"{name} {value}" for name, value in said if value) or "not said"
+
+
+def _rate(rate: Fraction) -> str:
+    return f"{float(rate):.3f}".rstrip("0").rstrip(".")
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 60 else f"{clock(seconds)} ({seconds:.2f} s)"
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as mappings, fractions as "n/d", paths as text: what JSON has words for."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, (Fraction, PurePath)) else value

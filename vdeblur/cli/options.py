@@ -1,0 +1,162 @@
+"""Options of a run: one frozen dataclass, filled from a YAML file and the command line, checked once."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+import shlex
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+from vdeblur.config import WEIGHTS_FOLDER, load_config
+from vdeblur.errors import UsageError
+
+#: Largest strength the engine takes; said here so that a wrong value is refused before PyTorch is loaded.
+MAX_STRENGTH = 1.5
+
+_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a run is told besides its inputs; the keys of ``--config``.
+
+    Raises:
+        UsageError: a value is out of its range; the message shows the range.
+    """
+
+    #: File, folder, or "-" for standard output.
+    output: str | None = None
+    #: Replace existing files: true, false (skip them), or ask.
+    overwrite: bool | None = None
+    #: Show before and after: both beside each other, or each half of the picture.
+    compare: Literal["side", "split"] | None = None
+    #: Container where the output's name does not say it.
+    format: str | None = None
+    model: str = "fast"
+    strength: float = 1.0
+    lookahead: int = 1
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    #: Seconds, or a time like "1:30" or "00:01:30.500".
+    start: float | str | None = None
+    duration: float | str | None = None
+    #: Frames a second of picture sequences, e.g. 25 or "30000/1001".
+    frame_rate: float | str | None = None
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    #: Streams to leave out.
+    drop: tuple[str, ...] = ()
+    #: Strings of further FFmpeg output options, each split as a shell would.
+    ffmpeg_args: tuple[str, ...] = ()
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= MAX_STRENGTH:
+            raise UsageError(
+                f"strength cannot be {self.strength:g}; it is 0 (nothing) to {MAX_STRENGTH:g}, 1 as trained"
+            )
+        if self.lookahead not in (0, 1):
+            raise UsageError(f"lookahead cannot be {self.lookahead}; it is 0 (no delay) or 1 (one frame of delay)")
+        if not _DEVICE.fullmatch(self.device):
+            raise UsageError(f"device cannot be {self.device!r}; it is auto, cpu, cuda, cuda:N or mps")
+        if self.crf is not None and not (math.isfinite(self.crf) and self.crf >= 0):
+            raise UsageError(f"crf cannot be {self.crf:g}; for H.264 and HEVC it is 0 (best) to 51")
+        if self.duration_seconds == 0:
+            raise UsageError("duration cannot be 0; it is a time above 0")
+        if self.quiet and self.verbose:
+            raise UsageError("quiet and verbose exclude each other; choose one")
+        _ = self.start_seconds, self.rate, self.ffmpeg_arguments
+
+    @property
+    def start_seconds(self) -> float | None:
+        return None if self.start is None else parse_seconds("start", self.start)
+
+    @property
+    def duration_seconds(self) -> float | None:
+        return None if self.duration is None else parse_seconds("duration", self.duration)
+
+    @property
+    def rate(self) -> Fraction | None:
+        """``frame_rate`` as an exact fraction."""
+        return None if self.frame_rate is None else parse_rate(self.frame_rate)
+
+    @property
+    def ffmpeg_arguments(self) -> tuple[str, ...]:
+        """``ffmpeg_args`` split into single arguments."""
+        try:
+            return tuple(argument for words in self.ffmpeg_args for argument in shlex.split(words))
+        except ValueError as exc:
+            raise UsageError(f"ffmpeg_args cannot be split: {exc}; write it as in a shell, e.g. '-tune grain'") from exc
+
+
+def merge_options(config: Path | None, given: dict[str, Any]) -> RunOptions:
+    """Options from a YAML file, if there is one, overridden by what was given on the command line.
+
+    Raises:
+        UsageError: the file cannot be read, has an unknown key or a wrong value, or a value is out of range.
+    """
+    base = RunOptions() if config is None else load_config(RunOptions, config)
+    chosen = {name: value for name, value in given.items() if value is not None and value != ()}
+    if chosen.get("quiet"):
+        chosen.setdefault("verbose", False)
+    if chosen.get("verbose"):
+        chosen.setdefault("quiet", False)
+    return dataclasses.replace(base, **chosen)
+
+
+def parse_seconds(name: str, value: float | str) -> float:
+    """Seconds from a number or a time like "1:30" or "00:01:30.500".
+
+    Raises:
+        UsageError: it is neither, or below 0.
+    """
+    clock = _CLOCK.fullmatch(value.strip()) if isinstance(value, str) else None
+    if clock:
+        hours, minutes, seconds = clock.groups()
+        return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds)
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise UsageError(f"{name} cannot be {value!r}; it is seconds from 0 (2.5) or a time (1:30, 00:01:30.500)")
+    return number
+
+
+def parse_rate(value: float | str) -> Fraction:
+    """Frames a second as an exact fraction from 25, 23.976 or "30000/1001".
+
+    Raises:
+        UsageError: it is none of these, or not above 0.
+    """
+    try:
+        rate = Fraction(str(value).strip())
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise UsageError(f"frame rate cannot be {value!r}; it is above 0, to 1000, like 25, 23.976 or 30000/1001")
+    return rate
+
+
+def check_model(name: str) -> None:
+    """Refuse a network that is neither shipped nor a file, without loading PyTorch.
+
+    Raises:
+        UsageError: there is no such network; the message names those there are.
+    """
+    shipped = sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))
+    if name in shipped or Path(name).is_file():
+        return
+    near = difflib.get_close_matches(name, shipped, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose {', '.join(shipped) or 'none (no weights are installed)'}"
+    raise UsageError(f"no network {name!r}; {hint}{'' if near else ' or a .safetensors file'}")

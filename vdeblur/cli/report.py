@@ -1,0 +1,190 @@
+"""How a run tells what it does: a bar for people, lines for logs, JSON for programs, nothing when quiet.
+
+The library reports :class:`vdeblur.pipeline.Progress` and ``Report``; a reporter turns them into words. Whoever reads
+standard output gets video or JSON, never prose.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+from vdeblur.cli.jobs import Job
+from vdeblur.errors import VdeblurError
+
+if TYPE_CHECKING:
+    from vdeblur.pipeline import Progress, Report
+
+#: JSON progress objects a second at most.
+JSON_EVENTS_PER_SECOND = 2
+#: Seconds between two lines of progress in a log.
+LOG_LINE_SECONDS = 10.0
+
+
+class Reporter:
+    """Says nothing; the others override what they have words for."""
+
+    def start(self, job: Job, number: int, count: int) -> None:
+        """A job begins; ``number`` of ``count``, from 1."""
+
+    def progress(self, progress: Progress) -> None:
+        """Frames have been restored; called often."""
+
+    def done(self, job: Job, report: Report) -> None:
+        """A job is finished."""
+
+    def skipped(self, job: Job, reason: str) -> None:
+        """A job is left out."""
+
+    def failed(self, job: Job | None, error: VdeblurError) -> None:
+        """A job, or the command as a whole, has failed. The line on standard error is the caller's."""
+
+    def end(self, done: int, skipped: int, failed: int) -> None:
+        """All jobs are through."""
+
+    @property
+    def writes_json_errors(self) -> bool:
+        """Whether errors on standard error would stand between JSON objects."""
+        return False
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Around the jobs."""
+        yield
+
+
+class LineReporter(Reporter):
+    """Plain lines, for logs and for terminals too simple for a bar."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._next_line = 0.0
+        self._job: Job | None = None
+
+    def start(self, job: Job, number: int, count: int) -> None:
+        self._job = job
+        self._next_line = time.monotonic() + LOG_LINE_SECONDS
+        if count > 1:
+            self.line(f"[{number}/{count}] {_name(job.source)} -> {_name(job.target, output=True)}")
+
+    def progress(self, progress: Progress) -> None:
+        if time.monotonic() >= self._next_line and self._job is not None:
+            self._next_line = time.monotonic() + LOG_LINE_SECONDS
+            self.line(f"{_name(self._job.source)}: {progress_words(progress)}")
+
+    def done(self, job: Job, report: Report) -> None:
+        self.line(f"{_name(job.target, output=True)}: {result_words(report)}")
+        for note in report.notes:
+            self.line(f"note: {note}")
+
+    def skipped(self, job: Job, reason: str) -> None:
+        self.line(f"note: {_name(job.source)} is skipped: {reason}")
+
+    def end(self, done: int, skipped: int, failed: int) -> None:
+        if done + skipped + failed > 1:
+            self.line(f"{done} restored, {skipped} skipped, {failed} failed")
+
+    def line(self, words: str) -> None:
+        self._stream.write(f"vdeblur: {words}\n")
+        self._stream.flush()
+
+
+class JsonReporter(Reporter):
+    """One JSON object a line: start, progress, done, skipped, error, end."""
+
+    def __init__(self, stream: IO[str], *, on_standard_error: bool) -> None:
+        self._stream = stream
+        self._on_standard_error = on_standard_error
+        self._job: Job | None = None
+        self._next_event = 0.0
+
+    @property
+    def writes_json_errors(self) -> bool:
+        return self._on_standard_error
+
+    def start(self, job: Job, number: int, count: int) -> None:
+        self._job = job
+        self._next_event = 0.0
+        self._emit("start", job, number=number, count=count)
+
+    def progress(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now < self._next_event:
+            return
+        self._next_event = now + 1 / JSON_EVENTS_PER_SECOND
+        self._emit(
+            "progress",
+            self._job,
+            frames=progress.frames,
+            frames_total=progress.frames_total,
+            media_seconds=round(progress.media_seconds, 3),
+            elapsed_seconds=round(progress.elapsed_seconds, 3),
+            fps=_rounded(progress.frames_per_second),
+            speed=_rounded(progress.speed),
+            eta_seconds=_rounded(progress.eta_seconds),
+        )
+
+    def done(self, job: Job, report: Report) -> None:
+        self._emit(
+            "done",
+            job,
+            frames=report.frames,
+            skipped_packets=report.skipped_packets,
+            elapsed_seconds=round(report.elapsed_seconds, 3),
+            notes=list(report.notes),
+        )
+
+    def skipped(self, job: Job, reason: str) -> None:
+        self._emit("skipped", job, reason=reason)
+
+    def failed(self, job: Job | None, error: VdeblurError) -> None:
+        self._emit("error", job, kind=type(error).__name__, message=str(error), exit_code=error.exit_code)
+
+    def end(self, done: int, skipped: int, failed: int) -> None:
+        self._emit("end", None, done=done, skipped=skipped, failed=failed)
+
+    def _emit(self, event: str, job: Job | None, **values: Any) -> None:
+        named = {} if job is None else {"source": job.source, "target": job.target}
+        self._stream.write(json.dumps({"event": event, **named, **values}) + "\n")
+        self._stream.flush()
+
+
+def progress_words(progress: Progress) -> str:
+    """Frames, frames a second, speed against real time and the time left, as far as they are known."""
+    total = f"/{progress.frames_total}" if progress.frames_total else ""
+    words = [f"{progress.frames}{total} frames", *_pace(progress.frames_per_second, progress.speed)]
+    if progress.eta_seconds is not None:
+        words.append(f"{clock(progress.eta_seconds)} left")
+    return ", ".join(words)
+
+
+def result_words(report: Report) -> str:
+    pace = report.frames / report.elapsed_seconds if report.elapsed_seconds > 0 else 0.0
+    words = f"{report.frames} frame{'s' * (report.frames != 1)} in {report.elapsed_seconds:.1f} s, {pace:.1f} fps"
+    if report.skipped_packets:
+        words += f", {report.skipped_packets} packets could not be decoded and were skipped"
+    return words
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:05 or 2:03:04."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _pace(fps: float | None, speed: float | None) -> list[str]:
+    return [f"{fps:.1f} fps"] * (fps is not None) + [f"{speed:.2f}x real time"] * (speed is not None)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _name(name: str, *, output: bool = False) -> str:
+    if name != "-":
+        return name
+    return "standard output" if output else "standard input"

@@ -1,0 +1,251 @@
+"""`vdeblur INPUT... -o OUTPUT`: restore videos."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vdeblur.cli import failures
+from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, GroupedCommand, GroupedOption
+from vdeblur.cli.jobs import PIPE, Job, Plan, plan_jobs
+from vdeblur.cli.options import RunOptions, check_model, merge_options
+from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
+from vdeblur.errors import Interrupted, TargetError, UsageError, VdeblurError
+
+if TYPE_CHECKING:
+    from vdeblur.pipeline import Report
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _option(heading: str, *names: str, **settings: Any) -> Decorator:
+    return click.option(*names, cls=GroupedOption, heading=heading, default=None, **settings)
+
+
+_OUTPUT = functools.partial(_option, "Output")
+_RESTORATION = functools.partial(_option, "Restoration")
+_INPUT = functools.partial(_option, "Input")
+_ENCODING = functools.partial(_option, "Encoding")
+_MESSAGES = functools.partial(_option, "Messages")
+
+_OPTIONS: tuple[Decorator, ...] = (
+    _OUTPUT("-o", "--output", metavar="PATH", help="File, folder (for several inputs), or - for standard output."),
+    _OUTPUT("-y/-n", "--yes/--no", "overwrite", help="Replace existing files / skip them. Otherwise you are asked."),
+    _OUTPUT("--compare", type=click.Choice(["side", "split"]), help="Before and after in one picture."),
+    _OUTPUT("-f", "--format", metavar="NAME", help="Container where the name does not say it, e.g. nut for -o -."),
+    _RESTORATION("-m", "--model", metavar="NAME", help="Network: a name (default: fast) or a .safetensors file."),
+    _RESTORATION("--strength", type=float, metavar="NUMBER", help="0 (nothing) to 1.5 (default: 1, as trained)."),
+    _RESTORATION("--lookahead", type=int, metavar="0|1", help="Frames of the future it may see (default: 1)."),
+    _RESTORATION("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:N or mps."),
+    _RESTORATION(
+        "--precision",
+        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        help="The network's numbers (default: auto).",
+    ),
+    _INPUT("--start", metavar="TIME", help="Begin here: seconds, or a time like 1:30 or 00:01:30.500."),
+    _INPUT("--duration", metavar="TIME", help="Stop after so much of the video."),
+    _INPUT("--frame-rate", metavar="RATE", help="Of picture sequences: 25, 23.976, 30000/1001 (default: 25)."),
+    _INPUT(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="YAML with any of these options; the command line has the last word.",
+    ),
+    _ENCODING("--codec", metavar="NAME", help="h264, hevc, av1, vp9, ffv1, prores, auto-gpu, or any FFmpeg encoder."),
+    _ENCODING("--crf", type=float, metavar="NUMBER", help="Quality on the codec's scale; smaller is better."),
+    _ENCODING("--preset", metavar="NAME", help="Speed against size, in the encoder's own words."),
+    _ENCODING("--pix-fmt", metavar="NAME", help="Pixel format of the output (default: the source's)."),
+    _ENCODING("--drop", metavar="STREAM", multiple=True, help="Leave streams out: subtitle, attachment, an index …"),
+    _ENCODING("--ffmpeg-args", metavar="ARGS", multiple=True, help="More FFmpeg output options, e.g. '-tune grain'."),
+    _MESSAGES("--json", is_flag=True, help="One JSON object a line, on standard output (with -o -: standard error)."),
+    _MESSAGES("-q", "--quiet", is_flag=True, help="Only errors."),
+    _MESSAGES("-v", "--verbose", is_flag=True, help="More, for finding faults."),
+)
+
+
+def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command("run", cls=GroupedCommand, blocks={"Examples": EXAMPLES, "Exit codes": EXIT_CODES})
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@_with_options
+def run(inputs: tuple[str, ...], config: Path | None, **given: Any) -> int:
+    """Take the motion blur out of videos; sound, subtitles, timing and colour stay as they were.
+
+    INPUT is a video, a folder of videos, a pattern of pictures (frame_%05d.png), a folder of pictures, a URL, or - for
+    standard input.
+    """
+    reporter = JsonReporter(sys.stdout, on_standard_error=False) if given.get("json") else Reporter()
+    try:
+        if not inputs:
+            raise UsageError("no input: name a video, for example `vdeblur holiday.mp4 -o sharp.mp4`")
+        options = merge_options(config, given)
+        reporter = _choose_reporter(options)
+        _start_logging(options)
+        plan = plan_jobs(inputs, options.output)
+        check_model(options.model)
+        decided = _decide(plan.jobs, options)
+        with _folder_for(plan):
+            return _Run(options, reporter).all(decided)
+    except VdeblurError as exc:
+        return _say_failure(exc, reporter)
+
+
+def _choose_reporter(options: RunOptions) -> Reporter:
+    if options.json:
+        to_pipe = options.output == PIPE
+        return JsonReporter(sys.stderr if to_pipe else sys.stdout, on_standard_error=to_pipe)
+    if options.quiet:
+        return Reporter()
+    if sys.stderr.isatty() and not options.verbose:
+        from vdeblur.cli.bar import BarReporter
+
+        return BarReporter(sys.stderr)
+    return LineReporter(sys.stderr)
+
+
+def _start_logging(options: RunOptions) -> None:
+    level = logging.DEBUG if options.verbose else logging.ERROR if options.quiet or options.json else logging.WARNING
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("vdeblur: %(levelname)s: %(message)s"))
+    logger = logging.getLogger("vdeblur")
+    logger.handlers = [handler]
+    logger.setLevel(level)
+
+
+def _decide(jobs: Sequence[Job], options: RunOptions) -> list[tuple[Job, str]]:
+    """What to do about targets that exist: every job with "write", "replace" or "skip", before any work."""
+    if any(job.to_pipe for job in jobs) and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal; redirect it, or name a file with -o")
+    return [(job, _decide_one(job, options)) for job in jobs]
+
+
+def _decide_one(job: Job, options: RunOptions) -> str:
+    if job.to_pipe or not os.path.isfile(job.target):
+        return "replace" if options.overwrite else "write"
+    if options.overwrite is not None:
+        return "replace" if options.overwrite else "skip"
+    if sys.stdin.isatty() and job.source != PIPE:
+        return "replace" if click.confirm(f"{job.target} exists. Replace it?", err=True) else "skip"
+    raise UsageError(f"{job.target} exists; -y replaces it, -n leaves it as it is")
+
+
+class _Run:
+    """The jobs of one command line, one after another."""
+
+    def __init__(self, options: RunOptions, reporter: Reporter) -> None:
+        self._options = options
+        self._reporter = reporter
+
+    def all(self, decided: Sequence[tuple[Job, str]]) -> int:
+        """Do every job; return the exit code of the first failure, or 0. An interruption ends them all."""
+        codes: list[int] = []
+        skipped = 0
+        with self._reporter.running():
+            for number, (job, decision) in enumerate(decided, 1):
+                if decision == "skip":
+                    skipped += 1
+                    self._reporter.skipped(job, f"{job.target} exists")
+                    continue
+                codes.append(self._one(job, number, len(decided), overwrite=decision == "replace"))
+                if codes[-1] in (failures.EXIT_INTERRUPTED, failures.EXIT_BROKEN_PIPE):
+                    return codes[-1]
+            wrong = [code for code in codes if code]
+            self._reporter.end(len(codes) - len(wrong), skipped, len(wrong))
+        return wrong[0] if wrong else 0
+
+    def _one(self, job: Job, number: int, count: int, *, overwrite: bool) -> int:
+        """Do one job and say what became of it; return its exit code."""
+        self._reporter.start(job, number, count)
+        try:
+            report = self._restore(job, overwrite=overwrite)
+        except (Exception, KeyboardInterrupt) as exc:
+            if job.to_pipe and failures.is_broken_pipe(exc):
+                return failures.EXIT_BROKEN_PIPE
+            error = failures.as_error(exc)
+            if isinstance(error, Interrupted):
+                error = Interrupted(f"interrupted; {_unwritten(job)}")
+            return _say_failure(error, self._reporter, cause=exc, job=job, named=count > 1)
+        self._reporter.done(job, report)
+        return 0
+
+    def _restore(self, job: Job, *, overwrite: bool) -> Report:
+        # Here and not above: PyTorch takes seconds to load, and a wrong call should not wait for it.
+        from vdeblur.pipeline import deblur_video
+        from vdeblur.video.encoding import EncodeOptions
+
+        options = self._options
+        return deblur_video(
+            job.source,
+            job.target,
+            model=options.model,
+            device=options.device,
+            precision=options.precision,
+            strength=options.strength,
+            lookahead=options.lookahead,
+            start_seconds=options.start_seconds,
+            duration_seconds=options.duration_seconds,
+            compare=options.compare,
+            encode=EncodeOptions(
+                codec=options.codec,
+                crf=options.crf,
+                preset=options.preset,
+                pixel_format=options.pix_fmt,
+                ffmpeg_args=options.ffmpeg_arguments,
+                container=options.format,
+                drop=options.drop,
+            ),
+            overwrite=overwrite,
+            progress=self._reporter.progress,
+            frame_rate=options.rate,
+        )
+
+
+def _say_failure(
+    error: VdeblurError,
+    reporter: Reporter,
+    *,
+    cause: BaseException | None = None,
+    job: Job | None = None,
+    named: bool = False,
+) -> int:
+    """Say it in one line, with the input's name where there are several; return the exit code."""
+    message = str(error)
+    if named and job is not None and job.source not in message:
+        message = f"{job.source}: {message}"
+    reporter.failed(job, error)
+    if not reporter.writes_json_errors:
+        failures.error_line(message)
+    failures.show_traceback(cause or error)
+    return error.exit_code
+
+
+@contextmanager
+def _folder_for(plan: Plan) -> Iterator[None]:
+    """The folder of the targets, created if it is missing, and removed again if nothing came into it."""
+    if plan.new_folder is None:
+        yield
+        return
+    try:
+        plan.new_folder.mkdir(exist_ok=True)
+    except OSError as exc:
+        raise TargetError(f"cannot create the folder {plan.new_folder}: {exc.strerror or exc}") from exc
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            plan.new_folder.rmdir()
+
+
+def _unwritten(job: Job) -> str:
+    return "the output is incomplete" if job.to_pipe else f"{job.target} was not written"
