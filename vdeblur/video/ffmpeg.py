@@ -1,8 +1,4 @@
-"""The FFmpeg program: find one that can do the work, run it with its messages always drained, ask what it can do.
-
-An FFmpeg whose messages nobody reads stops when the pipe is full, so every process here has a thread that reads them
-and keeps the few that explain a failure.
-"""
+"""The FFmpeg program: find one that can do the work, and ask what it can do."""
 
 from __future__ import annotations
 
@@ -11,18 +7,16 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
 
 import imageio_ffmpeg
 
-from vdeblur.errors import TargetError, UsageError
+from vdeblur.errors import UsageError
+from vdeblur.video.process import CREATION_FLAGS, NEW_SESSION, QUIET, FFmpegProcess
 
 _log = logging.getLogger(__name__)
 
@@ -30,20 +24,6 @@ _log = logging.getLogger(__name__)
 ENVIRONMENT_VARIABLE = "VDEBLUR_FFMPEG"
 #: Options the writer cannot do without; FFmpeg 6.0 was the first to have them all.
 NEEDED_OPTIONS = ("fps_mode", "enc_time_base", "display_rotation", "copypriorss")
-#: Errors that follow from an earlier one, and chatter of the encoder libraries.
-_CONSEQUENCE = re.compile(
-    r"Conversion failed|Task finished with error|Terminating thread|Error sending frames|Error submitting|"
-    r"Last message repeated|Nothing was written|Output file is empty|Error muxing a packet|Error closing file|"
-    r"Error writing trailer|Could not open encoder before EOF|x265 \[(info|warning)\]|^Svt\[(info|warn)\]|^\s*$",
-)
-_ERROR = re.compile(r"\[(?:error|fatal|panic)\]|x265 \[error\]|Svt\[error\]", re.IGNORECASE)
-_PREFIX = re.compile(r"\[[^\]]* @ 0x[0-9a-f]+\]\s*|\[(?:error|fatal|panic|warning|info)\]:?\s*|x265 |Svt")
-
-# A group or session of its own keeps Ctrl-C from FFmpeg: we decide whether it finishes or is ended.
-if sys.platform == "win32":
-    _CREATION_FLAGS, _NEW_SESSION = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW, False
-else:
-    _CREATION_FLAGS, _NEW_SESSION = 0, True
 
 
 def find_ffmpeg() -> Path:
@@ -97,8 +77,8 @@ def _ask(program: Path, *arguments: str) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=60,
-            creationflags=_CREATION_FLAGS,
-            start_new_session=_NEW_SESSION,
+            creationflags=CREATION_FLAGS,
+            start_new_session=NEW_SESSION,
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
         _log.warning("cannot run %s: %s", program, exc)
@@ -177,6 +157,8 @@ class Finished:
 
     returncode: int
     reason: str
+    #: Its last messages, errors and warnings.
+    messages: tuple[str, ...] = ()
 
 
 def run_ffmpeg(arguments: Sequence[str], *, data: bytes = b"", timeout_seconds: float = 120.0) -> Finished:
@@ -196,97 +178,4 @@ def run_ffmpeg(arguments: Sequence[str], *, data: bytes = b"", timeout_seconds: 
         timer.cancel()
         timer.join()
         process.kill()
-    return Finished(returncode, process.reason())
-
-
-#: First arguments of every run: say warnings and errors, each with its level, and never ask a question.
-QUIET = ("-hide_banner", "-nostdin", "-nostats", "-y", "-loglevel", "level+warning")
-
-
-class FFmpegProcess:
-    """A running FFmpeg: ``stdin`` takes its input, a thread keeps reading its messages.
-
-    Raises:
-        TargetError: the program cannot be started.
-    """
-
-    def __init__(self, command: Sequence[str], *, stdout: int | None = None) -> None:
-        """Start ``command`` (a list, no shell). ``stdout`` is as for ``Popen``; ``None`` = our own standard output."""
-        _log.debug("starting %s", subprocess.list2cmdline(command))
-        try:
-            self._process = subprocess.Popen(
-                list(command),
-                stdin=subprocess.PIPE,
-                stdout=stdout,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                creationflags=_CREATION_FLAGS,
-                start_new_session=_NEW_SESSION,
-            )
-        except (OSError, ValueError) as exc:
-            raise TargetError(f"cannot start {command[0]}: {exc}") from exc
-        assert self._process.stdin is not None
-        self.stdin: IO[bytes] = self._process.stdin
-        self.stdout: IO[bytes] | None = self._process.stdout
-        self._errors: list[str] = []
-        self._last: deque[str] = deque(maxlen=8)
-        self._drain = threading.Thread(target=self._read_messages, name="vdeblur-ffmpeg-stderr", daemon=True)
-        self._drain.start()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def _read_messages(self) -> None:
-        stderr = self._process.stderr
-        assert stderr is not None
-        with stderr, open(stderr.fileno(), "rb", closefd=False) as lines:
-            for raw in lines:
-                line = raw.decode(errors="replace").strip()
-                if _CONSEQUENCE.search(line):
-                    continue
-                self._last.append(line)
-                if _ERROR.search(line) and len(self._errors) < 8:
-                    self._errors.append(line)
-
-    def feed(self, data: bytes) -> None:
-        """Write all of ``data`` and close the input; a reader that has gone away is not an error here."""
-        view = memoryview(data)
-        try:
-            with self.stdin:
-                while view:
-                    view = view[self.stdin.write(view) or 0 :]
-        except (BrokenPipeError, OSError) as exc:
-            _log.debug("FFmpeg stopped reading: %s", exc)
-
-    def poll(self) -> int | None:
-        """Exit status, or ``None`` while it runs."""
-        return self._process.poll()
-
-    def wait(self) -> int:
-        """Wait for its end and for its last message; return the exit status."""
-        returncode = self._process.wait()
-        self._drain.join()
-        return returncode
-
-    def kill(self) -> None:
-        """End it at once and leave no thread or pipe behind; harmless when it has ended."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        for pipe in (self.stdin, self.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError as exc:
-                    _log.debug("closing a pipe of FFmpeg: %s", exc)
-        self._drain.join()
-
-    def reason(self) -> str:
-        """Why it failed, in one line: its first errors, or its last message, or how it ended."""
-        returncode = self._process.poll()
-        lines = self._errors[:2] or list(self._last)[-1:]
-        said = "; ".join(dict.fromkeys(_PREFIX.sub("", line).strip() for line in lines))
-        if returncode is not None and returncode < 0:
-            return f"FFmpeg was killed (signal {-returncode})" + (f": {said}" if self._errors else "")
-        return said or f"FFmpeg ended with status {returncode}"
+    return Finished(returncode, process.reason(), process.messages())

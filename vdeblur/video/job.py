@@ -1,0 +1,113 @@
+"""A job in FFmpeg's words: the whole command line, from what has been planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vdeblur.video.command import Input, Output, build_command
+from vdeblur.video.containers import Container
+from vdeblur.video.encoding import VideoPlan
+from vdeblur.video.info import SourceInfo
+from vdeblur.video.picture import Picture
+from vdeblur.video.streams import StreamPlan
+from vdeblur.video.stretch import Stretch
+from vdeblur.video.targets import Target
+
+#: Side data of pictures that no encoder here carries on, and its name for people.
+_LOST_SIDE_DATA = {
+    "A53_CC": "closed captions inside the pictures",
+    "DOVI_METADATA": "Dolby Vision metadata",
+    "DOVI_RPU_BUFFER": "Dolby Vision metadata",
+    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
+    "ICC_PROFILE": "the ICC colour profile",
+    "EXIF": "Exif data",
+}
+#: MP4's own bookkeeping, which FFmpeg shows as tags; every file has its own.
+_BRAND_TAGS = ("major_brand", "minor_version", "compatible_brands")
+#: Tags MP4 has classic places for. Others need a newer kind of list, which shows these to fewer players.
+_CLASSIC_TAGS = frozenset(
+    {
+        "title", "artist", "album_artist", "composer", "album", "date", "encoder", "comment", "genre", "copyright",
+        "grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "season_number",
+        "episode_sort", "media_type", "hd_video", "gapless_playback", "compilation", "track", "disc", "creation_time",
+        "timecode", "location",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that is decided before the first frame comes."""
+
+    info: SourceInfo
+    container: Container
+    picture: Picture
+    video: VideoPlan
+    streams: StreamPlan
+    #: Cover pictures to attach: URL and tags.
+    covers: tuple[tuple[str, tuple[str, ...]], ...]
+    extra: tuple[str, ...]
+    target: Target
+    #: One picture only is written, to a file of just that name.
+    single: bool
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is copied, converted and lost, in plain words."""
+        lost = dict.fromkeys(_LOST_SIDE_DATA[name] for name in self.info.video.side_data if name in _LOST_SIDE_DATA)
+        notes = [*self.streams.notes, *self.video.notes]
+        if lost:
+            notes.append(f"not kept: {', '.join(lost)}")
+        if self.info.video.interlaced:
+            notes.append("the source is interlaced; it is encoded as whole frames")
+        if self.info.chapters and self.info.input_url is None:
+            notes.append("chapters do not come along from a pipe")
+        return tuple(notes)
+
+    def command(self, stretch: Stretch) -> list[str]:
+        """The command line for a stretch of the source."""
+        info, position = self.info, self.streams.video_position
+        streams = list(self.streams.streams)
+        streams[position] = replace(streams[position], options={**streams[position].options, **self.video.options})
+        pipe_options = dict(self.video.input_options)
+        if stretch.lead:
+            pipe_options["itsoffset"] = f"-{stretch.lead_seconds}"
+        source = None
+        if info.input_url is not None:
+            source = Input(info.input_url, {**info.input_options, **stretch.source_options()})
+        else:
+            streams = [replace(stream, tags_of=None) for stream in streams]
+        output = Output(
+            self.target.url, self.container.muxer, self._options(stretch), self._tags(), self.covers, self.extra
+        )
+        return build_command(
+            Input("pipe:0", pipe_options), streams, output, source=source, video_index=info.video.stream_index
+        )
+
+    def _tags(self) -> tuple[str, ...]:
+        """Tags of the file that do not come from the source by themselves, and those to take away."""
+        tags = {} if self.info.input_url is not None else dict(self.info.metadata)
+        tags |= {name: "" for name in _BRAND_TAGS if name in self.info.metadata}
+        return tuple(f"{name}={value}" for name, value in tags.items())
+
+    def _options(self, stretch: Stretch) -> dict[str, str]:
+        options = {
+            **self.container.output_options(self.picture, seekable=self.target.seekable),
+            **stretch.output_options(),
+            # Sound may begin a little before 0, where its decoder needs a run-up; that is no reason to move all times.
+            "avoid_negative_ts": "disabled",
+            # Sound may arrive long before a slow first frame.
+            "max_muxing_queue_size": "100000",
+        }
+        if self.container.is_mov and any(_needs_newer_list(name) for name in self.info.metadata):
+            options["movflags"] += "+use_metadata_tags"
+        if self.single:
+            options["update"] = "1"
+        elif self.container.one_file_a_frame:
+            options["start_number"] = self.info.input_options.get("start_number", "1")
+        return options
+
+
+def _needs_newer_list(tag: str) -> bool:
+    return tag not in _BRAND_TAGS and tag.split("-")[0] not in _CLASSIC_TAGS

@@ -1,0 +1,69 @@
+"""One number in a finished Matroska file: the range of a video stream's samples.
+
+FFmpeg (7.1 and newer) converts full-range YUV to limited range before some lossless encoders, because their streams
+have no place to say so. Matroska has: the samples are therefore passed as they are, and the container says it here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from vdeblur.errors import TargetError
+
+_SEGMENT, _TRACKS, _ENTRY, _VIDEO, _COLOUR, _RANGE = 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x55B0, 0x55B9
+_CHECKSUM = 0xBF
+_FULL = 2
+#: Tracks stand in front; what FFmpeg writes before them is far smaller.
+_HEAD_BYTES = 1 << 20
+
+
+def mark_full_range(path: Path, track: int) -> None:
+    """Say that the samples of a track (counted from 0 in the file's order) use the full range.
+
+    Source: RFC 9559 (Matroska), elements Tracks, Video, Colour and Range; RFC 8794 (EBML), CRC-32.
+
+    Raises:
+        TargetError: the file is not as FFmpeg writes it, or cannot be changed.
+    """
+    try:
+        with path.open("r+b") as file:
+            head = bytearray(file.read(_HEAD_BYTES))
+            _mark(head, track)
+            file.seek(0)
+            file.write(head)
+    except (OSError, IndexError, StopIteration) as exc:
+        raise TargetError(f"cannot mark {path} as full range: {exc or 'no such element'}") from exc
+
+
+def _mark(head: bytearray, track: int) -> None:
+    segment = _child(head, 0, len(head), _SEGMENT)
+    tracks = _child(head, *segment, _TRACKS)
+    entry = [span for kind, *span in _children(head, *tracks) if kind == _ENTRY][track]
+    video = _child(head, entry[0], entry[1], _VIDEO)
+    colour = _child(head, *video, _COLOUR)
+    first, last = _child(head, *colour, _RANGE)
+    head[first:last] = _FULL.to_bytes(last - first, "big")
+    kind, start, end = next(_children(head, *tracks))
+    if kind == _CHECKSUM:
+        head[start:end] = zlib.crc32(head[end : tracks[1]]).to_bytes(4, "little")
+
+
+def _child(data: bytearray, start: int, end: int, wanted: int) -> tuple[int, int]:
+    return next((first, last) for kind, first, last in _children(data, start, end) if kind == wanted)
+
+
+def _children(data: bytearray, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Identifier, first byte and end of the content of each element."""
+    while start < end:
+        width = 9 - data[start].bit_length()
+        kind = int.from_bytes(data[start : start + width], "big")
+        start += width
+        width = 9 - data[start].bit_length()
+        size = int.from_bytes(data[start : start + width], "big") & ((1 << 7 * width) - 1)
+        start += width
+        unknown = size == (1 << 7 * width) - 1
+        last = end if unknown else min(end, start + size)
+        yield kind, start, last
+        start = last

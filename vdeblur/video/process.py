@@ -1,0 +1,170 @@
+"""A running FFmpeg program, whose messages are always read: one that nobody listens to stops when the pipe is full."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import IO
+
+from vdeblur.errors import TargetError
+
+_log = logging.getLogger(__name__)
+
+#: Errors that follow from an earlier one, and chatter of the encoder libraries.
+_CONSEQUENCE = re.compile(
+    r"^(?!.*(No space left|Broken pipe|File too large|Input/output error)).*("
+    r"Conversion failed|Task finished with error|Terminating thread|Error sending frames|Error submitting|"
+    r"Last message repeated|Nothing was written|Output file is empty|Error muxing a packet|Error closing file|"
+    r"Error writing trailer|Could not open encoder before EOF|x265 \[(info|warning)\]|Svt\[(info|warn)\])|^\s*$",
+)
+_ERROR = re.compile(r"\[(?:error|fatal|panic)\]|x265 \[error\]|Svt\[error\]", re.IGNORECASE)
+_PREFIX = re.compile(r"\[[^\]]* @ 0x[0-9a-f]+\]\s*|\[(?:error|fatal|panic|warning|info)\]:?\s*|x265 |Svt")
+
+_COPY_BYTES = 1 << 16
+
+# A group or session of its own keeps Ctrl-C from FFmpeg: we decide whether it finishes or is ended.
+if sys.platform == "win32":
+    CREATION_FLAGS, NEW_SESSION = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW, False
+else:
+    CREATION_FLAGS, NEW_SESSION = 0, True
+
+
+def write_all(sink: IO[bytes], data: bytes | memoryview) -> None:
+    """Write all of ``data``; a raw pipe takes only part of it at a time."""
+    view = memoryview(data)
+    while view:
+        written = sink.write(view)
+        view = view[len(view) if written is None else written :]
+
+
+#: First arguments of every run: say warnings and errors, each with its level, and never ask a question.
+QUIET = ("-hide_banner", "-nostdin", "-nostats", "-y", "-loglevel", "level+warning")
+
+
+class FFmpegProcess:
+    """A running FFmpeg: ``stdin`` takes its input, a thread keeps reading its messages.
+
+    Raises:
+        TargetError: the program cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], *, stdout: int | None = None, sink: IO[bytes] | None = None) -> None:
+        """Start ``command`` (a list, no shell).
+
+        ``stdout`` is as for ``Popen``, ``None`` = our own standard output; with ``sink`` a thread copies it there.
+        """
+        _log.debug("starting %s", subprocess.list2cmdline(command))
+        try:
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if sink is not None else stdout,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                creationflags=CREATION_FLAGS,
+                start_new_session=NEW_SESSION,
+            )
+        except (OSError, ValueError) as exc:
+            raise TargetError(f"cannot start {command[0]}: {exc}") from exc
+        assert self._process.stdin is not None
+        self.stdin: IO[bytes] = self._process.stdin
+        #: Why its output could not be copied to the sink, if it could not.
+        self.sink_failure: Exception | None = None
+        self._errors: list[str] = []
+        self._last: deque[str] = deque(maxlen=8)
+        self._threads = [threading.Thread(target=self._read_messages, name="vdeblur-ffmpeg-stderr", daemon=True)]
+        if sink is not None:
+            copy = threading.Thread(target=self._copy, args=(sink,), name="vdeblur-ffmpeg-stdout", daemon=True)
+            self._threads.append(copy)
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _read_messages(self) -> None:
+        stderr = self._process.stderr
+        assert stderr is not None
+        with stderr, open(stderr.fileno(), "rb", closefd=False) as lines:
+            for raw in lines:
+                line = raw.decode(errors="replace").strip()
+                if _CONSEQUENCE.search(line):
+                    continue
+                self._last.append(line)
+                if _ERROR.search(line) and len(self._errors) < 8:
+                    self._errors.append(line)
+
+    def _copy(self, sink: IO[bytes]) -> None:
+        """Copy the output to ``sink``; what cannot be written ends the process."""
+        stdout = self._process.stdout
+        assert stdout is not None
+        with stdout:
+            while data := stdout.read(_COPY_BYTES):
+                try:
+                    write_all(sink, data)
+                except Exception as exc:
+                    self.sink_failure = exc
+                    self._process.kill()
+                    return
+
+    def feed(self, data: bytes) -> None:
+        """Write all of ``data`` and close the input; a reader that has gone away is not an error here."""
+        try:
+            with self.stdin:
+                write_all(self.stdin, data)
+        except OSError as exc:
+            _log.debug("FFmpeg stopped reading: %s", exc)
+
+    def poll(self) -> int | None:
+        """Exit status, or ``None`` while it runs."""
+        return self._process.poll()
+
+    def wait(self) -> int:
+        """Wait for its end and for its last message; return the exit status."""
+        returncode = self._process.wait()
+        for thread in self._threads:
+            thread.join()
+        return returncode
+
+    def wait_for(self, seconds: float) -> int | None:
+        """Wait for its end for a while; ``None`` if it goes on."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        return self.wait()
+
+    def interrupt(self) -> None:
+        """End it at once, from any thread; whoever waits for it goes on."""
+        if self._process.poll() is None:
+            self._process.kill()
+
+    def kill(self) -> None:
+        """End it at once and leave no thread or pipe behind; harmless when it has ended."""
+        self.interrupt()
+        self.wait()
+        try:
+            self.stdin.close()
+        except OSError as exc:
+            _log.debug("closing the input of FFmpeg: %s", exc)
+
+    def messages(self) -> tuple[str, ...]:
+        """Its first errors and its last messages."""
+        return (*self._errors, *self._last)
+
+    def reason(self) -> str:
+        """Why it failed, in one line: its first errors, or its last message, or how it ended."""
+        returncode = self._process.poll()
+        lines = self._errors[:2] or list(self._last)[-1:]
+        said = "; ".join(dict.fromkeys(_PREFIX.sub("", line).strip() for line in lines))
+        if returncode is not None and returncode < 0:
+            name = signal.Signals(-returncode).name if -returncode in set(signal.Signals) else "a signal"
+            return f"FFmpeg was ended by {name}" + (f": {said}" if self._errors else "")
+        return said or f"FFmpeg ended with status {returncode}"

@@ -1,0 +1,145 @@
+"""Trying an encoder out: three small frames' worth of work with the real options, and a look at what came of it.
+
+So a refusal comes before any work, and what a pair of encoder and container cannot keep is known and said.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from vdeblur.errors import SourceError
+from vdeblur.frames import Frame, PixelFormat
+from vdeblur.video.command import Input, Output, OutputStream, build_command, file_url
+from vdeblur.video.containers import Container
+from vdeblur.video.ffmpeg import find_ffmpeg, run_ffmpeg
+from vdeblur.video.picture import Picture, RawMuxer, blank
+from vdeblur.video.reader import Reader
+
+_log = logging.getLogger(__name__)
+
+#: Above this a trial of three frames would take too much memory.
+_LARGE_PX = 1 << 24
+#: Times that differ by less are the same: seconds are floats when they are read back.
+_SAME_TIME_SECONDS = 1e-6
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of it: why it failed, or what it did not keep."""
+
+    failure: str | None
+    #: Pixel format that was read back; ``None`` if PyAV cannot read such a file.
+    read_back: PixelFormat | None = None
+    #: What did not come back as it was: "colour range", "rotation" …
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is tried: options of the video stream and of the output, all without dashes."""
+
+    picture: Picture
+    muxer: str
+    input_options: tuple[tuple[str, str | None], ...]
+    video_options: tuple[tuple[str, str], ...]
+    output_options: tuple[tuple[str, str], ...]
+    extra: tuple[str, ...]
+    #: The container holds pictures without times.
+    single: bool
+    #: Every sample must come back as it was.
+    lossless: bool
+
+
+def trial_of(
+    container: Container,
+    picture: Picture,
+    input_options: dict[str, str | None],
+    video_options: dict[str, str],
+    extra: Sequence[str],
+    *,
+    seekable: bool,
+    lossless: bool,
+) -> Trial:
+    """Encode with the real options into the real container, and read the file back; remembered."""
+    output_options = container.output_options(picture, seekable=seekable)
+    if container.one_file_a_frame:
+        output_options["update"] = "1"
+    setup = Setup(
+        picture, container.muxer, tuple(input_options.items()), tuple(video_options.items()),
+        tuple(output_options.items()), tuple(extra), container.only_pictures, lossless,
+    )  # fmt: skip
+    return _try(find_ffmpeg(), setup)
+
+
+@lru_cache(maxsize=64)
+def _try(program: Path, setup: Setup) -> Trial:
+    _log.debug("trying %s with %s", dict(setup.video_options)["c"], program)
+    with tempfile.TemporaryDirectory(prefix="vdeblur-") as folder:
+        target = Path(folder) / f"trial.{setup.muxer}"
+        stream = OutputStream(0, from_pipe=True, options=dict(setup.video_options))
+        output = Output(file_url(str(target)), setup.muxer, dict(setup.output_options), extra=setup.extra)
+        command = build_command(Input("pipe:0", dict(setup.input_options)), [stream], output)
+        times = _times(setup)
+        finished = run_ffmpeg(command[1:], data=_frames(setup.picture, times))
+        if finished.returncode:
+            return Trial(finished.reason)
+        return _look_at(target, setup, times)
+
+
+def _times(setup: Setup) -> tuple[int, ...]:
+    """Timestamps one frame apart; one only where more may not be readable."""
+    picture = setup.picture
+    count = 1 if setup.single or picture.width * picture.height > _LARGE_PX else 3
+    gap = max(1, round(1 / picture.nominal_rate / picture.time_base))
+    return tuple(index * gap for index in range(count))
+
+
+def _frames(picture: Picture, times: Sequence[int]) -> bytes:
+    sink = io.BytesIO()
+    muxer = RawMuxer(sink, picture)
+    for pts, level in zip(times, _levels(times), strict=True):
+        muxer.write(blank(picture, pts, level), pts)
+    muxer.close()
+    return sink.getvalue()
+
+
+def _levels(times: Sequence[int]) -> list[int]:
+    """A sample value for each frame; none is the same in limited and full range."""
+    return [64 + 16 * index for index in range(len(times))]
+
+
+def _is_blank(frame: Frame, level: int) -> bool:
+    return all((plane == level).all() for plane in frame.planes)
+
+
+def _look_at(target: Path, setup: Setup, times: Sequence[int]) -> Trial:
+    """Compare the file with what went in; one that PyAV cannot read is taken on trust."""
+    picture = setup.picture
+    try:
+        with Reader(target, threads=1) as reader:
+            video = reader.info.video
+            frames = list(reader)
+    except SourceError as exc:
+        _log.debug("cannot read the trial back: %s", exc)
+        return Trial(None)
+    # The user's own filters may change the size; they know what they do.
+    if not setup.extra and (video.width, video.height) != (picture.width, picture.height):
+        return Trial(f"makes the picture {video.width}×{video.height} instead of {picture.width}×{picture.height}")
+    other = Picture.of(
+        video, frame_format=video.format, colour=video.colour, width=video.width, height=video.height,
+        time_base=video.time_base,
+    )  # fmt: skip
+    lost = list(picture.differences(other))
+    if setup.lossless and not setup.extra and not all(map(_is_blank, frames, _levels(times))):
+        return Trial("changes samples")
+    seen = [frame.time_seconds for frame in frames]
+    shown = [pts * picture.time_base for pts in times]
+    if len(times) > 1 and any(abs(a - b) > _SAME_TIME_SECONDS for a, b in zip(seen, shown, strict=False)):
+        lost.append("exact times")
+    return Trial(None, video.format, tuple(lost))

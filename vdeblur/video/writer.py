@@ -1,0 +1,215 @@
+"""The writer: frames become a video file through the FFmpeg program, and everything else in the source comes along."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import av
+from av.stream import Stream
+
+from vdeblur.errors import TargetError, UsageError
+from vdeblur.frames import Colour, Frame, PixelFormat
+from vdeblur.video.companions import Companions
+from vdeblur.video.containers import Container, choose_container
+from vdeblur.video.covers import extract_covers
+from vdeblur.video.encoding import EncodeOptions, plan_video
+from vdeblur.video.feed import Feed
+from vdeblur.video.info import SourceInfo
+from vdeblur.video.job import Job
+from vdeblur.video.matroska import mark_full_range
+from vdeblur.video.picture import Picture
+from vdeblur.video.streams import plan_streams
+from vdeblur.video.stretch import Stretch
+from vdeblur.video.targets import is_pattern, open_target
+
+__all__ = ["EncodeOptions", "Writer"]
+
+
+class Writer:
+    """Writes frames, and with them the source's sound, subtitles, chapters, tags and whatever else the target holds.
+
+    A context manager. All that can be checked is checked when it is made: the target's place, the codec, its options
+    and the container are tried out, and ``notes`` says what is copied, converted and lost. FFmpeg starts with the first
+    frame. ``close`` puts the finished file into place; leaving the context with an exception calls ``abort``.
+    One thread may write while another aborts.
+
+    Args:
+        target: a path, a pattern for pictures ("out_%05d.png"), "-" (standard output) or a binary file object.
+        info: the source, as the reader found it.
+        frame_format, colour, width, height, time_base: of the frames that will come.
+        overwrite: replace an existing target.
+        start_seconds, duration_seconds: the stretch of the source the frames are from, as given to the reader. With a
+            start, all times move so that the start becomes 0, those of the sound too.
+        packets: for a source that cannot be opened twice, gives the packets of its other streams read since the last
+            call (``Reader.take_packets``); the reader must stay open until ``close`` has returned.
+        templates: those streams (``Reader.stream_templates()``).
+
+    Raises:
+        UsageError: the target, the codec, an option or the pair of container and streams cannot be.
+        TargetError: the target cannot be written.
+    """
+
+    def __init__(
+        self,
+        target: str | Path | BinaryIO,
+        *,
+        info: SourceInfo,
+        frame_format: PixelFormat,
+        colour: Colour,
+        width: int,
+        height: int,
+        time_base: Fraction,
+        options: EncodeOptions | None = None,
+        overwrite: bool = False,
+        start_seconds: float | None = None,
+        duration_seconds: float | None = None,
+        packets: Callable[[], list[av.Packet[Any]]] | None = None,
+        templates: Sequence[Stream] = (),
+    ) -> None:
+        options = EncodeOptions() if options is None else options
+        picture = Picture.of(
+            info.video, frame_format=frame_format, colour=colour, width=width, height=height, time_base=time_base
+        )
+        container = choose_container(target, picture, options.container)
+        self._single = container.one_file_a_frame and not is_pattern(target)
+        if self._single and (info.video.frame_count_from_header or 0) > 1:
+            raise UsageError(_many_pictures(target, f"the source has {info.video.frame_count_from_header}"))
+        self._picture = picture
+        self._stretch = Stretch.of(info, time_base, start_seconds, duration_seconds)
+        self._companions = Companions(packets, templates) if packets is not None and info.input_url is None else None
+        self._lock = threading.Lock()
+        self._open = True
+        self._last_pts: int | None = None
+        self._feed: Feed | None = None
+        self._target = open_target(target, pictures=container.one_file_a_frame, overwrite=overwrite, info=info)
+        self._folder = tempfile.TemporaryDirectory(prefix="vdeblur-", ignore_cleanup_errors=True)
+        try:
+            self._job = self._plan(info, container, options)
+        except BaseException:
+            self._throw_away()
+            raise
+        #: What is copied, converted and not kept, in plain words; may grow until ``close``.
+        self.notes: list[str] = list(self._job.notes)
+
+    def _plan(self, info: SourceInfo, container: Container, options: EncodeOptions) -> Job:
+        video = plan_video(container, self._picture, options, seekable=self._target.seekable)
+        streams = plan_streams(
+            info, container, companions=self._companions, drop=options.drop, extra=options.ffmpeg_args
+        )
+        covers = tuple(extract_covers(info, streams.covers, Path(self._folder.name)))
+        return Job(
+            info, container, self._picture, video, streams, covers, options.ffmpeg_args, self._target, self._single
+        )
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame; frames come in the order they are shown.
+
+        Raises:
+            TargetError: FFmpeg or the disk failed, or the frame does not fit the others. The writer is closed then.
+        """
+        with self._lock:
+            if not self._open:
+                raise TargetError(f"cannot write to {self._target.name}: the writer is closed")
+            try:
+                self._check(frame)
+                if self._feed is None:
+                    self._feed = self._start(frame)
+                self._feed.send(frame)
+            except BaseException:
+                self._throw_away()
+                raise
+            self._last_pts = frame.pts
+
+    def close(self) -> None:
+        """Finish, and put the output into place.
+
+        Raises:
+            TargetError: FFmpeg or the disk failed, or no frame was written; nothing is left behind.
+        """
+        with self._lock:
+            if not self._open:
+                return
+            try:
+                if self._feed is None:
+                    raise TargetError(f"no frame was written to {self._target.name}")
+                self._feed.finish()
+                self._mark()
+            except BaseException:
+                self._throw_away()
+                raise
+            self._open = False
+            self._folder.cleanup()
+            if self._feed.satisfied:
+                self.notes.append("FFmpeg ended before the last frame, as its options asked")
+            self._target.commit()
+
+    def abort(self) -> None:
+        """End FFmpeg and leave the target as it was; safe in any state, from any thread, and more than once."""
+        feed = self._feed
+        if self._open and feed is not None:
+            # Before the lock: this wakes a write that waits for FFmpeg.
+            feed.process.interrupt()
+        with self._lock:
+            if self._open:
+                self._throw_away()
+
+    def _start(self, first: Frame) -> Feed:
+        stretch = self._stretch.beginning_at(first.pts)
+        if stretch is not self._stretch:
+            earlier = float(stretch.moved_seconds - self._stretch.moved_seconds)
+            self.notes.append(f"the video begins before 0; everything is shown {earlier:.6g} s later")
+        if self._companions is not None:
+            stretch = stretch.with_lead()
+        return Feed(self._job, stretch, self._companions)
+
+    def _check(self, frame: Frame) -> None:
+        picture = self._picture
+        if (frame.width, frame.height, frame.format) != (picture.width, picture.height, picture.format):
+            raise TargetError(
+                f"a frame of {frame.width}×{frame.height} {frame.format.name} does not fit {self._target.name}, "
+                f"begun with {picture.width}×{picture.height} {picture.format.name}"
+            )
+        if frame.time_base != picture.time_base:
+            raise TargetError(f"a frame's time base {frame.time_base} is not the target's {picture.time_base}")
+        if self._last_pts is not None and frame.pts <= self._last_pts:
+            raise TargetError(f"a frame at tick {frame.pts} cannot follow one at tick {self._last_pts}")
+        if self._single and self._last_pts is not None:
+            raise UsageError(_many_pictures(self._target.name, "more frames have come"))
+
+    def _mark(self) -> None:
+        """Tell the finished file what its encoder could not say."""
+        path, streams = self._target.unfinished, self._job.streams
+        if self._job.video.mark_full_range and path is not None:
+            mark_full_range(path, streams.track_of_video)
+
+    def _throw_away(self) -> None:
+        """End everything and remove what has been written."""
+        self._open = False
+        try:
+            if self._feed is not None:
+                self._feed.discard()
+        finally:
+            self._target.discard()
+            self._folder.cleanup()
+
+
+def _many_pictures(target: object, why: str) -> str:
+    path = Path(str(target))
+    return f"{target} is one picture but {why}; write to a pattern like {path.stem}_%05d{path.suffix}"
