@@ -1,3 +1,88 @@
-"""vdeblur takes the motion blur out of video, streaming, and keeps everything else as it was."""
+"""vdeblur takes the motion blur out of video, streaming, and keeps everything else as it was.
+
+Three ways in::
+
+    vdeblur.deblur_video("shaky.mp4", "sharp.mp4")       # a file, with its sound and all else
+    vdeblur.deblur_frames(pictures)                       # any iterable of arrays or tensors
+    vdeblur.Deblurrer("fast").step(frame)                 # frame by frame, state kept
+
+Importing the package is quick: PyTorch is loaded with the first name that needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vdeblur.errors import (
+    DeviceError,
+    Interrupted,
+    NetworkError,
+    SourceError,
+    TargetError,
+    UsageError,
+    VdeblurError,
+)
+
+if TYPE_CHECKING:
+    from vdeblur.engine import Deblurrer
+    from vdeblur.frames import Colour, Frame, PixelFormat
+    from vdeblur.pipeline import Progress, Report, deblur_frames, deblur_video
+    from vdeblur.video.encoding import EncodeOptions
+    from vdeblur.video.info import SourceInfo
+    from vdeblur.video.reader import Reader, probe
+    from vdeblur.video.writer import Writer
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Colour",
+    "Deblurrer",
+    "DeviceError",
+    "EncodeOptions",
+    "Frame",
+    "Interrupted",
+    "NetworkError",
+    "PixelFormat",
+    "Progress",
+    "Reader",
+    "Report",
+    "SourceError",
+    "SourceInfo",
+    "TargetError",
+    "UsageError",
+    "VdeblurError",
+    "Writer",
+    "deblur_frames",
+    "deblur_video",
+    "probe",
+]
+
+#: Where each name lives that is loaded when it is first used.
+_HOMES = {
+    "Colour": "vdeblur.frames",
+    "Deblurrer": "vdeblur.engine",
+    "EncodeOptions": "vdeblur.video.encoding",
+    "Frame": "vdeblur.frames",
+    "PixelFormat": "vdeblur.frames",
+    "Progress": "vdeblur.pipeline",
+    "Reader": "vdeblur.video.reader",
+    "Report": "vdeblur.pipeline",
+    "SourceInfo": "vdeblur.video.info",
+    "Writer": "vdeblur.video.writer",
+    "deblur_frames": "vdeblur.pipeline",
+    "deblur_video": "vdeblur.pipeline",
+    "probe": "vdeblur.video.reader",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vdeblur' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

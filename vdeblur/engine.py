@@ -6,7 +6,7 @@ import contextlib
 import copy
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -117,7 +117,7 @@ class Deblurrer:
             self.network = _placed(model, self.device, self.dtype)
             self._transfer = transfer_for(self.device, streams=streams)
 
-    def run(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def run(self, frames: Iterable[Frame]) -> Generator[Frame, None, None]:
         """Restore a clip from its start: N frames in, N out, in order, each as soon as it is known. Lazy.
 
         The same frames come out of :meth:`step` and :meth:`flush`. A run has a memory of its own. The iterable is not

@@ -1,0 +1,105 @@
+"""Arrays: pictures as NumPy arrays and tensors, seen as frames without a copy, and back in the form they came in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from vdeblur.errors import UsageError
+from vdeblur.frames import Colour, Frame, PixelFormat
+
+Channels = Literal["rgb", "bgr"]
+
+#: Frames of arrays have a number, not a time: frame n is shown at tick n.
+TICK = Fraction(1)
+
+_BITS: dict[Any, int] = {
+    np.dtype(np.uint8): 8,
+    np.dtype(np.uint16): 16,
+    np.dtype(np.float32): 32,
+    torch.uint8: 8,
+    torch.uint16: 16,
+    torch.float32: 32,
+    torch.float16: 32,
+    torch.bfloat16: 32,
+}
+#: Indexes of G, B, R and alpha in a picture's channels.
+_ORDER = {"rgb": (1, 2, 0, 3), "bgr": (1, 0, 2, 3)}
+
+#: A float picture may overshoot 1 a little; one that goes beyond this was not divided by 255.
+_MAX_FLOAT = 2.0
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Turns pictures into frames and frames back into pictures.
+
+    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32. Tensors are (H, W), (C, H, W) or
+    (1, C, H, W) with 1, 3 or 4 channels, on any device, uint8, uint16 or floating (16 or 32 bits). Integers use their
+    whole range, floats are in [0, 1]. A fourth channel is alpha, and stays as it is.
+
+    Args:
+        channels: order of the colour channels, "rgb" or "bgr" (as OpenCV has it).
+
+    Raises:
+        UsageError: ``channels`` is neither.
+    """
+
+    channels: Channels = "rgb"
+
+    def __post_init__(self) -> None:
+        if self.channels not in get_args(Channels):
+            raise UsageError(f"channels cannot be {self.channels!r}; it is rgb or bgr")
+
+    def frame(self, picture: Any, number: int) -> Frame:
+        """Frame number ``number``, whose planes share the picture's memory where dtypes allow.
+
+        Raises:
+            UsageError: the picture is no array or tensor of a known shape and dtype, or out of range.
+        """
+        if not isinstance(picture, (np.ndarray, torch.Tensor)):
+            raise UsageError(f"frame {number} is a {type(picture).__name__}; give NumPy arrays or torch tensors")
+        bits = _BITS.get(picture.dtype)
+        if bits is None:
+            raise UsageError(f"frame {number} has dtype {picture.dtype}; it must be uint8, uint16 or float32")
+        channels = self._planar(picture)
+        if channels is None or 0 in picture.shape:
+            right = "(H, W) or (H, W, 3)" if isinstance(picture, np.ndarray) else "(3, H, W) or (1, 3, H, W)"
+            raise UsageError(f"frame {number} has shape {tuple(picture.shape)}; it must be {right}")
+        if bits == 32:
+            if number == 0 and not float(picture.max()) <= _MAX_FLOAT:
+                raise UsageError(f"float frames are in [0, 1], but frame 0 reaches {float(picture.max()):g}")
+            channels = channels.float() if isinstance(channels, torch.Tensor) else channels
+        pixel_format = _format(len(channels), bits)
+        order = _ORDER[self.channels][: len(channels)] if len(channels) > 1 else (0,)
+        return Frame(tuple(channels[index] for index in order), pixel_format, Colour(), number, TICK, 1)
+
+    def picture(self, frame: Frame, like: Any) -> Any:
+        """A new picture with the type, dtype, shape and device of ``like``, from its restored frame."""
+        picture = np.empty_like(like) if isinstance(like, np.ndarray) else torch.empty_like(like)
+        channels = self._planar(picture)
+        order = _ORDER[self.channels] if len(frame.planes) > 1 else (0,)
+        for index, plane in zip(order, frame.planes, strict=False):
+            channels[index][...] = plane
+        return picture
+
+    def _planar(self, picture: Any) -> Any:
+        """A view (C, H, W) of the picture; None if it has no such shape."""
+        if picture.ndim == 2:
+            return picture[None]
+        if isinstance(picture, np.ndarray):
+            return np.moveaxis(picture, 2, 0) if picture.ndim == 3 and picture.shape[2] in (1, 3, 4) else None
+        if picture.ndim == 4 and len(picture) == 1:
+            picture = picture[0]
+        return picture if picture.ndim == 3 and len(picture) in (1, 3, 4) else None
+
+
+def _format(channels: int, bits: int) -> PixelFormat:
+    depth = {8: "", 16: "16le", 32: "f32le"}[bits]
+    if channels == 1:
+        return PixelFormat(f"gray{depth}", "gray", bits)
+    return PixelFormat(f"gbr{'a' if channels == 4 else ''}p{depth}", "rgb", bits, alpha=channels == 4)
