@@ -122,7 +122,6 @@ class Stored:
                     yield packet
                 elif packet.size:
                     self.kept.append(packet)
-                self._check_pipe()
         except av.error.FFmpegError as exc:
             self._check_pipe()
             self.failure = _reason(exc)
