@@ -2,6 +2,7 @@
 
 ``clip("h264")`` gives the path; ``clip("h264", frames=3)`` the same recipe with three frames. Recipes are in
 ``RECIPES``; every picture is 160×96 at 25 frames a second from FFmpeg's ``testsrc2`` unless the recipe says otherwise.
+The FFmpeg program is always the one of imageio-ffmpeg, which has every encoder needed here.
 """
 
 from __future__ import annotations

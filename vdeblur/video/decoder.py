@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,8 +29,8 @@ class Decoder:
         self.received = 0
         #: Packets that could not be decoded, in all and since the last frame that came out.
         self.skipped = self.skipped_since_frame = 0
-        #: Their presentation times where they are known; exact only without threads.
-        self.skipped_pts: list[int] = []
+        #: The latest of their presentation times; exact only without threads.
+        self.skipped_pts: deque[int] = deque(maxlen=1000)
         #: Frames that were decoded with errors concealed.
         self.damaged = 0
         self.last_error = ""
