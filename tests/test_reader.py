@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from fractions import Fraction
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from clips import RECIPES, clip, copy_of, ffmpeg, raw_frames, sequence
 from PIL import Image
 
@@ -27,6 +29,8 @@ from vdeblur.frames import Colour, Frame
 from vdeblur.video.clock import Clock
 from vdeblur.video.colour import frame_colour
 from vdeblur.video.info import ContentLight
+from vdeblur.video.opening import choose_video
+from vdeblur.video.places import Place
 from vdeblur.video.reader import Reader, probe
 from vdeblur.video.session import Session
 
@@ -260,6 +264,14 @@ def test_sound_with_a_cover_is_no_video(tmp_path: Path) -> None:
     ffmpeg("-i", str(clip("audio_only")), *pictures, str(path))
     with pytest.raises(SourceError, match="holds no video, only a cover picture and audio"):
         probe(path)
+
+
+def test_a_picture_in_tiles_is_refused() -> None:
+    """A stand-in for the photos of some telephones, which FFmpeg opens as dozens of videos of one tile each."""
+    tiles = [SimpleNamespace(disposition=Disposition.dependent, type="video", index=index) for index in range(4)]
+    container = SimpleNamespace(streams=SimpleNamespace(video=tiles))
+    with pytest.raises(SourceError, match="is a picture in tiles"):
+        choose_video(container, Place("photo.heic"))  # type: ignore[arg-type]
 
 
 def test_the_default_video_is_chosen_then_the_largest(tmp_path: Path) -> None:

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import errno
-import io
 import re
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Protocol
 
 import av
-from av.codec.context import CodecContext
 from av.container import InputContainer
-from av.stream import Discard, Disposition, Stream
-from av.video.codeccontext import VideoCodecContext
+from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
-from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.opening import (
+    check_container,
+    choose_video,
+    open_container,
+    open_picture,
+    raise_pipe_failure,
+    read_picture,
+    reason_of,
+)
 from vdeblur.video.places import DEFAULT_FRAME_RATE, Place
 
-#: A server that says nothing for so long has gone.
-NETWORK_TIMEOUT_SECONDS = 30.0
-#: Containers without timestamps of their own, which FFmpeg asks for a rate ("…_pipe" formats do too).
-_RATELESS = frozenset(
-    {"image2", "image2pipe", "h264", "hevc", "vvc", "m4v", "mjpeg", "mpegvideo", "obu", "av1", "dirac"}
-)
-#: FFmpeg draws text files as pictures; nobody wants that.
-_TEXT = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 _DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
-_NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 class Media(Protocol):
@@ -87,10 +81,10 @@ class Stored:
         self.kept: deque[av.Packet[Any]] = deque()
         self._place = place
         self._keep = keep_packets
-        self._container = container = _open(place, frame_rate)
+        self._container = container = open_container(place, frame_rate)
         try:
-            _check_container(container, place, frame_rate)
-            self.stream = stream = _choose_video(container, place)
+            check_container(container, place, frame_rate)
+            self.stream = stream = choose_video(container, place)
         except BaseException:
             container.close()
             raise
@@ -124,7 +118,7 @@ class Stored:
                     self.kept.append(packet)
         except av.error.FFmpegError as exc:
             self._check_pipe()
-            self.failure = _reason(exc)
+            self.failure = reason_of(exc)
         self._check_pipe()
 
     def seek(self, tick: int) -> bool:
@@ -146,7 +140,7 @@ class Stored:
         """Raise what happened while the file object was read; FFmpeg took it for the end of the data."""
         pipe = self._place.pipe
         if pipe is not None and pipe.failure is not None:
-            _raise_pipe_failure(self._place.name, pipe.failure)
+            raise_pipe_failure(self._place.name, pipe.failure)
 
 
 class Pictures:
@@ -155,8 +149,8 @@ class Pictures:
     def __init__(self, place: Place, rate: Fraction) -> None:
         self._paths = place.pictures
         self._next = 0
-        self._container = _open_picture(self._paths[0])
-        self.stream = _choose_video(self._container, Place(str(self._paths[0])))
+        self._container = open_picture(self._paths[0])
+        self.stream = choose_video(self._container, Place(str(self._paths[0])))
         self.streams: list[Stream] = [self.stream]
         self.time_base = 1 / rate
         self.rate: Fraction | None = rate
@@ -176,7 +170,7 @@ class Pictures:
         while self._next < len(self._paths):
             index = self._next
             self._next += 1
-            packet: av.Packet[Any] = av.Packet(_read(self._paths[index]))
+            packet: av.Packet[Any] = av.Packet(read_picture(self._paths[index]))
             packet.pts = packet.dts = index
             packet.duration = 1
             packet.time_base = self.time_base
@@ -191,24 +185,6 @@ class Pictures:
         self.streams.clear()
         del self.stream
         self._container.close()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
-
-
-def _open_picture(path: Path) -> InputContainer:
-    """Open a picture by what it holds, whatever its name."""
-    data = _read(path)
-    if not data:
-        raise SourceError(f"{path} is empty")
-    try:
-        return av.open(io.BytesIO(data), "r", metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError) as exc:
-        raise SourceError(f"{path} is no picture FFmpeg can read: {_reason(exc)}") from exc
 
 
 def _video_seconds(stream: VideoStream) -> float | None:
@@ -228,79 +204,3 @@ def _container_seconds(container: InputContainer) -> float | None:
         return None
     start = container.start_time or 0 if container.format.name == "matroska,webm" else 0
     return (container.duration - start) / av.time_base
-
-
-def _open(place: Place, frame_rate: Fraction | None) -> InputContainer:
-    options = {"pattern_type": "none"}
-    if frame_rate is not None:
-        options["framerate"] = str(frame_rate)
-    source: Any = place.pipe if place.pipe is not None else place.url
-    timeout = NETWORK_TIMEOUT_SECONDS if place.network else None
-    try:
-        container: InputContainer = av.open(source, "r", options=options, metadata_errors="replace", timeout=timeout)
-    except (av.error.FFmpegError, ValueError) as exc:
-        if place.pipe is not None and place.pipe.failure is not None:
-            _raise_pipe_failure(place.name, place.pipe.failure)
-        raise _cannot_open(place, exc) from exc
-    return container
-
-
-def _cannot_open(place: Place, exc: Exception) -> SourceError | UsageError:
-    if place.pipe is not None and not place.pipe.count:
-        return SourceError(f"{place.name} is empty")
-    if isinstance(exc, av.error.ProtocolNotFoundError):
-        return UsageError(f"no such file, and no protocol FFmpeg knows: {place.name}")
-    return SourceError(f"cannot read {place.name} as a video: {place.hint or _reason(exc)}")
-
-
-def _reason(exc: Exception) -> str:
-    reason = getattr(exc, "strerror", None) or str(exc)
-    if getattr(exc, "errno", None) == errno.ETIMEDOUT or isinstance(exc, av.error.ExitError):
-        return f"no answer within {NETWORK_TIMEOUT_SECONDS:g} s"
-    return str(reason)
-
-
-def _raise_pipe_failure(name: str, failure: BaseException) -> None:
-    if isinstance(failure, Exception):
-        raise SourceError(f"cannot read {name}: {failure}") from failure
-    raise failure
-
-
-def _check_container(container: InputContainer, place: Place, frame_rate: Fraction | None) -> None:
-    name = container.format.name
-    if name in _TEXT:
-        raise SourceError(f"{place.name} is text, not video")
-    if frame_rate is not None and name not in _RATELESS and not name.endswith("_pipe"):
-        raise UsageError(
-            f"{place.name} has timestamps of its own; a frame rate is for picture sequences and raw streams"
-        )
-
-
-def _choose_video(container: InputContainer, place: Place) -> VideoStream:
-    """The default video, else the largest, else the first; never a cover picture."""
-    videos = [stream for stream in container.streams.video if not stream.disposition & _NO_VIDEO]
-    if not videos:
-        kinds = sorted({kind_of(stream) for stream in container.streams}) or ["nothing"]
-        raise SourceError(f"{place.name} holds no video, only {' and '.join(kinds)}")
-    if all(stream.disposition & Disposition.dependent for stream in videos):
-        raise SourceError(
-            f"{place.name} is a picture in tiles, which is not supported; convert it to PNG or JPEG first"
-        )
-    chosen = max(videos, key=lambda stream: (_is_default(stream), _area(stream), -stream.index))
-    if chosen.codec_context is None:
-        raise SourceError(f"FFmpeg has no decoder for the video in {place.name}")
-    return chosen
-
-
-def _is_default(stream: Stream) -> bool:
-    return bool(stream.disposition & Disposition.default)
-
-
-def _area(stream: VideoStream) -> int:
-    context: CodecContext | None = stream.codec_context
-    return context.width * context.height if isinstance(context, VideoCodecContext) else -1
-
-
-def kind_of(stream: Stream) -> str:
-    """The stream's kind for people; a cover is not a video."""
-    return "a cover picture" if stream.disposition & Disposition.attached_pic else str(stream.type)

@@ -1,0 +1,123 @@
+"""Opens containers and pictures, says in one line why it cannot, and chooses the video among the streams."""
+
+from __future__ import annotations
+
+import errno
+import io
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.codec.context import CodecContext
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.places import Place
+
+#: A server that says nothing for so long has gone.
+NETWORK_TIMEOUT_SECONDS = 30.0
+#: Containers without timestamps of their own, which FFmpeg asks for a rate ("…_pipe" formats do too).
+_RATELESS = frozenset(
+    {"image2", "image2pipe", "h264", "hevc", "vvc", "m4v", "mjpeg", "mpegvideo", "obu", "av1", "dirac"}
+)
+#: FFmpeg draws text files as pictures; nobody wants that.
+_TEXT = frozenset({"tty", "bin", "xbin", "adf", "idf"})
+_NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+def open_container(place: Place, frame_rate: Fraction | None) -> InputContainer:
+    options = {"pattern_type": "none"}
+    if frame_rate is not None:
+        options["framerate"] = str(frame_rate)
+    source: Any = place.pipe if place.pipe is not None else place.url
+    timeout = NETWORK_TIMEOUT_SECONDS if place.network else None
+    try:
+        container: InputContainer = av.open(source, "r", options=options, metadata_errors="replace", timeout=timeout)
+    except (av.error.FFmpegError, ValueError) as exc:
+        if place.pipe is not None and place.pipe.failure is not None:
+            raise_pipe_failure(place.name, place.pipe.failure)
+        raise _cannot_open(place, exc) from exc
+    return container
+
+
+def _cannot_open(place: Place, exc: Exception) -> SourceError | UsageError:
+    if place.pipe is not None and not place.pipe.count:
+        return SourceError(f"{place.name} is empty")
+    if isinstance(exc, av.error.ProtocolNotFoundError):
+        return UsageError(f"no such file, and no protocol FFmpeg knows: {place.name}")
+    return SourceError(f"cannot read {place.name} as a video: {place.hint or reason_of(exc)}")
+
+
+def reason_of(exc: Exception) -> str:
+    reason = getattr(exc, "strerror", None) or str(exc)
+    if getattr(exc, "errno", None) == errno.ETIMEDOUT or isinstance(exc, av.error.ExitError):
+        return f"no answer within {NETWORK_TIMEOUT_SECONDS:g} s"
+    return str(reason)
+
+
+def raise_pipe_failure(name: str, failure: BaseException) -> None:
+    if isinstance(failure, Exception):
+        raise SourceError(f"cannot read {name}: {failure}") from failure
+    raise failure
+
+
+def check_container(container: InputContainer, place: Place, frame_rate: Fraction | None) -> None:
+    name = container.format.name
+    if name in _TEXT:
+        raise SourceError(f"{place.name} is text, not video")
+    if frame_rate is not None and name not in _RATELESS and not name.endswith("_pipe"):
+        raise UsageError(
+            f"{place.name} has timestamps of its own; a frame rate is for picture sequences and raw streams"
+        )
+
+
+def choose_video(container: InputContainer, place: Place) -> VideoStream:
+    """The default video, else the largest, else the first; never a cover picture."""
+    videos = [stream for stream in container.streams.video if not stream.disposition & _NO_VIDEO]
+    if not videos:
+        kinds = sorted({_kind(stream) for stream in container.streams}) or ["nothing"]
+        raise SourceError(f"{place.name} holds no video, only {' and '.join(kinds)}")
+    if all(stream.disposition & Disposition.dependent for stream in videos):
+        raise SourceError(
+            f"{place.name} is a picture in tiles, which is not supported; convert it to PNG or JPEG first"
+        )
+    chosen = max(videos, key=lambda stream: (_is_default(stream), _area(stream), -stream.index))
+    if chosen.codec_context is None:
+        raise SourceError(f"FFmpeg has no decoder for the video in {place.name}")
+    return chosen
+
+
+def _is_default(stream: Stream) -> bool:
+    return bool(stream.disposition & Disposition.default)
+
+
+def _area(stream: VideoStream) -> int:
+    context: CodecContext | None = stream.codec_context
+    return context.width * context.height if isinstance(context, VideoCodecContext) else -1
+
+
+def _kind(stream: Stream) -> str:
+    """The stream's kind for people; a cover is not a video."""
+    return "a cover picture" if stream.disposition & Disposition.attached_pic else str(stream.type)
+
+
+def read_picture(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
+
+
+def open_picture(path: Path) -> InputContainer:
+    """Open a picture by what it holds, whatever its name."""
+    data = read_picture(path)
+    if not data:
+        raise SourceError(f"{path} is empty")
+    try:
+        return av.open(io.BytesIO(data), "r", metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError) as exc:
+        raise SourceError(f"{path} is no picture FFmpeg can read: {reason_of(exc)}") from exc
