@@ -15,6 +15,7 @@ from vdeblur.errors import UsageError
 from vdeblur.frames import PixelFormat
 from vdeblur.video.picture import Picture
 
+_KEEPS_NEGATIVE_TIMES = frozenset({"matroska", "webm", "mpegts", "nut"})
 _MODERN = ("libx264", "libx264rgb", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9")
 #: More than eight bits: HEVC, which players decode in hardware, before ten-bit H.264, which none does.
 _MODERN_DEEP = ("libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "libx264")
@@ -75,9 +76,17 @@ class Container:
         # A finer tick than the container's would only be rounded later; a coarser one loses nothing.
         return picture.time_base if (picture.time_base / self.tick).denominator == 1 else self.tick
 
+    def rounds_times(self, picture: Picture) -> bool:
+        """Whether the source's ticks are no whole ticks of the container's."""
+        return self.tick is not None and self.tick > 0 and (picture.time_base / self.tick).denominator != 1
+
     def output_options(self, picture: Picture, *, seekable: bool) -> dict[str, str]:
         """Options of the muxer for this picture; a pipe cannot be written twice, so MP4 goes there in fragments."""
         options = dict(self.options)
+        if self.is_mov or self.muxer in _KEEPS_NEGATIVE_TIMES:
+            # Sound may begin a little before 0, where its decoder needs a run-up, and frames that are shown later may
+            # be decoded before; that is no reason to move all times.
+            options["avoid_negative_ts"] = "disabled"
         if self.is_mov:
             scale = str(picture.time_base.denominator)
             options |= {"video_track_timescale": scale, "movie_timescale": scale}
@@ -99,6 +108,18 @@ _MPEGTS = Container(
     "mpegts", "MPEG-TS", ("libx264", "libx265", "mpeg2video"), ("libx265", "libx264"), tick=Fraction(1, 90000),
     options={"mpegts_copyts": "1", "muxdelay": "0", "muxpreload": "0"},
 )  # fmt: skip
+_MPEGPS = Container(
+    "mpeg",
+    "MPEG-PS",
+    ("mpeg2video",),
+    (),
+    (),
+    ("mpeg2video",),
+    tick=Fraction(0),
+    options={"muxdelay": "0", "muxpreload": "0"},
+)
+_ASF = Container("asf", "Windows Media", ("wmv2", "mpeg4"), (), tick=Fraction(1, 1000))
+_OGG = Container("ogg", "Ogg", ("libtheora",), (), tick=Fraction(0))
 Y4M = Container(
     "yuv4mpegpipe", "Y4M", ("wrapped_avframe",), ("wrapped_avframe",), ("wrapped_avframe",), only_pictures=True,
     tick=Fraction(0), options={"strict": "-1"},
@@ -114,13 +135,15 @@ _BY_ENDING = {
         "webm", "WebM", ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9",),
         text_subtitles="webvtt", tick=Fraction(1, 1000),
     ),
-    # AVI has no presentation times, so frames must not be reordered.
+    # AVI and FLV have no decoding times beside those of presentation, so frames must not be reordered.
     "avi": Container(
-        "avi", "AVI", ("libx264", "libx264rgb", "mpeg4", "ffv1"), ("libx264", "ffv1"), _LOSSLESS, tick=Fraction(0),
+        "avi", "AVI", ("mpeg4", "ffv1"), _LOSSLESS, _LOSSLESS, tick=Fraction(0),
         encoder_options={"bf": "0"},
     ),
     "ts": _MPEGTS, "m2ts": _MPEGTS, "mts": _MPEGTS,
-    "flv": Container("flv", "FLV", ("libx264",), (), tick=Fraction(1, 1000)),
+    "flv": Container("flv", "FLV", ("libx264",), (), tick=Fraction(1, 1000), encoder_options={"bf": "0"}),
+    "mpg": _MPEGPS, "mpeg": _MPEGPS, "vob": _MPEGPS,
+    "wmv": _ASF, "asf": _ASF, "ogv": _OGG, "ogg": _OGG,
     "gif": Container(
         "gif", "GIF", ("gif",), ("gif",), ("gif",), ("gif",), only_pictures=True, tick=Fraction(1, 100)
     ),

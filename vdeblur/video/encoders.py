@@ -22,7 +22,7 @@ class Encoder:
     name: str
     #: FFmpeg's option for constant quality, ``None`` if the encoder has none (it is lossless, or one quality only).
     quality_option: str | None = None
-    #: Smallest and largest sensible value; in all of them smaller is better, except in WebP.
+    #: Smallest and largest sensible value; smaller is better, but in WebP, Theora and VideoToolbox larger.
     quality_range: tuple[float, float] = (0, 51)
     quality: float | None = None
     preset_option: str | None = None
@@ -54,8 +54,9 @@ _KNOWN = {
         Encoder("libvpx", "crf", (4, 63), 8, "cpu-used", tuple(map(str, range(6))), "2", {"b:v": "20M"}),
         Encoder("ffv1", options={"level": "3", "g": "1", "slicecrc": "1"}, lossless=True),
         Encoder("prores_ks", "qscale", (1, 32), None, options={"vendor": "apl0"}),
-        Encoder("mpeg4", "qscale", (1, 31), 2),
-        Encoder("mjpeg", "qscale", (1, 31), 2),
+        Encoder("libtheora", "qscale", (0, 10), 9),
+        Encoder("h264_videotoolbox", "qscale", (1, 100), 75),
+        Encoder("hevc_videotoolbox", "qscale", (1, 100), 75),
         Encoder("libwebp", "quality", (0, 100), 95),
         Encoder("libwebp_anim", "quality", (0, 100), 95),
         Encoder("png", options={"pred": "mixed"}, lossless=True),
@@ -88,9 +89,8 @@ def find_encoder(name: str) -> Encoder:
         return _KNOWN[name]
     details = encoder_details(name)
     own = details.options if details else frozenset()
-    return Encoder(
-        name,
-        quality_option="crf" if "crf" in own else None,
-        quality_range=(0, float("inf")),
-        preset_option="preset" if "preset" in own else None,
-    )
+    preset = "preset" if "preset" in own else None
+    if "crf" in own:
+        return Encoder(name, "crf", (0, float("inf")), preset_option=preset)
+    # The MPEG family; left alone, FFmpeg would squeeze them into 200 kbit/s.
+    return Encoder(name, "qscale", (1, 31), 2, preset_option=preset)

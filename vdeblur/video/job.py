@@ -95,8 +95,6 @@ class Job:
         options = {
             **self.container.output_options(self.picture, seekable=self.target.seekable),
             **stretch.output_options(),
-            # Sound may begin a little before 0, where its decoder needs a run-up; that is no reason to move all times.
-            "avoid_negative_ts": "disabled",
             # Sound may arrive long before a slow first frame.
             "max_muxing_queue_size": "100000",
         }

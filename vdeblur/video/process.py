@@ -16,15 +16,18 @@ from vdeblur.errors import TargetError
 
 _log = logging.getLogger(__name__)
 
-#: Errors that follow from an earlier one, and chatter of the encoder libraries.
+#: Chatter of FFmpeg and of encoder libraries.
+_NOISE = re.compile(r"Last message repeated|x265 \[(info|warning)\]|Svt\[(info|warn)\]|^\s*$")
+#: Errors that only follow from an earlier one, unless they name the reason themselves.
 _CONSEQUENCE = re.compile(
-    r"^(?!.*(No space left|Broken pipe|File too large|Input/output error)).*("
-    r"Conversion failed|Task finished with error|Terminating thread|Error sending frames|Error submitting|"
-    r"Last message repeated|Nothing was written|Output file is empty|Error muxing a packet|Error closing file|"
-    r"Error writing trailer|Could not open encoder before EOF|x265 \[(info|warning)\]|Svt\[(info|warn)\])|^\s*$",
+    r"^(?!.*(No space left|Broken pipe|File too large|Input/output error)).*"
+    r"(Conversion failed|Task finished with error|Terminating thread|Error sending frames|Error submitting|"
+    r"Nothing was written|Output file is empty|Error muxing a packet|Error closing file|Error writing trailer|"
+    r"Could not open encoder before EOF|Error while opening encoder|Could not write header|Cannot open lib\w+ encoder|"
+    r"Error opening output file|Error splitting the argument list)"
 )
 _ERROR = re.compile(r"\[(?:error|fatal|panic)\]|x265 \[error\]|Svt\[error\]", re.IGNORECASE)
-_PREFIX = re.compile(r"\[[^\]]* @ 0x[0-9a-f]+\]\s*|\[(?:error|fatal|panic|warning|info)\]:?\s*|x265 |Svt")
+_PREFIX = re.compile(r"\[[^\]]* @ 0x[0-9a-f]+\]\s*|(x265 |Svt)?\[(?:error|fatal|panic|warning|info)\]:?\s*")
 
 _COPY_BYTES = 1 << 16
 
@@ -77,6 +80,7 @@ class FFmpegProcess:
         #: Why its output could not be copied to the sink, if it could not.
         self.sink_failure: Exception | None = None
         self._errors: list[str] = []
+        self._consequences: list[str] = []
         self._last: deque[str] = deque(maxlen=8)
         self._threads = [threading.Thread(target=self._read_messages, name="vdeblur-ffmpeg-stderr", daemon=True)]
         if sink is not None:
@@ -95,11 +99,12 @@ class FFmpegProcess:
         with stderr, open(stderr.fileno(), "rb", closefd=False) as lines:
             for raw in lines:
                 line = raw.decode(errors="replace").strip()
-                if _CONSEQUENCE.search(line):
+                if _NOISE.search(line):
                     continue
                 self._last.append(line)
-                if _ERROR.search(line) and len(self._errors) < 8:
-                    self._errors.append(line)
+                found = self._consequences if _CONSEQUENCE.search(line) else self._errors
+                if _ERROR.search(line) and len(found) < 8:
+                    found.append(line)
 
     def _copy(self, sink: IO[bytes]) -> None:
         """Copy the output to ``sink``; what cannot be written ends the process."""
@@ -162,7 +167,7 @@ class FFmpegProcess:
     def reason(self) -> str:
         """Why it failed, in one line: its first errors, or its last message, or how it ended."""
         returncode = self._process.poll()
-        lines = self._errors[:2] or list(self._last)[-1:]
+        lines = self._errors[:2] or self._consequences[:1] or list(self._last)[-1:]
         said = "; ".join(dict.fromkeys(_PREFIX.sub("", line).strip() for line in lines))
         if returncode is not None and returncode < 0:
             name = signal.Signals(-returncode).name if -returncode in set(signal.Signals) else "a signal"

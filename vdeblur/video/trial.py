@@ -1,4 +1,4 @@
-"""Trying an encoder out: three small frames' worth of work with the real options, and a look at what came of it.
+"""Trying an encoder out: a few small frames' worth of work with the real options, and a look at what came of it.
 
 So a refusal comes before any work, and what a pair of encoder and container cannot keep is known and said.
 """
@@ -10,6 +10,7 @@ import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,13 +21,18 @@ from vdeblur.video.containers import Container
 from vdeblur.video.ffmpeg import find_ffmpeg, run_ffmpeg
 from vdeblur.video.picture import Picture, RawMuxer, blank
 from vdeblur.video.reader import Reader
+from vdeblur.video.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-#: Above this a trial of three frames would take too much memory.
+#: Frames of a trial: fewer make files so short that FFmpeg does not know some containers again.
+_FRAMES = 5
+#: Above this a trial of so many frames would take too much memory.
 _LARGE_PX = 1 << 24
 #: Times that differ by less are the same: seconds are floats when they are read back.
-_SAME_TIME_SECONDS = 1e-6
+_SAME_TIME_SECONDS = Fraction(1, 1_000_000)
+#: Words for what is lost that others ask for by name.
+EXACT_TIMES, FULL_RANGE = "exact times", "full range"
 
 
 @dataclass(frozen=True)
@@ -34,15 +40,15 @@ class Trial:
     """What came of it: why it failed, or what it did not keep."""
 
     failure: str | None
-    #: Pixel format that was read back; ``None`` if PyAV cannot read such a file.
+    #: Pixel format that was read back.
     read_back: PixelFormat | None = None
     #: What did not come back as it was: "colour range", "rotation" …
     lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What is tried: options of the video stream and of the output, all without dashes."""
+class _Setup:
+    """What is tried; options are without dashes."""
 
     picture: Picture
     muxer: str
@@ -54,31 +60,29 @@ class Setup:
     single: bool
     #: Every sample must come back as it was.
     lossless: bool
+    #: By how much times may differ.
+    tolerance_seconds: Fraction
 
 
 def trial_of(
-    container: Container,
-    picture: Picture,
-    input_options: dict[str, str | None],
-    video_options: dict[str, str],
-    extra: Sequence[str],
-    *,
-    seekable: bool,
-    lossless: bool,
+    container: Container, picture: Picture, settings: Settings, extra: Sequence[str], *, seekable: bool
 ) -> Trial:
-    """Encode with the real options into the real container, and read the file back; remembered."""
+    """Encode with the real settings into the real container, and read the file back; remembered."""
     output_options = container.output_options(picture, seekable=seekable)
     if container.one_file_a_frame:
         output_options["update"] = "1"
-    setup = Setup(
-        picture, container.muxer, tuple(input_options.items()), tuple(video_options.items()),
-        tuple(output_options.items()), tuple(extra), container.only_pictures, lossless,
+    # Half a tick is what rounding may cost; more is a fault.
+    tolerance = (container.tick or Fraction(0)) / 2 + _SAME_TIME_SECONDS
+    setup = _Setup(
+        picture, container.muxer, tuple(settings.input_options.items()), tuple(settings.options.items()),
+        tuple(output_options.items()), tuple(extra), container.only_pictures,
+        settings.encoder.lossless and not settings.converts, tolerance,
     )  # fmt: skip
     return _try(find_ffmpeg(), setup)
 
 
 @lru_cache(maxsize=64)
-def _try(program: Path, setup: Setup) -> Trial:
+def _try(program: Path, setup: _Setup) -> Trial:
     _log.debug("trying %s with %s", dict(setup.video_options)["c"], program)
     with tempfile.TemporaryDirectory(prefix="vdeblur-") as folder:
         target = Path(folder) / f"trial.{setup.muxer}"
@@ -92,10 +96,10 @@ def _try(program: Path, setup: Setup) -> Trial:
         return _look_at(target, setup, times)
 
 
-def _times(setup: Setup) -> tuple[int, ...]:
+def _times(setup: _Setup) -> tuple[int, ...]:
     """Timestamps one frame apart; one only where more may not be readable."""
     picture = setup.picture
-    count = 1 if setup.single or picture.width * picture.height > _LARGE_PX else 3
+    count = 1 if setup.single or picture.width * picture.height > _LARGE_PX else _FRAMES
     gap = max(1, round(1 / picture.nominal_rate / picture.time_base))
     return tuple(index * gap for index in range(count))
 
@@ -118,16 +122,15 @@ def _is_blank(frame: Frame, level: int) -> bool:
     return all((plane == level).all() for plane in frame.planes)
 
 
-def _look_at(target: Path, setup: Setup, times: Sequence[int]) -> Trial:
-    """Compare the file with what went in; one that PyAV cannot read is taken on trust."""
+def _look_at(target: Path, setup: _Setup, times: Sequence[int]) -> Trial:
+    """Compare the file with what went in."""
     picture = setup.picture
     try:
         with Reader(target, threads=1) as reader:
             video = reader.info.video
             frames = list(reader)
     except SourceError as exc:
-        _log.debug("cannot read the trial back: %s", exc)
-        return Trial(None)
+        return Trial(f"makes a file that cannot be read: {exc}")
     # The user's own filters may change the size; they know what they do.
     if not setup.extra and (video.width, video.height) != (picture.width, picture.height):
         return Trial(f"makes the picture {video.width}×{video.height} instead of {picture.width}×{picture.height}")
@@ -138,8 +141,8 @@ def _look_at(target: Path, setup: Setup, times: Sequence[int]) -> Trial:
     lost = list(picture.differences(other))
     if setup.lossless and not setup.extra and not all(map(_is_blank, frames, _levels(times))):
         return Trial("changes samples")
-    seen = [frame.time_seconds for frame in frames]
+    seen = [frame.pts * frame.time_base for frame in frames]
     shown = [pts * picture.time_base for pts in times]
-    if len(times) > 1 and any(abs(a - b) > _SAME_TIME_SECONDS for a, b in zip(seen, shown, strict=False)):
-        lost.append("exact times")
+    if len(times) > 1 and any(abs(a - b) > setup.tolerance_seconds for a, b in zip(seen, shown, strict=False)):
+        lost.append(EXACT_TIMES)
     return Trial(None, video.format, tuple(lost))

@@ -18,12 +18,13 @@ from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container, choose_container
 from vdeblur.video.covers import extract_covers
-from vdeblur.video.encoding import EncodeOptions, plan_video
+from vdeblur.video.encoding import plan_video
 from vdeblur.video.feed import Feed
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.job import Job
 from vdeblur.video.matroska import mark_full_range
 from vdeblur.video.picture import Picture
+from vdeblur.video.settings import EncodeOptions
 from vdeblur.video.streams import plan_streams
 from vdeblur.video.stretch import Stretch
 from vdeblur.video.targets import is_pattern, open_target
