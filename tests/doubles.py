@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
+from vdeblur.video.info import SourceInfo, StreamInfo, VideoInfo
 
 YUV420 = PixelFormat("yuv420p", "yuv", 8, (1, 1))
 YUV420P10 = PixelFormat("yuv420p10le", "yuv", 10, (1, 1))
@@ -123,3 +125,121 @@ class Slow(Identity):
     def correction(self, previous: Any, current: Any, following: Any, state: Any) -> tuple[Tensor, Any]:
         time.sleep(self.seconds)
         return super().correction(previous, current, following, state)
+
+
+def source_info(first: Frame, *, count: int | None = None, rotation_degrees: int = 0) -> SourceInfo:
+    """What a reader would say of a bare video that begins with ``first`` and cannot be opened twice."""
+    video = VideoInfo(
+        stream_index=0,
+        codec="rawvideo",
+        width=first.width,
+        height=first.height,
+        pixel_format=first.format.name,
+        format=first.format,
+        colour=first.colour,
+        time_base=first.time_base,
+        average_rate=Fraction(25),
+        frame_count_from_header=count,
+        start_pts=first.pts,
+        duration_seconds=None if count is None else count / 25,
+        rotation_degrees=rotation_degrees,
+    )
+    return SourceInfo(
+        name="test double",
+        path=None,
+        input_url=None,
+        input_options={},
+        container="nut",
+        video=video,
+        streams=(StreamInfo(0, "video", "rawvideo"),),
+        chapters=0,
+        metadata={},
+        duration_seconds=video.duration_seconds,
+    )
+
+
+class FakeReader:
+    """Hands out frames it was given; sleeps before each, or fails at the n-th."""
+
+    skipped_packets = 2
+    notes: tuple[str, ...] = ("a note of the reader",)
+
+    def __init__(
+        self,
+        frames: Iterable[Frame],
+        *,
+        seconds: float = 0.0,
+        failure: tuple[int, BaseException] | None = None,
+        count: int | None = None,
+        rotation_degrees: int = 0,
+    ) -> None:
+        iterator = iter(frames)
+        first = next(iterator)
+        self.info = source_info(first, count=count, rotation_degrees=rotation_degrees)
+        self._frames = itertools.chain([first], iterator)
+        self._seconds = seconds
+        self._failure = failure
+        self._given = 0
+        self.closed = False
+
+    def __enter__(self) -> FakeReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> FakeReader:
+        return self
+
+    def __next__(self) -> Frame:
+        assert not self.closed
+        time.sleep(self._seconds)
+        if self._failure is not None and self._given == self._failure[0]:
+            raise self._failure[1]
+        self._given += 1
+        return next(self._frames)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeWriter:
+    """Keeps what it is given, or forgets it; sleeps for each, or fails at the n-th or at the end (-1)."""
+
+    def __init__(
+        self, *, seconds: float = 0.0, failure: tuple[int, BaseException] | None = None, forget: bool = False
+    ) -> None:
+        self.notes = ["a note of the writer"]
+        self.frames: list[Frame] = []
+        self.written = 0
+        self.closed = self.aborted = False
+        self.options: dict[str, Any] = {}
+        self._seconds = seconds
+        self._failure = failure
+        self._forget = forget
+
+    def __enter__(self) -> FakeWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def write(self, frame: Frame) -> None:
+        assert not self.closed
+        time.sleep(self._seconds)
+        if self._failure is not None and self.written == self._failure[0]:
+            raise self._failure[1]
+        self.written += 1
+        if not self._forget:
+            self.frames.append(frame)
+
+    def close(self) -> None:
+        if self._failure is not None and self._failure[0] == -1 and not self.aborted:
+            raise self._failure[1]
+        self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = True
