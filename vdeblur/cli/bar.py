@@ -13,9 +13,10 @@ from rich.progress import Progress as Bar
 
 from vdeblur.cli.jobs import Job
 from vdeblur.cli.report import LineReporter, clock
+from vdeblur.errors import VdeblurError
 
 if TYPE_CHECKING:
-    from vdeblur.pipeline import Progress
+    from vdeblur.pipeline import Progress, Report
 
 
 class BarReporter(LineReporter):
@@ -60,9 +61,12 @@ class BarReporter(LineReporter):
             self._task, completed=progress.frames, total=progress.frames_total or None, words="  ".join(words)
         )
 
-    def end(self, done: int, skipped: int, failed: int) -> None:
+    def done(self, job: Job, report: Report) -> None:
         self._remove()
-        super().end(done, skipped, failed)
+        super().done(job, report)
+
+    def failed(self, job: Job | None, error: VdeblurError) -> None:
+        self._remove()
 
     def line(self, words: str) -> None:
         self._console.print(f"vdeblur: {words}", markup=False)
@@ -71,3 +75,4 @@ class BarReporter(LineReporter):
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
+            self._bar.refresh()

@@ -146,8 +146,8 @@ def _networks() -> tuple[dict[str, Any], list[str]]:
 def _self_test() -> tuple[dict[str, str], list[str]]:
     """Restore three small frames from Y4M into FFV1 and read them again."""
     from vdeblur.pipeline import deblur_video
-    from vdeblur.video.encoding import EncodeOptions
     from vdeblur.video.reader import Reader
+    from vdeblur.video.writer import EncodeOptions
 
     count, width, height = 3, 64, 48
     picture = bytes(range(0, 192)) * (width * height // 192) + b"\x80" * (width * height // 2)

@@ -68,9 +68,9 @@ def plan_words(source: SourceInfo) -> list[str]:
 def _try_writing(source: SourceInfo, target: str) -> tuple[str, list[str]]:
     """Encoder and pixel format, and the writer's notes, found by preparing the output in a scratch folder."""
     from vdeblur.video.containers import container_of
-    from vdeblur.video.encoding import EncodeOptions, plan_video
+    from vdeblur.video.encoding import plan_video
     from vdeblur.video.picture import Picture
-    from vdeblur.video.writer import Writer
+    from vdeblur.video.writer import EncodeOptions, Writer
 
     video = source.video
     picture = Picture.of(

@@ -111,9 +111,8 @@ def _names_folder(output: str) -> bool:
 def _check_folder(output: str, count: int) -> None:
     path = Path(output)
     if output == PIPE or (path.exists() and not path.is_dir()) or (not path.exists() and path.suffix):
-        raise UsageError(
-            f"{count} input{'s' * (count > 1)} from a list or a folder need a folder for -o, not {output!r}"
-        )
+        what = f"{count} inputs need" if count > 1 else "an input folder needs"
+        raise UsageError(f"{what} a folder for -o, not {output!r}")
     if not path.exists() and not path.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {path.absolute().parent}; create it first")
 

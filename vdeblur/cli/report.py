@@ -165,7 +165,8 @@ def result_words(report: Report) -> str:
     pace = report.frames / report.elapsed_seconds if report.elapsed_seconds > 0 else 0.0
     words = f"{report.frames} frame{'s' * (report.frames != 1)} in {report.elapsed_seconds:.1f} s, {pace:.1f} fps"
     if report.skipped_packets:
-        words += f", {report.skipped_packets} packets could not be decoded and were skipped"
+        plural = "s" * (report.skipped_packets != 1)
+        words += f", {report.skipped_packets} packet{plural} of the source could not be decoded"
     return words
 
 

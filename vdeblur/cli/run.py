@@ -170,7 +170,7 @@ class _Run:
         try:
             report = self._restore(job, overwrite=overwrite)
         except (Exception, KeyboardInterrupt) as exc:
-            if job.to_pipe and failures.is_broken_pipe(exc):
+            if isinstance(exc, BrokenPipeError) or (job.to_pipe and failures.is_broken_pipe(exc)):
                 return failures.EXIT_BROKEN_PIPE
             error = failures.as_error(exc)
             if isinstance(error, Interrupted):
@@ -182,7 +182,7 @@ class _Run:
     def _restore(self, job: Job, *, overwrite: bool) -> Report:
         # Here and not above: PyTorch takes seconds to load, and a wrong call should not wait for it.
         from vdeblur.pipeline import deblur_video
-        from vdeblur.video.encoding import EncodeOptions
+        from vdeblur.video.writer import EncodeOptions
 
         options = self._options
         return deblur_video(
