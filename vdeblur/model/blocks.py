@@ -74,9 +74,12 @@ def warp(x: Tensor, displacement: Tensor) -> Tensor:
 
 
 def normalise(x: Tensor) -> Tensor:
-    """Zero-mean, unit-norm features over channels, float32: their product is a correlation in [−1, 1]."""
+    """Features without their local mean, of unit norm over channels, float32: their product is a correlation.
+
+    What all pixels around share would make every shift look alike; without that step matching does not learn.
+    """
     x = x.float()
-    x = x - x.mean(dim=1, keepdim=True)
+    x = x - F.avg_pool2d(x, 5, stride=1, padding=2, count_include_pad=False)
     return x * torch.rsqrt((x * x).sum(dim=1, keepdim=True) + 1e-4)
 
 

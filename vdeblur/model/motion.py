@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from vdeblur.model.blocks import activate, conv3x3, cost_volume, upsample, warp, zero_init
 
 
+#: Correlations differ little between neighbouring shifts; this makes the differences count.
+CONTRAST = 4.0
+
+
 class Motion(NamedTuple):
     """What matching found.
 
@@ -49,7 +53,7 @@ class MatchLevel(nn.Module):
         if backward is None:
             backward = forward
         dtype = self.correction.weight.dtype
-        x = torch.cat((forward, backward, current, velocity / 16), 1).to(dtype)
+        x = torch.cat((forward * CONTRAST, backward * CONTRAST, current, velocity / 16), 1).to(dtype)
         for layer in self.layers:
             x = activate(layer(x))
         velocity = velocity + self.correction(x).float() * self.stride

@@ -42,8 +42,8 @@ class TrainConfig:
     batch: int = 4
     #: Length of the whole schedule; ``minutes`` ends it earlier.
     steps: int = 20_000
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 2e-5
+    learning_rate: float = 5e-4
+    final_learning_rate: float = 1e-5
     warmup_steps: int = 200
     weight_decay: float = 1e-4
     gradient_clip: float = 0.5
