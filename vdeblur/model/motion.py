@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from vdeblur.model.blocks import activate, conv3x3, cost_volume, upsample, warp, zero_init
 
-
 #: Correlations differ little between neighbouring shifts; this makes the differences count.
 CONTRAST = 4.0
 
