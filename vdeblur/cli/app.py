@@ -17,11 +17,11 @@ from vdeblur.cli import failures
 from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, write_block, write_commands, write_options
 
 DEFAULT_COMMAND = "run"
-#: Every command: its module (an attribute of the command's name is the command) and a line for the help page.
+#: Every command: where it is, as module:attribute, and a line for the help page.
 COMMANDS = {
-    "run": ("vdeblur.cli.run", "Restore videos; what happens when no command is named."),
-    "info": ("vdeblur.cli.info", "Show what a video holds and what would become of it."),
-    "doctor": ("vdeblur.cli.doctor", "Show what this machine offers; for bug reports."),
+    "run": ("vdeblur.cli.run:run", "Restore videos; what happens when no command is named."),
+    "info": ("vdeblur.cli.info:info", "Show what a video holds and what would become of it."),
+    "doctor": ("vdeblur.cli.doctor:doctor", "Show what this machine offers; for bug reports."),
 }
 #: Signals that ask a process to end; each becomes what Ctrl-C is.
 _ENDING_SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")
@@ -36,7 +36,8 @@ class Doors(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -15,7 +15,7 @@ import click
 from vdeblur.cli.helptext import GroupedCommand, GroupedOption
 from vdeblur.cli.report import clock
 from vdeblur.errors import UsageError
-from vdeblur.frames import Colour, PixelFormat
+from vdeblur.frames import PixelFormat
 from vdeblur.video.info import SourceInfo, StreamInfo, VideoInfo
 
 #: Tags that MP4 has about itself.
@@ -112,7 +112,7 @@ def _video_words(video: VideoInfo) -> list[tuple[str, str]]:
         ("pixel shape", "" if shape in (None, 1) else str(shape)),
         ("rotation", f"{video.rotation_degrees}°" if video.rotation_degrees else ""),
         ("pixels", f"{video.pixel_format}, read as {video.format.name}: {_format_words(video.format)}"),
-        ("colour", _colour_words(video.colour)),
+        ("colour", _colour_words(video)),
         ("rate", "" if video.average_rate is None else f"{_rate(video.average_rate)} frames/s on average"),
         ("frames", f"{video.frame_count_from_header} by the header" if video.frame_count_from_header else ""),
         ("duration", "" if video.duration_seconds is None else _length(video.duration_seconds)),
@@ -146,7 +146,8 @@ def _format_words(pixel_format: PixelFormat) -> str:
     return f"{depth} {kind}{' with alpha' if pixel_format.alpha else ''}"
 
 
-def _colour_words(colour: Colour) -> str:
+def _colour_words(video: VideoInfo) -> str:
+    colour = video.colour
     said = [
         ("matrix", colour.matrix),
         ("range", {"tv": "limited", "pc": "full"}.get(colour.range or "", colour.range)),
@@ -154,7 +155,10 @@ def _colour_words(colour: Colour) -> str:
         ("transfer", colour.transfer),
         ("chroma at", colour.chroma_location),
     ]
-    return ", ".join(f"{name} {value}" for name, value in said if value) or "not said"
+    words = [f"{name} {value}" for name, value in said if value]
+    if colour.matrix is None and video.format.family == "yuv":
+        words.insert(0, "matrix not said: BT.709 is taken from 720 lines on, else BT.601")
+    return ", ".join(words)
 
 
 def _rate(rate: Fraction) -> str:
