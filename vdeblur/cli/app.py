@@ -20,6 +20,7 @@ DEFAULT_COMMAND = "run"
 #: Every command: where it is, as module:attribute, and a line for the help page.
 COMMANDS = {
     "run": ("vdeblur.cli.run:run", "Restore videos; what happens when no command is named."),
+    "eval": ("vdeblur.cli.evaluate:evaluate", "Score a network on pairs of blurred and sharp clips."),
     "info": ("vdeblur.cli.info:info", "Show what a video holds and what would become of it."),
     "doctor": ("vdeblur.cli.doctor:doctor", "Show what this machine offers; for bug reports."),
 }
