@@ -15,7 +15,7 @@ from vdeblur.errors import UsageError
 from vdeblur.frames import PixelFormat
 from vdeblur.video.picture import Picture
 
-_KEEPS_NEGATIVE_TIMES = frozenset({"matroska", "webm", "mpegts", "nut"})
+_KEEPS_NEGATIVE_TIMES = frozenset({"matroska", "webm", "mpegts"})
 _MODERN = ("libx264", "libx264rgb", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9")
 #: More than eight bits: HEVC, which players decode in hardware, before ten-bit H.264, which none does.
 _MODERN_DEEP = ("libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "libx264")
@@ -90,7 +90,7 @@ class Container:
         if self.is_mov:
             scale = str(picture.time_base.denominator)
             options |= {"video_track_timescale": scale, "movie_timescale": scale}
-            options["movflags"] = "+faststart" if seekable else "+frag_keyframe+empty_moov+default_base_moof"
+            options["movflags"] = "+faststart" if seekable else "+frag_keyframe+delay_moov+default_base_moof"
         return options
 
 

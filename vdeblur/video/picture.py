@@ -68,7 +68,8 @@ class Picture:
 
     def input_options(self, colour: Colour) -> dict[str, str | None]:
         """FFmpeg input options that give its frames what NUT leaves out, with the colour they are said to have."""
-        options: dict[str, str | None] = {"noautorotate": None}
+        # The header says all there is to know, so FFmpeg need not gather seconds of frames before it begins.
+        options: dict[str, str | None] = {"noautorotate": None, "fpsprobesize": "0"}
         tags = {
             "colorspace": colour.matrix, "color_range": colour.range, "color_primaries": colour.primaries,
             "color_trc": colour.transfer, "chroma_sample_location": colour.chroma_location,

@@ -6,7 +6,7 @@ The muxer itself is asked, before work starts: half a second of every stream is 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,14 @@ _NATIVE_TEXT = {
 _STALE_TAGS = ("BPS", "NUMBER_OF_BYTES", "_STATISTICS", "DURATION", "NUMBER_OF_FRAMES")
 #: Encoders for sound that a container does not hold, where AAC is none.
 _SOUND = {"webm": "libopus", "avi": "mp3", "ogg": "libopus"}
+#: QuickTime has a fixed list of languages, and FFmpeg names some by their older or shorter codes.
+_QUICKTIME_LANGUAGES = {
+    "deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "hrv": "hr ", "zho": "chi", "fao": "fo ",
+    "sqi": "alb", "srp": "sr ", "mkd": "mac", "hye": "arm", "kat": "geo", "bod": "tib", "pan": "pa ", "mya": "bur",
+    "msa": "may", "fre": "fra", "cze": "ces", "rum": "ron", "slo": "slk",
+}  # fmt: skip
+#: NUT does not say how long a packet lasts, so text subtitles would never disappear.
+_NO_LENGTH = "no word for how long a text is shown"
 #: A muxer that says this has written a stream nobody will find again.
 _UNREADABLE = "may not be recognized upon reading"
 
@@ -68,10 +76,11 @@ def plan_streams(
     if anew := [stream for stream in wanted if _written_anew(stream, container)]:
         notes.append(f"written anew from its tag: {_list(anew)}")
     wanted = [stream for stream in wanted if stream not in anew]
-    covers = [stream for stream in wanted if stream.attached_picture and not container.is_mov]
-    attached = container.attaches_covers and info.input_url is not None
+    direct = companions is None
+    covers = [stream for stream in wanted if stream.attached_picture and not (container.is_mov and direct)]
+    attached = container.attaches_covers and direct
     if covers and not attached:
-        notes.append(f"{container.name} cannot hold cover pictures: left out {_list(covers)}")
+        notes.append(f"{container.name if direct else 'a pipe'} cannot hold cover pictures: left out {_list(covers)}")
     streams = [stream for stream in wanted if stream not in covers]
     codecs = {stream.index: _codec_for(stream, container) for stream in streams}
     unable = _unable(_Question(info, container, companions, tuple(extra)), codecs)
@@ -84,7 +93,7 @@ def plan_streams(
     notes += _kept_notes(kept, codecs, container)
     if companions is not None:
         companions.choose([stream.index for stream in kept])
-    output, position = _in_order(info, kept, codecs, through_pipe=companions is not None)
+    output, position = _in_order(info, container, kept, codecs, through_pipe=companions is not None)
     attachments = sum(stream.kind == "attachment" for stream in kept if stream.index < info.video.stream_index)
     return StreamPlan(
         output,
@@ -150,7 +159,11 @@ class _Question:
     def why_not(self, codecs: dict[int, str]) -> str | None:
         """Reason why it does not take them, ``None`` if it does; the user's own options may make it possible."""
         if self.companions is not None:
+            if _texts(self.info, codecs):
+                return _NO_LENGTH
             return None if self.companions.takes(codecs, self.container.muxer) else "no word for it"
+        if self.container.muxer == "nut" and _texts(self.info, codecs):
+            return _NO_LENGTH
         if self.info.input_url is None:
             return "the source cannot be opened twice"
         reason = self._try(codecs, ())
@@ -171,6 +184,10 @@ class _Question:
         return next((line for line in finished.messages if _UNREADABLE in line), None)
 
 
+def _texts(info: SourceInfo, indexes: Iterable[int]) -> bool:
+    return any(info.streams[index].codec in _TEXT_SUBTITLES for index in indexes)
+
+
 def _unable(question: _Question, codecs: dict[int, str]) -> set[int]:
     """Indexes of the streams that are refused: all are tried at once, and one by one only if that fails."""
     if not codecs or (reason := question.why_not(codecs)) is None:
@@ -188,7 +205,7 @@ def _written_anew(stream: StreamInfo, container: Container) -> bool:
 
 
 def _in_order(
-    info: SourceInfo, kept: Sequence[StreamInfo], codecs: dict[int, str], *, through_pipe: bool
+    info: SourceInfo, container: Container, kept: Sequence[StreamInfo], codecs: dict[int, str], *, through_pipe: bool
 ) -> tuple[tuple[OutputStream, ...], int]:
     """Output streams in the order of the source, and the place of the video among them."""
     video = info.streams[info.video.stream_index]
@@ -198,12 +215,33 @@ def _in_order(
     streams = {video.index: frames}
     for number, stream in enumerate(kept, start=1):
         streams[stream.index] = (
-            OutputStream(number, True, {"c": codecs[stream.index], **_dispositions(stream)}, tags=_tags(stream, True))
+            OutputStream(number, True, _piped_options(stream, codecs[stream.index]), tags=_tags(stream, True))
             if through_pipe
-            else OutputStream(stream.index, options={"c": codecs[stream.index]}, tags_of=stream.index)
+            else OutputStream(
+                stream.index,
+                options={"c": codecs[stream.index]},
+                tags_of=stream.index,
+                tags=_language(stream) if container.muxer == "mov" else (),
+            )
         )
     order = sorted(streams)
     return tuple(streams[index] for index in order), order.index(video.index)
+
+
+def _language(stream: StreamInfo) -> tuple[str, ...]:
+    """The language under the name FFmpeg's QuickTime muxer knows, where it is not the source's."""
+    known = _QUICKTIME_LANGUAGES.get(stream.language or "")
+    return (f"language={known}",) if known is not None else ()
+
+
+def _piped_options(stream: StreamInfo, codec: str) -> dict[str, str]:
+    """Options of a stream that has come through NUT, which keeps neither dispositions nor lengths of packets."""
+    options = {"c": codec, **_dispositions(stream)}
+    if stream.kind == "audio":
+        # A last packet without length would be cut off by MP4's edit list: it lasts as long as the gap before it.
+        gap = r"if(isnan(PREV_INPTS)\,0\,PTS-PREV_INPTS)"
+        options["bsf"] = rf"setts=duration=if(gt(DURATION\,0)\,DURATION\,{gap})"
+    return options
 
 
 def _dispositions(stream: StreamInfo) -> dict[str, str]:
