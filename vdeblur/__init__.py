@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vdeblur.engine import Deblurrer
     from vdeblur.frames import Colour, Frame, PixelFormat
     from vdeblur.pipeline import Progress, Report, deblur_frames, deblur_video
-    from vdeblur.video.encoding import EncodeOptions
+    from vdeblur.video.settings import EncodeOptions
     from vdeblur.video.info import SourceInfo
     from vdeblur.video.reader import Reader, probe
     from vdeblur.video.writer import Writer
@@ -62,7 +62,7 @@ __all__ = [
 _HOMES = {
     "Colour": "vdeblur.frames",
     "Deblurrer": "vdeblur.engine",
-    "EncodeOptions": "vdeblur.video.encoding",
+    "EncodeOptions": "vdeblur.video.settings",
     "Frame": "vdeblur.frames",
     "PixelFormat": "vdeblur.frames",
     "Progress": "vdeblur.pipeline",
