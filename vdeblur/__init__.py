@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from vdeblur.engine import Deblurrer
     from vdeblur.frames import Colour, Frame, PixelFormat
     from vdeblur.pipeline import Progress, Report, deblur_frames, deblur_video
-    from vdeblur.video.settings import EncodeOptions
     from vdeblur.video.info import SourceInfo
     from vdeblur.video.reader import Reader, probe
+    from vdeblur.video.settings import EncodeOptions
     from vdeblur.video.writer import Writer
 
 __version__ = "0.1.0"
