@@ -18,6 +18,7 @@ import pytest
 from cli_fixtures import Call, call, media, tiny_model
 
 from vdeblur.cli.bar import BarReporter
+from vdeblur.cli.helptext import JSON_EVENTS
 from vdeblur.cli.jobs import Job
 from vdeblur.cli.report import LineReporter
 from vdeblur.pipeline import Progress, Report
@@ -111,6 +112,10 @@ def test_several_inputs_go_on_after_a_failure(call: Call, media: Path, tmp_path:
     error = next(event for event in events if event["event"] == "error")
     assert (error["exit_code"], error["kind"], Path(error["source"]).name) == (3, "SourceError", "b.mp4")
     assert events[-1] == {"event": "end", "done": 0, "skipped": 2, "failed": 1}
+    for event in events:
+        (documented,) = [line for line in JSON_EVENTS.splitlines() if line.split()[0] == event["event"]]
+        for name in set(event) - {"event", "source", "target"}:
+            assert name in documented
 
 
 def test_a_folder_that_stays_empty_is_not_left_behind(
@@ -258,6 +263,18 @@ def test_info(call: Call, media: Path) -> None:
     assert found["video"]["time_base"].startswith("1/")
     assert [stream["kind"] for stream in found["streams"]] == ["video", "audio"]
     assert list(media.glob("*.sharp.*")) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+def test_a_file_may_have_any_name(media: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/\xff\n.mp4"
+    Path(os.fsdecode(odd)).write_bytes((media / "clip.mp4").read_bytes())
+    done = subprocess.run([*COMMAND, "info", odd], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert b"\\udcff" in done.stdout
+    wrong = subprocess.run([*COMMAND, b"\xff\n.mkv", "-o", "out.mp4"], capture_output=True, timeout=60)
+    assert wrong.returncode == 2
+    assert wrong.stderr.splitlines() == [b"vdeblur: error: no such file: \\udcff .mkv"]
 
 
 def test_doctor(call: Call, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import click
 
 from vdeblur import __version__
 from vdeblur.cli import failures
-from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, write_block, write_commands, write_options
+from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, JSON_EVENTS, write_block, write_commands, write_options
 
 DEFAULT_COMMAND = "run"
 #: Every command: where it is, as module:attribute, and a line for the help page.
@@ -52,6 +52,7 @@ class Doors(click.Group):
         write_options(self._default(ctx), ctx, formatter, [("--version", "Show the version and exit.")])
         write_commands(formatter, {name: words for name, (_, words) in COMMANDS.items()})
         write_block(formatter, "Examples", EXAMPLES)
+        write_block(formatter, "JSON events", JSON_EVENTS)
         write_block(formatter, "Exit codes", EXIT_CODES)
 
     def _default(self, ctx: click.Context) -> click.Command:

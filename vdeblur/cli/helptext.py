@@ -19,6 +19,16 @@ EXAMPLES = """\
   vdeblur doctor                                         what this machine offers; for bug reports
 """
 
+JSON_EVENTS = """\
+  start     source, target, number, count
+  progress  frames, frames_total, media_seconds, elapsed_seconds, fps, speed, eta_seconds; twice a second at most
+  done      frames, skipped_packets, elapsed_seconds, notes
+  skipped   reason
+  error     kind, message, exit_code
+  end       done, skipped, failed: how many inputs
+Every object has its event's name as "event"; all but the last name the source and the target.
+"""
+
 EXIT_CODES = """\
   0    everything was restored (or skipped, as -n asked)
   1    another fault; if it is unexpected, the message says how to report it

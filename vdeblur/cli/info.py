@@ -84,7 +84,7 @@ def _try_writing(source: SourceInfo, target: str) -> tuple[str, list[str]]:
     planned = plan_video(container_of(target), picture, EncodeOptions())
     with tempfile.TemporaryDirectory() as folder:
         writer = Writer(
-            str(Path(folder) / target),
+            str(Path(folder) / f"trial{PurePath(target).suffix}"),
             info=source,
             frame_format=video.format,
             colour=video.colour,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vdeblur.cli import failures
-from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, GroupedCommand, GroupedOption
+from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, JSON_EVENTS, GroupedCommand, GroupedOption
 from vdeblur.cli.jobs import PIPE, Job, Plan, plan_jobs
 from vdeblur.cli.options import RunOptions, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
@@ -70,13 +70,16 @@ _OPTIONS: tuple[Decorator, ...] = (
 )
 
 
+_BLOCKS = {"Examples": EXAMPLES, "JSON events": JSON_EVENTS, "Exit codes": EXIT_CODES}
+
+
 def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
 
 
-@click.command("run", cls=GroupedCommand, blocks={"Examples": EXAMPLES, "Exit codes": EXIT_CODES})
+@click.command("run", cls=GroupedCommand, blocks=_BLOCKS)
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @_with_options
 def run(inputs: tuple[str, ...], config: Path | None, **given: Any) -> int:
