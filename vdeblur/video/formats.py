@@ -18,7 +18,7 @@ from vdeblur.frames import Frame, PixelFormat, dtype_for
 from vdeblur.video.layouts import Layout, Plane, gray, native, rgb, rows, wide, yuv
 from vdeblur.video.packed import packed_layouts
 
-_YUV = re.compile(r"yuvj?(a?)(4\d\d)p(\d*)(msb)?(le|be)?")
+_YUV = re.compile(r"yuvj?(a?)(420|422|444|440|411|410)p(\d*)(msb)?(le|be)?")
 _GBR = re.compile(r"gbr(a?)p(\d*)(msb)?(le|be)?")
 _GRAY = re.compile(r"gray(\d*)(le|be)?")
 
