@@ -175,7 +175,7 @@ def container_of(name: str) -> Container:
     by_muxer = {container.muxer: container for container in _BY_ENDING.values() if container.muxer != "image2"}
     muxer = word if word in by_muxer else _muxers_by_ending().get(word)
     if muxer is None:
-        near = difflib.get_close_matches(word, _BY_ENDING, n=1)
+        near = difflib.get_close_matches(word, _BY_ENDING, n=1) if "." in name else []
         hint = f"did you mean .{near[0]}?" if near else f"known endings: {', '.join(_BY_ENDING)}"
         raise UsageError(f"no container for {name!r}; {hint}")
     if muxer in by_muxer:

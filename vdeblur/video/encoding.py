@@ -141,6 +141,8 @@ def _notes(
         notes.append("GIF has 256 colours a frame and no half-transparency")
     elif canonical_format(settings.pixel_format) != picture.format:
         notes.append(f"{picture.format.name} frames are converted to {settings.pixel_format}")
+    if encoder.name.startswith("libwebp") and picture.format.alpha:
+        notes.append("WebP does not keep the colours of wholly transparent pixels")
     if container.rounds_times(picture):
         notes.append(f"{container.name} rounds times to {container.tick} s")
     lost = [what for what in trial.lost if not (marked and what == FULL_RANGE)]

@@ -28,6 +28,9 @@ def fitting_format(encoder: Encoder, frames: PixelFormat, *, exact: bool) -> str
     if encoder.name == "gif":
         return None if exact else "pal8"
     offered = details.pixel_formats
+    if encoder.name == "tiff":
+        # Its YUV says neither matrix nor range, and few programs read it.
+        offered = tuple(name for name in offered if not name.startswith("yuv"))
     if not offered or frames.name in offered:
         return frames.name
     return _same_samples(frames, offered) if exact else _nearest(frames, offered)

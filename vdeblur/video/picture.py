@@ -105,7 +105,7 @@ class Picture:
             "pixel aspect ratio": (_odd_shape(self.sample_aspect_ratio), _odd_shape(other.sample_aspect_ratio)),
             "rotation": (self.rotation_degrees or None, other.rotation_degrees),
             "mirroring": (self._turn()[1] or None, other._turn()[1]),
-            "mastering display": (self.mastering_display, other.mastering_display),
+            "mastering display": (_rounded(self.mastering_display), _rounded(other.mastering_display)),
             "content light level": (self.content_light, other.content_light),
         }
         if self.format.family == other.format.family == "yuv":
@@ -124,16 +124,34 @@ def _odd_shape(ratio: Fraction | None) -> Fraction | None:
     return None if ratio in (None, 0, 1) else ratio
 
 
-def mastering_text(display: MasteringDisplay | None) -> str | None:
-    """The mastering display as FFmpeg and x265 write it, ``None`` unless it is wholly known."""
+def _rounded(display: MasteringDisplay | None) -> list[float] | None:
+    """Its numbers as coarsely as the coarsest of the codecs keeps them (AV1: sixteen bits, eighteen for luminance)."""
+    if (numbers := _numbers(display)) is None:
+        return None
+    return [round(float(value), 3) for value in numbers]
+
+
+def _numbers(display: MasteringDisplay | None) -> list[Fraction] | None:
+    """Green, blue, red, white, brightest and darkest; ``None`` unless all are known."""
     if display is None or display.primaries is None or display.white_point is None:
         return None
     if display.max_luminance is None or display.min_luminance is None:
         return None
-    points = dict(zip("RGB", display.primaries, strict=True)) | {"WP": display.white_point}
-    coordinates = {name: ",".join(str(round(value * 50000)) for value in point) for name, point in points.items()}
-    luminance = ",".join(str(round(value * 10000)) for value in (display.max_luminance, display.min_luminance))
-    return "".join(f"{name}({coordinates[name]})" for name in ("G", "B", "R", "WP")) + f"L({luminance})"
+    red, green, blue = display.primaries
+    return [*green, *blue, *red, *display.white_point, display.max_luminance, display.min_luminance]
+
+
+def mastering_text(display: MasteringDisplay | None, *, decimal: bool = False) -> str | None:
+    """The mastering display as FFmpeg and x265 write it, or in plain units as SVT-AV1 does; ``None`` unless known."""
+    if (numbers := _numbers(display)) is None:
+        return None
+    scales = [50_000] * 8 + [10_000] * 2
+    words = [f"{float(value):.6g}" if decimal else str(round(value * scale))
+             for value, scale in zip(numbers, scales, strict=True)]  # fmt: skip
+    pairs = [
+        f"{name}({words[2 * place]},{words[2 * place + 1]})" for place, name in enumerate(("G", "B", "R", "WP", "L"))
+    ]
+    return "".join(pairs)
 
 
 class RawMuxer:

@@ -144,7 +144,8 @@ def _particular_options(
 
 def _tell_hdr(encoder: Encoder, picture: Picture, chosen: dict[str, str]) -> None:
     """Give HDR metadata to the encoders that take it as text; only needed before FFmpeg 9."""
-    display, light = mastering_text(picture.mastering_display), picture.content_light
+    display = mastering_text(picture.mastering_display, decimal=encoder.name == "libsvtav1")
+    light = picture.content_light
     words = {"libx265": ("master-display", "max-cll"), "libsvtav1": ("mastering-display", "content-light")}
     if has_option("mastering_display") or encoder.name not in words:
         return
