@@ -492,6 +492,29 @@ def test_standard_output_that_is_closed(tmp_path: Path) -> None:
     assert errors.strip().splitlines()[-1].startswith("vdeblur.errors.TargetError: cannot write standard output: ")
 
 
+def test_a_live_pipe_is_not_held_back() -> None:
+    """The third frame has left before the fourth is there."""
+
+    class Sink:
+        name = "sink"
+        taken = 0
+
+        def write(self, data: bytes) -> int:
+            self.taken += len(data)
+            return len(data)
+
+    frames = made_frames("yuv420p", [0, 40, 80, 120], width=64, height=48)
+    with writer_for(Sink(), frames[0]) as writer:
+        sink = writer._target.sink
+        for frame in frames[:3]:
+            writer.write(frame)
+        deadline = time.monotonic() + 20
+        while sink.taken < 3 * 64 * 48 * 3 // 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert sink.taken > 3 * 64 * 48 * 3 // 2
+        writer.write(frames[3])
+
+
 class FullSink:
     """A file object that takes a few kilobytes."""
 

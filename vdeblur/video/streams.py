@@ -5,20 +5,17 @@ The muxer itself is asked, before work starts: half a second of every stream is 
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from vdeblur.errors import UsageError
-from vdeblur.video.command import OutputStream, file_url
+from vdeblur.video.command import OutputStream
 from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container
-from vdeblur.video.ffmpeg import run_ffmpeg
+from vdeblur.video.holding import TEXT_SUBTITLES, Question, refused_by
 from vdeblur.video.info import SourceInfo, StreamInfo
 
 _KINDS = ("audio", "subtitle", "attachment", "data", "video", "cover")
-_TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
 #: FFmpeg has two names for some codecs; Matroska holds these text subtitles as they are.
 _NATIVE_TEXT = {
     "matroska": frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "text"}),
@@ -34,10 +31,6 @@ _QUICKTIME_LANGUAGES = {
     "sqi": "alb", "srp": "sr ", "mkd": "mac", "hye": "arm", "kat": "geo", "bod": "tib", "pan": "pa ", "mya": "bur",
     "msa": "may", "fre": "fra", "cze": "ces", "rum": "ron", "slo": "slk",
 }  # fmt: skip
-#: NUT does not say how long a packet lasts, so text subtitles would never disappear.
-_NO_LENGTH = "no word for how long a text is shown"
-#: A muxer that says this has written a stream nobody will find again.
-_UNREADABLE = "may not be recognized upon reading"
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ def plan_streams(
         notes.append(f"{container.name if direct else 'a pipe'} cannot hold cover pictures: left out {_list(covers)}")
     streams = [stream for stream in wanted if stream not in covers]
     codecs = {stream.index: _codec_for(stream, container) for stream in streams}
-    unable = _unable(_Question(info, container, companions, tuple(extra)), codecs)
+    unable = refused_by(Question(info, container, companions, tuple(extra)), codecs)
     kept = [stream for stream in streams if stream.index not in unable]
     missing = [stream for stream in streams if stream.index in unable]
     if refused := [stream for stream in missing if stream.kind != "data"]:
@@ -142,61 +135,9 @@ def _check_drop(info: SourceInfo, drop: Sequence[str]) -> None:
 def _codec_for(stream: StreamInfo, container: Container) -> str:
     """Codec of a stream in the output: a copy, or text subtitles in the container's own words."""
     text = container.text_subtitles
-    if stream.kind != "subtitle" or stream.codec not in _TEXT_SUBTITLES or text is None or stream.codec == text:
+    if stream.kind != "subtitle" or stream.codec not in TEXT_SUBTITLES or text is None or stream.codec == text:
         return "copy"
     return "copy" if stream.codec in _NATIVE_TEXT.get(container.muxer, ()) else text
-
-
-@dataclass(frozen=True)
-class _Question:
-    """Whether the target takes some streams, asked of the muxer itself."""
-
-    info: SourceInfo
-    container: Container
-    companions: Companions | None
-    extra: tuple[str, ...]
-
-    def why_not(self, codecs: dict[int, str]) -> str | None:
-        """Reason why it does not take them, ``None`` if it does; the user's own options may make it possible."""
-        if self.companions is not None:
-            if _texts(self.info, codecs):
-                return _NO_LENGTH
-            return None if self.companions.takes(codecs, self.container.muxer) else "no word for it"
-        if self.container.muxer == "nut" and _texts(self.info, codecs):
-            return _NO_LENGTH
-        if self.info.input_url is None:
-            return "the source cannot be opened twice"
-        reason = self._try(codecs, ())
-        return reason if reason is None or not self.extra else self._try(codecs, self.extra)
-
-    def _try(self, codecs: dict[int, str], extra: Sequence[str]) -> str | None:
-        info, options = self.info, self.container.options
-        command = [word for name, value in info.input_options.items() for word in (f"-{name}", value)]
-        command += ["-i", str(info.input_url)]
-        for position, (index, codec) in enumerate(codecs.items()):
-            command += ["-map", f"0:{index}", f"-c:{position}", codec]
-        command += [word for name, value in options.items() for word in (f"-{name}", value)]
-        with tempfile.TemporaryDirectory(prefix="vdeblur-") as folder:
-            target = file_url(str(Path(folder) / "trial"))
-            finished = run_ffmpeg([*command, "-t", "0.5", *extra, "-f", self.container.muxer, target])
-        if finished.returncode:
-            return finished.reason
-        return next((line for line in finished.messages if _UNREADABLE in line), None)
-
-
-def _texts(info: SourceInfo, indexes: Iterable[int]) -> bool:
-    return any(info.streams[index].codec in _TEXT_SUBTITLES for index in indexes)
-
-
-def _unable(question: _Question, codecs: dict[int, str]) -> set[int]:
-    """Indexes of the streams that are refused: all are tried at once, and one by one only if that fails."""
-    if not codecs or (reason := question.why_not(codecs)) is None:
-        return set()
-    refused = {index for index, codec in codecs.items() if question.why_not({index: codec}) is not None}
-    if not refused:
-        name = question.container.name
-        raise UsageError(f"{name} cannot hold these streams together: {reason}; leave some out with drop=(…)")
-    return refused
 
 
 def _written_anew(stream: StreamInfo, container: Container) -> bool:

@@ -1,0 +1,73 @@
+"""Which streams a container can hold: the muxer itself is asked, with half a second of each stream."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vdeblur.errors import UsageError
+from vdeblur.video.command import file_url
+from vdeblur.video.companions import Companions
+from vdeblur.video.containers import Container
+from vdeblur.video.ffmpeg import run_ffmpeg
+from vdeblur.video.info import SourceInfo
+
+TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
+#: NUT does not say how long a packet lasts, so text subtitles would never disappear.
+_NO_LENGTH = "no word for how long a text is shown"
+#: A muxer that says this has written a stream nobody will find again.
+_UNREADABLE = "may not be recognized upon reading"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether the target takes some streams, asked of the muxer itself."""
+
+    info: SourceInfo
+    container: Container
+    companions: Companions | None
+    extra: tuple[str, ...]
+
+    def why_not(self, codecs: dict[int, str]) -> str | None:
+        """Reason why it does not take them, ``None`` if it does; the user's own options may make it possible."""
+        if self.companions is not None:
+            if _texts(self.info, codecs):
+                return _NO_LENGTH
+            return None if self.companions.takes(codecs, self.container.muxer) else "no word for it"
+        if self.container.muxer == "nut" and _texts(self.info, codecs):
+            return _NO_LENGTH
+        if self.info.input_url is None:
+            return "the source cannot be opened twice"
+        reason = self._try(codecs, ())
+        return reason if reason is None or not self.extra else self._try(codecs, self.extra)
+
+    def _try(self, codecs: dict[int, str], extra: Sequence[str]) -> str | None:
+        info, options = self.info, self.container.options
+        command = [word for name, value in info.input_options.items() for word in (f"-{name}", value)]
+        command += ["-i", str(info.input_url)]
+        for position, (index, codec) in enumerate(codecs.items()):
+            command += ["-map", f"0:{index}", f"-c:{position}", codec]
+        command += [word for name, value in options.items() for word in (f"-{name}", value)]
+        with tempfile.TemporaryDirectory(prefix="vdeblur-") as folder:
+            target = file_url(str(Path(folder) / "trial"))
+            finished = run_ffmpeg([*command, "-t", "0.5", *extra, "-f", self.container.muxer, target])
+        if finished.returncode:
+            return finished.reason
+        return next((line for line in finished.messages if _UNREADABLE in line), None)
+
+
+def _texts(info: SourceInfo, indexes: Iterable[int]) -> bool:
+    return any(info.streams[index].codec in TEXT_SUBTITLES for index in indexes)
+
+
+def refused_by(question: Question, codecs: dict[int, str]) -> set[int]:
+    """Indexes of the streams that are refused: all are tried at once, and one by one only if that fails."""
+    if not codecs or (reason := question.why_not(codecs)) is None:
+        return set()
+    refused = {index for index, codec in codecs.items() if question.why_not({index: codec}) is not None}
+    if not refused:
+        name = question.container.name
+        raise UsageError(f"{name} cannot hold these streams together: {reason}; leave some out with drop=(…)")
+    return refused
