@@ -451,6 +451,19 @@ def test_a_stretch_of_a_pipe(tmp_path: Path) -> None:
     assert all(abs(time - (before[data] - start)) < Fraction(3, 1000) for data, time in sound)
 
 
+def test_a_late_stretch_of_a_pipe(tmp_path: Path) -> None:
+    """NUT has no times before 0, so what was read long before the start must not travel."""
+    source = tmp_path / "long.mkv"
+    inputs = ("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=5", "-f", "lavfi", "-i", "sine")
+    ffmpeg(*inputs, "-t", "14", "-preset", "ultrafast", "-c:a", "mp2", str(source))
+    copy(Trickle(source.read_bytes()), tmp_path / "out.mkv", piped=True, start_seconds=12)
+    assert seconds(tmp_path / "out.mkv") == [Fraction(n, 5) for n in range(10)]
+    before = packets(source, 1)
+    sound = packets(tmp_path / "out.mkv", 1)
+    assert sound == before[-len(sound) :]
+    assert 0 <= packet_times(tmp_path / "out.mkv", 1)[0] < Fraction(1, 20)
+
+
 SCRIPT = """
 import sys
 from writing import copy
@@ -585,6 +598,23 @@ def test_disk_full(tmp_path: Path) -> None:
     error = fails_once(writer, frames)
     assert "File too large" in str(error) or "SIGXFSZ" in str(error)
     assert list(tmp_path.iterdir()) == []
+
+
+@LINUX
+def test_disk_full_at_the_very_end(tmp_path: Path) -> None:
+    """The encoder has held everything back, so nothing fails before the file is finished."""
+    import resource
+
+    (tmp_path / "out.mp4").write_bytes(b"old")
+    frames = made_frames("yuv420p", [0, 40, 80], width=64, height=48)
+    writer = writer_for(tmp_path / "out.mp4", frames[0], overwrite=True)
+    for frame in frames:
+        writer.write(frame)
+    resource.prlimit(writer._feed.process.pid, resource.RLIMIT_FSIZE, (100, 100))
+    with pytest.raises(TargetError, match=r"cannot write .*out\.mp4: "):
+        writer.close()
+    assert (tmp_path / "out.mp4").read_bytes() == b"old"
+    assert leftovers(tmp_path) == []
 
 
 @LINUX
