@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from doubles import clip
-from test_pixels import FORMATS
+from doubles import FORMATS, clip
 
 from vdeblur.compare import Comparison
 from vdeblur.errors import UsageError

@@ -6,19 +6,20 @@ import gc
 import itertools
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from doubles import BT709, YUV420, YUV420P10, Constant, Failing, Identity, Mixing, clip, planes_equal
-from test_pixels import FORMATS
+from doubles import BT709, FORMATS, YUV420, YUV420P10, Constant, Failing, Identity, Mixing, clip, planes_equal
 
 from vdeblur import compute
 from vdeblur.compute import available_devices, choose_dtype, find_device
 from vdeblur.engine import Deblurrer
 from vdeblur.errors import DeviceError, NetworkError, UsageError, VdeblurError
 from vdeblur.frames import Colour, Frame
+from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.network import DeblurNet, NetworkConfig
 
 TINY = NetworkConfig(
@@ -247,6 +248,16 @@ def test_a_given_network_is_copied() -> None:
     assert network.training
     assert {parameter.dtype for parameter in deblurrer.network.parameters()} == {torch.bfloat16}  # type: ignore[attr-defined]
     assert len(list(deblurrer.run(clip(3)))) == 3
+
+
+def test_a_network_comes_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_network(tiny_net(), path, {})
+    frames = list(clip(3))
+    assert_same(list(on_cpu(path).run(frames)), list(on_cpu(load_network(str(path))).run(frames)))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(NetworkError, match="damaged"):
+        on_cpu(str(path))
 
 
 def test_autograd_does_not_follow() -> None:

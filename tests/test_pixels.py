@@ -5,32 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from doubles import FORMATS, YUV444
 
 from vdeblur.frames import Colour, PixelFormat
 from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes
 
-YUV444 = PixelFormat("yuv444p", "yuv", 8)
-FORMATS = [
-    PixelFormat("yuv420p", "yuv", 8, (1, 1)),
-    PixelFormat("yuva420p", "yuv", 8, (1, 1), alpha=True),
-    PixelFormat("yuv422p", "yuv", 8, (1, 0)),
-    PixelFormat("yuv440p", "yuv", 8, (0, 1)),
-    PixelFormat("yuv411p", "yuv", 8, (2, 0)),
-    PixelFormat("yuv410p", "yuv", 8, (2, 2)),
-    YUV444,
-    PixelFormat("yuv420p9le", "yuv", 9, (1, 1)),
-    PixelFormat("yuv420p10le", "yuv", 10, (1, 1)),
-    PixelFormat("yuv422p12le", "yuv", 12, (1, 0)),
-    PixelFormat("yuva444p16le", "yuv", 16, (0, 0), alpha=True),
-    PixelFormat("gray", "gray", 8),
-    PixelFormat("ya8", "gray", 8, alpha=True),
-    PixelFormat("gray14le", "gray", 14),
-    PixelFormat("gbrp", "rgb", 8),
-    PixelFormat("gbrap10le", "rgb", 10, alpha=True),
-    PixelFormat("gbrp16le", "rgb", 16),
-    PixelFormat("gbrpf32le", "rgb", 32),
-    PixelFormat("grayf32le", "gray", 32),
-]
 COLOURS = [
     Colour(),
     Colour(matrix="bt709", range="tv", chroma_location="left"),
