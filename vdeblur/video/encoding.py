@@ -90,14 +90,16 @@ def _candidates(container: Container, wanted: PixelFormat, options: EncodeOption
 
 
 def _named_encoders(codec: str) -> tuple[str, ...]:
+    if codec.lower() == "nvenc":
+        if names := _nvenc_that_opens():
+            return names
+        raise UsageError("NVENC does not open on this machine; 'auto-gpu' uses it where it does, 'h264' needs no GPU")
     known = video_encoders()
     names = tuple(name for name in FRIENDLY_NAMES.get(codec.lower(), (codec,)) if name in known)
     if not names:
-        near = difflib.get_close_matches(codec.lower(), [*FRIENDLY_NAMES, *known], n=1)
+        near = [name for name in difflib.get_close_matches(codec.lower(), [*FRIENDLY_NAMES, *known]) if name != codec]
         hint = f"did you mean {near[0]!r}?" if near else "for example h264, hevc, av1, vp9, ffv1 or prores"
         raise UsageError(f"this FFmpeg has no video encoder {codec!r}; {hint}")
-    if codec.lower() == "nvenc" and not (names := _nvenc_that_opens()):
-        raise UsageError("NVENC does not open on this machine; 'auto-gpu' uses it where it does, 'h264' needs no GPU")
     return names
 
 

@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 
 #: Frames of a trial: fewer make files so short that FFmpeg does not know some containers again.
 _FRAMES = 5
-#: Above this a trial of so many frames would take too much memory.
-_LARGE_PX = 1 << 24
+#: Above this two frames are long enough, and above that more than one would take too much memory.
+_LARGE_PX, _HUGE_PX = 1 << 20, 1 << 24
 #: Times that differ by less are the same: seconds are floats when they are read back.
 _SAME_TIME_SECONDS = Fraction(1, 1_000_000)
 #: Words for what is lost that others ask for by name.
@@ -99,7 +99,8 @@ def _try(program: Path, setup: _Setup) -> Trial:
 def _times(setup: _Setup) -> tuple[int, ...]:
     """Timestamps one frame apart; one only where more may not be readable."""
     picture = setup.picture
-    count = 1 if setup.single or picture.width * picture.height > _LARGE_PX else _FRAMES
+    area = picture.width * picture.height
+    count = 1 if setup.single or area > _HUGE_PX else 2 if area > _LARGE_PX else _FRAMES
     gap = max(1, round(1 / picture.nominal_rate / picture.time_base))
     return tuple(index * gap for index in range(count))
 
