@@ -662,6 +662,26 @@ def test_abort_wakes_a_writer_that_waits(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGSTOP")
+def test_ctrl_c_while_ffmpeg_is_slow(tmp_path: Path) -> None:
+    """The signal comes while the main thread waits in a write, deep inside FFmpeg's own call."""
+    frames = big_frames(3)
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def press() -> None:
+        with writer_for(tmp_path / "out.mp4", frames[0]) as writer:
+            writer.write(frames[0])
+            os.kill(writer._feed.process.pid, signal.SIGSTOP)
+            threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
+            for number in range(1, 1000):
+                writer.write(replace(frames[0], pts=40 * number))
+
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_frames(tmp_path: Path) -> None:
     writer = writer_for(tmp_path / "out.mp4", big_frames(1)[0])
     with pytest.raises(TargetError, match=r"no frame was written to .*out\.mp4"):

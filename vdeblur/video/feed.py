@@ -52,6 +52,7 @@ class Feed:
         try:
             self._send_packets()
             self._muxer.write(frame, self._stretch.sent(frame.pts))
+            self._pipe.check()
         except (OSError, av.error.FFmpegError) as exc:
             self._stopped(exc)
 
@@ -65,6 +66,7 @@ class Feed:
             if not self.satisfied:
                 self._send_packets()
             self._muxer.close()
+            self._pipe.check()
             self.process.stdin.close()
         except (OSError, av.error.FFmpegError) as exc:
             self._stopped(exc)
@@ -104,8 +106,20 @@ class _Pipe:
     def __init__(self, process: FFmpegProcess) -> None:
         self._process = process
         self.cut = False
+        self.interruption: BaseException | None = None
 
     def write(self, data: bytes) -> int:
         if not self.cut:
-            write_all(self._process.stdin, data)
+            try:
+                write_all(self._process.stdin, data)
+            except Exception:
+                raise
+            except BaseException as exc:
+                # Ctrl-C inside FFmpeg's own call would be lost there.
+                self.interruption, self.cut = exc, True
         return len(data)
+
+    def check(self) -> None:
+        """Raise what has interrupted a write."""
+        if self.interruption is not None:
+            raise self.interruption
