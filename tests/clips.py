@@ -21,6 +21,8 @@ FOLDER = Path(tempfile.mkdtemp(prefix="vdeblur clips "))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 SOURCE = "testsrc2=size=160x96:rate=25"
+#: testsrc2 rounds its own size to even numbers.
+ODD_SOURCE = "testsrc2=size=98x54:rate=25,crop=97:53:0:0:exact=1"
 TONE = "sine=frequency=440:sample_rate=48000"
 X264 = "-c:v libx264 -preset ultrafast -crf 20"
 BT709 = "-vf setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
@@ -55,7 +57,7 @@ RECIPES = {
     "h264_open_gop": Recipe(f"{X264} -pix_fmt yuv420p -bf 3 -x264-params open-gop=1:keyint=10:scenecut=0", ".mkv"),
     "h264_raw": Recipe(f"{X264} -pix_fmt yuv420p -bf 2 -g 12", ".h264"),
     "h264_ts": Recipe(f"{X264} -pix_fmt yuv420p -bf 2 -g 12", ".ts"),
-    "h264_odd_444": Recipe(f"{X264} -pix_fmt yuv444p -bf 2", ".mp4", "testsrc2=size=97x53:rate=25"),
+    "h264_odd_444": Recipe(f"{X264} -pix_fmt yuv444p -bf 2", ".mp4", ODD_SOURCE),
     "h264_audio": Recipe(f"{X264} -pix_fmt yuv420p -bf 2 -c:a aac -shortest", ".mp4", inputs=f"-f lavfi -i {TONE}"),
     # Variable frame rate: every third gap is long; ticks of 1/90000 s.
     "h264_vfr": Recipe(
@@ -63,7 +65,11 @@ RECIPES = {
         "-pix_fmt yuv420p -bf 2 -video_track_timescale 90000",
         ".mp4",
     ),
+    "h264_vfr_offset": Recipe(
+        "-c copy -output_ts_offset 3.3 -video_track_timescale 90000", ".mp4", clip="h264_vfr", limited=False
+    ),
     # The first picture is shown at 5 s.
+    "h264_offset_mp4": Recipe(f"{X264} -pix_fmt yuv420p -bf 2 -g 12 -output_ts_offset 5", ".mp4"),
     "h264_offset": Recipe(f"{X264} -pix_fmt yuv420p -bf 2 -g 12 -output_ts_offset 5", ".mkv"),
     "hevc10_hdr": Recipe(HDR, ".mp4"),
     "hevc10_open_gop": Recipe(
@@ -83,7 +89,7 @@ RECIPES = {
     "ffv1_gray16": Recipe("-c:v ffv1 -level 3 -pix_fmt gray16le", ".mkv"),
     "ffv1_rgb": Recipe("-c:v ffv1 -level 3 -pix_fmt gbrp", ".mkv"),
     "ffv1_alpha": Recipe("-vf format=yuva444p,geq=lum=p(X\\,Y):a=X -c:v ffv1 -level 3 -pix_fmt yuva420p", ".mkv"),
-    "ffv1_odd": Recipe("-c:v ffv1 -level 3 -pix_fmt yuv420p", ".mkv", "testsrc2=size=97x53:rate=25"),
+    "ffv1_odd": Recipe("-c:v ffv1 -level 3 -pix_fmt yuv420p", ".mkv", ODD_SOURCE),
     "y4m": Recipe("-pix_fmt yuv420p", ".y4m"),
     "nut": Recipe("-c:v rawvideo -pix_fmt yuv444p", ".nut"),
     # The player must turn the picture by 90 degrees; the stored pictures are 160×96.

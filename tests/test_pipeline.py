@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,39 +80,83 @@ def test_as_many_come_out_as_went_in(run: Run, count: int, lookahead: int) -> No
     assert (reader.closed, writer.closed, writer.aborted) == (True, True, False)
 
 
-EXACT = ["ffv1_8", "ffv1_10", "ffv1_444_12", "ffv1_gray16", "ffv1_rgb", "ffv1_alpha", "h264", "hevc10_hdr"]
-ODD = ["yuv420p", "yuvj422p", "yuv411p", "yuv420p10le", "yuv444p"]
+EXACT = ["ffv1_8", "ffv1_10", "ffv1_444_12", "ffv1_gray16", "ffv1_rgb", "ffv1_alpha", "h264", "mjpeg", "hevc10_hdr"]
+SAMPLINGS = ("420", "422", "444")
+ODD = [*(f"yuv{s}p{depth}" for s in SAMPLINGS for depth in ("", "10le")), "yuv411p", "gbrp10le"]
 
 
-def odd_clip(folder: Path, pixel_format: str) -> Path:
+def odd_clip(folder: Path, pixel_format: str, colour_range: str = "tv") -> Path:
     """Four frames of 97×53, in FFV1."""
     path = folder / f"{pixel_format}.mkv"
-    turn = f"crop=97:53:exact=1,format={pixel_format}"
-    lossless = ("-frames:v", "4", "-c:v", "ffv1", "-strict", "-1")
+    turn = f"crop=97:53:exact=1,format={pixel_format},setparams=range={colour_range}"
+    lossless = ("-frames:v", "4", "-c:v", "ffv1", "-strict", "-1", "-color_range", colour_range)
     clips.ffmpeg("-f", "lavfi", "-i", f"{clips.SOURCE},format=yuv444p,{turn}", *lossless, str(path))
-    assert (probe(path).video.width, probe(path).video.height) == (97, 53)
+    video = probe(path).video
+    assert (video.width, video.height, video.format.name) == (97, 53, pixel_format)
     return path
 
 
-@pytest.mark.parametrize("name", EXACT + ODD)
-def test_strength_0_returns_the_decoders_planes(name: str, tmp_path: Path) -> None:
-    source = odd_clip(tmp_path, name) if name in ODD else clips.clip(name, frames=6)
-    target = tmp_path / "out.mkv"
+def check_that_nothing_changes(source: Path, target: Path) -> None:
+    """Strength 0 into FFV1 with a network that would change every sample."""
     encode = EncodeOptions(codec="ffv1")
     report = deblur_video(source, target, model=Constant(0.2), strength=0, encode=encode, **QUICK)
     before, after = frames_of(source), frames_of(target)
     assert report.frames == len(before) == len(after)
     assert all(planes_equal(a, b) for a, b in zip(before, after, strict=True))
     assert [f.colour for f in after] == [f.colour for f in before]
+    assert clips.raw_frames(target) == clips.raw_frames(source), "as the FFmpeg program decodes them"
 
 
-@pytest.mark.parametrize("name", ["h264_vfr", "h264_offset", "h264"])
-def test_timestamps_are_kept_to_the_tick(name: str, tmp_path: Path) -> None:
-    source = clips.clip(name, frames=12)
-    target = tmp_path / f"out{source.suffix}"
+@pytest.mark.parametrize("name", EXACT)
+def test_strength_0_returns_the_decoders_planes(name: str, tmp_path: Path) -> None:
+    check_that_nothing_changes(clips.clip(name, frames=6), tmp_path / "out.mkv")
+
+
+@pytest.mark.parametrize("colour_range", ["tv", "pc"])
+@pytest.mark.parametrize("pixel_format", ODD)
+def test_strength_0_at_an_odd_size(pixel_format: str, colour_range: str, tmp_path: Path) -> None:
+    source = odd_clip(tmp_path, pixel_format, colour_range)
+    if pixel_format.startswith("yuv"):
+        assert probe(source).video.colour.range == colour_range
+    check_that_nothing_changes(source, tmp_path / "out.mkv")
+
+
+@pytest.mark.parametrize("lookahead", [0, 1])
+@pytest.mark.parametrize("count", [1, 2, 3, 500])
+def test_a_real_file_keeps_every_frame(count: int, lookahead: int, tmp_path: Path) -> None:
+    """B-frames on both sides: decoder and encoder hold frames back, and give all of them out at the end."""
+    source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    picture = ("-f", "lavfi", "-i", "testsrc2=size=32x16:rate=25", "-frames:v", str(count))
+    clips.ffmpeg(*picture, *clips.X264.split(), "-pix_fmt", "yuv420p", "-bf", "3", str(source))
+    report = deblur_video(source, target, model=Identity(), lookahead=lookahead, **QUICK)
+    before, after = frames_of(source), frames_of(target)
+    assert report.frames == len(before) == len(after) == count
+    assert [(f.pts, f.time_base) for f in after] == [(f.pts, f.time_base) for f in before]
+
+
+TIMED = {
+    "constant rate, B-frames": ("h264", ".mp4"),
+    "variable rate": ("h264_vfr", ".mp4"),
+    "variable rate, beginning late": ("h264_vfr_offset", ".mp4"),
+    "beginning late in MP4": ("h264_offset_mp4", ".mp4"),
+    "beginning late in Matroska": ("h264_offset", ".mkv"),
+    "transport stream": ("h264_ts", ".ts"),
+    "transport stream into MP4": ("h264_ts", ".mp4"),
+    "ten bits, B-frames": ("hevc10_hdr", ".mp4"),
+    "Matroska into MP4": ("h264_open_gop", ".mp4"),
+}
+
+
+@pytest.mark.parametrize("case", TIMED)
+def test_timestamps_are_kept_to_the_tick(case: str, tmp_path: Path) -> None:
+    name, suffix = TIMED[case]
+    source, target = clips.clip(name, frames=12), tmp_path / f"out{suffix}"
     deblur_video(source, target, model=Mixing(), **QUICK)
     before, after = frames_of(source), frames_of(target)
-    assert [f.pts * f.time_base for f in after] == [f.pts * f.time_base for f in before]
+    assert len(before) >= 12
+    assert [(f.pts, f.time_base) for f in after] == [(f.pts, f.time_base) for f in before]
+    assert (before[0].pts > 0) == ("late" in case or name == "h264_ts")
+    assert (len({b.pts - a.pts for a, b in pairwise(before)}) > 1) == ("variable" in case)
 
 
 def test_the_correction_arrives(tmp_path: Path) -> None:
