@@ -152,6 +152,15 @@ def test_a_run_writes_weights_log_and_state_and_resumes(stills: Path, tmp_path: 
         assert [row["step"] for row in csv.DictReader(file)] == ["3", "6", "9"]
 
 
+def test_a_run_starts_from_what_fits(stills: Path, tmp_path: Path) -> None:
+    first = train(tiny_run(stills), tmp_path / "first")
+    second = train(tiny_run(stills, start=str(first), steps=1, learning_rate=1e-12), tmp_path / "second")
+    for name, value in load_network(first).state_dict().items():
+        torch.testing.assert_close(load_network(second).state_dict()[name], value, atol=2e-3, rtol=1e-3)
+    with pytest.raises(UsageError, match="no network 'nowhere'"):
+        train(tiny_run(stills, start="nowhere"), tmp_path / "third")
+
+
 def test_a_tiny_network_learns_one_clip() -> None:
     """The loss on a single clip falls by a fifth, and its motion is found, within a hundred steps."""
     torch.manual_seed(1)

@@ -61,7 +61,7 @@ class TrainConfig:
     validation_clips: int = 24
     validate_every: int = 500
     save_every: int = 250
-    #: A checkpoint (name or path) to start from, instead of random weights.
+    #: A checkpoint (name or path) to start from: every tensor that fits by name and shape is taken over.
     start: str | None = None
 
 
@@ -198,13 +198,14 @@ def _share_done(config: TrainConfig, step: int, first_step: int, minutes_gone: f
 
 
 def _new_network(config: TrainConfig) -> DeblurNet:
-    wanted = load_config(NetworkConfig, find_config(config.network))
-    net = DeblurNet(wanted)
+    net = DeblurNet(load_config(NetworkConfig, find_config(config.network)))
     if config.start is not None:
-        given = load_network(config.start)
-        if given.config != wanted:
-            raise UsageError(f"start: {config.start} is not of the network {config.network!r}")
-        net.load_state_dict(given.state_dict())
+        own, given = net.state_dict(), load_network(config.start).state_dict()
+        fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+        if not fitting:
+            raise UsageError(f"start: nothing in {config.start} fits the network {config.network!r}")
+        log.info("%d of %d tensors start from %s", len(fitting), len(own), config.start)
+        net.load_state_dict({**own, **fitting})
     return net.train()
 
 
