@@ -186,6 +186,7 @@ class FakeReader:
 
     skipped_packets = 2
     notes: tuple[str, ...] = ("a note of the reader",)
+    shortfall: str | None = None
 
     def __init__(
         self,

@@ -294,6 +294,18 @@ def test_a_failing_reader(run: Run, failure: Exception, kind: type[VdeblurError]
     assert (reader.closed, writer.aborted) == (True, True)
 
 
+def test_a_source_that_ends_too_early_is_no_success(run: Run) -> None:
+    class Cut(FakeReader):
+        @property
+        def shortfall(self) -> str | None:  # type: ignore[override]
+            return "it is cut off" if self._given > 5 else None
+
+    reader, writer = Cut(clip(5)), FakeWriter()
+    with pytest.raises(SourceError, match=r"^read at 0\.160 s: it is cut off; a shorter duration restores what is"):
+        run(reader, writer)
+    assert (reader.closed, writer.aborted, writer.closed) == (True, True, False)
+
+
 @pytest.mark.parametrize(
     ("failure", "kind", "message"),
     [

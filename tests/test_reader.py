@@ -348,15 +348,54 @@ def test_a_file_cut_off_gives_what_is_there(name: str, tmp_path: Path) -> None:
 
 
 def test_an_mp4_cut_off_says_so(tmp_path: Path) -> None:
+    """Its index stands in front, so it is known at once, and from when on."""
     path = tmp_path / "front.mp4"
     ffmpeg("-i", str(clip("h264")), "-c", "copy", "-movflags", "+faststart", str(path))
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with Reader(path) as reader:
+        found = re.fullmatch(r"the file ends at (0\.\d\d) s of its 1\.60 s: it is cut off", reader.shortfall or "")
         frames = list(reader)
-        notes = reader.notes
+        assert reader.shortfall is not None
+        assert reader.shortfall in reader.notes
+    assert found is not None
     assert 10 < len(frames) < 30
-    assert any("its header promises 1.60 s" in note for note in notes), notes
+    with Reader(path, duration_seconds=float(found[1])) as reader:
+        assert len(list(reader)) == round(float(found[1]) * 25)
+        assert reader.shortfall is None
+
+
+@pytest.mark.parametrize("name", ["ffv1_8", "vp9"])
+def test_a_matroska_cut_off_says_so(name: str, tmp_path: Path) -> None:
+    path = tmp_path / clip(name).name
+    data = clip(name).read_bytes()
+    for kept, short in ((len(data), False), (len(data) * 6 // 10, True)):
+        path.write_bytes(data[:kept])
+        with Reader(path) as reader:
+            before = reader.shortfall
+            frames = list(reader)
+            assert (reader.shortfall is not None) == (before is not None) == short
+    assert before == f"the file has {len(data) * 6 // 10} of its {len(data)} bytes: it is cut off"
+    with Reader(path, duration_seconds=(len(frames) - 4) / 25) as reader:
+        assert len(list(reader)) == len(frames) - 4
+        assert reader.shortfall is None
+    with Reader(path, duration_seconds=1.6) as reader:
+        assert reader.shortfall is None
+        assert list(reader)
+        assert "the file is cut off" in (reader.shortfall or "")
+
+
+def test_a_header_that_promises_too_much_is_only_noted(tmp_path: Path) -> None:
+    """As in a slide show: how long Matroska shows the last picture is only in a tag."""
+    path = tmp_path / "slides.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25", "-frames:v", "5", "-c:v", "ffv1", str(path))
+    data = path.read_bytes()
+    assert data.count(b"00:00:00.200000000") == 1
+    path.write_bytes(data.replace(b"00:00:00.200000000", b"00:00:02.200000000"))
+    with Reader(path) as reader:
+        assert len(list(reader)) == 5
+        assert reader.shortfall is None
+        assert reader.notes == ["the video ends at 0.20 s but its header promises 2.20 s"]
 
 
 def test_an_mp4_without_its_index(tmp_path: Path) -> None:

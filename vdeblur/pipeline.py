@@ -134,6 +134,7 @@ def deblur_video(
             frame_rate=frame_rate,
             keep_packets=read_once,
         ) as reader:
+            _refuse_shortfall(reader)
             video = reader.info.video
             deblurrer = Deblurrer(model, device=device, precision=precision, strength=strength, lookahead=lookahead)
             comparison, (height, width) = None, (video.height, video.width)
@@ -278,6 +279,8 @@ class _Job:
         while True:
             with _stage("read", SourceError, frame):
                 frame = next(self._reader, None)
+                if frame is None:
+                    _refuse_shortfall(self._reader)
             if frame is None:
                 return
             yield frame
@@ -297,6 +300,16 @@ class _Job:
         self._told = written
         media_seconds = float((last.pts - first.pts + last.duration) * last.time_base)
         self._progress(Progress(written, self._frames_total, media_seconds, self.elapsed_seconds))
+
+
+def _refuse_shortfall(reader: Reader) -> None:
+    """Do not pass part of a video off as the whole.
+
+    Raises:
+        SourceError: it is cut off, or could not be read to its end.
+    """
+    if reader.shortfall is not None:
+        raise SourceError(f"{reader.shortfall}; a shorter duration restores what is there")
 
 
 def _remembered(frames: Iterable[Frame], memory: deque[Frame]) -> Iterator[Frame]:

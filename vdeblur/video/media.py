@@ -23,6 +23,7 @@ from vdeblur.video.opening import (
     reason_of,
 )
 from vdeblur.video.places import DEFAULT_FRAME_RATE, Place
+from vdeblur.video.wholeness import Cut, find_cut
 
 _DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -47,6 +48,8 @@ class Media(Protocol):
     #: What FFmpeg takes to read the same again; ``None`` = it cannot be read twice.
     input_url: str | None
     input_options: dict[str, str]
+    #: Where the file has been cut off, if it has.
+    cut: Cut | None
     #: Why reading stopped before the end, if it did.
     failure: str | None
     #: Packets of the other streams, if they are kept.
@@ -95,6 +98,7 @@ class Stored:
         self.start_pts = stream.start_time
         self.frame_count = stream.frames or None
         self.video_seconds = _video_seconds(stream)
+        self.cut = find_cut(container, stream, place.path) if place.path is not None else None
         self.duration_seconds = _container_seconds(container)
         self.chapters = len(container.chapters())
         self.metadata = dict(container.metadata)
@@ -158,6 +162,7 @@ class Pictures:
         self.frame_count: int | None = len(self._paths)
         self.video_seconds: float | None = float(len(self._paths) * self.time_base)
         self.duration_seconds: float | None = self.video_seconds
+        self.cut: Cut | None = None
         self.container_name = "image2"
         self.chapters = 0
         self.metadata: dict[str, str] = {}

@@ -22,13 +22,12 @@ from vdeblur.video.formats import planes_of
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.places import locate
 from vdeblur.video.session import Session
+from vdeblur.video.shortfall import early_end, shortfall_at_end, shortfall_in_front
 
 #: A start that lies a thousandth of a tick beyond a frame means that frame: seconds are floats.
 _TICK_TOLERANCE = Fraction(1, 1000)
 #: Streams are interleaved no more loosely than this, so packets that belong to the last frame have come by then.
 _INTERLEAVING_SECONDS = 1
-#: A video that ends so much earlier than its header says is incomplete.
-_SHORTFALL_SECONDS = 0.5
 
 
 def probe(source: str | Path | BinaryIO) -> SourceInfo:
@@ -87,6 +86,7 @@ class Reader:
         self._place = locate(source)
         self._lost_at_end = 0
         self._shortfall: str | None = None
+        self._early_end: str | None = None
         self._session = Session(self._place, threads=threads, frame_rate=self._frame_rate, keep_packets=keep_packets)
         media = self._session.media
         self._even = self._frame_rate is not None and not self._place.pictures
@@ -112,12 +112,23 @@ class Reader:
         if self._clock.repaired:
             notes.append(f"{self._clock.repaired} timestamps were missing or did not rise and have been mended")
         if self._session.decoder.damaged:
-            notes.append(f"{self._session.decoder.damaged} frames are damaged in the source")
-        if self._session.media.failure is not None:
-            notes.append(f"reading stopped early: {self._session.media.failure}")
+            damaged = self._session.decoder.damaged
+            notes.append(f"{damaged} frame{'s are' if damaged > 1 else ' is'} damaged in the source")
         if self._shortfall is not None:
             notes.append(self._shortfall)
+        elif self._session.media.failure is not None:
+            notes.append(f"reading stopped early: {self._session.media.failure}")
+        elif self._early_end is not None:
+            notes.append(self._early_end)
         return notes
+
+    @property
+    def shortfall(self) -> str | None:
+        """Why frames that were asked for are missing at the end, in plain words; ``None`` if they are there.
+
+        Known from the start where the file says so in front, else after the last frame.
+        """
+        return self._shortfall
 
     def __enter__(self) -> Reader:
         return self
@@ -179,6 +190,7 @@ class Reader:
                     start_pts = tick
                     begin, end = self._range(start_pts, time_base)
                 self.info = describe(self._place, self._session.media, picture, start_pts, header)
+                self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
             seen += 1
             if begin is not None and tick < begin:
                 continue
@@ -189,7 +201,7 @@ class Reader:
             planes, pixel_format = planes_of(picture)
             yield Frame(planes, pixel_format, frame_colour(picture, header), tick, time_base, picture.duration)
         else:
-            self._check_length(start_pts or 0)
+            self._check_length(start_pts or 0, end)
         self._check_result(seen, given, start_pts or 0)
 
     def _range(self, start_pts: int | None, time_base: Fraction) -> tuple[int | None, int | None]:
@@ -237,13 +249,13 @@ class Reader:
             if packet.dts is not None and packet.dts > limit:
                 return
 
-    def _check_length(self, start_pts: int) -> None:
-        """Note a video that ends long before its header says it does."""
+    def _check_length(self, start_pts: int, end: int | None) -> None:
+        """Find out whether the last frame is the last that should have come."""
         media = self._session.media
         ended = float((self._clock.due - start_pts) * media.time_base)
-        promised = media.video_seconds
-        if promised is not None and promised - ended > max(_SHORTFALL_SECONDS, promised / 100):
-            self._shortfall = f"the video ends at {ended:.2f} s but its header promises {promised:.2f} s: it is cut off"
+        asked = None if end is None else float((end - start_pts) * media.time_base)
+        self._shortfall = shortfall_at_end(media, ended, asked)
+        self._early_end = early_end(media, ended) if end is None else None
 
     def _check_result(self, seen: int, given: int, start_pts: int) -> None:
         name = self._place.name
