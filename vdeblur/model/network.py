@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vdeblur.errors import UsageError
 from vdeblur.model.blocks import Activation, activate, conv3x3, normalise, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
+from vdeblur.model.exposure import KEPT, ExposureFraction, motion_profile
 from vdeblur.model.motion import Matcher, Motion
 from vdeblur.model.steering import SteeredTaps
 
@@ -59,10 +60,18 @@ class Features(NamedTuple):
 
 
 class State(NamedTuple):
-    """What earlier frames taught: ConvGRU states at 1/8 and 1/16."""
+    """What earlier frames taught: ConvGRU states at 1/8 and 1/16, and the motion profile summed over them."""
 
     eighth: Tensor
     sixteenth: Tensor
+    profile: Tensor
+
+
+class Joined(NamedTuple):
+    """A frame with its motion and memory: features (B, C, H/8, W/8) and the logit of the exposure fraction."""
+
+    features: Tensor
+    exposure: Tensor
 
 
 class Estimate(NamedTuple):
@@ -105,6 +114,7 @@ class DeblurNet(nn.Module):
         self.join8 = conv3x3(c8 + c16 + evidence + 2, c8)
         self.gru8 = HalfGRU(c8)
         self.exposure = nn.Conv2d(c8, 1, 1)
+        self.fraction = ExposureFraction()
         self.refine = zero_init(conv3x3(c8, 2))
 
         self.taps = SteeredTaps(
@@ -142,8 +152,9 @@ class DeblurNet(nn.Module):
             Residual (B, 3, H, W), float32, to be added to the frame, and the new state.
         """
         motion = self._match(previous, current, following)
-        fused, state = self._remember(current, motion, state)
-        return self._restore(current, fused, motion).residual, state
+        profile = motion_profile(current.frame, motion.velocities[-1])
+        joined, state = self._remember(current, motion, profile, state)
+        return self._restore(current, joined, motion).residual, state
 
     def forward(
         self, window: tuple[Tensor | None, Tensor, Tensor | None], state: State | None = None
@@ -163,13 +174,15 @@ class DeblurNet(nn.Module):
         batch, length = clip.shape[:2]
         features = self.encode(clip.flatten(0, 1))
         motion = self._match_clip(features, batch, length, lookahead)
+        profile = motion_profile(features.frame, motion.velocities[-1])
         state: State | None = None
-        fused = []
+        steps = []
         for t in range(length):
-            current = _features_at(features, t, length)
-            joined, state = self._remember(current, _motion_at(motion, t, length), state)
-            fused.append(joined)
-        return self._restore(features, torch.stack(fused, 1).flatten(0, 1), motion, steer)
+            current, moved = _features_at(features, t, length), _motion_at(motion, t, length)
+            joined, state = self._remember(current, moved, _at(profile, t, length), state)
+            steps.append(joined)
+        whole = Joined(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*steps, strict=True)))
+        return self._restore(features, whole, motion, steer)
 
     def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
         motion: Motion = self.matcher(
@@ -207,8 +220,12 @@ class DeblurNet(nn.Module):
         evidence = torch.cat([split(motion.evidence, count) for count, motion in found], 1).flatten(0, 1)
         return Motion(velocities, evidence)
 
-    def _remember(self, current: Features, motion: Motion, state: State | None) -> tuple[Tensor, State]:
+    def _remember(
+        self, current: Features, motion: Motion, profile: Tensor, state: State | None
+    ) -> tuple[Joined, State]:
         """Join features and motion with the state, which is fetched from where the pixels were a frame before."""
+        if state is not None:
+            profile = profile + KEPT * state.profile
         dtype = self.head.weight.dtype
         coarse, fine = (velocity.detach() for velocity in motion.velocities)
         before8 = None if state is None else warp(state.eighth, -fine / 8)
@@ -217,12 +234,14 @@ class DeblurNet(nn.Module):
         x16, state16 = self.gru16(x16, before16)
         parts = (current.eighth, upsample(x16, 2), motion.evidence, (fine / 16).to(dtype))
         x8, state8 = self.gru8(activate(self.join8(torch.cat(parts, 1))), before8)
-        return x8, State(state8, state16)
+        exposure = self.exposure(x8).float() + self.fraction(profile)
+        return Joined(x8, exposure), State(state8, state16, profile)
 
-    def _restore(self, current: Features, fused: Tensor, motion: Motion, steer: Tensor | None = None) -> Estimate:
+    def _restore(self, current: Features, joined: Joined, motion: Motion, steer: Tensor | None = None) -> Estimate:
         """Motion during the exposure, deconvolution along it, and the decoder that joins all."""
         velocity = motion.velocities[-1].detach()
-        exposed = velocity * torch.sigmoid(self.exposure(fused).float()) + self.refine(fused).float()
+        fused, exposure = joined
+        exposed = velocity * torch.sigmoid(exposure) + self.refine(fused).float()
         steer = exposed.detach() if steer is None else steer
         luma_correction, texture = self.taps(current.frame, steer)
         x = self.decode8(torch.cat((fused, (steer / 16).to(fused.dtype)), 1))
