@@ -1,0 +1,80 @@
+"""Exposure: which fraction of the frame interval the shutter was open, read from the blur itself.
+
+A box blur of length ℓ leaves its mark in the signal along the motion: the derivative is a sharp derivative minus itself
+shifted by ℓ, so its autocorrelation dips at lag ℓ (Cannon 1976 uses the same in the cepstrum). In units of the motion
+during a whole frame interval the dip lies at the exposure fraction, everywhere in the picture and in every frame, so
+sums over all pixels and over past frames make it clear.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vdeblur.model.blocks import activate, normal_grid, upsample
+from vdeblur.model.steering import luma
+
+#: Points along the motion, in frame intervals, and the lags of the autocorrelation that are looked at.
+POINTS = 41
+REACH = 0.8
+LAGS = 28
+#: Entries of a profile: the sums at each lag, at lag 0, of the log speed, of the pixels used, and of all pixels.
+PROFILE = LAGS + 4
+#: Speeds below this many pixels a frame interval say nothing: the blur is smaller than a pixel.
+LEAST_SPEED_PX = 2.5
+#: How much of the sums of earlier frames is kept.
+KEPT = 0.85
+
+
+@torch.no_grad()
+def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
+    """Sums over all pixels of the autocorrelation of luma's derivative along the motion.
+
+    Args:
+        frame: (B, 3, H, W) in [0, 1].
+        velocity: (B, 2, H/8, W/8) in pixels a frame interval.
+
+    Returns:
+        (B, PROFILE), float32. Pixels count by the square root of their energy, so that no single edge rules.
+    """
+    grey = luma(frame)
+    velocity = upsample(velocity.float(), 2)
+    height, width = velocity.shape[-2:]
+    span = velocity.new_tensor((2.0 / grey.shape[-1], 2.0 / grey.shape[-2])).view(1, 2, 1, 1)
+    step = (velocity * span).permute(0, 2, 3, 1)
+    offsets = torch.linspace(-REACH, REACH, POINTS, device=frame.device).view(1, -1, 1, 1, 1)
+    grid = normal_grid(height, width, frame.device)[:, None] + offsets * step[:, None]  # (B, K, h, w, 2)
+    points = F.grid_sample(grey, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
+    points = points.view(-1, POINTS, height, width)
+    change = points[:, 1:] - points[:, :-1]
+    energy = change.square().mean(1)
+    speed = velocity.norm(dim=1)
+    inside = (grid[:, 0].abs().amax(-1) < 1) & (grid[:, -1].abs().amax(-1) < 1)
+    used = (inside & (speed > LEAST_SPEED_PX)).float()
+    weight = used * (energy + 1e-5).rsqrt()
+    sums = [((change[:, lag:] * change[:, :-lag]).mean(1) * weight).sum((1, 2)) for lag in range(1, LAGS + 1)]
+    sums.append((energy * weight).sum((1, 2)))
+    sums.append((torch.log1p(speed) * used).sum((1, 2)))
+    sums.append(used.sum((1, 2)))
+    sums.append(torch.ones_like(used).sum((1, 2)))
+    return torch.stack(sums, 1)
+
+
+class ExposureFraction(nn.Module):
+    """Reads the logit of the exposure fraction from a motion profile: (B, PROFILE) → (B, 1, 1, 1), float32."""
+
+    def __init__(self, hidden: int = 32) -> None:
+        super().__init__()
+        self.first = nn.Linear(LAGS + 2, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.logit = nn.Linear(hidden, 1)
+
+    def forward(self, profile: Tensor) -> Tensor:
+        used = profile[:, LAGS + 2 : LAGS + 3]
+        correlation = profile[:, :LAGS] / (profile[:, LAGS : LAGS + 1] + 1e-6)
+        speed = profile[:, LAGS + 1 : LAGS + 2] / (used + 1) / 2
+        x = torch.cat((correlation, speed, used / (profile[:, LAGS + 3 :] + 1)), 1).to(self.logit.weight.dtype)
+        x = activate(self.second(activate(self.first(x))))
+        logit: Tensor = self.logit(x)
+        return logit.float()[:, :, None, None]
