@@ -12,6 +12,7 @@ from vdeblur.config import find_config, load_config
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.blocks import cost_volume, normalise, warp
 from vdeblur.model.checkpoint import available_models, load_network, read_provenance, save_network
+from vdeblur.model.exposure import LAGS, POINTS, PROFILE, REACH, motion_profile
 from vdeblur.model.network import DeblurNet, NetworkConfig
 from vdeblur.model.steering import CONTRAST, SteeredTaps
 
@@ -145,6 +146,27 @@ def test_taps_look_along_the_motion() -> None:
     differences, length = taps._look_along(ramp, motion)
     torch.testing.assert_close(differences[0, :, 20, 20], torch.tensor([-4 / 64, 4 / 64]) * CONTRAST, atol=1e-4, rtol=0)
     assert float(length[0, 0, 20, 20]) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.6])
+def test_the_motion_profile_dips_at_the_exposure_fraction(fraction: float) -> None:
+    """White noise blurred over a share of its motion: the lag with the least correlation is that share."""
+    velocity_px, width = 20, 512
+    noise = torch.rand(1, 1, 64, width + 64, generator=torch.Generator().manual_seed(2))
+    length = round(fraction * velocity_px)
+    blurred = torch.nn.functional.avg_pool2d(noise, (1, length), stride=1)[..., :width]
+    velocity = torch.zeros(1, 2, 8, width // 8)
+    velocity[:, 0] = velocity_px
+    profile = motion_profile(blurred.expand(1, 3, 64, width), velocity)[0]
+    step = 2 * REACH / (POINTS - 1)
+    dip = (int(profile[:LAGS].argmin()) + 1) * step
+    assert dip == pytest.approx(fraction, abs=0.06)
+    assert profile[LAGS + 2] > 0.8 * profile[LAGS + 3]
+
+
+def test_a_still_picture_has_no_motion_profile() -> None:
+    profile = motion_profile(torch.rand(2, 3, 32, 32), torch.zeros(2, 2, 4, 4))
+    assert torch.equal(profile[:, :-1], torch.zeros(2, PROFILE - 1))
 
 
 def test_checkpoint_carries_config_and_provenance(tmp_path: Path) -> None:
