@@ -176,6 +176,16 @@ def test_pictures_become_pictures(call: Call, media: Path, tmp_path: Path, tiny_
     assert sorted(path.name for path in tmp_path.glob("out_*")) == ["out_001.png", "out_002.png", "out_003.png"]
 
 
+def test_a_moment_of_a_video_becomes_one_picture(call: Call, media: Path, tmp_path: Path, tiny_model: Path) -> None:
+    video, target = media / "clip.mp4", tmp_path / "moment.png"
+    refused = call(video, "-o", target, "--model", tiny_model)
+    assert (refused.code, "write to a pattern like moment_%05d.png" in refused.err) == (2, True)
+    taken = call(video, "-o", target, "--model", tiny_model, "--start", "0.1", "--duration", "0.04")
+    assert taken.code == 0
+    with Reader(target) as reader:
+        assert len(list(reader)) == 1
+
+
 def test_json_events(call: Call, media: Path, tmp_path: Path, tiny_model: Path) -> None:
     target = tmp_path / "out.mp4"
     result = call(media / "clip.mp4", "-o", target, "--model", tiny_model, "--json")

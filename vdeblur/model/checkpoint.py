@@ -52,7 +52,7 @@ def load_network(name_or_path: str | Path) -> DeblurNet:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         net.load_state_dict(tensors)
     except (KeyError, ValueError, RuntimeError, SafetensorError) as exc:
-        reason = str(exc).strip().splitlines()[0]
+        reason = " ".join(str(exc).split())[:160]
         raise NetworkError(f"{path} is no vdeblur checkpoint that this version can load: {reason}") from exc
     return net.eval()
 

@@ -79,8 +79,8 @@ class Writer:
         )
         container = choose_container(target, picture, options.container)
         self._single = container.one_file_a_frame and not is_pattern(target)
-        if self._single and (info.video.frame_count_from_header or 0) > 1:
-            raise UsageError(_many_pictures(target, f"the source has {info.video.frame_count_from_header}"))
+        if self._single and (count := _pictures_to_come(info, start_seconds, duration_seconds)) > 1:
+            raise UsageError(_many_pictures(target, f"{count} frames would come"))
         self._picture = picture
         self._stretch = Stretch.of(info, time_base, start_seconds, duration_seconds)
         self._companions = Companions(packets, templates) if packets is not None and info.input_url is None else None
@@ -209,6 +209,14 @@ class Writer:
         finally:
             self._target.discard()
             self._folder.cleanup()
+
+
+def _pictures_to_come(info: SourceInfo, start_seconds: float | None, duration_seconds: float | None) -> int:
+    """Frames the source announces for the stretch; 0 = it does not say."""
+    video = info.video
+    if duration_seconds is not None and video.average_rate is not None:
+        return max(1, round(duration_seconds * video.average_rate))
+    return (video.frame_count_from_header or 0) if start_seconds is None else 0
 
 
 def _many_pictures(target: object, why: str) -> str:
