@@ -90,7 +90,7 @@ def test_what_mp4_cannot_hold_is_refused_with_the_remedy(tmp_path: Path) -> None
     with pytest.raises(UsageError) as caught:
         copy(clip("everything"), tmp_path / "out.mp4")
     assert str(caught.value) == (
-        "MP4 cannot hold attachment 4 (font.ttf); write to .mkv, or leave it out with drop=('4',)"
+        "MP4 cannot hold attachment 4 (font.ttf); write to .mkv, or leave it out with drop=('4',) (--drop 4)"
     )
     assert list(tmp_path.iterdir()) == []
     for drop in (("4",), ("attachment",)):
@@ -100,7 +100,8 @@ def test_what_mp4_cannot_hold_is_refused_with_the_remedy(tmp_path: Path) -> None
 
 
 def test_several_refused_streams_are_named_together(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"WebM cannot hold audio 1 .*, audio 2 .*drop=\('1', '2'\)"):
+    words = r"WebM cannot hold audio 1 .*, audio 2 .*drop=\('1', '2'\) \(--drop 1 --drop 2\)"
+    with pytest.raises(UsageError, match=words):
         copy(clip("everything"), tmp_path / "out.webm", drop=("attachment",))
 
 

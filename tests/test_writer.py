@@ -426,6 +426,17 @@ def test_a_file_object_gets_the_container_asked_for(container: str, tmp_path: Pa
     assert [data[7:] if container == "mpegts" else data for data in found] == sound
 
 
+@pytest.mark.parametrize("piped", [False, True])
+def test_aac_of_a_transport_stream_gets_into_fragments(piped: bool, tmp_path: Path) -> None:
+    """MPEG-TS has a header before each packet, which MP4 does not want."""
+    source, sink = tmp_path / "in.ts", io.BytesIO()
+    ffmpeg("-i", str(clip("h264_audio")), "-c", "copy", str(source))
+    copy(io.BytesIO(source.read_bytes()) if piped else source, sink, container="mp4", piped=piped)
+    (tmp_path / "out").write_bytes(sink.getvalue())
+    assert seconds(tmp_path / "out") == seconds(source)
+    assert packets(tmp_path / "out", 1) == [data[7:] for data in packets(source, 1)]
+
+
 def test_streams_of_a_pipe_come_along(tmp_path: Path) -> None:
     source = clip("everything")
     with pytest.raises(UsageError, match=r"subtitle 3 .*, attachment 4 .* cannot come along .*drop=\('3', '4'\)"):

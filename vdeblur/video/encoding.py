@@ -168,9 +168,9 @@ def _refusal(
     asked = f" with codec {options.codec!r}" if options.codec else ""
     reason = "".join(f": {name} {_lower(why)}" for name, why in list(failures.items())[:1])
     plain = "yuv420p10le" if wanted.bits > 8 else "yuv420p"
-    convert = "" if wanted.name == plain else f", or pass pixel_format={plain!r}"
+    convert = "" if wanted.name == plain else f", or pass pixel_format={plain!r} (--pix-fmt {plain})"
     if wanted.alpha:
-        hint = f"write to .mkv or .mov, or give alpha up with pixel_format={plain!r}"
+        hint = f"write to .mkv or .mov, or give alpha up with pixel_format={plain!r} (--pix-fmt {plain})"
     elif options.codec or options.preset or options.ffmpeg_args:
         hint = f"for {container.name} choose one of {', '.join(container.suitable_encoders(wanted)) or 'no codec'}"
     else:

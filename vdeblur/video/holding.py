@@ -69,5 +69,7 @@ def refused_by(question: Question, codecs: dict[int, str]) -> set[int]:
     refused = {index for index, codec in codecs.items() if question.why_not({index: codec}) is not None}
     if not refused:
         name = question.container.name
-        raise UsageError(f"{name} cannot hold these streams together: {reason}; leave some out with drop=(…)")
+        raise UsageError(
+            f"{name} cannot hold these streams together: {reason}; leave some out with drop=(…) (--drop …)"
+        )
     return refused

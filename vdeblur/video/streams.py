@@ -25,6 +25,8 @@ _NATIVE_TEXT = {
 _STALE_TAGS = ("BPS", "NUMBER_OF_BYTES", "_STATISTICS", "DURATION", "NUMBER_OF_FRAMES")
 #: Encoders for sound that a container does not hold, where AAC is none.
 _SOUND = {"webm": "libopus", "avi": "mp3", "ogg": "libopus"}
+#: Containers in which every packet of AAC has a header of its own, which MP4 does not want.
+_ADTS_CONTAINERS = frozenset({"mpegts", "aac"})
 #: QuickTime has a fixed list of languages, and FFmpeg names some by their older or shorter codes.
 _QUICKTIME_LANGUAGES = {
     "deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "hrv": "hr ", "zho": "chi", "fao": "fo ",
@@ -155,16 +157,15 @@ def _in_order(
     )
     streams = {video.index: frames}
     for number, stream in enumerate(kept, start=1):
-        streams[stream.index] = (
-            OutputStream(number, True, _piped_options(stream, codecs[stream.index]), tags=_tags(stream, True))
-            if through_pipe
-            else OutputStream(
-                stream.index,
-                options={"c": codecs[stream.index]},
-                tags_of=stream.index,
-                tags=_language(stream) if container.muxer == "mov" else (),
-            )
-        )
+        options = {"c": codecs[stream.index]}
+        if filters := _packet_filters(info, stream, container, through_pipe=through_pipe):
+            options["bsf"] = ",".join(filters)
+        if through_pipe:
+            options |= _dispositions(stream)
+            streams[stream.index] = OutputStream(number, True, options, tags=_tags(stream, True))
+        else:
+            tags = _language(stream) if container.muxer == "mov" else ()
+            streams[stream.index] = OutputStream(stream.index, options=options, tags_of=stream.index, tags=tags)
     order = sorted(streams)
     return tuple(streams[index] for index in order), order.index(video.index)
 
@@ -175,14 +176,18 @@ def _language(stream: StreamInfo) -> tuple[str, ...]:
     return (f"language={known}",) if known is not None else ()
 
 
-def _piped_options(stream: StreamInfo, codec: str) -> dict[str, str]:
-    """Options of a stream that has come through NUT, which keeps neither dispositions nor lengths of packets."""
-    options = {"c": codec, **_dispositions(stream)}
-    if stream.kind == "audio":
-        # A last packet without length would be cut off by MP4's edit list: it lasts as long as the gap before it.
+def _packet_filters(info: SourceInfo, stream: StreamInfo, container: Container, *, through_pipe: bool) -> list[str]:
+    """Bitstream filters of a copied stream; none changes what is heard."""
+    filters = []
+    if stream.codec == "aac" and container.is_mov and info.container in _ADTS_CONTAINERS:
+        # FFmpeg sees to it itself, but not when it writes fragments.
+        filters.append("aac_adtstoasc")
+    if stream.kind == "audio" and through_pipe:
+        # NUT does not keep lengths of packets. A last packet without one would be cut off by MP4's edit list: it lasts
+        # as long as the gap before it.
         gap = r"if(isnan(PREV_INPTS)\,0\,PTS-PREV_INPTS)"
-        options["bsf"] = rf"setts=duration=if(gt(DURATION\,0)\,DURATION\,{gap})"
-    return options
+        filters.append(rf"setts=duration=if(gt(DURATION\,0)\,DURATION\,{gap})")
+    return filters
 
 
 def _dispositions(stream: StreamInfo) -> dict[str, str]:
@@ -229,5 +234,7 @@ def _refusal(info: SourceInfo, container: Container, refused: Sequence[StreamInf
     else:
         what, other = f"{container.name} cannot hold {_list(refused)}", "write to .mkv"
     if any(stream.kind == "audio" for stream in refused) and info.input_url is not None:
-        other += f", or convert sound with ffmpeg_args=('-c:a', {_SOUND.get(container.muxer, 'aac')!r})"
-    return f"{what}; {other}, or leave {it} out with drop=({words})"
+        encoder = _SOUND.get(container.muxer, "aac")
+        other += f", or convert sound with ffmpeg_args=('-c:a', {encoder!r}) (--ffmpeg-args '-c:a {encoder}')"
+    options = " ".join(f"--drop {stream.index}" for stream in refused)
+    return f"{what}; {other}, or leave {it} out with drop=({words}) ({options})"
