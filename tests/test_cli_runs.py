@@ -377,8 +377,14 @@ def processes_with(word: str) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_in_the_middle_leaves_nothing(number: int, code: int, tmp_path: Path, tiny_model: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "times"),
+    [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 40)],
+    ids=["Ctrl-C", "terminated", "impatient"],
+)
+def test_a_signal_in_the_middle_leaves_nothing(
+    number: int, code: int, times: int, tmp_path: Path, tiny_model: Path
+) -> None:
     target = tmp_path / "out.mp4"
     target.write_text("old")
     with started("-", "-o", target, "-y", "--json", "--model", tiny_model) as process:
@@ -388,7 +394,9 @@ def test_a_signal_in_the_middle_leaves_nothing(number: int, code: int, tmp_path:
         process.stdin.flush()
         while b'"progress"' not in process.stdout.readline():
             assert process.poll() is None
-        process.send_signal(number)
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.02)
         out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert err.decode().splitlines() == [f"vdeblur: error: interrupted; {target} was not written"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 
 
@@ -14,12 +15,16 @@ def main() -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from vdeblur.cli.app import run_command_line
+
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a file may have any name
+        return run_command_line(sys.argv[1:])
     except KeyboardInterrupt:
         sys.stderr.write("vdeblur: error: interrupted\n")
         return 130
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a file may have any name
-    return run_command_line(sys.argv[1:])
+    finally:
+        # All is closed and said: another Ctrl-C would only meet the interpreter's own end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import importlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
@@ -25,7 +26,9 @@ COMMANDS = {
     "doctor": ("vdeblur.cli.doctor:doctor", "Show what this machine offers; for bug reports."),
 }
 #: Signals that ask a process to end; each becomes what Ctrl-C is.
-_ENDING_SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")
+_ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+#: While the first one closes everything, impatience must not tear it out of that.
+_CLOSING_SECONDS = 5.0
 
 
 class Doors(click.Group):
@@ -110,20 +113,25 @@ def _run(arguments: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _ending_like_ctrl_c() -> Iterator[list[int]]:
-    """Let SIGTERM and its like close everything as Ctrl-C does; gives the numbers of those that came."""
+    """Let SIGTERM and its like close everything as Ctrl-C does; gives the numbers of those that were obeyed."""
     came: list[int] = []
+    deaf_until = 0.0
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
 
     def end(number: int, frame: FrameType | None) -> None:
+        nonlocal deaf_until
+        if time.monotonic() < deaf_until:
+            return
+        deaf_until = time.monotonic() + _CLOSING_SECONDS
         came.append(number)
         raise KeyboardInterrupt
 
     before = {}
     for name in _ENDING_SIGNALS:
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             before[number] = signal.signal(number, end)
     try:
         yield came
