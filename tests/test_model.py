@@ -10,11 +10,12 @@ from torch import Tensor
 
 from vdeblur.config import find_config, load_config
 from vdeblur.errors import NetworkError, UsageError
+from vdeblur.model import steering
 from vdeblur.model.blocks import cost_volume, normalise, warp
 from vdeblur.model.checkpoint import available_models, load_network, read_provenance, save_network
 from vdeblur.model.exposure import LAGS, POINTS, PROFILE, REACH, motion_profile
 from vdeblur.model.network import DeblurNet, NetworkConfig
-from vdeblur.model.steering import CONTRAST, SteeredTaps
+from vdeblur.model.steering import CONTRAST, SteeredTaps, luma
 
 SIZES = ("fast", "balanced", "quality")
 
@@ -129,6 +130,18 @@ def test_cost_volume_peaks_at_the_true_shift(sign: int) -> None:
     assert (best // 5 - 2, best % 5 - 2) == (1, -2)
 
 
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_strips_change_nothing(scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    taps = SteeredTaps(taps=5, reach=1.5, scale=scale, hidden=8, features=4)
+    torch.nn.init.normal_(taps.correction.weight)
+    frame, motion = torch.rand(1, 3, 80, 48), 6 * torch.randn(1, 2, 10, 6)
+    monkeypatch.setattr(steering, "STRIP_PIXELS", 1 << 30)
+    whole = taps(frame, motion)
+    monkeypatch.setattr(steering, "STRIP_PIXELS", 1)
+    for one, other in zip(whole, taps(frame, motion), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
 def test_no_motion_no_correction_along_it() -> None:
     taps = SteeredTaps(taps=7, reach=1.5, scale=1, hidden=8, features=4)
     for parameter in taps.parameters():
@@ -143,7 +156,8 @@ def test_taps_look_along_the_motion() -> None:
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 3, 64, 64) / 64
     motion = torch.zeros(1, 2, 8, 8)
     motion[:, 0] = 4.0
-    differences, length = taps._look_along(ramp, motion)
+    path = taps._path(luma(ramp), motion)
+    differences, length = taps._look_along(luma(ramp), path, slice(0, 64))
     torch.testing.assert_close(differences[0, :, 20, 20], torch.tensor([-4 / 64, 4 / 64]) * CONTRAST, atol=1e-4, rtol=0)
     assert float(length[0, 0, 20, 20]) == pytest.approx(4.0)
 

@@ -23,6 +23,8 @@ LAGS = 28
 PROFILE = LAGS + 4
 #: Speeds below this many pixels a frame interval say nothing: the blur is smaller than a pixel.
 LEAST_SPEED_PX = 2.5
+#: With fewer 8×8 cells than this, four points a cell are looked at instead of one.
+ENOUGH = 4096
 #: How much of the sums of earlier frames is kept.
 KEPT = 0.85
 
@@ -39,7 +41,9 @@ def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
         (B, PROFILE), float32. Pixels count by the square root of their energy, so that no single edge rules.
     """
     grey = luma(frame)
-    velocity = upsample(velocity.float(), 2)
+    velocity = velocity.float()
+    if velocity.shape[-2] * velocity.shape[-1] < ENOUGH:
+        velocity = upsample(velocity, 2)
     height, width = velocity.shape[-2:]
     span = velocity.new_tensor((2.0 / grey.shape[-1], 2.0 / grey.shape[-2])).view(1, 2, 1, 1)
     step = (velocity * span).permute(0, 2, 3, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,6 +22,21 @@ def luma(frame: Tensor) -> Tensor:
     """(B, 3, H, W) → (B, 1, H, W)."""
     red, green, blue = frame.float().chunk(3, dim=1)
     return red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
+
+
+#: Pixels of a strip: at full size everything at once would be read from and written to main memory ten times over.
+STRIP_PIXELS = 80_000
+
+
+class Path(NamedTuple):
+    """Where each pixel looks: its own place (1, h, w, 2), the motion (B, h, w, 2), and its length (B, 1, h, w).
+
+    Places are in the units of ``grid_sample``, lengths in pixels of the frame.
+    """
+
+    base: Tensor
+    step: Tensor
+    length: Tensor
 
 
 class SteeredTaps(nn.Module):
@@ -51,8 +68,27 @@ class SteeredTaps(nn.Module):
         Returns:
             The luma correction (B, 1, H, W), float32, and texture features (B, features · (4/scale)², H/4, W/4).
         """
-        with torch.no_grad():
-            differences, length = self._look_along(frame, motion.detach().float())
+        centre = luma(frame)
+        if self.scale > 1:
+            centre = F.avg_pool2d(centre, self.scale)
+        path = self._path(centre, motion.detach().float())
+        parts = [self._deconvolve(centre, path, rows) for rows in _strips(centre, 4 // self.scale)]
+        correction, texture = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
+        if self.scale > 1:
+            correction = upsample(correction, self.scale)
+        return correction, texture
+
+    def _path(self, centre: Tensor, motion: Tensor) -> Path:
+        """The motion at each sample of ``centre`` (B, 1, h, w)."""
+        height, width = centre.shape[-2:]
+        length = upsample(motion.square().sum(dim=1, keepdim=True).sqrt(), 8 // self.scale)
+        span = motion.new_tensor((2.0 / width, 2.0 / height)) / self.scale
+        step = upsample(motion * span.view(1, 2, 1, 1), 8 // self.scale).permute(0, 2, 3, 1).contiguous()
+        return Path(normal_grid(height, width, centre.device), step, length)
+
+    def _deconvolve(self, centre: Tensor, path: Path, rows: slice) -> tuple[Tensor, Tensor]:
+        """Correction and texture of some rows."""
+        differences, length = self._look_along(centre, path, rows)
         dtype = self.filters.weight.dtype
         gate = (length * length / (1 + length * length)).to(dtype)
         x = torch.cat((differences.to(dtype), (torch.log1p(length) / 4).to(dtype)), 1)
@@ -60,21 +96,22 @@ class SteeredTaps(nn.Module):
         x = activate(self.filters(x))
         x = activate(self.mix(x)) * gate
         correction = self.correction(x).float() / CONTRAST
-        if self.scale > 1:
-            correction = upsample(correction, self.scale)
         return correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale)
 
-    def _look_along(self, frame: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
-        """Differences to the centre times CONTRAST (B, K, h, w) and the motion's length in full pixels (B, 1, h, w)."""
-        centre = luma(frame)
-        if self.scale > 1:
-            centre = F.avg_pool2d(centre, self.scale)
-        batch, _, height, width = centre.shape
-        length = upsample(motion.square().sum(dim=1, keepdim=True).sqrt(), 8 // self.scale)
-        # Positions in the units of grid_sample, laid out as it reads them: this is the costly part at full size.
-        span = motion.new_tensor((2.0 / width, 2.0 / height)) / self.scale
-        step = upsample(motion * span.view(1, 2, 1, 1), 8 // self.scale).permute(0, 2, 3, 1).contiguous()
-        base = normal_grid(height, width, frame.device)
-        grid = torch.addcmul(base[:, None], self.offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
+    @torch.no_grad()
+    def _look_along(self, centre: Tensor, path: Path, rows: slice) -> tuple[Tensor, Tensor]:
+        """Differences to the centre times CONTRAST (B, K, rows, w) and the motion's length (B, 1, rows, w)."""
+        here = centre[:, :, rows]
+        step, base = path.step[:, None, rows], path.base[:, None, rows]
+        grid = torch.addcmul(base, self.offsets.view(1, -1, 1, 1, 1), step)  # (B, K, rows, w, 2)
         taps = F.grid_sample(centre, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
-        return (taps.view(batch, -1, height, width) - centre) * CONTRAST, length
+        return (taps.view(here.shape[0], -1, *here.shape[2:]) - here) * CONTRAST, path.length[:, :, rows]
+
+
+def _strips(centre: Tensor, multiple: int) -> list[slice]:
+    """Rows to work on at a time: on a CPU so few that what is computed of them stays in its cache."""
+    batch, _, height, width = centre.shape
+    if centre.device.type != "cpu":
+        return [slice(0, height)]
+    rows = max(8, STRIP_PIXELS // (batch * width) // multiple * multiple)
+    return [slice(top, min(height, top + rows)) for top in range(0, height, rows)]
