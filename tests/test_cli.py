@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -96,6 +98,72 @@ def test_a_bad_call_is_refused_in_one_line(
     assert result.out == ""
     assert list(tmp_path.iterdir()) == []
     assert {path: path.stat().st_mtime_ns for path in sorted(media.rglob("*"))} == before
+
+
+#: Names that cannot be looked at: too long, and a link that leads to itself.
+UNREACHABLE = {
+    "source too long": ("{long} -o {t}/out.mp4", 2, "cannot reach nnn"),
+    "source in a circle": ("{t}/circle.mp4 -o {t}/out.mp4", 2, "cannot reach"),
+    "source below a circle": ("{t}/circle.mp4/a.mp4 -o {t}/out.mp4", 2, "cannot reach"),
+    "pictures below a circle": ("{t}/circle.mp4/a_%03d.png -o {t}/out.mp4", 3, "cannot read"),
+    "target too long": ("{m}/clip.mp4 -o {t}/{long}", 4, "too long"),
+    "pictures below a file": ("{m}/clip.mp4/a_%03d.png -o {t}/out.mp4", 2, "no file fits"),
+    "target below a circle": ("{m}/clip.mp4 -o {t}/circle.mp4/a.mp4", 2, "there is no folder"),
+    "folder below a circle": ("{m}/clip.mp4 -o {t}/circle.mp4/a/", 2, "there is no folder"),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes a link")
+@pytest.mark.parametrize("name", UNREACHABLE)
+def test_a_place_that_cannot_be_reached(
+    name: str, call: Call, media: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    (tmp_path / "circle.mp4").symlink_to(tmp_path / "circle.mp4")
+    words, code, says = UNREACHABLE[name]
+    arguments = [word.format(m=media, t=tmp_path, long="n" * 300 + ".mp4") for word in words.split()]
+    result = call(*arguments, "--model", tiny_model)
+    assert result.code == code, result.err
+    assert result.errors == result.err.splitlines()
+    assert len(result.errors) == 1
+    assert says in result.errors[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["circle.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("{t}/locked/a.mp4 -o {t}/out.mp4", 2, "cannot reach"),
+        ("{t}/locked -o {t}/out.mp4", 2, "cannot read the folder"),
+        ("{t}/locked/a_%03d.png -o {t}/out.mp4", 3, "cannot read"),
+        ("{m}/clip.mp4 -o {t}/locked/out.mp4", 4, "cannot write"),
+        ("{m}/clip.mp4 -o {t}/locked/out_%03d.png", 4, "cannot write"),
+        ("{m}/clip.mp4 -o {t}/locked/new/", 4, "cannot create the folder"),
+    ],
+)
+def test_a_folder_that_nobody_may_enter(
+    words: str, code: int, says: str, media: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    """In a process of its own, which gives up what root may do."""
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0)
+    command = [sys.executable, "-m", "vdeblur", *(word.format(m=media, t=tmp_path) for word in words.split())]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may enter everywhere, and there is no setpriv to give that up")
+        powers = "-dac_override,-dac_read_search"
+        command = ["setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", *command]
+    done = subprocess.run(
+        [*command, "--model", str(tiny_model)], capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr
+    assert "Permission denied" in done.stderr
+    locked.chmod(0o700)
+    assert list(locked.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["locked"]
 
 
 def test_ffmpeg_arguments_that_cannot_be_split(call: Call, media: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -336,7 +338,10 @@ def _can_be_read_only_once(source: str | Path | BinaryIO) -> bool:
     """Whether sound and subtitles must be taken while the frames are read, because FFmpeg cannot open it again."""
     if not isinstance(source, (str, Path)):
         return True
-    return str(source) in ("-", "pipe:", "pipe:0") or Path(source).is_fifo()
+    try:
+        return str(source) in ("-", "pipe:", "pipe:0") or stat.S_ISFIFO(os.stat(source).st_mode)
+    except (OSError, ValueError):  # a URL, a pattern, or a wrong name, of which the reader will speak
+        return False
 
 
 def _frames_total(video: VideoInfo, start_seconds: float | None, duration_seconds: float | None) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from vdeblur.errors import UsageError
-from vdeblur.video.places import PICTURE_SUFFIXES
+from vdeblur.video.places import PICTURE_SUFFIXES, no_such_file
 
 PIPE = "-"
 #: Endings of the files that are taken from a folder.
@@ -62,15 +62,15 @@ def plan_jobs(inputs: Sequence[str], output: str | None) -> Plan:
     else:
         jobs = [Job(sources[0], output)]
     _check_collisions(jobs)
-    return Plan(tuple(jobs), Path(output) if into_folder and not Path(output).exists() else None)
+    return Plan(tuple(jobs), Path(output) if into_folder and not os.path.exists(output) else None)
 
 
 def _expand(name: str) -> list[str]:
     """The videos in a folder; any other input as it is. A folder of pictures is one source."""
     folder = Path(name)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         if name != PIPE and not _is_elsewhere(name) and not os.path.exists(name):
-            raise UsageError(f"no such file: {name}")
+            raise no_such_file(name)
         return [name]
     videos = _videos_in(folder)
     if not videos and not _holds_pictures(folder):
@@ -91,12 +91,12 @@ def _videos_in(folder: Path) -> list[Path]:
     return [
         path
         for path in entries
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(path) and not path.name.startswith(".")
     ]
 
 
 def _holds_videos(path: Path) -> bool:
-    return path.is_dir() and bool(_videos_in(path))
+    return os.path.isdir(path) and bool(_videos_in(path))
 
 
 def _is_elsewhere(name: str) -> bool:
@@ -110,10 +110,11 @@ def _names_folder(output: str) -> bool:
 
 def _check_folder(output: str, count: int) -> None:
     path = Path(output)
-    if output == PIPE or (path.exists() and not path.is_dir()) or (not path.exists() and path.suffix):
+    there = os.path.exists(path)
+    if output == PIPE or (there and not os.path.isdir(path)) or (not there and path.suffix):
         what = f"{count} inputs need" if count > 1 else "an input folder needs"
         raise UsageError(f"{what} a folder for -o, not {output!r}")
-    if not path.exists() and not path.absolute().parent.is_dir():
+    if not there and not os.path.isdir(path.absolute().parent):
         raise UsageError(f"there is no folder {path.absolute().parent}; create it first")
 
 
@@ -127,7 +128,7 @@ def _file_name(source: str) -> str:
             raise UsageError(f"{source} has no name to keep; give -o a file name")
         return name
     path = Path(source)
-    return f"{path.absolute().name}.mp4" if path.is_dir() else path.name
+    return f"{path.absolute().name}.mp4" if os.path.isdir(path) else path.name
 
 
 def _check_collisions(jobs: Sequence[Job]) -> None:

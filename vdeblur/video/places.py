@@ -136,7 +136,7 @@ def locate(source: str | Path | BinaryIO) -> Place:
     if not name or "\0" in name:
         raise UsageError(f"{name!r} is no name of a file")
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _folder(path)
     if os.path.exists(name):
         return _file(path)
@@ -145,7 +145,18 @@ def locate(source: str | Path | BinaryIO) -> Place:
     if _URL.match(name) and isinstance(source, str):
         network = "://" in name and not name.startswith("file:")
         return Place(name, url=name, twice=True, network=network)
-    raise UsageError(f"no such file: {name}")
+    raise no_such_file(name)
+
+
+def no_such_file(name: str) -> UsageError:
+    """What to raise for a file that is not there, or that nobody may look at."""
+    try:
+        os.stat(name)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as exc:
+        return UsageError(f"cannot reach {name}: {exc.strerror or exc}")
+    return UsageError(f"no such file: {name}")
 
 
 def _standard_input() -> Place:
@@ -173,7 +184,9 @@ def _file(path: Path) -> Place:
 def _folder(folder: Path) -> Place:
     """All pictures of a folder in the order of their numbers."""
     try:
-        pictures = [entry for entry in folder.iterdir() if entry.suffix.lower() in PICTURE_SUFFIXES and entry.is_file()]
+        pictures = [
+            entry for entry in folder.iterdir() if entry.suffix.lower() in PICTURE_SUFFIXES and os.path.isfile(entry)
+        ]
     except OSError as exc:
         raise SourceError(f"cannot read {folder}: {exc.strerror or exc}") from exc
     if not pictures:
@@ -201,7 +214,12 @@ def _sequence(pattern: Path) -> Place:
     before, after = (re.escape(text.replace("%%", "%")) for text in _around(pattern.name, number))
     fits = re.compile(f"{before}({digits}){after}")
     folder = pattern.parent
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        names = []
+    except OSError as exc:
+        raise SourceError(f"cannot read {folder}: {exc.strerror or exc}") from exc
     found = {int(match[1]): folder / match[0] for match in map(fits.fullmatch, names) if match}
     if not found:
         raise UsageError(f"no file fits the pattern {pattern}")

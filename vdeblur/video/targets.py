@@ -113,11 +113,11 @@ class SequenceTarget(Target):
         self._folder = pattern.parent
         before, after = (text.replace("%%", "%") for text in PATTERN.sub("\0", pattern.name).split("\0"))
         fits = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
-        existing = next((entry for entry in self._folder.iterdir() if fits.fullmatch(entry.name)), None)
-        if existing is not None and not overwrite:
-            raise UsageError(f"{existing} exists; pass overwrite=True (-y) to replace pictures of that name")
         self._partial = pattern.with_name(_hidden_name(pattern.name.replace("%", ""), ""))
         try:
+            existing = next((entry for entry in self._folder.iterdir() if fits.fullmatch(entry.name)), None)
+            if existing is not None and not overwrite:
+                raise UsageError(f"{existing} exists; pass overwrite=True (-y) to replace pictures of that name")
             self._partial.mkdir()
         except OSError as exc:
             raise TargetError(f"cannot write in {self._folder}: {exc.strerror or exc}") from exc
@@ -168,17 +168,23 @@ def open_target(
         return PipeTarget("standard output", None)
     # A link is followed, so that the file behind it is replaced and not the link.
     path = Path(os.path.realpath(_checked_name(target)))
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError(f"{target} is a folder; name a file in it")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UsageError(f"there is no folder {path.parent}; create it first")
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as exc:  # the name is too long, or the folder may not be entered
+        raise TargetError(f"cannot write {target}: {exc.strerror or exc}") from exc
     if info is not None and _is_source(path, info):
         raise UsageError(f"{target} is the source itself; write to another file")
     if pictures and PATTERN.search(path.name):
         return SequenceTarget(path, overwrite=overwrite)
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+    if os.path.exists(path) and not stat.S_ISREG(path.stat().st_mode):
         return Target(str(target), file_url(str(path)), seekable=False)
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise UsageError(f"{target} exists; pass overwrite=True (-y) to replace it")
     return FileTarget(path, overwrite=overwrite)
 
@@ -187,7 +193,7 @@ def _is_source(path: Path, info: SourceInfo) -> bool:
     """Whether a path is the source's file, under any name, or the pattern of its pictures."""
     if info.input_url is not None and info.input_url.removeprefix("file:") == str(path):
         return True
-    return info.path is not None and path.exists() and info.path.exists() and path.samefile(info.path)
+    return info.path is not None and os.path.exists(path) and os.path.exists(info.path) and path.samefile(info.path)
 
 
 def _checked_name(target: str | Path) -> str:
