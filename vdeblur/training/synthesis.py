@@ -33,7 +33,10 @@ class SynthesisConfig:
     #: Share of clips whose camera stands still.
     static_share: float = 0.08
     #: Exposure in frame intervals (shutter angle / 360°).
-    exposure: tuple[float, float] = (0.08, 1.0)
+    exposure: tuple[float, float] = (0.12, 1.0)
+    #: Share of clips filmed with a fast shutter, however fast things move, and their exposure.
+    sharp_share: float = 0.25
+    sharp_exposure: tuple[float, float] = (0.01, 0.12)
     #: Longest step between two sub-frames, pixels.
     step_px: float = 1.2
     #: Most sub-frames a frame.
@@ -94,7 +97,7 @@ def screen_points(size: int) -> Tensor:
 def synthesise(stills: tuple[Tensor, Tensor], config: SynthesisConfig, generator: torch.Generator) -> Clip:
     """One clip from two sharp stills (3, h, w) in [0, 1], larger than a frame; the second one becomes the layer."""
     size, draw = config.size_px, Draw(generator)
-    exposure = draw.between(*config.exposure)
+    exposure = draw.between(*(config.sharp_exposure if draw.chance(config.sharp_share) else config.exposure))
     gamma, gain = draw.between(*config.gamma), draw.between(*config.gain)
     speed = 0.0 if draw.chance(config.static_share) else draw.log_between(*config.speed_px)
     camera = random_path(speed, size, generator)
