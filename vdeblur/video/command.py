@@ -11,6 +11,8 @@ import ffmpeg
 from vdeblur.video.ffmpeg import find_ffmpeg
 from vdeblur.video.process import QUIET
 
+_PIPE, _SOURCE, _OUTPUT = "<pipe>", "<source>", "<output>"
+
 
 @dataclass(frozen=True)
 class Input:
@@ -58,10 +60,13 @@ def build_command(
 
     ``video_index`` is the stream of the source that the frames replace. Tags and chapters come from the source.
     """
-    inputs = {True: ffmpeg.input(pipe.url, format="nut", **pipe.options)}
+    # The builder takes text only, and names of files may be none: it gets stand-ins.
+    urls = {_PIPE: pipe.url, _OUTPUT: output.url}
+    inputs = {True: ffmpeg.input(_PIPE, format="nut", **pipe.options)}
     options: dict[str, Any] = dict(output.options)
     if source is not None:
-        inputs[False] = ffmpeg.input(source.url, **source.options)
+        urls[_SOURCE] = source.url
+        inputs[False] = ffmpeg.input(_SOURCE, **source.options)
     edges = [inputs[stream.from_pipe][str(stream.index)] for stream in streams]
     if source is not None:
         # Mapped and taken away again: an input of which nothing is mapped would not be opened, and its tags lost.
@@ -73,9 +78,10 @@ def build_command(
                 options[f"map_metadata:s:{position}"] = f"{number}:s:{stream.tags_of}"
     for position, stream in enumerate(streams):
         options |= {f"{name}:{position}": value for name, value in stream.options.items()}
-    built = ffmpeg.output(*edges, output.url, format=output.muxer, **options)
+    built = ffmpeg.output(*edges, _OUTPUT, format=output.muxer, **options)
     # Times pass through as they are; nothing is dropped, repeated, shifted or stretched.
-    command: list[str] = ffmpeg.compile(built, cmd=[str(find_ffmpeg()), *QUIET, "-copyts"])
+    compiled: list[str] = ffmpeg.compile(built, cmd=[str(find_ffmpeg()), *QUIET, "-copyts"])
+    command = [urls.get(word, word) for word in compiled]
     return [*command[:-1], *_repeated(streams, output), *output.extra, command[-1]]
 
 

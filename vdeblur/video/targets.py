@@ -206,8 +206,8 @@ def _checked_name(target: str | Path) -> str:
 def _hidden_name(name: str, suffix: str) -> str:
     """A name nobody has, in the same folder, short enough for every file system."""
     tail = f".vdeblur-{secrets.token_hex(4)}.part{suffix}"
-    room = _NAME_BYTES - len(tail.encode()) - 1
-    stem = name.removesuffix(suffix).encode()[: max(0, room)].decode(errors="ignore")
+    room = _NAME_BYTES - len(os.fsencode(tail)) - 1
+    stem = name.removesuffix(suffix).encode(errors="ignore")[: max(0, room)].decode(errors="ignore")
     return f".{stem}{tail}"
 
 
