@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from camera import Picture
-from clips import CLIPS, HEIGHT, WIDTH, Clip
+from recipes import CLIPS, HEIGHT, WIDTH, Clip
 from sound import street_sound, write_wav
 
 from vdeblur.video.ffmpeg import find_ffmpeg

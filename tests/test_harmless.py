@@ -18,7 +18,7 @@ from vdeblur.pipeline import deblur_frames
 SAMPLES = Path(__file__).parents[1] / "samples"
 sys.path.insert(0, str(SAMPLES))
 try:
-    from clips import CLIPS
+    from recipes import CLIPS
 finally:
     sys.path.remove(str(SAMPLES))
 

@@ -16,7 +16,7 @@ LUMA = np.array([0.2126, 0.7152, 0.0722])
 sys.path.insert(0, str(SAMPLES))
 try:
     import make
-    from clips import CLIPS
+    from recipes import CLIPS
     from sound import RATE_HZ, street_sound
 finally:
     sys.path.remove(str(SAMPLES))
