@@ -882,3 +882,13 @@ def test_a_reader_left_alone_does_not_hold_the_program() -> None:
         [sys.executable, "-c", code, str(clip("h264"))], capture_output=True, text=True, timeout=60, check=True
     )
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+@pytest.mark.timeout(60)
+def test_closing_a_sequence_never_waits_for_its_decoder(tmp_path: Path) -> None:
+    """Packets around Python's own memory would be freed by decoder threads that wait for the GIL."""
+    pattern = sequence(tmp_path, frames=6)
+    for turn in range(60):
+        with Reader(pattern) as reader:
+            if turn % 2:
+                next(iter(reader))

@@ -175,7 +175,11 @@ class Pictures:
         while self._next < len(self._paths):
             index = self._next
             self._next += 1
-            packet: av.Packet[Any] = av.Packet(read_picture(self._paths[index]))
+            data = read_picture(self._paths[index])
+            # A packet around Python's own bytes is freed under the GIL, also in a decoder's thread: whoever closes the
+            # decoder then waits for it forever. FFmpeg's own memory needs no GIL.
+            packet: av.Packet[Any] = av.Packet(len(data))
+            packet.update(data)
             packet.pts = packet.dts = index
             packet.duration = 1
             packet.time_base = self.time_base
