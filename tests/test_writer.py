@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import clip, copy_of, ffmpeg
+from clips import clip, copy_of, ffmpeg, sequence
 from writing import (
     copy,
     kinds,
@@ -314,6 +314,26 @@ def test_the_source_is_never_the_target(link: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is the source itself"):
         copy(source, target, overwrite=True)
     assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("source", ["pattern", "folder"])
+@pytest.mark.parametrize("link", [False, True])
+def test_source_pictures_are_never_the_target(source: str, link: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    pattern = sequence(folder, frames=3)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    seen = tmp_path / "link" if link else folder
+    if link:
+        seen.symlink_to(folder)
+    for name in ("frame_%05d.png", "frame_00002.png"):
+        with pytest.raises(UsageError, match="is the source itself"):
+            copy(pattern if source == "pattern" else folder, seen / name, overwrite=True, duration_seconds=0.04)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    copy(pattern if source == "pattern" else folder, seen / "other_%05d.png")
+    assert len(list(folder.iterdir())) == 6
+    with pytest.raises(UsageError, match=r"has 2 numbers; a pattern has one"):
+        copy(pattern, tmp_path / "a_%d_%03d.png")
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:

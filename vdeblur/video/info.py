@@ -102,3 +102,5 @@ class SourceInfo:
     chapters: int
     metadata: dict[str, str]
     duration_seconds: float | None
+    #: Files of a picture sequence, in the order of their frames.
+    pictures: tuple[Path, ...] = ()

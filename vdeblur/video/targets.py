@@ -111,8 +111,7 @@ class SequenceTarget(Target):
 
     def __init__(self, pattern: Path, *, overwrite: bool) -> None:
         self._folder = pattern.parent
-        before, after = (text.replace("%%", "%") for text in PATTERN.sub("\0", pattern.name).split("\0"))
-        fits = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
+        fits = _numbered(pattern)
         self._partial = pattern.with_name(_hidden_name(pattern.name.replace("%", ""), ""))
         try:
             existing = next((entry for entry in self._folder.iterdir() if fits.fullmatch(entry.name)), None)
@@ -178,9 +177,10 @@ def open_target(
         pass
     except OSError as exc:  # the name is too long, or the folder may not be entered
         raise TargetError(f"cannot write {target}: {exc.strerror or exc}") from exc
-    if info is not None and _is_source(path, info):
+    numbered = pictures and PATTERN.search(path.name) is not None
+    if info is not None and _is_source(path, info, numbered=numbered):
         raise UsageError(f"{target} is the source itself; write to another file")
-    if pictures and PATTERN.search(path.name):
+    if numbered:
         return SequenceTarget(path, overwrite=overwrite)
     if os.path.exists(path) and not stat.S_ISREG(path.stat().st_mode):
         return Target(str(target), file_url(str(path)), seekable=False)
@@ -189,11 +189,22 @@ def open_target(
     return FileTarget(path, overwrite=overwrite)
 
 
-def _is_source(path: Path, info: SourceInfo) -> bool:
-    """Whether a path is the source's file, under any name, or the pattern of its pictures."""
-    if info.input_url is not None and info.input_url.removeprefix("file:") == str(path):
+def _is_source(path: Path, info: SourceInfo, *, numbered: bool) -> bool:
+    """Whether a path is the source's file, under any name, or the pattern or one of its pictures."""
+    fits = _numbered(path) if numbered else re.compile(re.escape(path.name))
+    same_names = [picture for picture in info.pictures if fits.fullmatch(picture.name)]
+    if any(os.path.samefile(folder, path.parent) for folder in {picture.parent for picture in same_names}):
         return True
     return info.path is not None and os.path.exists(path) and os.path.exists(info.path) and path.samefile(info.path)
+
+
+def _numbered(pattern: Path) -> re.Pattern[str]:
+    """What the names of pictures look like that fit a pattern."""
+    parts = [text.replace("%%", "%") for text in PATTERN.sub("\0", pattern.name).split("\0")]
+    if len(parts) != 2:
+        raise UsageError(f"{pattern} has {len(parts) - 1} numbers; a pattern has one, like frame_%05d.png")
+    before, after = parts
+    return re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
 
 
 def _checked_name(target: str | Path) -> str:
