@@ -52,7 +52,10 @@ def test_one_file_keeps_its_sound_and_becomes_another(
     target = tmp_path / "out.mkv"
     result = call(media / "clip.mp4", "-o", target, "--model", tiny_model, "--codec", "ffv1")
     assert (result.code, result.out) == (0, "")
-    assert f"{target}: 10 frames" in result.err
+    said = result.err.splitlines()
+    assert said[0] == "vdeblur: note: copied: audio 1 (aac)", "before the work"
+    assert said[-1].startswith(f"vdeblur: {target}: 10 frames")
+    assert len(said) == len(set(said)), "once"
     assert kinds(probe(target)) == ["video", "audio"]
     before, after = planes(media / "clip.mp4"), planes(target)
     assert len(after) == len(before) == 10
@@ -106,7 +109,7 @@ def test_several_inputs_go_on_after_a_failure(call: Call, media: Path, tmp_path:
 
     again = call(clips, "-o", out, "--model", tiny_model, "-n", "--json")
     events = [json.loads(line) for line in again.out.splitlines()]
-    assert [event["event"] for event in events if event["event"] != "progress"] == [
+    assert [event["event"] for event in events if event["event"] not in ("note", "progress")] == [
         "skipped", "start", "error", "skipped", "end",
     ]  # fmt: skip
     error = next(event for event in events if event["event"] == "error")
@@ -191,10 +194,12 @@ def test_json_events(call: Call, media: Path, tmp_path: Path, tiny_model: Path) 
     result = call(media / "clip.mp4", "-o", target, "--model", tiny_model, "--json")
     events = [json.loads(line) for line in result.out.splitlines()]
     assert [events[0]["event"], *[event["event"] for event in events[-2:]]] == ["start", "done", "end"]
-    assert {event["event"] for event in events[1:-2]} == {"progress"}
+    assert (events[1]["event"], events[1]["words"]) == ("note", "copied: audio 1 (aac)")
+    assert events[-2]["notes"][0] == events[1]["words"]
+    assert {event["event"] for event in events[2:-2]} <= {"note", "progress"}
     assert events[0]["target"] == str(target)
     assert (events[-2]["frames"], events[-2]["skipped_packets"]) == (10, 0)
-    progress: dict[str, Any] = events[1]
+    progress: dict[str, Any] = next(event for event in events if event["event"] == "progress")
     assert 1 <= progress["frames"] <= 10
     assert progress["frames_total"] == 10
     assert {"fps", "speed", "eta_seconds", "media_seconds", "elapsed_seconds"} <= set(progress)
@@ -211,10 +216,11 @@ def test_a_terminal_sees_a_bar(tmp_path: Path) -> None:
     reporter = BarReporter(screen)
     with reporter.running():
         reporter.start(job, 1, 2)
+        reporter.note("an early note")
         reporter.progress(Progress(frames=5, frames_total=10, media_seconds=0.2, elapsed_seconds=0.4))
         time.sleep(0.5)  # the bar is drawn five times a second
         reporter.skipped(job, "it exists")
-        reporter.done(job, Report(10, 1, 2.0, ("a note",), job.target))
+        reporter.done(job, Report(10, 1, 2.0, ("an early note", "a late note"), job.target))
         reporter.end(1, 1, 0)
     shown = screen.getvalue()
     for words in (
@@ -227,7 +233,7 @@ def test_a_terminal_sees_a_bar(tmp_path: Path) -> None:
         "10 frames in 2.0 s, 5.0 fps, 1 packet of the source",
     ):
         assert words in shown
-    assert "note: a note" in shown
+    assert shown.count("note: an early note") == shown.count("note: a late note") == 1
     assert "1 restored, 1 skipped, 0 failed" in shown
 
 

@@ -268,6 +268,14 @@ def test_progress_is_told_in_this_thread_and_ends_with_all(run: Run) -> None:
     assert last.media_seconds == pytest.approx(20 / 25)
 
 
+def test_notes_are_told_before_work_starts(run: Run) -> None:
+    told: list[tuple[str, int]] = []
+    reader, writer = FakeReader(clip(3, 4, 6)), FakeWriter()
+    report = run(reader, writer, note=lambda words: told.append((words, reader._given + writer.written)))
+    assert told == [("a note of the reader", 0), ("a note of the writer", 0)]
+    assert report.notes == ("a note of the reader", "a note of the writer")
+
+
 def test_speeds_and_time_to_go() -> None:
     half = Progress(50, 100, media_seconds=2.0, elapsed_seconds=4.0)
     assert (half.frames_per_second, half.speed, half.eta_seconds) == (12.5, 0.5, 4.0)

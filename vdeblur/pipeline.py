@@ -91,6 +91,7 @@ def deblur_video(
     encode: EncodeOptions | None = None,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    note: Callable[[str], None] | None = None,
     frame_rate: Fraction | None = None,
 ) -> Report:
     """Take the motion blur out of a video, and keep everything else in it as it was.
@@ -120,6 +121,8 @@ def deblur_video(
         encode: codec, quality, pixel format and further FFmpeg options.
         overwrite: replace an existing target.
         progress: called in this thread whenever more frames have been written, and at the end.
+        note: called in this thread before work starts, with each thing that is copied, converted or not kept. The
+            report has these again, and those that come up later.
         frame_rate: of picture sequences, which have no times of their own (default 25).
 
     Raises:
@@ -158,6 +161,9 @@ def deblur_video(
                 start_seconds=start_seconds,
                 duration_seconds=duration_seconds,
             ) as writer:
+                if note is not None:
+                    for words in (*reader.notes, *writer.notes):
+                        note(words)
                 job = _Job(reader, writer, _frames_total(video, start_seconds, duration_seconds), progress)
                 job.run(deblurrer, comparison)
                 notes = (*reader.notes, *writer.notes)

@@ -42,6 +42,7 @@ class BarReporter(LineReporter):
 
     def start(self, job: Job, number: int, count: int) -> None:
         place = f"[{number}/{count}] " if count > 1 else ""
+        self._said.clear()
         self._remove()
         name = "standard input" if job.source == "-" else PurePath(job.source).name
         self._task = self._bar.add_task(f"{place}{name}", total=None, words="starting")

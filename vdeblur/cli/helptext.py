@@ -21,6 +21,7 @@ EXAMPLES = """\
 
 JSON_EVENTS = """\
   start     source, target, number, count
+  note      words: what is copied, converted or not kept; before the work
   progress  frames, frames_total, media_seconds, elapsed_seconds, fps, speed, eta_seconds; twice a second at most
   done      frames, skipped_packets, elapsed_seconds, notes
   skipped   reason

@@ -30,6 +30,9 @@ class Reporter:
     def start(self, job: Job, number: int, count: int) -> None:
         """A job begins; ``number`` of ``count``, from 1."""
 
+    def note(self, words: str) -> None:
+        """Something is converted or not kept, or is worth knowing; said before the work on a job."""
+
     def progress(self, progress: Progress) -> None:
         """Frames have been restored; called often."""
 
@@ -63,12 +66,18 @@ class LineReporter(Reporter):
         self._stream = stream
         self._next_line = 0.0
         self._job: Job | None = None
+        self._said: set[str] = set()
 
     def start(self, job: Job, number: int, count: int) -> None:
         self._job = job
+        self._said.clear()
         self._next_line = time.monotonic() + LOG_LINE_SECONDS
         if count > 1:
             self.line(f"[{number}/{count}] {_name(job.source)} -> {_name(job.target, output=True)}")
+
+    def note(self, words: str) -> None:
+        self._said.add(words)
+        self.line(f"note: {words}")
 
     def progress(self, progress: Progress) -> None:
         if time.monotonic() >= self._next_line and self._job is not None:
@@ -77,8 +86,9 @@ class LineReporter(Reporter):
 
     def done(self, job: Job, report: Report) -> None:
         self.line(f"{_name(job.target, output=True)}: {result_words(report)}")
-        for note in report.notes:
-            self.line(f"note: {note}")
+        for words in report.notes:
+            if words not in self._said:
+                self.note(words)
 
     def skipped(self, job: Job, reason: str) -> None:
         self.line(f"note: {_name(job.source)} is skipped: {reason}")
@@ -93,7 +103,7 @@ class LineReporter(Reporter):
 
 
 class JsonReporter(Reporter):
-    """One JSON object a line: start, progress, done, skipped, error, end."""
+    """One JSON object a line: start, note, progress, done, skipped, error, end."""
 
     def __init__(self, stream: IO[str], *, on_standard_error: bool) -> None:
         self._stream = stream
@@ -109,6 +119,9 @@ class JsonReporter(Reporter):
         self._job = job
         self._next_event = 0.0
         self._emit("start", job, number=number, count=count)
+
+    def note(self, words: str) -> None:
+        self._emit("note", self._job, words=words)
 
     def progress(self, progress: Progress) -> None:
         now = time.monotonic()

@@ -210,6 +210,7 @@ class _Run:
             ),
             overwrite=overwrite,
             progress=self._reporter.progress,
+            note=self._reporter.note,
             frame_rate=options.rate,
         )
 
