@@ -67,8 +67,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     net = DeblurNet(
         NetworkConfig(
-            name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1), match_channels=(8, 8),
-            match_hidden=(8, 8), taps=5, reach=1.0, tap_scale=2, tap_hidden=8, tap_features=4,
+            name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1),
+            flow_finest=4, tap_guides=2, taps=5, reach=1.0, tap_scale=2, tap_hidden=8, tap_features=4,
         )
     )  # fmt: skip
     for parameter in net.parameters():

@@ -69,8 +69,8 @@ def test_the_command_prints_a_row_a_pair(tmp_path: Path) -> None:
         (tmp_path / kind / "000.png").rename(tmp_path / f"wall.{kind}.png")
     net = DeblurNet(
         NetworkConfig(
-            name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1), match_channels=(8, 8),
-            match_hidden=(8, 8), taps=5, reach=1.0, tap_scale=2, tap_hidden=8, tap_features=4,
+            name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1),
+            flow_finest=4, tap_guides=2, taps=5, reach=1.0, tap_scale=2, tap_hidden=8, tap_features=4,
         )
     )  # fmt: skip
     save_network(net, tmp_path / "mine.safetensors", {})

@@ -71,35 +71,3 @@ def warp(x: Tensor, displacement: Tensor) -> Tensor:
     step = (displacement.float() * span).permute(0, 2, 3, 1)
     grid = normal_grid(height, width, x.device) + step
     return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False).to(x.dtype)
-
-
-def normalise(x: Tensor) -> Tensor:
-    """Features without their local mean, of unit norm over channels, float32: their product is a correlation.
-
-    What all pixels around share would make every shift look alike; without that step matching does not learn.
-    """
-    x = x.float()
-    x = x - F.avg_pool2d(x, 5, stride=1, padding=2, count_include_pad=False)
-    return x * torch.rsqrt((x * x).sum(dim=1, keepdim=True) + 1e-4)
-
-
-def cost_volume(current: Tensor, other: Tensor, radius: int, sign: int) -> Tensor:
-    """Correlation of each pixel with the (2r+1)² neighbours at ``sign`` × shift in the other frame.
-
-    Args:
-        current: normalised features (B, C, H, W).
-        other: normalised features of the other frame, already warped by the velocity so far.
-        radius: largest shift in pixels of these features.
-        sign: +1 for the next frame and −1 for the previous one, so that both volumes index the same correction.
-
-    Returns:
-        (B, (2r+1)², H, W); rows of shifts in y, then x.
-    """
-    height, width = current.shape[-2:]
-    padded = F.pad(other, (radius,) * 4)
-    shifts = [(dy, dx) for dy in range(-radius, radius + 1) for dx in range(-radius, radius + 1)]
-    slices = []
-    for dy, dx in shifts:
-        top, left = radius + sign * dy, radius + sign * dx
-        slices.append((current * padded[:, :, top : top + height, left : left + width]).sum(dim=1))
-    return torch.stack(slices, dim=1)

@@ -18,7 +18,7 @@ from vdeblur.model.steering import luma
 #: Points along the motion, in frame intervals, and the lags of the autocorrelation that are looked at.
 POINTS = 41
 REACH = 0.8
-LAGS = 28
+LAGS = 34
 #: Entries of a profile: the sums at each lag, at lag 0, of the log speed, of the pixels used, and of all pixels.
 PROFILE = LAGS + 4
 #: Speeds below this many pixels a frame interval say nothing: the blur is smaller than a pixel.
@@ -70,7 +70,7 @@ class ExposureFraction(nn.Module):
 
     def __init__(self, hidden: int = 32) -> None:
         super().__init__()
-        self.first = nn.Linear(LAGS + 2, hidden)
+        self.first = nn.Linear(LAGS + 3, hidden)
         self.second = nn.Linear(hidden, hidden)
         self.logit = nn.Linear(hidden, 1)
 
@@ -78,7 +78,8 @@ class ExposureFraction(nn.Module):
         used = profile[:, LAGS + 2 : LAGS + 3]
         correlation = profile[:, :LAGS] / (profile[:, LAGS : LAGS + 1] + 1e-6)
         speed = profile[:, LAGS + 1 : LAGS + 2] / (used + 1) / 2
-        x = torch.cat((correlation, speed, used / (profile[:, LAGS + 3 :] + 1)), 1).to(self.logit.weight.dtype)
+        share, evidence = used / (profile[:, LAGS + 3 :] + 1), torch.log1p(used) / 8
+        x = torch.cat((correlation, speed, share, evidence), 1).to(self.logit.weight.dtype)
         x = activate(self.second(activate(self.first(x))))
         logit: Tensor = self.logit(x)
         return logit.float()[:, :, None, None]

@@ -1,93 +1,93 @@
-"""Motion by matching: each pixel's velocity, found from coarse to fine between neighbouring frames."""
+"""Motion of each pixel at a frame, from the flows to its two neighbours."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vdeblur.model.blocks import activate, conv3x3, cost_volume, upsample, warp, zero_init
+from vdeblur.model.flow import Flow, Level, flow
 
-#: Correlations differ little between neighbouring shifts; this makes the differences count.
-CONTRAST = 4.0
+#: Channels of :attr:`Motion.clues`.
+CLUES = 6
+#: Mismatches are small; this brings them to the order of 1.
+CONTRAST = 10.0
 
 
 class Motion(NamedTuple):
-    """What matching found.
+    """What matching found, at 1/8 of the frame, float32, vectors in pixels of the frame, x before y.
 
-    ``velocities``: one (B, 2, h, w) a level, coarse first, in pixels of the full frame a frame interval, x before y.
-    ``evidence``: features of the finest level (B, E, H/8, W/8).
+    ``velocity`` (B, 2, h, w): displacement in a frame interval, centred on the frame.
+    ``back`` (B, 2, h, w): where each pixel was one frame before.
+    ``clues`` (B, CLUES, h, w): velocity, change of velocity, and mismatch to each neighbour, all of the order of 1.
     """
 
-    velocities: tuple[Tensor, ...]
-    evidence: Tensor
+    velocity: Tensor
+    back: Tensor
+    clues: Tensor
 
 
-class MatchLevel(nn.Module):
-    """One level: cost volumes around the velocity so far give a correction of it."""
+def motion_between(back: Flow | None, ahead: Flow | None, like: Tensor) -> Motion:
+    """Motion of a frame from its flows to the previous and the next frame, None where there is none.
 
-    def __init__(self, match_channels: int, hidden: int, radius: int, stride: int) -> None:
-        super().__init__()
-        self.radius = radius
-        self.stride = stride
-        volume = 2 * (2 * radius + 1) ** 2
-        self.layers = nn.ModuleList(
-            [conv3x3(volume + match_channels + 2, hidden), conv3x3(hidden, hidden), conv3x3(hidden, hidden)]
-        )
-        self.correction = zero_init(conv3x3(hidden, 2))
-
-    def forward(
-        self, previous: Tensor | None, current: Tensor, following: Tensor | None, velocity: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Normalised features of three frames and a velocity (B, 2, H, W) give a better velocity and the evidence.
-
-        A missing neighbour is replaced by the other one seen under the same constant velocity.
-        """
-        step = velocity / self.stride
-        forward = None if following is None else cost_volume(current, warp(following, step), self.radius, 1)
-        backward = None if previous is None else cost_volume(current, warp(previous, -step), self.radius, -1)
-        if forward is None:
-            forward = backward if backward is not None else self._no_volume(current)
-        if backward is None:
-            backward = forward
-        dtype = self.correction.weight.dtype
-        x = torch.cat((forward * CONTRAST, backward * CONTRAST, current, velocity / 16), 1).to(dtype)
-        for layer in self.layers:
-            x = activate(layer(x))
-        velocity = velocity + self.correction(x).float() * self.stride
-        return velocity, x
-
-    def _no_volume(self, current: Tensor) -> Tensor:
-        """A lone frame matches itself: nothing is known about its motion."""
-        batch, _, height, width = current.shape
-        return current.new_zeros(batch, (2 * self.radius + 1) ** 2, height, width)
+    A missing neighbour is replaced by the other one seen under constant velocity; a lone frame has no motion.
+    ``like`` (B, C, h, w) gives the size.
+    """
+    if back is None:
+        back = _lone(like) if ahead is None else _mirrored(ahead)
+    return _motion(back, ahead)
 
 
-class Matcher(nn.Module):
-    """Coarse-to-fine matcher over features at 1/16 and 1/8; gradients stop between the levels."""
+def clip_motion(levels: tuple[Level, ...], finest: int, *, length: int, lookahead: int, like: Tensor) -> Motion:
+    """Motions of all frames of packed clips (B·T in the batch, T = ``length``), all flows in one batch.
 
-    def __init__(self, match_channels: tuple[int, int], hidden: tuple[int, int]) -> None:
-        super().__init__()
-        self.coarse = MatchLevel(match_channels[0], hidden[0], radius=3, stride=16)
-        self.fine = MatchLevel(match_channels[1], hidden[1], radius=2, stride=8)
+    The same as :func:`motion_between` frame by frame. ``like`` (B·T, C, h, w) gives the size.
+    """
+    if length == 1:
+        return motion_between(None, None, like)
+    index = torch.arange(len(like), device=like.device).view(-1, length)
+    later, earlier = index[:, 1:].flatten(), index[:, :-1].flatten()
+    if lookahead == 0:
+        back = _unpacked(flow(_chosen(levels, later), _chosen(levels, earlier), finest), length - 1)
+        first = _lone(like[index[:, 0]])
+        return _motion(_joined(_unpacked(first, 1), back))
+    here, there = torch.cat((later, earlier)), torch.cat((earlier, later))
+    found = flow(_chosen(levels, here), _chosen(levels, there), finest)
+    back, ahead = (_unpacked(Flow(*half), length - 1) for half in zip(*(part.chunk(2) for part in found), strict=True))
+    before_first = _mirrored(Flow(*(part[:, :1] for part in ahead)))
+    after_last = _mirrored(Flow(*(part[:, -1:] for part in back)))
+    return _motion(_joined(before_first, back), _joined(ahead, after_last))
 
-    def forward(
-        self,
-        previous: tuple[Tensor, Tensor] | None,
-        current: tuple[Tensor, Tensor],
-        following: tuple[Tensor, Tensor] | None,
-    ) -> Motion:
-        """Each argument holds normalised features at (1/16, 1/8), or None where there is no such frame."""
-        coarse, fine = current
-        velocity = coarse.new_zeros(coarse.shape[0], 2, *coarse.shape[-2:])
-        first, _ = self.coarse(
-            None if previous is None else previous[0], coarse, None if following is None else following[0], velocity
-        )
-        second, evidence = self.fine(
-            None if previous is None else previous[1],
-            fine,
-            None if following is None else following[1],
-            upsample(first.detach(), 2),
-        )
-        return Motion((first, second), evidence)
+
+def _motion(back: Flow, ahead: Flow | None = None) -> Motion:
+    ahead = _mirrored(back) if ahead is None else ahead
+    velocity = (ahead.displacement - back.displacement) / 2
+    change = ahead.displacement + back.displacement
+    clues = torch.cat((velocity / 16, change / 8, ahead.mismatch * CONTRAST, back.mismatch * CONTRAST), 1)
+    return Motion(velocity, back.displacement, clues)
+
+
+def _mirrored(found: Flow) -> Flow:
+    """The flow to the other side under constant velocity."""
+    return Flow(-found.displacement, found.mismatch)
+
+
+def _lone(like: Tensor) -> Flow:
+    """A lone frame: no motion, nothing explained."""
+    still = like.new_zeros(like.shape[0], 2, *like.shape[-2:], dtype=torch.float32)
+    return Flow(still, torch.ones_like(still[:, :1]))
+
+
+def _chosen(levels: tuple[Level, ...], frames: Tensor) -> tuple[Level, ...]:
+    return tuple(Level(level.luma[frames], level.slope[frames]) for level in levels)
+
+
+def _unpacked(found: Flow, length: int) -> Flow:
+    """(B·T, …) → (B, T, …)."""
+    return Flow(*(part.view(-1, length, *part.shape[1:]) for part in found))
+
+
+def _joined(first: Flow, second: Flow) -> Flow:
+    """Two stretches (B, T, …) of the same clips, one after the other, packed again: (B·T, …)."""
+    return Flow(*(torch.cat(parts, 1).flatten(0, 1) for parts in zip(first, second, strict=True)))

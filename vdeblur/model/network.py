@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.errors import UsageError
-from vdeblur.model.blocks import Activation, activate, conv3x3, normalise, residual_blocks, upsample, warp, zero_init
+from vdeblur.model.blocks import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
 from vdeblur.model.exposure import KEPT, ExposureFraction, motion_profile
-from vdeblur.model.motion import Matcher, Motion
+from vdeblur.model.flow import Level, flow, pyramid
+from vdeblur.model.motion import CLUES, Motion, clip_motion, motion_between
 from vdeblur.model.steering import SteeredTaps
 
 
@@ -27,10 +28,8 @@ class NetworkConfig:
     blocks: tuple[int, int, int]
     #: Residual blocks in the decoder at 1/8 and 1/4.
     decoder_blocks: tuple[int, int]
-    #: Channels of the features that are matched, at 1/16 and 1/8.
-    match_channels: tuple[int, int]
-    #: Hidden channels of the matcher, at 1/16 and 1/8.
-    match_hidden: tuple[int, int]
+    #: Finest resolution of the optical flow: 2 half, 4 a quarter, 8 an eighth.
+    flow_finest: int
     #: Points sampled along the motion, an odd number.
     taps: int
     #: How far they reach to each side, in exposure lengths.
@@ -39,10 +38,14 @@ class NetworkConfig:
     tap_scale: int
     tap_hidden: int
     tap_features: int
+    #: Channels by which the features at 1/8 tell the taps how to deconvolve.
+    tap_guides: int
 
     def __post_init__(self) -> None:
         if self.taps < 3 or self.taps % 2 == 0:
             raise UsageError(f"taps must be an odd number of at least 3, not {self.taps}")
+        if self.flow_finest not in (2, 4, 8):
+            raise UsageError(f"flow_finest must be 2, 4 or 8, not {self.flow_finest}")
         if self.tap_scale not in (1, 2, 4):
             raise UsageError(f"tap_scale must be 1, 2 or 4, not {self.tap_scale}")
         if self.channels[1] % 2 or self.channels[2] % 2:
@@ -50,13 +53,13 @@ class NetworkConfig:
 
 
 class Features(NamedTuple):
-    """What is computed once a frame: the frame itself, features at 1/4, 1/8, 1/16 and what is matched."""
+    """What is computed once a frame: the frame itself, features at 1/4, 1/8, 1/16 and the levels that are matched."""
 
     frame: Tensor
     quarter: Tensor
     eighth: Tensor
     sixteenth: Tensor
-    match: tuple[Tensor, Tensor]
+    levels: tuple[Level, ...]
 
 
 class State(NamedTuple):
@@ -68,7 +71,7 @@ class State(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """A frame with its motion and memory: features (B, C, H/8, W/8) and the logit of the exposure fraction."""
+    """A frame with its motion and memory: features (B, C, H/8, W/8) and the exposure fraction (B, 1, 1, 1)."""
 
     features: Tensor
     exposure: Tensor
@@ -77,13 +80,15 @@ class Joined(NamedTuple):
 class Estimate(NamedTuple):
     """A restoration with what it rests on, for training.
 
-    ``residual`` (B, 3, H, W); ``velocities`` as in :class:`Motion`; ``motion`` (B, 2, H/8, W/8), the displacement
-    during the exposure in pixels.
+    ``residual`` (B, 3, H, W); ``velocity`` (B, 2, H/8, W/8) in pixels a frame interval, as the flow has it;
+    ``motion`` (B, 2, H/8, W/8), the displacement during the exposure in pixels; ``exposure`` (B, 1, 1, 1), the
+    fraction of the frame interval that the shutter was open.
     """
 
     residual: Tensor
-    velocities: tuple[Tensor, ...]
+    velocity: Tensor
     motion: Tensor
+    exposure: Tensor
 
 
 class DeblurNet(nn.Module):
@@ -104,18 +109,13 @@ class DeblurNet(nn.Module):
         self.stem = nn.Sequential(conv3x3(48, c4), Activation(), residual_blocks(c4, config.blocks[0]))
         self.down8 = nn.Sequential(conv3x3(c4, c8, stride=2), Activation(), residual_blocks(c8, config.blocks[1]))
         self.down16 = nn.Sequential(conv3x3(c8, c16, stride=2), Activation(), residual_blocks(c16, config.blocks[2]))
-        self.match16 = conv3x3(c16, config.match_channels[0])
-        self.match8 = conv3x3(c8, config.match_channels[1])
-        self.matcher = Matcher(config.match_channels, config.match_hidden)
-
-        evidence = config.match_hidden[1]
         self.join16 = conv3x3(c16 + 2, c16)
         self.gru16 = HalfGRU(c16)
-        self.join8 = conv3x3(c8 + c16 + evidence + 2, c8)
+        self.join8 = conv3x3(c8 + c16 + CLUES, c8)
         self.gru8 = HalfGRU(c8)
-        self.exposure = nn.Conv2d(c8, 1, 1)
         self.fraction = ExposureFraction()
         self.refine = zero_init(conv3x3(c8, 2))
+        self.guide = conv3x3(c8, config.tap_guides)
 
         self.taps = SteeredTaps(
             taps=config.taps,
@@ -123,6 +123,7 @@ class DeblurNet(nn.Module):
             scale=config.tap_scale,
             hidden=config.tap_hidden,
             features=config.tap_features,
+            guides=config.tap_guides,
         )
         texture = config.tap_features * (4 // config.tap_scale) ** 2
         self.decode8 = nn.Sequential(conv3x3(c8 + 2, c8), Activation(), residual_blocks(c8, config.decoder_blocks[0]))
@@ -136,8 +137,7 @@ class DeblurNet(nn.Module):
         quarter = self.stem((F.pixel_unshuffle(frame, 4) * 4 - 2).to(self.head.weight.dtype))
         eighth = self.down8(quarter)
         sixteenth = self.down16(eighth)
-        match = (normalise(self.match16(sixteenth)), normalise(self.match8(eighth)))
-        return Features(frame, quarter, eighth, sixteenth, match)
+        return Features(frame, quarter, eighth, sixteenth, pyramid(frame, self.config.flow_finest))
 
     def residual(
         self, previous: Features | None, current: Features, following: Features | None, state: State | None
@@ -152,7 +152,7 @@ class DeblurNet(nn.Module):
             Residual (B, 3, H, W), float32, to be added to the frame, and the new state.
         """
         motion = self._match(previous, current, following)
-        profile = motion_profile(current.frame, motion.velocities[-1])
+        profile = motion_profile(current.frame, motion.velocity)
         joined, state = self._remember(current, motion, profile, state)
         return self._restore(current, joined, motion).residual, state
 
@@ -165,16 +165,20 @@ class DeblurNet(nn.Module):
         residual, state = self.residual(previous, current, following, state)
         return current.frame + residual, state
 
-    def restore_clip(self, clip: Tensor, *, lookahead: int, steer: Tensor | None = None) -> Estimate:
+    def restore_clip(
+        self, clip: Tensor, *, lookahead: int, steer: Tensor | None = None, exposure: Tensor | None = None
+    ) -> Estimate:
         """A whole clip (B, T, 3, H, W) at once, the same as frame by frame; for training.
 
         Everything but the ConvGRU runs on all frames together. Results have B·T in the batch, clip by clip. ``steer``
-        (B·T, 2, H/8, W/8) takes the place of the motion found, so that deconvolution can learn before matching does.
+        (B·T, 2, H/8, W/8) takes the place of the motion found, and ``exposure`` (B·T, 1, 1, 1) that of the exposure
+        fraction read from the blur.
         """
-        batch, length = clip.shape[:2]
+        _batch, length = clip.shape[:2]
         features = self.encode(clip.flatten(0, 1))
-        motion = self._match_clip(features, batch, length, lookahead)
-        profile = motion_profile(features.frame, motion.velocities[-1])
+        finest = self.config.flow_finest
+        motion = clip_motion(features.levels, finest, length=length, lookahead=lookahead, like=features.eighth)
+        profile = motion_profile(features.frame, motion.velocity)
         state: State | None = None
         steps = []
         for t in range(length):
@@ -182,43 +186,15 @@ class DeblurNet(nn.Module):
             joined, state = self._remember(current, moved, _at(profile, t, length), state)
             steps.append(joined)
         whole = Joined(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*steps, strict=True)))
+        if exposure is not None:
+            whole = whole._replace(exposure=exposure)
         return self._restore(features, whole, motion, steer)
 
     def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
-        motion: Motion = self.matcher(
-            None if previous is None else previous.match, current.match, None if following is None else following.match
-        )
-        return motion
-
-    def _match_clip(self, features: Features, batch: int, length: int, lookahead: int) -> Motion:
-        """Matching of all frames: first and last alone, for their missing neighbours, the rest in one batch."""
-
-        def matched(at: range, before: bool, after: bool) -> Motion:
-            def pick(offset: int) -> tuple[Tensor, Tensor]:
-                frames = [t + offset for t in at]
-                coarse, fine = (m.view(batch, length, *m.shape[1:])[:, frames].flatten(0, 1) for m in features.match)
-                return coarse, fine
-
-            found: Motion = self.matcher(pick(-1) if before else None, pick(0), pick(1) if after else None)
-            return found
-
-        def split(tensor: Tensor, frames: int) -> Tensor:
-            return tensor.view(batch, frames, *tensor.shape[1:])
-
-        last = length - 1
-        parts = [(range(0, 1), False, lookahead == 1 and length > 1)]
-        if lookahead == 1:
-            parts += [(range(1, last), True, True)] if length > 2 else []
-            parts += [(range(last, length), True, False)] if length > 1 else []
-        elif length > 1:
-            parts += [(range(1, length), True, False)]
-        found = [(len(at), matched(at, before, after)) for at, before, after in parts]
-        velocities = tuple(
-            torch.cat([split(motion.velocities[level], count) for count, motion in found], 1).flatten(0, 1)
-            for level in range(2)
-        )
-        evidence = torch.cat([split(motion.evidence, count) for count, motion in found], 1).flatten(0, 1)
-        return Motion(velocities, evidence)
+        finest = self.config.flow_finest
+        back = None if previous is None else flow(current.levels, previous.levels, finest)
+        ahead = None if following is None else flow(current.levels, following.levels, finest)
+        return motion_between(back, ahead, current.eighth)
 
     def _remember(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
@@ -227,28 +203,27 @@ class DeblurNet(nn.Module):
         if state is not None:
             profile = profile + KEPT * state.profile
         dtype = self.head.weight.dtype
-        coarse, fine = (velocity.detach() for velocity in motion.velocities)
-        before8 = None if state is None else warp(state.eighth, -fine / 8)
-        before16 = None if state is None else warp(state.sixteenth, -coarse / 16)
-        x16 = activate(self.join16(torch.cat((current.sixteenth, (coarse / 16).to(dtype)), 1)))
+        half = F.avg_pool2d(motion.back, 2)
+        before8 = None if state is None else warp(state.eighth, motion.back / 8)
+        before16 = None if state is None else warp(state.sixteenth, half / 16)
+        slow = F.avg_pool2d(motion.clues[:, :2], 2)
+        x16 = activate(self.join16(torch.cat((current.sixteenth, slow.to(dtype)), 1)))
         x16, state16 = self.gru16(x16, before16)
-        parts = (current.eighth, upsample(x16, 2), motion.evidence, (fine / 16).to(dtype))
+        parts = (current.eighth, upsample(x16, 2), motion.clues.to(dtype))
         x8, state8 = self.gru8(activate(self.join8(torch.cat(parts, 1))), before8)
-        exposure = self.exposure(x8).float() + self.fraction(profile)
-        return Joined(x8, exposure), State(state8, state16, profile)
+        return Joined(x8, torch.sigmoid(self.fraction(profile))), State(state8, state16, profile)
 
     def _restore(self, current: Features, joined: Joined, motion: Motion, steer: Tensor | None = None) -> Estimate:
         """Motion during the exposure, deconvolution along it, and the decoder that joins all."""
-        velocity = motion.velocities[-1].detach()
         fused, exposure = joined
-        exposed = velocity * torch.sigmoid(exposure) + self.refine(fused).float()
+        exposed = motion.velocity * exposure + self.refine(fused).float()
         steer = exposed.detach() if steer is None else steer
-        luma_correction, texture = self.taps(current.frame, steer)
         x = self.decode8(torch.cat((fused, (steer / 16).to(fused.dtype)), 1))
+        luma_correction, texture = self.taps(current.frame, steer, self.guide(x))
         x = current.quarter + upsample(self.up4(x), 2)
         x = self.decode4(x + self.join4(torch.cat((x, texture), 1)))
         residual = F.pixel_shuffle(self.head(x), 4).float() + luma_correction
-        return Estimate(residual, motion.velocities, exposed)
+        return Estimate(residual, motion.velocity, exposed, exposure)
 
 
 def _at(packed: Tensor, t: int, length: int) -> Tensor:
@@ -257,10 +232,10 @@ def _at(packed: Tensor, t: int, length: int) -> Tensor:
 
 
 def _features_at(packed: Features, t: int, length: int) -> Features:
-    frame, quarter, eighth, sixteenth, match = packed
-    picked = [_at(tensor, t, length) for tensor in (frame, quarter, eighth, sixteenth, *match)]
-    return Features(picked[0], picked[1], picked[2], picked[3], (picked[4], picked[5]))
+    """What the recurrent part needs of frame ``t`` of every clip; it needs no levels."""
+    frame, quarter, eighth, sixteenth = (_at(tensor, t, length) for tensor in packed[:4])
+    return Features(frame, quarter, eighth, sixteenth, levels=())
 
 
 def _motion_at(packed: Motion, t: int, length: int) -> Motion:
-    return Motion(tuple(_at(v, t, length) for v in packed.velocities), _at(packed.evidence, t, length))
+    return Motion(*(_at(tensor, t, length) for tensor in packed))

@@ -46,24 +46,25 @@ class SteeredTaps(nn.Module):
     itself and are gated by the length of the motion: no motion, no correction.
     """
 
-    def __init__(self, *, taps: int, reach: float, scale: int, hidden: int, features: int) -> None:
+    def __init__(self, *, taps: int, reach: float, scale: int, hidden: int, features: int, guides: int) -> None:
         super().__init__()
         self.scale = scale
         self.features = features
         offsets = torch.linspace(-reach, reach, taps)
         self.register_buffer("offsets", offsets[offsets.abs() > 1e-6], persistent=False)
         self.offsets: Tensor
-        self.filters = nn.Conv2d(len(self.offsets) + 1, hidden, 1)
+        self.filters = nn.Conv2d(len(self.offsets) + 1 + guides, hidden, 1)
         self.mix = nn.Conv2d(hidden, hidden, 1)
         self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
         self.texture = nn.Conv2d(hidden, features, 1)
 
-    def forward(self, frame: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, frame: Tensor, motion: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
         """Deconvolve a frame along its motion.
 
         Args:
             frame: (B, 3, H, W) in [0, 1].
             motion: displacement during the exposure (B, 2, H/8, W/8) in pixels of the frame; gets no gradient here.
+            guide: what to mind there, noise for one (B, G, H/8, W/8).
 
         Returns:
             The luma correction (B, 1, H, W), float32, and texture features (B, features · (4/scale)², H/4, W/4).
@@ -72,7 +73,8 @@ class SteeredTaps(nn.Module):
         if self.scale > 1:
             centre = F.avg_pool2d(centre, self.scale)
         path = self._path(centre, motion.detach().float())
-        parts = [self._deconvolve(centre, path, rows) for rows in _strips(centre, 4 // self.scale)]
+        guide = upsample(guide, 8 // self.scale)
+        parts = [self._deconvolve(centre, path, guide, rows) for rows in _strips(centre, 4 // self.scale)]
         correction, texture = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
         if self.scale > 1:
             correction = upsample(correction, self.scale)
@@ -86,12 +88,12 @@ class SteeredTaps(nn.Module):
         step = upsample(motion * span.view(1, 2, 1, 1), 8 // self.scale).permute(0, 2, 3, 1).contiguous()
         return Path(normal_grid(height, width, centre.device), step, length)
 
-    def _deconvolve(self, centre: Tensor, path: Path, rows: slice) -> tuple[Tensor, Tensor]:
+    def _deconvolve(self, centre: Tensor, path: Path, guide: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         """Correction and texture of some rows."""
         differences, length = self._look_along(centre, path, rows)
         dtype = self.filters.weight.dtype
         gate = (length * length / (1 + length * length)).to(dtype)
-        x = torch.cat((differences.to(dtype), (torch.log1p(length) / 4).to(dtype)), 1)
+        x = torch.cat((differences.to(dtype), (torch.log1p(length) / 4).to(dtype), guide[:, :, rows]), 1)
         x = x.contiguous(memory_format=torch.channels_last)
         x = activate(self.filters(x))
         x = activate(self.mix(x)) * gate

@@ -40,11 +40,9 @@ def motion_error(estimate: Tensor, truth: Tensor) -> Tensor:
 
 def losses(estimate: Estimate, clip: Clip) -> Losses:
     """Compare an estimate with its clip (B, T, C, H, W)."""
-    blurry, sharp, velocity, motion = (tensor.flatten(0, 1) for tensor in clip)
+    blurry, sharp, _velocity, motion = (tensor.flatten(0, 1) for tensor in clip)
     difference = blurry + estimate.residual - sharp
-    coarse, fine = (motion_error(level, velocity) for level in estimate.velocities)
-    exposed = signless_error(estimate.motion, motion)
-    return Losses(charbonnier(difference), frequency_loss(difference), 0.5 * coarse + fine + 2 * exposed)
+    return Losses(charbonnier(difference), frequency_loss(difference), signless_error(estimate.motion, motion))
 
 
 def signless_error(estimate: Tensor, truth: Tensor) -> Tensor:

@@ -144,7 +144,7 @@ def validate(net: nn.Module, clips: list[Clip], batch: int, device: str) -> dict
             for before, after in zip(*(_errors(p, sharp, packed) for p in (blurry, restored)), strict=True):
                 gains.append(10 * math.log10(before / after))
                 plain.append(-10 * math.log10(before))
-            errors.append(float(motion_error(estimate.velocities[-1], velocity)))
+            errors.append(float(motion_error(estimate.velocity, velocity)))
             exposed.append(float(signless_error(estimate.motion, motion)))
     net.train()
     hard = [gain for gain, psnr in zip(gains, plain, strict=True) if psnr < 30]
