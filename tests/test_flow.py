@@ -15,7 +15,7 @@ def texture(height: int, width: int, seed: int = 4) -> Tensor:
     """Soft blobs of many sizes, (1, 3, H, W) in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     total = torch.zeros(1, 3, height, width)
-    for cell in (8, 16, 32):
+    for cell in (12, 24, 48):
         noise = torch.rand(1, 3, height // cell + 2, width // cell + 2, generator=generator)
         total = total + F.interpolate(noise, (height, width), mode="bicubic", align_corners=False)
     return total / 3
@@ -47,7 +47,7 @@ def test_finds_a_shift(x: float, y: float, finest: int) -> None:
     here, there = shifted(x, y)
     found = flow(pyramid(here, finest), pyramid(there, finest), finest)
     assert found.displacement.shape == (1, 2, 20, 24)
-    assert error(found, x, y) < 0.05 + 0.1 * finest
+    assert error(found, x, y) < 0.1 + 0.05 * finest
 
 
 def test_finds_the_shift_of_blurred_frames() -> None:
