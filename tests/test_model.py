@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from vdeblur.model.blocks import warp
 from vdeblur.model.checkpoint import available_models, load_network, read_provenance, save_network
 from vdeblur.model.exposure import LAGS, POINTS, PROFILE, REACH, motion_profile
 from vdeblur.model.network import DeblurNet, NetworkConfig
-from vdeblur.model.steering import CONTRAST, SteeredTaps, luma
+from vdeblur.model.steering import CONTRAST, Neighbour, SteeredTaps, luma
 
 SIZES = ("fast", "balanced", "quality")
 
@@ -24,13 +25,14 @@ def config(name: str) -> NetworkConfig:
     return load_config(NetworkConfig, find_config(name))
 
 
-def tiny() -> DeblurNet:
+def tiny(tap_neighbours: int = 0) -> DeblurNet:
     """A network of the same class, small enough for a test, with weights that do something."""
     torch.manual_seed(3)
     net = DeblurNet(
         NetworkConfig(
             name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1),
             flow_finest=4, tap_guides=2, taps=5, reach=1.0, tap_scale=2, tap_hidden=8, tap_features=4,
+            tap_neighbours=tap_neighbours,
         )
     ).eval()  # fmt: skip
     for parameter in net.parameters():
@@ -41,6 +43,14 @@ def tiny() -> DeblurNet:
 def clip(frames: int, height: int = 48, width: int = 64, batch: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(5)
     return torch.rand(batch, frames, 3, height, width, generator=generator)
+
+
+def drifting(frames: int) -> Tensor:
+    """Two clips (2, T, 3, 48, 64) of a soft texture that drifts two pixels a frame: flows match, taps look there."""
+    generator = torch.Generator().manual_seed(6)
+    wide = torch.rand(2, 3, 48, 80 + 2 * frames, generator=generator)
+    soft = torch.nn.functional.avg_pool2d(wide, 5, stride=1, padding=2)
+    return torch.stack([soft[..., 2 * t : 2 * t + 64] for t in range(frames)], 1)
 
 
 def step_by_step(net: DeblurNet, frames: Tensor, lookahead: int) -> Tensor:
@@ -68,8 +78,9 @@ def test_starts_as_identity(name: str) -> None:
 
 @pytest.mark.parametrize("lookahead", [0, 1])
 @pytest.mark.parametrize("frames", [1, 2, 3, 5])
-def test_clip_at_once_equals_frame_by_frame(frames: int, lookahead: int) -> None:
-    net, pictures = tiny(), clip(frames, batch=2)
+@pytest.mark.parametrize("tap_neighbours", [0, 1, 3])
+def test_clip_at_once_equals_frame_by_frame(frames: int, lookahead: int, tap_neighbours: int) -> None:
+    net, pictures = tiny(tap_neighbours), drifting(frames)
     with torch.inference_mode():
         at_once = net.restore_clip(pictures, lookahead=lookahead).residual
         one_by_one = step_by_step(net, pictures, lookahead).flatten(0, 1)
@@ -89,7 +100,7 @@ def test_the_state_matters_and_none_starts_it() -> None:
 
 
 def test_every_parameter_gets_a_finite_gradient() -> None:
-    net, pictures = tiny(), clip(3, batch=2)
+    net, pictures = tiny(tap_neighbours=1), clip(3, batch=2)
     estimate = net.restore_clip(pictures, lookahead=1)
     loss = estimate.residual.square().sum() + estimate.motion.square().sum()
     loss.backward()  # type: ignore[no-untyped-call]
@@ -122,13 +133,15 @@ def test_warp_fetches_from_the_displacement() -> None:
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
 def test_strips_change_nothing(scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    taps = SteeredTaps(taps=5, reach=1.5, scale=scale, hidden=8, features=4, guides=2)
+    taps = SteeredTaps(taps=5, reach=1.5, scale=scale, hidden=8, features=4, guides=2, neighbours=2, neighbour_points=3)
     torch.nn.init.normal_(taps.correction.weight)
     frame, motion, guide = torch.rand(1, 3, 80, 48), 6 * torch.randn(1, 2, 10, 6), torch.randn(1, 2, 10, 6)
+    before = Neighbour(torch.rand(1, 3, 80, 48), 6 * torch.randn(1, 2, 10, 6), 0.1 * torch.rand(1, 1, 10, 6))
+    neighbours = (before, Neighbour(None, torch.zeros(1, 2, 10, 6), torch.ones(1, 1, 10, 6)))
     monkeypatch.setattr(steering, "STRIP_PIXELS", 1 << 30)
-    whole = taps(frame, motion, guide)
+    whole = taps(frame, motion, guide, neighbours)
     monkeypatch.setattr(steering, "STRIP_PIXELS", 1)
-    for one, other in zip(whole, taps(frame, motion, guide), strict=True):
+    for one, other in zip(whole, taps(frame, motion, guide, neighbours), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
 
 
@@ -150,6 +163,51 @@ def test_taps_look_along_the_motion() -> None:
     differences, length = taps._look_along(luma(ramp), path, slice(0, 64))
     torch.testing.assert_close(differences[0, :, 20, 20], torch.tensor([-4 / 64, 4 / 64]) * CONTRAST, atol=1e-4, rtol=0)
     assert float(length[0, 0, 20, 20]) == pytest.approx(4.0)
+
+
+def test_taps_find_the_pixel_in_a_neighbour() -> None:
+    """A picture moved by 3 pixels and brought back differs by nothing, and by the slope one exposure length away."""
+    taps = SteeredTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, neighbours=1, neighbour_points=3)
+    ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 3, 64, 64) / 64
+    motion, back = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
+    motion[:, 0], back[:, 0] = 4.0, -3.0
+    trusted, wrong, missing = (torch.full((1, 1, 8, 8), value) for value in (0.0, 0.1, 1.0))
+    path = taps._path(luma(ramp), motion)
+    seen = []
+    for frame, mismatch in ((ramp + 3 / 64, trusted), (ramp + 3 / 64, wrong), (ramp, missing), (None, missing)):
+        view = taps._view(Neighbour(frame, back, mismatch), path)
+        seen.append(taps._look_into(view, luma(ramp), path, slice(0, 64))[0, :, 20, 20])
+    difference = 4 / 64 * CONTRAST
+    torch.testing.assert_close(seen[0], torch.tensor([-difference, 0, difference, 1]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen[1], seen[0] / 2)
+    assert not seen[2].any()
+    assert not seen[3].any()
+
+
+def test_taps_look_into_both_neighbours() -> None:
+    """With neighbour taps a frame that is never matched away still depends on the frame before and the one after."""
+    pictures = drifting(3)
+    for changed in (0, 2):
+        other = pictures.clone()
+        other[:, changed] += 0.02 * torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(1))
+        effects = []
+        for tap_neighbours in (0, 3):
+            net = tiny(tap_neighbours)
+            for name, parameter in net.named_parameters():
+                if not name.startswith("taps."):
+                    torch.nn.init.zeros_(parameter)
+            steer = torch.full((6, 2, 6, 8), 3.0)
+            with torch.inference_mode():
+                residuals = [net.restore_clip(clip, lookahead=1, steer=steer).residual for clip in (pictures, other)]
+            effects.append(float((residuals[0] - residuals[1]).view(2, 3, -1)[:, 1].abs().max()))
+        assert effects[0] == 0
+        assert effects[1] > 1e-3
+
+
+@pytest.mark.parametrize("changes", [{"tap_neighbours": 2}, {"tap_neighbours": -1}, {"taps": 4}, {"tap_scale": 3}])
+def test_impossible_sizes_are_named(changes: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=next(iter(changes))):
+        replace(config("fast"), **changes)
 
 
 @pytest.mark.parametrize("fraction", [0.3, 0.6])

@@ -19,12 +19,16 @@ class Motion(NamedTuple):
     """What matching found, at 1/8 of the frame, float32, vectors in pixels of the frame, x before y.
 
     ``velocity`` (B, 2, h, w): displacement in a frame interval, centred on the frame.
-    ``back`` (B, 2, h, w): where each pixel was one frame before.
+    ``back``, ``ahead`` (B, 2, h, w): where each pixel was one frame before, and where it is one frame later.
+    ``mismatch`` (B, 2, h, w): what the flows to the frame before and to the one after leave unexplained; 1 where there
+    is no such frame.
     ``clues`` (B, CLUES, h, w): velocity, change of velocity, and mismatch to each neighbour, all of the order of 1.
     """
 
     velocity: Tensor
     back: Tensor
+    ahead: Tensor
+    mismatch: Tensor
     clues: Tensor
 
 
@@ -34,9 +38,14 @@ def motion_between(back: Flow | None, ahead: Flow | None, like: Tensor) -> Motio
     A missing neighbour is replaced by the other one seen under constant velocity; a lone frame has no motion.
     ``like`` (B, C, h, w) gives the size.
     """
-    if back is None:
-        back = _lone(like) if ahead is None else _mirrored(ahead)
-    return _motion(back, ahead)
+    guess = back
+    if guess is None:
+        guess = _lone(like) if ahead is None else _mirrored(ahead)
+    motion = _motion(guess, ahead)
+    for side, found in enumerate((back, ahead)):
+        if found is None:
+            motion.mismatch[:, side] = 1
+    return motion
 
 
 def clip_motion(levels: tuple[Level, ...], finest: int, *, length: int, lookahead: int, like: Tensor) -> Motion:
@@ -51,13 +60,18 @@ def clip_motion(levels: tuple[Level, ...], finest: int, *, length: int, lookahea
     if lookahead == 0:
         back = _unpacked(flow(_chosen(levels, later), _chosen(levels, earlier), finest), length - 1)
         first = _lone(like[index[:, 0]])
-        return _motion(_joined(_unpacked(first, 1), back))
+        motion = _motion(_joined(_unpacked(first, 1), back))
+        motion.mismatch[:, 1] = 1
+        return motion
     here, there = torch.cat((later, earlier)), torch.cat((earlier, later))
     found = flow(_chosen(levels, here), _chosen(levels, there), finest)
     back, ahead = (_unpacked(Flow(*half), length - 1) for half in zip(*(part.chunk(2) for part in found), strict=True))
     before_first = _mirrored(Flow(*(part[:, :1] for part in ahead)))
     after_last = _mirrored(Flow(*(part[:, -1:] for part in back)))
-    return _motion(_joined(before_first, back), _joined(ahead, after_last))
+    motion = _motion(_joined(before_first, back), _joined(ahead, after_last))
+    motion.mismatch[index[:, 0], 0] = 1
+    motion.mismatch[index[:, -1], 1] = 1
+    return motion
 
 
 def _motion(back: Flow, ahead: Flow | None = None) -> Motion:
@@ -65,7 +79,8 @@ def _motion(back: Flow, ahead: Flow | None = None) -> Motion:
     velocity = (ahead.displacement - back.displacement) / 2
     change = ahead.displacement + back.displacement
     clues = torch.cat((velocity / 16, change / 8, ahead.mismatch * CONTRAST, back.mismatch * CONTRAST), 1)
-    return Motion(velocity, back.displacement, clues)
+    mismatch = torch.cat((back.mismatch, ahead.mismatch), 1)
+    return Motion(velocity, back.displacement, ahead.displacement, mismatch, clues)
 
 
 def _mirrored(found: Flow) -> Flow:

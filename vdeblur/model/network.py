@@ -15,7 +15,7 @@ from vdeblur.model.convgru import HalfGRU
 from vdeblur.model.exposure import KEPT, ExposureFraction, motion_profile
 from vdeblur.model.flow import Level, flow, pyramid
 from vdeblur.model.motion import CLUES, Motion, clip_motion, motion_between
-from vdeblur.model.steering import SteeredTaps
+from vdeblur.model.steering import Neighbour, SteeredTaps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,14 @@ class NetworkConfig:
     tap_features: int
     #: Channels by which the features at 1/8 tell the taps how to deconvolve.
     tap_guides: int
+    #: Points sampled in each neighbour frame, from −1 to +1 exposure lengths; 0 or an odd number.
+    tap_neighbours: int = 0
 
     def __post_init__(self) -> None:
         if self.taps < 3 or self.taps % 2 == 0:
             raise UsageError(f"taps must be an odd number of at least 3, not {self.taps}")
+        if self.tap_neighbours != 0 and (self.tap_neighbours < 0 or self.tap_neighbours % 2 == 0):
+            raise UsageError(f"tap_neighbours must be 0 or an odd number, not {self.tap_neighbours}")
         if self.flow_finest not in (2, 4, 8):
             raise UsageError(f"flow_finest must be 2, 4 or 8, not {self.flow_finest}")
         if self.tap_scale not in (1, 2, 4):
@@ -124,6 +128,8 @@ class DeblurNet(nn.Module):
             hidden=config.tap_hidden,
             features=config.tap_features,
             guides=config.tap_guides,
+            neighbours=2,
+            neighbour_points=config.tap_neighbours,
         )
         texture = config.tap_features * (4 // config.tap_scale) ** 2
         self.decode8 = nn.Sequential(conv3x3(c8 + 2, c8), Activation(), residual_blocks(c8, config.decoder_blocks[0]))
@@ -154,7 +160,8 @@ class DeblurNet(nn.Module):
         motion = self._match(previous, current, following)
         profile = motion_profile(current.frame, motion.velocity)
         joined, state = self._remember(current, motion, profile, state)
-        return self._restore(current, joined, motion).residual, state
+        beside = tuple(None if features is None else features.frame for features in (previous, following))
+        return self._restore(current, joined, motion, self._neighbours(beside, motion)).residual, state
 
     def forward(
         self, window: tuple[Tensor | None, Tensor, Tensor | None], state: State | None = None
@@ -188,7 +195,8 @@ class DeblurNet(nn.Module):
         whole = Joined(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*steps, strict=True)))
         if exposure is not None:
             whole = whole._replace(exposure=exposure)
-        return self._restore(features, whole, motion, steer)
+        beside = _beside(clip, lookahead)
+        return self._restore(features, whole, motion, self._neighbours(beside, motion), steer)
 
     def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
         finest = self.config.flow_finest
@@ -213,17 +221,38 @@ class DeblurNet(nn.Module):
         x8, state8 = self.gru8(activate(self.join8(torch.cat(parts, 1))), before8)
         return Joined(x8, torch.sigmoid(self.fraction(profile))), State(state8, state16, profile)
 
-    def _restore(self, current: Features, joined: Joined, motion: Motion, steer: Tensor | None = None) -> Estimate:
+    def _neighbours(self, beside: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
+        """The frames before and after as the taps look into them; none if the taps look into none."""
+        if self.config.tap_neighbours == 0:
+            return ()
+        displacements, mismatches = (motion.back, motion.ahead), motion.mismatch.chunk(2, 1)
+        return tuple(Neighbour(*parts) for parts in zip(beside, displacements, mismatches, strict=True))
+
+    def _restore(
+        self,
+        current: Features,
+        joined: Joined,
+        motion: Motion,
+        neighbours: tuple[Neighbour, ...],
+        steer: Tensor | None = None,
+    ) -> Estimate:
         """Motion during the exposure, deconvolution along it, and the decoder that joins all."""
         fused, exposure = joined
         exposed = motion.velocity * exposure + self.refine(fused).float()
         steer = exposed.detach() if steer is None else steer
         x = self.decode8(torch.cat((fused, (steer / 16).to(fused.dtype)), 1))
-        luma_correction, texture = self.taps(current.frame, steer, self.guide(x))
+        luma_correction, texture = self.taps(current.frame, steer, self.guide(x), neighbours)
         x = current.quarter + upsample(self.up4(x), 2)
         x = self.decode4(x + self.join4(torch.cat((x, texture), 1)))
         residual = F.pixel_shuffle(self.head(x), 4).float() + luma_correction
         return Estimate(residual, motion.velocity, exposed, exposure)
+
+
+def _beside(clip: Tensor, lookahead: int) -> tuple[Tensor | None, Tensor | None]:
+    """The frames before and after each one of clips (B, T, …), packed; at the ends, where there is none, the same."""
+    before = torch.cat((clip[:, :1], clip[:, :-1]), 1).flatten(0, 1)
+    after = torch.cat((clip[:, 1:], clip[:, -1:]), 1).flatten(0, 1)
+    return before, after if lookahead else None
 
 
 def _at(packed: Tensor, t: int, length: int) -> Tensor:

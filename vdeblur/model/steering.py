@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,29 @@ def luma(frame: Tensor) -> Tensor:
 
 #: Pixels of a strip: at full size everything at once would be read from and written to main memory ten times over.
 STRIP_PIXELS = 80_000
+#: A neighbour that differs by so much luma in the mean, after it is brought into place, is not looked at.
+MISMATCH_LIMIT = 0.2
+
+
+class Neighbour(NamedTuple):
+    """Another frame in which each pixel is seen again.
+
+    ``frame`` (B, 3, H, W) in [0, 1], None where there is none; ``displacement`` (B, 2, H/8, W/8) to the pixel's place
+    there, in pixels; ``mismatch`` (B, 1, H/8, W/8), the mean difference in luma there, 1 where there is no frame.
+    """
+
+    frame: Tensor | None
+    displacement: Tensor
+    mismatch: Tensor
+
+
+class View(NamedTuple):
+    """A neighbour at the resolution of the taps: luma (B, 1, h, w), the places (B, h, w, 2) to look at in the units of
+    ``grid_sample``, and how far to trust it (B, 1, h, w), 0 to 1."""
+
+    luma: Tensor
+    base: Tensor
+    trust: Tensor
 
 
 class Path(NamedTuple):
@@ -43,58 +67,95 @@ class SteeredTaps(nn.Module):
     """Samples luma at ``taps`` points along each pixel's motion and deconvolves there with one shared filter bank.
 
     The points run from −reach to +reach exposure lengths around the pixel. They enter as differences to the pixel
-    itself and are gated by the length of the motion: no motion, no correction.
+    itself and are gated by the length of the motion: no motion, no correction. In each of ``neighbours`` other frames
+    ``neighbour_points`` more are looked at, from −1 to +1 exposure lengths around the pixel's place there.
     """
 
-    def __init__(self, *, taps: int, reach: float, scale: int, hidden: int, features: int, guides: int) -> None:
+    def __init__(
+        self,
+        *,
+        taps: int,
+        reach: float,
+        scale: int,
+        hidden: int,
+        features: int,
+        guides: int,
+        neighbours: int = 0,
+        neighbour_points: int = 0,
+    ) -> None:
         super().__init__()
         self.scale = scale
         self.features = features
         offsets = torch.linspace(-reach, reach, taps)
         self.register_buffer("offsets", offsets[offsets.abs() > 1e-6], persistent=False)
         self.offsets: Tensor
-        self.filters = nn.Conv2d(len(self.offsets) + 1 + guides, hidden, 1)
+        around = torch.linspace(-1, 1, neighbour_points) if neighbour_points > 1 else torch.zeros(neighbour_points)
+        self.register_buffer("neighbour_offsets", around, persistent=False)
+        self.neighbour_offsets: Tensor
+        seen = neighbours * (neighbour_points + 1) if neighbour_points else 0
+        self.filters = nn.Conv2d(len(self.offsets) + 1 + guides + seen, hidden, 1)
         self.mix = nn.Conv2d(hidden, hidden, 1)
         self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
         self.texture = nn.Conv2d(hidden, features, 1)
 
-    def forward(self, frame: Tensor, motion: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, frame: Tensor, motion: Tensor, guide: Tensor, neighbours: Sequence[Neighbour] = ()
+    ) -> tuple[Tensor, Tensor]:
         """Deconvolve a frame along its motion.
 
         Args:
             frame: (B, 3, H, W) in [0, 1].
             motion: displacement during the exposure (B, 2, H/8, W/8) in pixels of the frame; gets no gradient here.
             guide: what to mind there, noise for one (B, G, H/8, W/8).
+            neighbours: as many as the taps were made for.
 
         Returns:
             The luma correction (B, 1, H, W), float32, and texture features (B, features · (4/scale)², H/4, W/4).
         """
-        centre = luma(frame)
-        if self.scale > 1:
-            centre = F.avg_pool2d(centre, self.scale)
+        centre = self._grey(frame)
         path = self._path(centre, motion.detach().float())
+        views = [self._view(neighbour, path) for neighbour in neighbours]
         guide = upsample(guide, 8 // self.scale)
-        parts = [self._deconvolve(centre, path, guide, rows) for rows in _strips(centre, 4 // self.scale)]
+        parts = [self._deconvolve(centre, path, views, guide, rows) for rows in _strips(centre, 4 // self.scale)]
         correction, texture = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
         if self.scale > 1:
             correction = upsample(correction, self.scale)
         return correction, texture
 
+    def _grey(self, frame: Tensor) -> Tensor:
+        """Luma at the resolution of the taps: (B, 3, H, W) → (B, 1, h, w)."""
+        return F.avg_pool2d(luma(frame), self.scale) if self.scale > 1 else luma(frame)
+
     def _path(self, centre: Tensor, motion: Tensor) -> Path:
         """The motion at each sample of ``centre`` (B, 1, h, w)."""
         height, width = centre.shape[-2:]
         length = upsample(motion.square().sum(dim=1, keepdim=True).sqrt(), 8 // self.scale)
-        span = motion.new_tensor((2.0 / width, 2.0 / height)) / self.scale
-        step = upsample(motion * span.view(1, 2, 1, 1), 8 // self.scale).permute(0, 2, 3, 1).contiguous()
-        return Path(normal_grid(height, width, centre.device), step, length)
+        return Path(normal_grid(height, width, centre.device), self._steps(motion), length)
 
-    def _deconvolve(self, centre: Tensor, path: Path, guide: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    def _steps(self, displacement: Tensor) -> Tensor:
+        """(B, 2, H/8, W/8) in pixels of the frame → (B, h, w, 2) in the units of ``grid_sample``."""
+        height, width = displacement.shape[-2:]
+        span = displacement.new_tensor((2.0 / width, 2.0 / height)) / 8
+        return upsample(displacement * span.view(1, 2, 1, 1), 8 // self.scale).permute(0, 2, 3, 1).contiguous()
+
+    @torch.no_grad()
+    def _view(self, neighbour: Neighbour, path: Path) -> View | None:
+        """A neighbour made ready to be looked at, None where there is none."""
+        if neighbour.frame is None:
+            return None
+        trust = upsample((1 - neighbour.mismatch.float() / MISMATCH_LIMIT).clamp(min=0), 8 // self.scale)
+        return View(self._grey(neighbour.frame), path.base + self._steps(neighbour.displacement.float()), trust)
+
+    def _deconvolve(
+        self, centre: Tensor, path: Path, views: Sequence[View | None], guide: Tensor, rows: slice
+    ) -> tuple[Tensor, Tensor]:
         """Correction and texture of some rows."""
         differences, length = self._look_along(centre, path, rows)
         dtype = self.filters.weight.dtype
         gate = (length * length / (1 + length * length)).to(dtype)
-        x = torch.cat((differences.to(dtype), (torch.log1p(length) / 4).to(dtype), guide[:, :, rows]), 1)
-        x = x.contiguous(memory_format=torch.channels_last)
+        parts = [differences.to(dtype), (torch.log1p(length) / 4).to(dtype), guide[:, :, rows]]
+        parts += [self._look_into(view, centre, path, rows).to(dtype) for view in views]
+        x = torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)
         x = activate(self.filters(x))
         x = activate(self.mix(x)) * gate
         correction = self.correction(x).float() / CONTRAST
@@ -104,10 +165,28 @@ class SteeredTaps(nn.Module):
     def _look_along(self, centre: Tensor, path: Path, rows: slice) -> tuple[Tensor, Tensor]:
         """Differences to the centre times CONTRAST (B, K, rows, w) and the motion's length (B, 1, rows, w)."""
         here = centre[:, :, rows]
-        step, base = path.step[:, None, rows], path.base[:, None, rows]
-        grid = torch.addcmul(base, self.offsets.view(1, -1, 1, 1, 1), step)  # (B, K, rows, w, 2)
-        taps = F.grid_sample(centre, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
-        return (taps.view(here.shape[0], -1, *here.shape[2:]) - here) * CONTRAST, path.length[:, :, rows]
+        taps = _sampled(centre, path.base[:, rows], path.step[:, rows], self.offsets)
+        return (taps - here) * CONTRAST, path.length[:, :, rows]
+
+    @torch.no_grad()
+    def _look_into(self, view: View | None, centre: Tensor, path: Path, rows: slice) -> Tensor:
+        """A neighbour's differences to the centre times CONTRAST, and the trust in them: (B, K + 1, rows, w).
+
+        All are weighted by the trust, so that a missing neighbour and a wrong match are zeros.
+        """
+        here = centre[:, :, rows]
+        if view is None:
+            return here.new_zeros(here.shape[0], len(self.neighbour_offsets) + 1, *here.shape[2:])
+        taps = _sampled(view.luma, view.base[:, rows], path.step[:, rows], self.neighbour_offsets)
+        trust = view.trust[:, :, rows]
+        return torch.cat(((taps - here) * (CONTRAST * trust), trust), 1)
+
+
+def _sampled(picture: Tensor, base: Tensor, step: Tensor, offsets: Tensor) -> Tensor:
+    """A picture (B, 1, h, w) at ``base`` + each offset · ``step``, both (B, rows, w, 2): (B, K, rows, w)."""
+    grid = torch.addcmul(base[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, rows, w, 2)
+    taps = F.grid_sample(picture, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
+    return taps.view(picture.shape[0], len(offsets), *step.shape[1:3])
 
 
 def _strips(centre: Tensor, multiple: int) -> list[slice]:
