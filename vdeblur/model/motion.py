@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from vdeblur.model.flow import Flow, Level, flow
 
+#: Finds the flow from one frame to another: their levels and the finest resolution, as :func:`flow` takes them.
+Matcher = Callable[[tuple[Level, ...], tuple[Level, ...], int], Flow]
 #: Channels of :attr:`Motion.clues`.
 CLUES = 6
 #: Mismatches are small; this brings them to the order of 1.
@@ -48,23 +51,25 @@ def motion_between(back: Flow | None, ahead: Flow | None, like: Tensor) -> Motio
     return motion
 
 
-def clip_motion(levels: tuple[Level, ...], finest: int, *, length: int, lookahead: int, like: Tensor) -> Motion:
+def clip_motion(
+    levels: tuple[Level, ...], finest: int, *, length: int, lookahead: int, like: Tensor, match: Matcher = flow
+) -> Motion:
     """Motions of all frames of packed clips (B·T in the batch, T = ``length``), all flows in one batch.
 
-    The same as :func:`motion_between` frame by frame. ``like`` (B·T, C, h, w) gives the size.
+    The same as :func:`motion_between` frame by frame. ``like`` (B·T, C, h, w) gives the size; ``match`` finds a flow.
     """
     if length == 1:
         return motion_between(None, None, like)
     index = torch.arange(len(like), device=like.device).view(-1, length)
     later, earlier = index[:, 1:].flatten(), index[:, :-1].flatten()
     if lookahead == 0:
-        back = _unpacked(flow(_chosen(levels, later), _chosen(levels, earlier), finest), length - 1)
+        back = _unpacked(match(_chosen(levels, later), _chosen(levels, earlier), finest), length - 1)
         first = _lone(like[index[:, 0]])
         motion = _motion(_joined(_unpacked(first, 1), back))
         motion.mismatch[:, 1] = 1
         return motion
     here, there = torch.cat((later, earlier)), torch.cat((earlier, later))
-    found = flow(_chosen(levels, here), _chosen(levels, there), finest)
+    found = match(_chosen(levels, here), _chosen(levels, there), finest)
     back, ahead = (_unpacked(Flow(*half), length - 1) for half in zip(*(part.chunk(2) for part in found), strict=True))
     before_first = _mirrored(Flow(*(part[:, :1] for part in ahead)))
     after_last = _mirrored(Flow(*(part[:, -1:] for part in back)))

@@ -173,30 +173,40 @@ class DeblurNet(nn.Module):
         return current.frame + residual, state
 
     def restore_clip(
-        self, clip: Tensor, *, lookahead: int, steer: Tensor | None = None, exposure: Tensor | None = None
+        self,
+        clip: Tensor,
+        *,
+        lookahead: int,
+        steer: Tensor | None = None,
+        exposure: Tensor | None = None,
+        motion: Motion | None = None,
     ) -> Estimate:
         """A whole clip (B, T, 3, H, W) at once, the same as frame by frame; for training.
 
-        Everything but the ConvGRU runs on all frames together. Results have B·T in the batch, clip by clip. ``steer``
-        (B·T, 2, H/8, W/8) takes the place of the motion found, and ``exposure`` (B·T, 1, 1, 1) that of the exposure
-        fraction read from the blur.
+        Everything but the ConvGRU runs on all frames together. Results have B·T in the batch, clip by clip. ``motion``
+        (B·T in its batch) takes the place of what matching finds, ``steer`` (B·T, 2, H/8, W/8) that of the motion
+        during the exposure, and ``exposure`` (B·T, 1, 1, 1) that of the exposure fraction read from the blur.
         """
-        _batch, length = clip.shape[:2]
+        length = clip.shape[1]
         features = self.encode(clip.flatten(0, 1))
-        finest = self.config.flow_finest
-        motion = clip_motion(features.levels, finest, length=length, lookahead=lookahead, like=features.eighth)
+        if motion is None:
+            finest = self.config.flow_finest
+            motion = clip_motion(features.levels, finest, length=length, lookahead=lookahead, like=features.eighth)
+        joined = self._remember_clip(features, motion, length)
+        if exposure is not None:
+            joined = joined._replace(exposure=exposure)
+        return self._restore(features, joined, motion, self._neighbours(_beside(clip, lookahead), motion), steer)
+
+    def _remember_clip(self, features: Features, motion: Motion, length: int) -> Joined:
+        """All frames of packed clips, one after the other through the memory; packed again."""
         profile = motion_profile(features.frame, motion.velocity)
         state: State | None = None
         steps = []
         for t in range(length):
-            current, moved = _features_at(features, t, length), _motion_at(motion, t, length)
-            joined, state = self._remember(current, moved, _at(profile, t, length), state)
+            current, moved = features_at(features, t, length), motion_at(motion, t, length)
+            joined, state = self._remember(current, moved, at(profile, t, length), state)
             steps.append(joined)
-        whole = Joined(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*steps, strict=True)))
-        if exposure is not None:
-            whole = whole._replace(exposure=exposure)
-        beside = _beside(clip, lookahead)
-        return self._restore(features, whole, motion, self._neighbours(beside, motion), steer)
+        return Joined(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*steps, strict=True)))
 
     def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
         finest = self.config.flow_finest
@@ -239,13 +249,17 @@ class DeblurNet(nn.Module):
         """Motion during the exposure, deconvolution along it, and the decoder that joins all."""
         fused, exposure = joined
         exposed = motion.velocity * exposure + self.refine(fused).float()
-        steer = exposed.detach() if steer is None else steer
+        steer = self._steer(exposed) if steer is None else steer
         x = self.decode8(torch.cat((fused, (steer / 16).to(fused.dtype)), 1))
         luma_correction, texture = self.taps(current.frame, steer, self.guide(x), neighbours)
         x = current.quarter + upsample(self.up4(x), 2)
         x = self.decode4(x + self.join4(torch.cat((x, texture), 1)))
         residual = F.pixel_shuffle(self.head(x), 4).float() + luma_correction
         return Estimate(residual, motion.velocity, exposed, exposure)
+
+    def _steer(self, exposed: Tensor) -> Tensor:
+        """The motion that steers: it learns from its own loss, not from what sampling along it brings."""
+        return exposed.detach()
 
 
 def _beside(clip: Tensor, lookahead: int) -> tuple[Tensor | None, Tensor | None]:
@@ -255,16 +269,16 @@ def _beside(clip: Tensor, lookahead: int) -> tuple[Tensor | None, Tensor | None]
     return before, after if lookahead else None
 
 
-def _at(packed: Tensor, t: int, length: int) -> Tensor:
+def at(packed: Tensor, t: int, length: int) -> Tensor:
     """Frame ``t`` of every clip in a packed (B·T, …) batch."""
     return packed.view(-1, length, *packed.shape[1:])[:, t]
 
 
-def _features_at(packed: Features, t: int, length: int) -> Features:
+def features_at(packed: Features, t: int, length: int) -> Features:
     """What the recurrent part needs of frame ``t`` of every clip; it needs no levels."""
-    frame, quarter, eighth, sixteenth = (_at(tensor, t, length) for tensor in packed[:4])
+    frame, quarter, eighth, sixteenth = (at(tensor, t, length) for tensor in packed[:4])
     return Features(frame, quarter, eighth, sixteenth, levels=())
 
 
-def _motion_at(packed: Motion, t: int, length: int) -> Motion:
-    return Motion(*(_at(tensor, t, length) for tensor in packed))
+def motion_at(packed: Motion, t: int, length: int) -> Motion:
+    return Motion(*(at(tensor, t, length) for tensor in packed))

@@ -105,7 +105,7 @@ class SteeredTaps(nn.Module):
 
         Args:
             frame: (B, 3, H, W) in [0, 1].
-            motion: displacement during the exposure (B, 2, H/8, W/8) in pixels of the frame; gets no gradient here.
+            motion: displacement during the exposure (B, 2, H/8, W/8) in pixels of the frame.
             guide: what to mind there, noise for one (B, G, H/8, W/8).
             neighbours: as many as the taps were made for.
 
@@ -113,7 +113,7 @@ class SteeredTaps(nn.Module):
             The luma correction (B, 1, H, W), float32, and texture features (B, features · (4/scale)², H/4, W/4).
         """
         centre = self._grey(frame)
-        path = self._path(centre, motion.detach().float())
+        path = self._path(centre, motion.float())
         views = [self._view(neighbour, path) for neighbour in neighbours]
         guide = upsample(guide, 8 // self.scale)
         parts = [self._deconvolve(centre, path, views, guide, rows) for rows in _strips(centre, 4 // self.scale)]
@@ -138,7 +138,6 @@ class SteeredTaps(nn.Module):
         span = displacement.new_tensor((2.0 / width, 2.0 / height)) / 8
         return upsample(displacement * span.view(1, 2, 1, 1), 8 // self.scale).permute(0, 2, 3, 1).contiguous()
 
-    @torch.no_grad()
     def _view(self, neighbour: Neighbour, path: Path) -> View | None:
         """A neighbour made ready to be looked at, None where there is none."""
         if neighbour.frame is None:
@@ -161,14 +160,12 @@ class SteeredTaps(nn.Module):
         correction = self.correction(x).float() / CONTRAST
         return correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale)
 
-    @torch.no_grad()
     def _look_along(self, centre: Tensor, path: Path, rows: slice) -> tuple[Tensor, Tensor]:
         """Differences to the centre times CONTRAST (B, K, rows, w) and the motion's length (B, 1, rows, w)."""
         here = centre[:, :, rows]
         taps = _sampled(centre, path.base[:, rows], path.step[:, rows], self.offsets)
         return (taps - here) * CONTRAST, path.length[:, :, rows]
 
-    @torch.no_grad()
     def _look_into(self, view: View | None, centre: Tensor, path: Path, rows: slice) -> Tensor:
         """A neighbour's differences to the centre times CONTRAST, and the trust in them: (B, K + 1, rows, w).
 

@@ -1,0 +1,57 @@
+"""A library's optical flow in place of our own, as a yardstick: OpenCV's DIS (Kroeger et al. 2016), if installed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vdeblur.errors import UsageError
+from vdeblur.model.blocks import normal_grid, upsample, warp
+from vdeblur.model.flow import CELL, Flow, Level
+from vdeblur.model.motion import Motion, clip_motion
+from vdeblur.model.steering import luma
+
+
+def library_motion(clip: Tensor, lookahead: int) -> Motion:
+    """Motions of all frames of clips (B, T, 3, H, W) by DIS flow at full resolution, averaged over cells of 8×8.
+
+    Raises:
+        UsageError: OpenCV is not installed.
+    """
+    matcher = dis_flow()
+
+    def match(here: tuple[Level, ...], there: tuple[Level, ...], _finest: int) -> Flow:
+        return _flow(matcher, here[-1].luma, there[-1].luma)
+
+    grey = luma(clip.flatten(0, 1))
+    whole = (Level(grey, grey),)
+    return clip_motion(whole, 1, length=clip.shape[1], lookahead=lookahead, like=F.avg_pool2d(grey, CELL), match=match)
+
+
+def dis_flow() -> Any:
+    """OpenCV's matcher.
+
+    Raises:
+        UsageError: OpenCV is not installed.
+    """
+    try:
+        cv2 = importlib.import_module("cv2")
+    except ImportError as exc:
+        raise UsageError("motion: library needs OpenCV: pip install opencv-python-headless") from exc
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+
+def _flow(matcher: Any, here: Tensor, there: Tensor) -> Flow:
+    pictures = ((grey[:, 0].clamp(0, 1) * 255).round().to(torch.uint8).numpy() for grey in (here, there))
+    vectors = [torch.from_numpy(matcher.calc(own, other, None)) for own, other in zip(*pictures, strict=True)]
+    displacement = F.avg_pool2d(torch.stack(vectors).permute(0, 3, 1, 2), CELL)
+    fine = upsample(displacement, CELL)
+    height, width = here.shape[-2:]
+    step = fine.permute(0, 2, 3, 1) * fine.new_tensor((2.0 / width, 2.0 / height))
+    inside = ((normal_grid(height, width, here.device) + step).abs() < 1).all(-1)[:, None].float()
+    change = (warp(there, fine) - here).abs()
+    return Flow(displacement, F.avg_pool2d(1 - inside + inside * change, CELL))
