@@ -87,10 +87,10 @@ class AblationConfig:
     test_frames: int = 8
     batch: int = 4
     steps: int = 300
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     warmup_steps: int = 20
     weight_decay: float = 1e-4
-    gradient_clip: float = 0.5
+    gradient_clip: float = 1.0
     frequency_weight: float = 0.05
     #: Weight of the motion loss, per pixel of error.
     motion_weight: float = 0.02
