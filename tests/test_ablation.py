@@ -247,7 +247,7 @@ def run_config(tmp_path: Path) -> AblationConfig:
         "stills": [str(stills)],
         "test_stills": [str(stills)],
         "synthesis": {"size_px": 32, "frames": 3, "speed_px": [4.0, 8.0], "sharp_share": 0.5},
-        "clips": 4, "test_clips": 8, "test_size_px": 32, "test_frames": 2, "batch": 2, "steps": 4, "warmup_steps": 1,
+        "clips": 4, "test_clips": 8, "test_size_px": 32, "test_frames": 2, "batch": 2, "steps": 2, "warmup_steps": 1,
         "variants": [
             {"name": "base", "says": "the base", "seeds": [1, 2]},
             {"name": "taps", "says": "more taps", "network": {"taps": 7}},
@@ -281,7 +281,7 @@ def test_variants_are_run_kept_and_resumed(
 def test_a_changed_recipe_runs_again(run_config: AblationConfig, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     ablate(run_config, folder, only="base")
-    longer = replace(run_config, steps=5)
+    longer = replace(run_config, steps=3)
     ablate(longer, folder, only="base")
     found = read_results(folder / "results.csv")
     assert [result.seed for result in found] == [1, 2, 1, 2]
