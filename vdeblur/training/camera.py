@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 import torch
 import torch.nn.functional as F
 from kornia.enhance import jpeg_codec_differentiable
@@ -26,7 +27,7 @@ def response(linear: Tensor, electronics: Electronics) -> Tensor:
     """
     toe, power, contrast = electronics.toe, 1 / electronics.gamma, electronics.contrast
     foot, top = toe**power, (1 + toe) ** power
-    value = ((linear + toe) ** power - foot) / (top - foot)
+    value: Tensor = ((linear + toe) ** power - foot) / (top - foot)
     if contrast:
         value = value - contrast / (2 * math.pi) * torch.sin(2 * math.pi * value)
     return value
@@ -90,7 +91,7 @@ def _through_mosaic(noise: Tensor) -> Tensor:
 
 
 def _smoothed(x: Tensor, side: float) -> Tensor:
-    """(…, H, W) filtered with (side, 1 - 2 side, side) along both axes; plain sums are faster than convolutions here."""
+    """(…, H, W) filtered with (side, 1 - 2 side, side) along both axes; plain sums beat convolutions on a CPU."""
     for axis in (-1, -2):
         size = x.shape[axis]
         if size < 2:
@@ -124,5 +125,5 @@ def compress(levels: Tensor, electronics: Electronics) -> Tensor:
 def _jpeg(levels: Tensor, quality: float) -> Tensor:
     height, width = levels.shape[-2:]
     padded = F.pad(levels.float() / 255, (0, -width % 16, 0, -height % 16), mode="replicate")
-    coded = jpeg_codec_differentiable(padded, torch.full((len(levels),), quality, device=levels.device))
+    coded: Tensor = jpeg_codec_differentiable(padded, torch.full((len(levels),), quality, device=levels.device))
     return coded[..., :height, :width].mul(255).round_().clamp_(0, 255).to(torch.uint8)

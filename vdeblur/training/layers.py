@@ -68,7 +68,7 @@ def sheets(plans: Sequence[Plan], pictures: Sequence[Sequence[Tensor]]) -> list[
 
 
 def _maps(plan: Plan, layer: Layer, count: int) -> Array:
-    maps = np.linalg.inv(layer.matrices(plan.instants(count).ravel()))
+    maps = np.linalg.inv(layer.matrices(plan.instants(count).ravel())).astype(np.float64)
     return maps.reshape(-1, count, 3, 3)[:, :, :2]
 
 
@@ -78,7 +78,8 @@ def _vectors(plan: Plan, layer: Layer) -> Array:
     instants = np.concatenate((times, times - 1, times + 1, times - half, times + half))
     now, before, after, opened, closed = layer.matrices(instants).reshape(5, -1, 3, 3)
     back = np.linalg.inv(now)
-    return np.stack(((after - before) @ back / 2, (closed - opened) @ back))[:, :, :2]
+    vectors: Array = np.stack(((after - before) @ back / 2, (closed - opened) @ back))
+    return vectors[:, :, :2]
 
 
 def _stacked(pictures: Sequence[Tensor | None], channels: int) -> Tensor:

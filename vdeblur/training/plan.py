@@ -20,6 +20,8 @@ _MOST_FRAMES = 4.0
 #: Beyond the screen, so that no sample meets an edge.
 _MARGIN_PX = 3
 _BLOB_CELLS = 6
+#: A motion that is shorter than this during an exposure leaves no trace.
+_STILL_PX = 0.1
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class Plan:
     def instants(self, count: int) -> Array:
         """Times of ``count`` sub-frames of each frame, spaced by its exposure / its own count: (T, count)."""
         steps = np.array(self.exposures) / np.array(self.counts)
-        return np.arange(len(steps))[:, None] + steps[:, None] * (np.arange(count) - count // 2)
+        times: Array = np.arange(len(steps))[:, None] + steps[:, None] * (np.arange(count) - count // 2)
+        return times
 
 
 def draw_plan(
@@ -192,7 +195,10 @@ def _background_cut(
     seen = np.linalg.inv(camera.matrices(times)) @ _corners(height, width)  # (N, 3, 4)
     reach = np.abs(seen[:, :2]).max(axis=(0, 2)).tolist()
     sides = [2 * (math.ceil(r) + _MARGIN_PX) for r in reach]
-    tall, wide = (min(side, 2 * math.ceil(_MOST_FRAMES / 2 * most)) for side, most in zip(sides[::-1], (height, width), strict=True))
+    tall, wide = (
+        min(side, 2 * math.ceil(_MOST_FRAMES / 2 * most))
+        for side, most in zip(sides[::-1], (height, width), strict=True)
+    )
     return textures.cut(tall, wide, config, draw)
 
 
@@ -238,5 +244,5 @@ def _shutter(exposure: float, length_px: float, config: SynthesisConfig) -> tupl
     most = config.subframes - 1 + config.subframes % 2
     if length_px > most * config.step_px:
         return exposure * most * config.step_px / length_px, most
-    count = max(1, math.ceil(length_px / config.step_px))
+    count = max(3 if length_px > _STILL_PX else 1, math.ceil(length_px / config.step_px))
     return exposure, min(most, count + 1 - count % 2)

@@ -30,7 +30,7 @@ class SynthesisConfig:
 
     #: Speed of the camera, and of each layer that moves on its own, as seen at the picture's edge: pixels a frame
     #: interval, log-uniform.
-    speed_px: Range = (0.4, 28.0)
+    speed_px: Range = (1.0, 30.0)
     #: Share of clips whose camera stands on a tripod.
     static_share: float = 0.08
     #: Share of moving cameras that also turn and zoom.

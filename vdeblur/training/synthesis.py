@@ -38,6 +38,11 @@ class Clip(NamedTuple):
     velocity: Tensor | None
     motion: Tensor | None
 
+    def to(self, device: str | torch.device) -> Clip:
+        """The same clip on another device."""
+        velocity, motion = (None if part is None else part.to(device) for part in (self.velocity, self.motion))
+        return Clip(self.blurry.to(device), self.sharp.to(device), velocity, motion)
+
 
 class Levels(NamedTuple):
     """A clip in small: pictures (2, T, 3, H, W) uint8 and vectors (2, T, 2, H, W) float16, or ``None``."""

@@ -81,7 +81,5 @@ def _decode(packets: list[av.Packet[Any]], codec: str) -> list[npt.NDArray[np.ui
 
 
 def _rgb(picture: av.VideoFrame) -> npt.NDArray[np.uint8]:
-    shown = picture.reformat(
-        format="rgb24", src_colorspace="ITU709", src_color_range="MPEG", dst_color_range="JPEG"
-    )
-    return shown.to_ndarray()
+    shown = picture.reformat(format="rgb24", src_colorspace="ITU709", src_color_range="MPEG", dst_color_range="JPEG")
+    return shown.to_ndarray().astype(np.uint8, copy=False)
