@@ -175,7 +175,7 @@ def load_stills(paths: Iterable[Path], config: SynthesisConfig) -> Textures:
         if min(picture.shape[-2:]) < config.size_px // 2:
             left_out.append(f"{path} ({picture.shape[-1]}×{picture.shape[-2]}, less than half a frame)")
             continue
-        picture = _limited(picture, config.longest_px)
+        picture = limited(picture, config.longest_px)
         detail = detail_map(picture)
         if float(detail.max()) < _HOPELESS * config.least_detail:
             left_out.append(f"{path} (without detail)")
@@ -193,7 +193,8 @@ def load_stills(paths: Iterable[Path], config: SynthesisConfig) -> Textures:
     return Textures(pictures, details)
 
 
-def _limited(picture: Tensor, longest_px: int) -> Tensor:
+def limited(picture: Tensor, longest_px: int) -> Tensor:
+    """A picture reduced until its longer side is at most ``longest_px``."""
     factor = longest_px / max(picture.shape[-2:])
     if factor >= 1:
         return picture

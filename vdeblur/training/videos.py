@@ -23,7 +23,7 @@ from vdeblur.training.camera import compress, develop, light_of_levels
 from vdeblur.training.draw import Draw, seed_of
 from vdeblur.training.plan import draw_electronics
 from vdeblur.training.settings import SynthesisConfig
-from vdeblur.training.stills import resized
+from vdeblur.training.stills import limited, resized
 from vdeblur.training.synthesis import Levels
 from vdeblur.video.reader import Reader
 
@@ -110,7 +110,7 @@ def read_video(path: Path, config: SynthesisConfig, *, seed: int) -> tuple[list[
                 continue
             picture = picture_of(frame)
             if wanted:
-                pictures.append(picture)
+                pictures.append(limited(picture, config.longest_px))
             if here is not None:
                 windows[here].add(picture)
                 if index == here + length - 1:
@@ -186,20 +186,40 @@ def make_averaged(
     """Clip ``number`` of a seed, averaged from a piece; its motion is not known. The truth is the middle frame."""
     draw = Draw.of(seed, "averaged", number)
     piece = pieces[draw.integer(len(pieces))].frames
-    electronics = draw_electronics(config, draw, noise_seed=seed_of(seed, "averaged noise", number))
-    low, high = config.averaged_frames
-    count = low + draw.integer(high - low + 1)
-    count -= 1 - count % 2
-    stride = min(high, count + draw.integer(3))
-    size = config.size_px
-    top, left = (draw.integer(side - size + 1) for side in piece.shape[-2:])
-    start = draw.integer(len(piece) - stride * config.frames + 1)
-    window = piece[start : start + stride * config.frames, :, top : top + size, left : left + size].to(device)
-    light = light_of_levels(electronics).to(device).index_select(0, window.flatten().int()).view(window.shape)
-    raw = light.view(config.frames, stride, 3, size, size)[:, :count]
-    generator = torch.Generator(device).manual_seed(electronics.noise_seed)
-    blurry, sharp = develop(raw.mean(dim=1), raw[:, count // 2], electronics, generator)
-    return Levels(torch.stack((compress(blurry, electronics), sharp)), None)
+    camera = AveragingCamera(config, draw, noise_seed=seed_of(seed, "averaged noise", number), device=device)
+    top, left = (draw.integer(side - config.size_px + 1) for side in piece.shape[-2:])
+    start = draw.integer(len(piece) - camera.stride * config.frames + 1)
+    window = piece[start:, :, top : top + config.size_px, left : left + config.size_px].to(device)
+    shots = [
+        camera.shoot(window[frame * camera.stride : (frame + 1) * camera.stride]) for frame in range(config.frames)
+    ]
+    return camera.filmed(shots)
+
+
+class AveragingCamera:
+    """A camera whose exposure is an odd number ``count`` of dense frames, out of ``stride`` for each frame it gives."""
+
+    def __init__(self, config: SynthesisConfig, draw: Draw, *, noise_seed: int, device: torch.device) -> None:
+        low, high = config.averaged_frames
+        self.electronics = draw_electronics(config, draw, noise_seed=noise_seed)
+        count = low + draw.integer(high - low + 1)
+        self.count = count - 1 + count % 2
+        self.stride = min(high, self.count + draw.integer(3))
+        self._table = light_of_levels(self.electronics).to(device)
+        self._generator = torch.Generator(device).manual_seed(noise_seed)
+
+    def shoot(self, frames: Tensor) -> Tensor:
+        """One blurred frame and its truth, (2, 3, H, W) uint8, of ``stride`` frames (N, 3, H, W) uint8."""
+        opened = frames[: self.count]
+        light = self._table.index_select(0, opened.flatten().int()).view(opened.shape)
+        blurry, sharp = light.mean(dim=0, keepdim=True), light[self.count // 2][None]
+        return torch.cat(develop(blurry, sharp, self.electronics, self._generator))
+
+    def filmed(self, shots: Sequence[Tensor]) -> Levels:
+        """The clip of these shots, its blurred side compressed."""
+        pictures = torch.stack(list(shots), dim=1)
+        pictures[0] = compress(pictures[0], self.electronics)
+        return Levels(pictures, None)
 
 
 def read_videos(paths: Sequence[Path], config: SynthesisConfig, *, seed: int) -> tuple[list[Tensor], list[Piece]]:
