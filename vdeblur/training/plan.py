@@ -13,7 +13,7 @@ from vdeblur.training.paths import Array, Path, random_path, still_path, with_tr
 from vdeblur.training.settings import SynthesisConfig
 from vdeblur.training.stills import Cut, Textures
 
-#: Instants of an exposure at which the length of its motion is measured.
+#: Instants of an exposure between which the speed of its motion is measured.
 _INSTANTS = 9
 #: A background is made at most this many frames wide and high; beyond, its edge is drawn out.
 _MOST_FRAMES = 4.0
@@ -112,7 +112,7 @@ def draw_plan(
     electronics = draw_electronics(config, draw, noise_seed=seed_of(seed, "noise", number))
     cameras = _paths(config, (height + width) / 2, draw)
     camera = cameras[0]
-    layers = [Layer(_background_cut(textures, camera, exposures, height, width, config, draw), camera)]
+    layers = [Layer(_background_cut(textures, camera, config.frames, height, width, config, draw), camera)]
     layers += [_draw_layer(textures, path, own, height, width, config, draw) for path, own in cameras[1]]
     shutters = [
         _shutter(exposure, length, config)
@@ -183,15 +183,14 @@ def _paths(config: SynthesisConfig, size: float, draw: Draw) -> tuple[Path, list
 def _background_cut(
     textures: Textures,
     camera: Path,
-    exposures: Sequence[float],
+    frames: int,
     height: int,
     width: int,
     config: SynthesisConfig,
     draw: Draw,
 ) -> Cut:
     """A cut large enough for all that the camera sees."""
-    last = len(exposures) - 1
-    times = np.linspace(-exposures[0] / 2, last + exposures[-1] / 2, 4 * len(exposures) + 1)
+    times = np.linspace(-0.5, frames - 0.5, 4 * frames + 1)
     seen = np.linalg.inv(camera.matrices(times)) @ _corners(height, width)  # (N, 3, 4)
     reach = np.abs(seen[:, :2]).max(axis=(0, 2)).tolist()
     sides = [2 * (math.ceil(r) + _MARGIN_PX) for r in reach]
@@ -225,7 +224,7 @@ def _corners(height: int, width: int) -> Array:
 
 
 def _lengths(layers: Sequence[Layer], exposures: Sequence[float], height: int, width: int) -> list[float]:
-    """For each frame the longest way that content seen in it goes during its exposure, pixels."""
+    """For each frame how far content seen in it would go in its exposure at its highest speed there, pixels."""
     frames = len(exposures)
     times = np.arange(frames)[:, None] + np.array(exposures)[:, None] * np.linspace(-0.5, 0.5, _INSTANTS)
     longest = np.zeros(frames)
@@ -233,8 +232,8 @@ def _lengths(layers: Sequence[Layer], exposures: Sequence[float], height: int, w
         maps = layer.matrices(times.ravel()).reshape(frames, _INSTANTS, 3, 3)
         content = np.linalg.inv(maps[:, _INSTANTS // 2]) @ _corners(height, width)  # (T, 3, 4)
         seen = (maps @ content[:, None])[:, :, :2]
-        ways = np.linalg.norm(np.diff(seen, axis=1), axis=2).sum(axis=1)  # (T, 4)
-        longest = np.maximum(longest, ways.max(axis=1))
+        ways = np.linalg.norm(np.diff(seen, axis=1), axis=2)  # (T, N - 1, 4)
+        longest = np.maximum(longest, ways.max(axis=(1, 2)) * (_INSTANTS - 1))
     lengths: list[float] = longest.tolist()
     return lengths
 

@@ -94,7 +94,7 @@ def make_levels(
 
 def _groups(plans: Sequence[Plan], textures: Textures) -> Iterator[list[int]]:
     """Clips that are made in one go: one on the CPU; on a GPU those that need about as many sub-frames."""
-    on_cpu = textures.pictures[0].device.type == "cpu"
+    on_cpu = _is_on_cpu(textures)
     group: list[int] = []
     for index in sorted(range(len(plans)), key=lambda i: max(plans[i].counts)):
         plan, most = plans[index], max(plans[index].counts)
@@ -108,13 +108,17 @@ def _groups(plans: Sequence[Plan], textures: Textures) -> Iterator[list[int]]:
         yield group
 
 
+def _is_on_cpu(textures: Textures) -> bool:
+    return textures.pictures[0].device.type == "cpu"
+
+
 def _make_group(plans: Sequence[Plan], textures: Textures, motion: bool) -> list[Levels]:
     device = textures.pictures[0].device
     layers = sheets(plans, [_light(plan, textures) for plan in plans])
     generators = [torch.Generator(device).manual_seed(plan.electronics.noise_seed) for plan in plans]
     frames = len(plans[0].counts)
     # A CPU's caches hold one frame at a time; a GPU wants all at once.
-    chunk = 1 if device.type == "cpu" else frames
+    chunk = 1 if _is_on_cpu(textures) else frames
     parts: list[list[Levels]] = [[] for _ in plans]
     for first in range(0, frames, chunk):
         exposed = expose(plans, layers, range(first, min(first + chunk, frames)), motion=motion)
