@@ -70,7 +70,7 @@ def test_the_command_prints_a_row_a_pair(tmp_path: Path) -> None:
     net = DeblurNet(
         NetworkConfig(
             name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1),
-            flow_finest=4, tap_guides=2, taps=5, reach=1.0, tap_scale=2, tap_hidden=8, tap_features=4,
+            flow_finest=4, tap_guides=2, taps=5, reach=1.0, tap_scale=2, tap_hidden=8, tap_depth=1, tap_features=4,
         )
     )  # fmt: skip
     save_network(net, tmp_path / "mine.safetensors", {})

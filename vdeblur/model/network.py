@@ -37,6 +37,8 @@ class NetworkConfig:
     #: Resolution of the taps: 1 full, 2 half, 4 a quarter.
     tap_scale: int
     tap_hidden: int
+    #: 1×1 layers behind the first one that looks at the taps.
+    tap_depth: int
     tap_features: int
     #: Channels by which the features at 1/8 tell the taps how to deconvolve.
     tap_guides: int
@@ -126,6 +128,7 @@ class DeblurNet(nn.Module):
             reach=config.reach,
             scale=config.tap_scale,
             hidden=config.tap_hidden,
+            depth=config.tap_depth,
             features=config.tap_features,
             guides=config.tap_guides,
             neighbours=2,
@@ -197,6 +200,21 @@ class DeblurNet(nn.Module):
             whole = whole._replace(exposure=exposure)
         beside = _beside(clip, lookahead)
         return self._restore(features, whole, motion, self._neighbours(beside, motion), steer)
+
+    @torch.no_grad()
+    def sights(self, clip: Tensor, *, lookahead: int, exposure: Tensor) -> tuple[Tensor, Tensor]:
+        """What the taps see of a clip (B, T, 3, H, W) under known exposure fractions (B·T, 1, 1, 1); for training.
+
+        Returns:
+            As :meth:`SteeredTaps.look` tells (B·T, K, h, w), and the length of the motion (B·T, 1, h, w).
+        """
+        frames = clip.flatten(0, 1)
+        finest, like = self.config.flow_finest, frames[..., ::8, ::8]
+        levels = pyramid(frames, finest)
+        motion = clip_motion(levels, finest, length=clip.shape[1], lookahead=lookahead, like=like)
+        neighbours = self._neighbours(_beside(clip, lookahead), motion)
+        centre, path, views = self.taps.prepare(frames, motion.velocity * exposure, neighbours)
+        return self.taps.look(centre, path, views, slice(None)), path.length
 
     def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
         finest = self.config.flow_finest
