@@ -220,7 +220,7 @@ def test_stills_that_teach_nothing_are_left_out_and_named(
     write_image(tmp_path / "flat.png", torch.full((3, 80, 80), 90, dtype=torch.uint8))
     write_image(tmp_path / "tiny.png", tiles(1, 10))
     useless = [tmp_path / "flat.png", tmp_path / "tiny.png"]
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="vdeblur.training.stills"):
         assert len(load_stills([*stills, *useless], SMALL)) == 3
     assert "flat.png (without detail)" in caplog.text
     assert "tiny.png (10×10" in caplog.text
