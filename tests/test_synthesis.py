@@ -89,6 +89,14 @@ def test_the_groups_of_a_gpu_hold_every_clip_once(monkeypatch: pytest.MonkeyPatc
         assert max(counts) <= 2 * min(counts)
 
 
+def test_large_frames_are_made_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = synthesise(pictures(), RICH, seed=1, numbers=[3, 4])
+    monkeypatch.setattr(synthesis, "_BAND_PIXELS", 20 * SIZE)
+    for one, other in zip(whole, synthesise(pictures(), RICH, seed=1, numbers=[3, 4]), strict=True):
+        assert float((one - other).abs().max()) < 0.02
+        assert float((one != other).float().mean()) < 0.01
+
+
 def test_a_bright_dot_leaves_a_streak_without_gaps() -> None:
     """A point of 3 × 3 pixels moved by 24 pixels: an even streak of that length that holds all of its light."""
     picture = torch.zeros(3, 33, 65, dtype=torch.uint8)
