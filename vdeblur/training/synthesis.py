@@ -24,6 +24,8 @@ __all__ = ["Clip", "Levels", "SynthesisConfig", "make_levels", "synthesise"]
 #: Sub-frame pixels of the clips that a GPU makes in one go, and how unequal their numbers of sub-frames may be.
 _GROUP_PIXELS = 1 << 26
 _GROUP_RATIO = 2
+#: Sub-frame pixels that a CPU's caches hold; frames are made together up to so many. A GPU makes all at once.
+_CACHED_PIXELS = 20 * 128 * 128
 #: Sub-frame pixels of one clip that are drawn at once.
 _BAND_PIXELS = 1 << 24
 
@@ -120,8 +122,9 @@ def _make_group(plans: Sequence[Plan], textures: Textures, motion: bool) -> list
     electronics = [plan.electronics for plan in plans]
     generators = [torch.Generator(device).manual_seed(camera.noise_seed) for camera in electronics]
     frames = len(plans[0].counts)
-    # A CPU's caches hold one frame at a time; a GPU wants all at once.
-    chunk = 1 if _is_on_cpu(textures) else frames
+    chunk = max(1, _CACHED_PIXELS // (max(plans[0].counts) * plans[0].height * plans[0].width))
+    if not _is_on_cpu(textures):
+        chunk = frames
     parts: list[list[Levels]] = [[] for _ in plans]
     for first in range(0, frames, chunk):
         exposed = _in_bands(plans, layers, range(first, min(first + chunk, frames)), motion)
