@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from vdeblur.errors import UsageError
 from vdeblur.training.disguise import AS_IT_IS, Disguise, disguised, stack
 from vdeblur.training.draw import Draw
-from vdeblur.training.pool import SharedSource, Source, scratch_folder
+from vdeblur.training.pool import SharedSource, Source, begin_worker, scratch_folder
 from vdeblur.training.schedule import Schedule
 from vdeblur.training.settings import SynthesisConfig
 from vdeblur.training.stills import Textures, detail_map, load_stills
@@ -135,7 +135,7 @@ class SyntheticData:
                 num_workers=self.workers,
                 prefetch_factor=_AHEAD,
                 multiprocessing_context="spawn",
-                worker_init_fn=_one_thread,
+                worker_init_fn=begin_worker,
             )
             made = iter(loader)
             try:
@@ -156,12 +156,12 @@ def _as_it_is(levels: Levels) -> Levels:
     return levels
 
 
-def _one_thread(_worker: int) -> None:
-    torch.set_num_threads(1)
-
-
 def fixed_clips(stills: Sequence[Path], config: SynthesisConfig, *, count: int, seed: int) -> list[Clip]:
-    """The same ``count`` clips everywhere, made on the CPU: for validation, tests and the synthetic test set."""
+    """The same ``count`` clips everywhere, up to rounding, made on the CPU: for validation and test sets.
+
+    Compressed ones depend on the build of x264 and x265 as well; a test set for many machines has ``compressed_share``
+    0, or accepts that.
+    """
     textures = load_stills(stills, config)
     clips = []
     for number in range(count):

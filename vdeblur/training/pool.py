@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import math
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -82,3 +84,13 @@ class SharedSource(Dataset[Levels]):
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="vdeblur-", ignore_cleanup_errors=True)
+
+
+def begin_worker(_number: int) -> None:
+    """Set a worker process up: one thread, and an end as forked processes have it.
+
+    A spawned worker would take the interpreter down while the thread that sends clips is inside of torch; now and then
+    that aborts the process, and the parent takes it for a failure.
+    """
+    torch.set_num_threads(1)
+    atexit.register(os._exit, 0)
