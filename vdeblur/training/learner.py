@@ -1,0 +1,186 @@
+"""The learner: network, running average and optimiser, and what one step does to them."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vdeblur.compute import choose_dtype
+from vdeblur.config import find_config, load_config
+from vdeblur.errors import NetworkError, UsageError
+from vdeblur.model.checkpoint import load_network
+from vdeblur.model.network import DeblurNet, Estimate, NetworkConfig
+from vdeblur.training.losses import Losses, charbonnier, frequency_loss, losses
+from vdeblur.training.schedule import average_decay
+from vdeblur.training.settings import TrainConfig
+from vdeblur.training.synthesis import Clip
+from vdeblur.training.team import Team
+
+logger = logging.getLogger(__name__)
+
+
+#: What is summed over steps, on the device.
+SUMMED = ("loss", "pixels", "frequencies", "motion", "motion_steps", "gradient")
+
+
+class Learner:
+    """Network, average and AdamW on a device.
+
+    Args:
+        config: the run; its ``network`` and ``start`` say which weights.
+        team: the processes that train together; gradients are averaged over them.
+    """
+
+    def __init__(self, config: TrainConfig, team: Team) -> None:
+        self.config, self.team = config, team
+        device = team.device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            net = new_network(config)
+        self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average: DeblurNet = copy.deepcopy(self.net).eval().requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=device.type == "cuda",
+        )
+        self.step = 0
+        #: Sums since the last line of the log, in the order of ``SUMMED``, and their number of steps.
+        self.sums = torch.zeros(len(SUMMED), device=device, dtype=torch.float64)
+        self.summed_steps = 0
+        self._first_bad_step = torch.full((), math.inf, device=device, dtype=torch.float64)
+        self._dtype = choose_dtype(config.precision, device)
+        self._restore: Callable[..., Estimate] = self.net.restore_clip
+        if config.compile:
+            self._restore = torch.compile(self.net.restore_clip)
+
+    def learn(self, clip: Clip, rate: float) -> None:
+        """One step on a batch (B, T, C, H, W): forward, backward, averaged over the team, clipped, applied.
+
+        On a GPU nothing is read back; whether all was finite, :meth:`check` tells.
+        """
+        parts = self._forward(clip)
+        total = parts.pixels + self.config.frequency_weight * parts.frequencies
+        total = total + self.config.motion_weight * parts.motion
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        self.team.average_gradients(self.net.parameters())
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self._follow()
+        self.step += 1
+        known = torch.full_like(parts.motion, float(clip.motion is not None))
+        values = (total, parts.pixels, parts.frequencies, parts.motion, known, norm)
+        self.sums += torch.stack([value.detach().double() for value in values])
+        self.summed_steps += 1
+        bad = torch.where(torch.isfinite(total + norm), math.inf, float(self.step)).double()
+        self._first_bad_step = torch.minimum(self._first_bad_step, bad)
+
+    def check(self) -> None:
+        """Make sure that every step so far was finite; this waits for the device.
+
+        Raises:
+            NetworkError: a loss or a gradient was not, and so the weights are spoilt.
+        """
+        first = self._first_bad_step.item()
+        if math.isfinite(first):
+            raise NetworkError(
+                f"the loss or its gradient is not finite at step {first:.0f}: lower learning_rate or gradient_clip, "
+                "or try precision: float32"
+            )
+
+    def means(self) -> dict[str, float]:
+        """Means since the last call of :meth:`forget`, over the team; the motion loss where it is known."""
+        if not self.summed_steps:
+            return {}
+        sums = self.team.mean(self.sums).tolist()
+        values = dict(zip(SUMMED, sums, strict=True))
+        told = values.pop("motion_steps")
+        motion = values.pop("motion")
+        means = {name: value / self.summed_steps for name, value in values.items()}
+        return means | ({"motion": motion / told} if told else {})
+
+    def forget(self) -> None:
+        """Begin new sums."""
+        self.sums.zero_()
+        self.summed_steps = 0
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of the forward pass."""
+        if self._dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.team.device.type, dtype=self._dtype)
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        return {
+            "network": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "sums": self.sums.cpu(),
+            "summed_steps": self.summed_steps,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a state; it must be of the same network."""
+        self.net.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.summed_steps = state["step"], state["summed_steps"]
+        self.sums.copy_(state["sums"])
+
+    def _forward(self, clip: Clip) -> Losses:
+        draws = torch.rand(2, generator=torch.Generator().manual_seed(self.config.seed * 7919 + self.step)).tolist()
+        lookahead = 0 if draws[0] < self.config.lookahead_dropped else 1
+        taught = self.step < self.config.taught_steps and draws[1] < 0.8 * (1 - self.step / self.config.taught_steps)
+        steer = None
+        if taught and clip.motion is not None:
+            steer = F.avg_pool2d(clip.motion.flatten(0, 1), 8)
+        with self.autocast():
+            estimate = self._restore(clip.blurry, lookahead=lookahead, steer=steer)
+        return _losses(estimate, clip)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average towards the network."""
+        share = 1 - average_decay(self.config, self.step)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), share)
+        for mine, theirs in zip(self.average.buffers(), self.net.buffers(), strict=True):
+            mine.copy_(theirs)
+
+
+def new_network(config: TrainConfig) -> DeblurNet:
+    """The config's network, its weights fresh, or taken from ``start`` where name and shape fit.
+
+    Raises:
+        UsageError: there is no such network or checkpoint, or nothing of it fits.
+    """
+    net = DeblurNet(load_config(NetworkConfig, find_config(config.network)))
+    if config.start is not None:
+        own, given = net.state_dict(), load_network(config.start).state_dict()
+        fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+        if not fitting:
+            raise UsageError(f"start: nothing in {config.start} fits the network {config.network!r}")
+        logger.info("%d of %d tensors start from %s", len(fitting), len(own), config.start)
+        net.load_state_dict({**own, **fitting})
+    return net.train()
+
+
+def _losses(estimate: Estimate, clip: Clip) -> Losses:
+    """Losses; of pictures alone where nobody knows the true motion."""
+    if clip.motion is not None:
+        return losses(estimate, clip)
+    difference = clip.blurry.flatten(0, 1) + estimate.residual - clip.sharp.flatten(0, 1)
+    return Losses(charbonnier(difference), frequency_loss(difference), difference.new_zeros(()))
