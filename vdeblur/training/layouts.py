@@ -117,9 +117,7 @@ def _named_pairs(files: list[Path], root: Path) -> Iterator[FoundPair]:
             if half not in pair:
                 partner = pair[other].with_name(f"{name}.{half}{pair[other].suffix}")
                 raise UsageError(f"{pair[other]} has no partner: put {partner.name} beside it")
-        yield FoundPair(
-            (pair["blur"].parent.relative_to(root) / name).as_posix(), (pair["blur"],), (pair["sharp"],)
-        )
+        yield FoundPair((pair["blur"].parent.relative_to(root) / name).as_posix(), (pair["blur"],), (pair["sharp"],))
 
 
 def _sharp_name(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from vdeblur.compute import choose_dtype
 from vdeblur.config import find_config, load_config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -54,7 +54,7 @@ class PairData:
         self.slots = range(rank * batch, (rank + 1) * batch)
         self.all_slots = batch * world_size
 
-    def batches(self, first_step: int) -> Iterator[Clip]:
+    def batches(self, first_step: int) -> Generator[Clip, None, None]:
         """Clips (B, T, 3, size, size) in [0, 1] on the device, from ``first_step`` on; the motion is unknown."""
         with (
             ThreadPoolExecutor(self.workers, thread_name_prefix="vdeblur-pairs") as pool,
@@ -112,7 +112,7 @@ def fixed_pair_clips(footage: Sequence[Footage], *, size_px: int, frames: int, c
     try:
         clips = [next(batches) for _ in range(count)]
     finally:
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
     return [Clip(clip.blurry[0], clip.sharp[0], None, None) for clip in clips]  # type: ignore[arg-type]
 
 

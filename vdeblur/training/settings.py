@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -132,7 +133,7 @@ def _demand(holds: bool, name: str, value: object, right: str) -> None:
 
 def _check_frames(stages: tuple[tuple[float, int], ...]) -> None:
     shares = [share for share, _ in stages]
-    rising = all(a < b for a, b in zip(shares, shares[1:], strict=False))
+    rising = all(a < b for a, b in itertools.pairwise(shares))
     if stages and (shares[0] != 0 or not rising or shares[-1] >= 1 or min(count for _, count in stages) < 1):
         raise UsageError(
             f"frames cannot be {[list(stage) for stage in stages]}; it is a list like [[0, 6], [0.5, 8]]: "

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from vdeblur.errors import TargetError, UsageError
-from vdeblur.training.schedule import Anchor
+from vdeblur.training.schedule import BEGINNING, Anchor
 from vdeblur.training.settings import TrainConfig, as_plain, changed_keys
 
 STATE_FILE = "state.pt"
@@ -27,7 +27,9 @@ PIECE_BYTES = 16 * 2**20
 class Journey:
     """What a run remembers beside its learner."""
 
-    anchor: Anchor = Anchor(0, 0.0)
+    anchor: Anchor = BEGINNING
+    #: Share of the schedule that was done.
+    done: float = 0.0
     #: Minutes trained by earlier calls.
     minutes: float = 0.0
     #: Scores of the best weights so far; empty when nothing has been validated.
@@ -48,6 +50,7 @@ def save_state(folder: Path, config: TrainConfig, learner_state: dict[str, Any],
         **learner_state,
         "config": json.dumps(as_plain(config)),
         "anchor": list(journey.anchor),
+        "done": journey.done,
         "minutes": journey.minutes,
         "best": None if journey.best is None else json.dumps(journey.best),
         "validation_seconds": journey.validation_seconds,
@@ -78,6 +81,7 @@ def load_state(
         before = json.loads(kept["config"])
         journey = Journey(
             Anchor(*kept["anchor"]),
+            kept["done"],
             kept["minutes"],
             None if kept["best"] is None else json.loads(kept["best"]),
             kept["validation_seconds"],

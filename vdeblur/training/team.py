@@ -40,7 +40,7 @@ class Team:
         message = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(message)
         message /= self.size
-        parts = message.split([gradient.numel() for gradient in gradients])
+        parts = torch.split(message, [gradient.numel() for gradient in gradients])
         torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
 
     def mean(self, values: Tensor) -> Tensor:
@@ -51,22 +51,16 @@ class Team:
         distributed.all_reduce(total)
         return total / self.size
 
-    def agree(self, *values: float) -> list[float]:
-        """What rank 0 says, for all; through the processors' memory, so that no GPU has to wait."""
-        if self.size == 1:
-            return list(values)
-        message = torch.tensor(values, dtype=torch.float64)
-        distributed.broadcast(message, src=0)
-        told: list[float] = message.tolist()
-        return told
+    def agree(self, done: float, asked: bool) -> tuple[float, bool]:
+        """The share that rank 0 says is done, and whether any process was asked to end.
 
-    def any(self, flag: bool) -> bool:
-        """Whether one of the team says so."""
+        Goes through the processors' memory, so that no GPU has to wait.
+        """
         if self.size == 1:
-            return flag
-        message = torch.tensor([float(flag)])
+            return done, asked
+        message = torch.tensor([done if self.leads else 0.0, float(asked)], dtype=torch.float64)
         distributed.all_reduce(message)
-        return bool(message.item())
+        return float(message[0]), bool(message[1] > 0)
 
 
 @contextmanager
