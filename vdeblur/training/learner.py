@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from vdeblur.compute import choose_dtype
 from vdeblur.config import find_config, load_config
@@ -68,13 +68,17 @@ class Learner:
 
         On a GPU nothing is read back; whether all was finite, :meth:`check` tells.
         """
-        parts = self._forward(clip)
+        estimate, parts = self._forward(clip)
         total = parts.pixels + self.config.frequency_weight * parts.frequencies
         total = total + self.config.motion_weight * parts.motion
+        self._watch(total, estimate.motion.sum())
+        if self.team.device.type == "cpu":
+            self.check()  # there, sampling at places that are no numbers crashes on the way back
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         self.team.average_gradients(self.net.parameters())
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip)
+        self._watch(norm)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
@@ -84,8 +88,6 @@ class Learner:
         values = (total, parts.pixels, parts.frequencies, parts.motion, known, norm)
         self.sums += torch.stack([value.detach().double() for value in values])
         self.summed_steps += 1
-        bad = torch.where(torch.isfinite(total + norm), math.inf, float(self.step)).double()
-        self._first_bad_step = torch.minimum(self._first_bad_step, bad)
 
     def check(self) -> None:
         """Make sure that every step so far was finite; this waits for the device.
@@ -141,7 +143,14 @@ class Learner:
         self.step, self.summed_steps = state["step"], state["summed_steps"]
         self.sums.copy_(state["sums"])
 
-    def _forward(self, clip: Clip) -> Losses:
+    @torch.no_grad()
+    def _watch(self, *values: Tensor) -> None:
+        """Note on the device if one of the scalars is not finite at this step."""
+        for value in values:
+            bad = torch.where(torch.isfinite(value), math.inf, float(self.step + 1)).double()
+            self._first_bad_step = torch.minimum(self._first_bad_step, bad)
+
+    def _forward(self, clip: Clip) -> tuple[Estimate, Losses]:
         draws = torch.rand(2, generator=torch.Generator().manual_seed(self.config.seed * 7919 + self.step)).tolist()
         lookahead = 0 if draws[0] < self.config.lookahead_dropped else 1
         taught = self.step < self.config.taught_steps and draws[1] < 0.8 * (1 - self.step / self.config.taught_steps)
@@ -150,7 +159,7 @@ class Learner:
             steer = F.avg_pool2d(clip.motion.flatten(0, 1), 8)
         with self.autocast():
             estimate = self._restore(clip.blurry, lookahead=lookahead, steer=steer)
-        return _losses(estimate, clip)
+        return estimate, _losses(estimate, clip)
 
     @torch.no_grad()
     def _follow(self) -> None:

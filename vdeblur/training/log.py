@@ -13,14 +13,18 @@ COLUMNS = (
 
 
 def append_row(folder: Path, row: dict[str, float]) -> None:
-    """Write a line; what the row does not know stays empty."""
+    """Write a line; what the row does not know stays empty. A second row of the last step completes its line."""
     path = folder / LOG_FILE
+    before = read_log(folder)
+    if before and before[-1]["step"] == row["step"]:
+        cut_log(folder, row["step"] - 1)
+        row = {**before[-1], **row}
     new = not path.is_file()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=COLUMNS)
         if new:
             writer.writeheader()
-        writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+        writer.writerow({name: _written(name, value) for name, value in row.items()})
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
@@ -38,7 +42,7 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     return [row for row in rows if "step" in row]
 
 
-def cut_log(folder: Path, step: int) -> None:
+def cut_log(folder: Path, step: float) -> None:
     """Take out what was logged after ``step``: a run that goes on from there logs it again."""
     path = folder / LOG_FILE
     if not path.is_file():
@@ -49,6 +53,10 @@ def cut_log(folder: Path, step: int) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text("\r\n".join(kept) + "\r\n", encoding="utf-8", newline="")
     part.replace(path)
+
+
+def _written(name: str, value: float) -> str:
+    return f"{value:.0f}" if name in ("step", "frames") else f"{value:.6g}"
 
 
 def _step_of(line: str) -> float:
