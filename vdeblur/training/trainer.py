@@ -124,7 +124,11 @@ class Run:
             self.learner.load(state)
             self.schedule.go_on(self.learner.step, self.journey.done, self.journey.anchor, self.journey.minutes)
             self.schedule.reserve_seconds = 2 * self.journey.validation_seconds
-            logger.info("going on from step %d", self.learner.step)
+            step = self.learner.step
+            if self.schedule.done(step) >= 1:
+                logger.warning("the schedule has ended at step %d: give --steps above it, or --minutes", step)
+            else:
+                logger.info("going on from step %d", step)
         if self.team.leads:
             cut_log(self.folder, self.learner.step if found is not None else -1)
             if found is None:
