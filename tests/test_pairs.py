@@ -196,7 +196,7 @@ def test_videos_give_the_frames_they_hold(tmp_path: Path) -> None:
     (footage,) = opened(tmp_path)
     assert (footage.frames, footage.size) == (15, (48, 64))
     whole = footage.read(0, 15)
-    assert int((whole[0].int() + whole[1].int() - 255).abs().max()) <= 2  # negated in Y'CbCr
+    assert int((whole[0].int() + whole[1].int() - 255).abs().max()) <= 6  # negated in Y'CbCr
     for first in (1, 7, 12):
         assert torch.equal(footage.read(first, 3), whole[:, first : first + 3])
     assert len({tuple(frame.flatten().tolist()) for frame in whole[1]}) == 15
