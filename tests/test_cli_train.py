@@ -106,7 +106,7 @@ def test_a_typo_in_the_config_is_named(call: Call, config: Path) -> None:
 def test_the_shipped_runs_are_valid(name: str) -> None:
     from vdeblur.config import find_config, load_config
     from vdeblur.model.network import NetworkConfig
-    from vdeblur.training.settings import TrainConfig
+    from vdeblur.training.recipe import TrainConfig
 
     config = load_config(TrainConfig, find_config(name))
     assert load_config(NetworkConfig, find_config(config.network)).name == config.network

@@ -22,7 +22,7 @@ from vdeblur.model.checkpoint import load_network, read_provenance
 from vdeblur.training import state as state_module
 from vdeblur.training import trainer
 from vdeblur.training.log import read_log
-from vdeblur.training.settings import TrainConfig
+from vdeblur.training.recipe import TrainConfig
 from vdeblur.training.trainer import Progress, train
 
 __all__ = ["pairs", "stills"]

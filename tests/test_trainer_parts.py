@@ -14,12 +14,12 @@ from training_fixtures import texture, tiny_run
 
 from vdeblur.errors import UsageError
 from vdeblur.model.network import Estimate
-from vdeblur.training import schedule as schedule_module
+from vdeblur.training import course as course_module
+from vdeblur.training.course import BEGINNING, Anchor, Course, average_decay, frames_at, learning_rate
 from vdeblur.training.feeds import MixedData
 from vdeblur.training.learner import Learner
 from vdeblur.training.log import append_row, read_log
 from vdeblur.training.plot import drawing, nice_ticks, write_plot
-from vdeblur.training.schedule import BEGINNING, Anchor, Schedule, average_decay, frames_at, learning_rate
 from vdeblur.training.synthesis import Clip
 from vdeblur.training.team import Team
 from vdeblur.training.validation import better, validate
@@ -72,12 +72,12 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(schedule_module, "time", clock)
+    monkeypatch.setattr(course_module, "time", clock)
     return clock
 
 
 def test_a_schedule_by_the_clock_leaves_time_for_the_last_validation(clock: Clock) -> None:
-    schedule = Schedule(1000, 10.0)
+    schedule = Course(1000, 10.0)
     schedule.reserve_seconds = 60.0
     clock.seconds = 270.0
     assert schedule.done(3) == pytest.approx(0.5)
@@ -88,21 +88,21 @@ def test_a_schedule_by_the_clock_leaves_time_for_the_last_validation(clock: Cloc
 
 
 def test_a_schedule_goes_on_from_where_it_stood(clock: Clock) -> None:
-    by_steps = Schedule(100, None)
+    by_steps = Course(100, None)
     by_steps.go_on(40, 0.4, BEGINNING, 5.0)
     assert by_steps.done(50) == 0.5
-    by_clock = Schedule(100, 10.0)
+    by_clock = Course(100, 10.0)
     by_clock.go_on(40, 0.4, BEGINNING, 5.0)
     clock.seconds = 300.0
     assert by_clock.done(41) == pytest.approx(0.7)
     assert by_clock.anchor_at(41) == Anchor(41, pytest.approx(0.7))
-    stretched = Schedule(100, 10.0)
+    stretched = Course(100, 10.0)
     stretched.go_on(500, 1.0, BEGINNING, 30.0)
     assert stretched.done(500) == pytest.approx(0.75)
-    by_steps_again = Schedule(1000, None)
+    by_steps_again = Course(1000, None)
     by_steps_again.go_on(500, 1.0, Anchor(500, 1.0), 30.0)
     assert by_steps_again.done(500) == 0.5
-    half_by_clock = Schedule(100, None)
+    half_by_clock = Course(100, None)
     half_by_clock.go_on(40, 0.7, Anchor(40, 0.7), 5.0)
     assert half_by_clock.done(70) == pytest.approx(0.85)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vdeblur.config import build
-from vdeblur.training.settings import TrainConfig
+from vdeblur.training.recipe import TrainConfig
 
 TINY = (
     "{name: tiny, channels: [8, 8, 8], blocks: [1, 1, 1], decoder_blocks: [1, 1], match_channels: [8, 8],"

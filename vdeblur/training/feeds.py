@@ -15,7 +15,7 @@ from vdeblur.errors import UsageError
 from vdeblur.training.data import fixed_clips
 from vdeblur.training.footage import Footage, open_footage
 from vdeblur.training.pairs import PairData, fixed_pair_clips
-from vdeblur.training.settings import TrainConfig
+from vdeblur.training.recipe import TrainConfig
 from vdeblur.training.stepwise import SyntheticData
 from vdeblur.training.stills import find_stills
 from vdeblur.training.synthesis import Clip

@@ -18,9 +18,9 @@ from vdeblur.config import find_config, load_config
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.network import DeblurNet, Estimate, NetworkConfig
+from vdeblur.training.course import average_decay
 from vdeblur.training.losses import Losses, charbonnier, frequency_loss, losses
-from vdeblur.training.schedule import average_decay
-from vdeblur.training.settings import TrainConfig
+from vdeblur.training.recipe import TrainConfig
 from vdeblur.training.synthesis import Clip
 from vdeblur.training.team import Team
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from vdeblur.errors import TargetError, UsageError
-from vdeblur.training.schedule import BEGINNING, Anchor
-from vdeblur.training.settings import TrainConfig, as_plain, changed_keys
+from vdeblur.training.course import BEGINNING, Anchor
+from vdeblur.training.recipe import TrainConfig, as_plain, changed_keys
 
 STATE_FILE = "state.pt"
 PIECES_FOLDER = "pieces"

@@ -13,13 +13,13 @@ from typing import Any
 
 from vdeblur.errors import Interrupted, TargetError
 from vdeblur.model.checkpoint import save_network
+from vdeblur.training.course import Course, frames_at, learning_rate
 from vdeblur.training.feeds import DataFor, Feeds, closing_iterator, open_feeds
 from vdeblur.training.interruption import Interruption, deferred_interruption
 from vdeblur.training.learner import Learner
 from vdeblur.training.log import append_row, cut_log
 from vdeblur.training.plot import write_plot
-from vdeblur.training.schedule import Schedule, frames_at, learning_rate
-from vdeblur.training.settings import TrainConfig, as_plain
+from vdeblur.training.recipe import TrainConfig, as_plain
 from vdeblur.training.state import Journey, load_state, save_state, write_pieces
 from vdeblur.training.synthesis import Clip
 from vdeblur.training.team import Team, gathered_team
@@ -80,10 +80,10 @@ def train(
         Interrupted: Ctrl-C; the state is kept.
     """
     config = dataclasses.replace(config, steps=config.steps if steps is None else steps)
-    schedule = Schedule(config.steps, minutes)
+    course = Course(config.steps, minutes)
     with gathered_team(device) as team:
         feeds = open_feeds(config, team)
-        run = Run(config, folder, team, Feeds(data_for or feeds.data_for, feeds.validation), schedule, pieces)
+        run = Run(config, folder, team, Feeds(data_for or feeds.data_for, feeds.validation), course, pieces)
         run.go_on(accept_changes)
         with deferred_interruption() as interruption:
             run.learn(interruption, progress or (lambda _: None))
@@ -101,12 +101,12 @@ class Run:
     """A run in its folder: what :func:`train` does, step by step."""
 
     def __init__(
-        self, config: TrainConfig, folder: Path, team: Team, feeds: Feeds, schedule: Schedule, pieces: bool
+        self, config: TrainConfig, folder: Path, team: Team, feeds: Feeds, course: Course, pieces: bool
     ) -> None:
         self.config, self.folder, self.team, self.feeds, self.pieces = config, folder, team, feeds, pieces
         self.learner = Learner(config, team)
         self.journey = Journey()
-        self.schedule = schedule
+        self.course = course
         self.means: dict[str, float] = {}
         self.scores: dict[str, float] = {}
 
@@ -122,10 +122,10 @@ class Run:
         if found is not None:
             state, self.journey = found
             self.learner.load(state)
-            self.schedule.go_on(self.learner.step, self.journey.done, self.journey.anchor, self.journey.minutes)
-            self.schedule.reserve_seconds = 2 * self.journey.validation_seconds
+            self.course.go_on(self.learner.step, self.journey.done, self.journey.anchor, self.journey.minutes)
+            self.course.reserve_seconds = 2 * self.journey.validation_seconds
             step = self.learner.step
-            if self.schedule.done(step) >= 1:
+            if self.course.done(step) >= 1:
                 logger.warning("the schedule has ended at step %d: give --steps above it, or --minutes", step)
             else:
                 logger.info("going on from step %d", step)
@@ -142,7 +142,7 @@ class Run:
             batches: Iterator[Clip] = iter(())
             frames = 0
             while True:
-                done, asked = self.team.agree(self.schedule.done(learner.step), interruption.asked)
+                done, asked = self.team.agree(self.course.done(learner.step), interruption.asked)
                 if done >= 1 or asked:
                     break
                 if frames != (wanted := frames_at(config, done)):
@@ -159,8 +159,8 @@ class Run:
                 learner.learn(clip, learning_rate(config, learner.step, done))
                 self._after_step(done, frames)
                 if self.team.leads:
-                    seconds = self.schedule.seconds
-                    progress(Progress(learner.step, self.schedule.done(learner.step), seconds, self.means, self.scores))
+                    seconds = self.course.seconds
+                    progress(Progress(learner.step, self.course.done(learner.step), seconds, self.means, self.scores))
         self._finish(new=learner.step > first_step and not asked)
 
     def _after_step(self, done: float, frames: int) -> None:
@@ -204,7 +204,7 @@ class Run:
             self.journey.best = best
             self._write_weights(best, chosen)
         self.journey.validation_seconds = time.monotonic() - began
-        self.schedule.reserve_seconds = 2 * self.journey.validation_seconds
+        self.course.reserve_seconds = 2 * self.journey.validation_seconds
         self._log({**(row or {}), **self.scores})
         write_plot(self.folder, f"{learner.net.config.name}: {learner.step} steps")
         logger.info("%s", _sentence(learner.step, self.scores, self.journey.best))
@@ -217,10 +217,10 @@ class Run:
     def _save(self) -> None:
         if not self.team.leads:
             return
-        minutes = self.journey.minutes + self.schedule.seconds / 60
+        minutes = self.journey.minutes + self.course.seconds / 60
         step = self.learner.step
         journey = dataclasses.replace(
-            self.journey, anchor=self.schedule.anchor_at(step), done=self.schedule.done(step), minutes=minutes
+            self.journey, anchor=self.course.anchor_at(step), done=self.course.done(step), minutes=minutes
         )
         save_state(self.folder, self.config, self.learner.state(), journey)
         if self.pieces:
@@ -237,7 +237,7 @@ class Run:
         self._save()
 
     def _log(self, row: dict[str, float]) -> None:
-        minutes = self.journey.minutes + self.schedule.seconds / 60
+        minutes = self.journey.minutes + self.course.seconds / 60
         append_row(self.folder, {"step": self.learner.step, "minutes": minutes, **row})
 
 

@@ -1,4 +1,4 @@
-"""Settings: what a training run is told, and which of it may change when the run goes on."""
+"""The recipe: what a training run is told, and which of it may change when the run goes on."""
 
 from __future__ import annotations
 

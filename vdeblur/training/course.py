@@ -1,4 +1,4 @@
-"""Schedule: how much of a run is done, and what follows from it: learning rate, clip length, average."""
+"""The course: how much of a run is done, and what follows from it: learning rate, clip length, average."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from typing import NamedTuple
 
-from vdeblur.training.settings import TrainConfig
+from vdeblur.training.recipe import TrainConfig
 
 #: A limit in minutes covers the last validation and saving too; they may take this share of it at most.
 LARGEST_RESERVE = 0.3
@@ -23,7 +23,7 @@ class Anchor(NamedTuple):
 BEGINNING = Anchor(0, 0.0)
 
 
-class Schedule:
+class Course:
     """Share of the schedule that is done, by steps, or by the clock under a limit in minutes.
 
     By steps it depends on the step alone, so a run that goes on sees what it would have seen. By the clock, what is
