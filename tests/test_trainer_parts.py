@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from vdeblur.training.course import BEGINNING, Anchor, Course, average_decay, fr
 from vdeblur.training.feeds import MixedData
 from vdeblur.training.learner import Learner
 from vdeblur.training.log import append_row, read_log
-from vdeblur.training.plot import drawing, nice_ticks, write_plot
+from vdeblur.training.plot import drawing, log_ticks, nice_ticks, write_plot
 from vdeblur.training.synthesis import Clip
 from vdeblur.training.team import Team
 from vdeblur.training.validation import better, validate
@@ -231,3 +232,8 @@ def test_ticks_are_round_and_enclose() -> None:
     assert nice_ticks(-0.3, 0.9) == [-0.5, -0.25, 0, 0.25, 0.5, 0.75, 1.0]
     low, *_, high = nice_ticks(3.0, 3.0)
     assert low < 3 < high
+
+
+def test_logarithmic_ticks_are_round_and_enclose() -> None:
+    assert [round(10**tick, 6) for tick in log_ticks(math.log10(0.015), math.log10(0.07))] == [0.01, 0.02, 0.05, 0.1]
+    assert [round(10**tick, 6) for tick in log_ticks(-1.0, -1.0)] == [0.1, 0.2]

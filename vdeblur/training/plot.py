@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from vdeblur.training.log import read_log
+from vdeblur.training.validation import EQUAL_DB
 
 PLOT_FILE = "log.svg"
 WIDTH, PANEL, LEFT, RIGHT, TOP, GAP = 860, 170, 64, 190, 44, 46
@@ -72,7 +73,7 @@ def _panel(panel: Panel, rows: Sequence[dict[str, float]], top: float, last: flo
     if panel.logarithmic:
         curves = [(words, [(x, math.log10(max(y, 1e-9))) for x, y in points]) for words, points in curves]
     values = [y for _, points in curves for _, y in points] + ([0.0] if panel.zero else [])
-    ticks = nice_ticks(min(values), max(values))
+    ticks = (log_ticks if panel.logarithmic else nice_ticks)(min(values), max(values))
     low, high = min(ticks[0], min(values)), max(ticks[-1], max(values))
 
     def x_at(step: float) -> float:
@@ -122,8 +123,19 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(number * step, 12) for number in range(first, final + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """Logarithms of 1, 2 and 5 times powers of ten that enclose ``low`` and ``high``, themselves logarithms."""
+    powers = range(math.floor(low) - 1, math.ceil(high) + 2)
+    ticks = [power + math.log10(factor) for power in powers for factor in (1, 2, 5)]
+    below = [tick for tick in ticks if tick <= low + 1e-9][-1]
+    above = [tick for tick in ticks if tick >= high - 1e-9 and tick > below][0]
+    return [tick for tick in ticks if below <= tick <= above]
+
+
 def _points(rows: Sequence[dict[str, float]], column: str) -> list[tuple[float, float]]:
-    return [(row["step"], row[column]) for row in rows if math.isfinite(row.get(column, math.nan))]
+    """(step, value) where there is one; what has not been changed at all would only squeeze the curve."""
+    values = [(row["step"], row.get(column, math.nan)) for row in rows]
+    return [(step, value) for step, value in values if math.isfinite(value) and value < EQUAL_DB]
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
