@@ -132,7 +132,7 @@ def _pairs(config: TrainConfig, footage: Sequence[Footage], frames: int, team: T
         frames=frames,
         seed=config.seed,
         batch=config.batch,
-        reuse=config.reuse,
+        reuse=config.pairs_reuse,
         workers=config.workers,
         device=team.device,
         rank=team.rank,

@@ -16,6 +16,8 @@ from vdeblur.workers import prefetch
 
 #: Batches made and not yet taken.
 _DEPTH = 3
+#: So many steps before it is needed, a stretch begins to be read.
+_READ_AHEAD = 4
 
 
 class PairData:
@@ -67,13 +69,15 @@ class PairData:
                 yield Clip(blurry, sharp, None, None)  # type: ignore[arg-type]
 
     def _made(self, first_step: int, pool: ThreadPoolExecutor) -> Iterator[Tensor]:
-        """uint8 batches (2, B, T, 3, size, size); what the next step needs is already being read."""
+        """uint8 batches (2, B, T, 3, size, size); what the next steps need is already being read."""
         reading: dict[tuple[int, int], Future[Tensor]] = {}
         for step in itertools.count(first_step):
-            wanted = [(slot, self._stretch(slot, step)) for slot in self.slots]
-            soon = [(slot, self._stretch(slot, step + 1)) for slot in self.slots]
+            wanted, *soon = (
+                [(slot, self._stretch(slot, step + ahead)) for slot in self.slots] for ahead in range(_READ_AHEAD + 1)
+            )
             reading = {
-                key: reading[key] if key in reading else pool.submit(self._read, *key) for key in (*wanted, *soon)
+                key: reading[key] if key in reading else pool.submit(self._read, *key)
+                for key in itertools.chain(wanted, *soon)
             }
             cuts = [self._cut(reading[key].result(), key[0], step) for key in wanted]
             yield torch.stack(cuts, 1)

@@ -128,7 +128,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(low) - 1, math.ceil(high) + 2)
     ticks = [power + math.log10(factor) for power in powers for factor in (1, 2, 5)]
     below = [tick for tick in ticks if tick <= low + 1e-9][-1]
-    above = [tick for tick in ticks if tick >= high - 1e-9 and tick > below][0]
+    above = next(tick for tick in ticks if tick >= high - 1e-9 and tick > below)
     return [tick for tick in ticks if below <= tick <= above]
 
 

@@ -59,8 +59,10 @@ class TrainConfig:
     lookahead_dropped: float = 0.3
     #: Over so many steps the true motion steers instead of the one found, in a share that falls from 0.8 to 0.
     taught_steps: int = 2500
-    #: How often a synthetic clip, or a stretch of frames read from a pair, is used.
+    #: How often a synthetic clip is used, every time in another guise.
     reuse: int = 4
+    #: How often a stretch of frames read from a pair is used, every time cropped elsewhere.
+    pairs_reuse: int = 16
     #: Worker processes that make clips, and threads that read pairs.
     workers: int = 1
     #: Precision of the forward pass; the weights stay float32.
@@ -69,7 +71,7 @@ class TrainConfig:
     compile: bool = False
     validation_clips: int = 24
     #: Weights that change near-sharp clips more than this (PSNR of output against input, dB, mean) are not the best.
-    least_kept_db: float = 36.0
+    least_kept_db: float = 40.0
     log_every: int = 50
     validate_every: int = 500
     save_every: int = 250
@@ -77,7 +79,16 @@ class TrainConfig:
     start: str | None = None
 
     def __post_init__(self) -> None:
-        counts = ("batch", "steps", "reuse", "validation_clips", "log_every", "validate_every", "save_every")
+        counts = (
+            "batch",
+            "steps",
+            "reuse",
+            "pairs_reuse",
+            "validation_clips",
+            "log_every",
+            "validate_every",
+            "save_every",
+        )
         for name in counts:
             _demand(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         for name in ("warmup_steps", "taught_steps", "workers", "seed"):
