@@ -75,10 +75,8 @@ class PairData:
             wanted, *soon = (
                 [(slot, self._stretch(slot, step + ahead)) for slot in self.slots] for ahead in range(_READ_AHEAD + 1)
             )
-            reading = {
-                key: reading[key] if key in reading else pool.submit(self._read, *key)
-                for key in itertools.chain(wanted, *soon)
-            }
+            needed = dict.fromkeys(itertools.chain(wanted, *soon))
+            reading = {key: reading[key] if key in reading else pool.submit(self._read, *key) for key in needed}
             cuts = [self._cut(reading[key].result(), key[0], step) for key in wanted]
             yield torch.stack(cuts, 1)
 
