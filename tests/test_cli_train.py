@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -110,3 +114,29 @@ def test_the_shipped_runs_are_valid(name: str) -> None:
 
     config = load_config(TrainConfig, find_config(name))
     assert load_config(NetworkConfig, find_config(config.network)).name == config.network
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups there")
+def test_ctrl_c_of_a_terminal_ends_worker_processes_quietly(config: Path, stills: Path, tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to all processes of the command, those that make clips too."""
+    config.write_text(yaml.safe_dump(tiny_data(tmp_path, stills=[str(stills)], workers=1, steps=10**6)))
+    command = [
+        sys.executable,
+        "-m",
+        "vdeblur",
+        "train",
+        str(config),
+        "--device",
+        "cpu",
+        "--folder",
+        str(tmp_path / "r"),
+    ]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (tmp_path / "r" / "state.pt").is_file():
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130, said
+    assert "the same command goes on" in said
+    assert "Traceback" not in said

@@ -15,7 +15,7 @@ from vdeblur.errors import Interrupted, TargetError
 from vdeblur.model.checkpoint import save_network
 from vdeblur.training.course import Course, frames_at, learning_rate
 from vdeblur.training.feeds import DataFor, Feeds, closing_iterator, open_feeds
-from vdeblur.training.interruption import Interruption, deferred_interruption
+from vdeblur.training.interruption import Interruption, children_deaf_to_ctrl_c, deferred_interruption
 from vdeblur.training.learner import Learner
 from vdeblur.training.log import append_row, cut_log
 from vdeblur.training.plot import write_plot
@@ -150,12 +150,12 @@ class Run:
                     frames = wanted
                     stream = self.feeds.data_for(frames).batches(learner.step)
                     batches = stack.enter_context(closing_iterator(stream))
-                try:
-                    clip = next(batches)
-                except RuntimeError:
-                    if interruption.asked:  # the same Ctrl-C has ended the workers that make clips
-                        continue
-                    raise
+                    with children_deaf_to_ctrl_c():
+                        clip = _next(batches, interruption)
+                else:
+                    clip = _next(batches, interruption)
+                if clip is None:
+                    continue
                 learner.learn(clip, learning_rate(config, learner.step, done))
                 self._after_step(done, frames)
                 if self.team.leads:
@@ -239,6 +239,16 @@ class Run:
     def _log(self, row: dict[str, float]) -> None:
         minutes = self.journey.minutes + self.course.seconds / 60
         append_row(self.folder, {"step": self.learner.step, "minutes": minutes, **row})
+
+
+def _next(batches: Iterator[Clip], interruption: Interruption) -> Clip | None:
+    """The next batch; None if the signal that ends this process has ended those that make clips."""
+    try:
+        return next(batches)
+    except Exception:
+        if interruption.asked:
+            return None
+        raise
 
 
 def _make_folder(folder: Path) -> None:
