@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ class Run:
                     frames = wanted
                     stream = self.feeds.data_for(frames).batches(learner.step)
                     batches = stack.enter_context(closing_iterator(stream))
-                    with children_deaf_to_ctrl_c():
+                    with children_deaf_to_ctrl_c() if config.workers else nullcontext():
                         clip = _next(batches, interruption)
                 else:
                     clip = _next(batches, interruption)
