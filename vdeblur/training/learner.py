@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -59,9 +58,9 @@ class Learner:
         self.summed_steps = 0
         self._first_bad_step = torch.full((), math.inf, device=device, dtype=torch.float64)
         self._dtype = choose_dtype(config.precision, device)
-        self._restore: Callable[..., Estimate] = self.net.restore_clip
         if config.compile:
-            self._restore = torch.compile(self.net.restore_clip)
+            for part in self.net.children():
+                part.compile()
 
     def learn(self, clip: Clip, rate: float) -> None:
         """One step on a batch (B, T, C, H, W): forward, backward, averaged over the team, clipped, applied.
@@ -158,7 +157,7 @@ class Learner:
         if taught and clip.motion is not None:
             steer = F.avg_pool2d(clip.motion.flatten(0, 1), 8)
         with self.autocast():
-            estimate = self._restore(clip.blurry, lookahead=lookahead, steer=steer)
+            estimate = self.net.restore_clip(clip.blurry, lookahead=lookahead, steer=steer)
         return estimate, _losses(estimate, clip)
 
     @torch.no_grad()
