@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from vdeblur.errors import UsageError
-from vdeblur.training.data import fixed_clips
+from vdeblur.training.data import SyntheticData, fixed_clips
 from vdeblur.training.footage import Footage, open_footage
 from vdeblur.training.pairs import PairData, fixed_pair_clips
 from vdeblur.training.recipe import TrainConfig
-from vdeblur.training.stepwise import SyntheticData
 from vdeblur.training.stills import find_stills
 from vdeblur.training.synthesis import Clip
 from vdeblur.training.team import Team
+from vdeblur.training.videos import find_videos
 
 logger = logging.getLogger(__name__)
 
@@ -89,18 +89,23 @@ def open_feeds(config: TrainConfig, team: Team) -> Feeds:
         UsageError: there is nothing to learn from or to validate on, or it cannot be used.
         SourceError: a file cannot be read.
     """
-    if not config.stills and not config.pairs:
-        raise UsageError("nothing to learn from: give stills (sharp photographs) or pairs (blurred and sharp frames)")
+    if not (config.stills or config.videos or config.pairs):
+        raise UsageError(
+            "nothing to learn from: give stills (sharp photographs), videos (sharp ones) or pairs (blurred and sharp)"
+        )
     stills, validation_stills = _split(
         find_stills(_folders(config.stills)), find_stills(_folders(config.validation_stills)), "photographs"
     )
+    videos = find_videos(_folders(config.videos))
     footage, validation_footage = _split(
         _footage(config, config.pairs, team), _footage(config, config.validation_pairs, team), "pairs"
     )
+    if not (validation_stills or validation_footage):
+        raise UsageError("nothing to validate on: give validation_stills or validation_pairs")
     validation = _validation_clips(config, validation_stills, validation_footage) if team.leads else []
 
     def data_for(frames: int) -> Data:
-        synthetic = _synthetic(config, stills, frames, team) if stills else None
+        synthetic = _synthetic(config, stills, videos, frames, team) if stills or videos else None
         pairs = _pairs(config, footage, frames, team) if footage else None
         if synthetic is not None and pairs is not None and 0 < config.pairs_share < 1:
             return MixedData(synthetic, pairs, config.pairs_share)
@@ -111,10 +116,11 @@ def open_feeds(config: TrainConfig, team: Team) -> Feeds:
     return Feeds(data_for, validation)
 
 
-def _synthetic(config: TrainConfig, stills: Sequence[Path], frames: int, team: Team) -> Data:
+def _synthetic(config: TrainConfig, stills: Sequence[Path], videos: Sequence[Path], frames: int, team: Team) -> Data:
     return SyntheticData(
         replace(config.synthesis, frames=frames),
         stills=stills,
+        videos=videos,
         seed=config.seed,
         batch=config.batch,
         reuse=config.reuse,
@@ -149,7 +155,7 @@ def _footage(config: TrainConfig, folders: Sequence[str], team: Team) -> list[Fo
 def _validation_clips(config: TrainConfig, stills: Sequence[Path], footage: Sequence[Footage]) -> list[Clip]:
     """``validation_clips`` clips, half of each kind where there are both."""
     count = math.ceil(config.validation_clips / 2) if stills and footage else config.validation_clips
-    clips = fixed_clips(list(stills), config.synthesis, count=count, seed=0) if stills else []
+    clips = fixed_clips(stills, config.synthesis, count=count, seed=0) if stills else []
     if footage:
         size, frames = config.synthesis.size_px, config.synthesis.frames
         clips += fixed_pair_clips(footage, size_px=size, frames=frames, count=config.validation_clips - len(clips))

@@ -66,7 +66,7 @@ class PairData:
                 if self.device.type == "cuda":
                     cut = cut.pin_memory()
                 blurry, sharp = cut.to(self.device, non_blocking=True).float().div(255).unbind(0)
-                yield Clip(blurry, sharp, None, None)  # type: ignore[arg-type]
+                yield Clip(blurry, sharp, None, None)
 
     def _made(self, first_step: int, pool: ThreadPoolExecutor) -> Iterator[Tensor]:
         """uint8 batches (2, B, T, 3, size, size); what the next steps need is already being read."""
@@ -115,7 +115,7 @@ def fixed_pair_clips(footage: Sequence[Footage], *, size_px: int, frames: int, c
         clips = [next(batches) for _ in range(count)]
     finally:
         batches.close()
-    return [Clip(clip.blurry[0], clip.sharp[0], None, None) for clip in clips]  # type: ignore[arg-type]
+    return [Clip(clip.blurry[0], clip.sharp[0], None, None) for clip in clips]
 
 
 def _generator(*key: object) -> torch.Generator:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vdeblur.errors import UsageError
-from vdeblur.training.synthesis import SynthesisConfig
+from vdeblur.training.settings import SynthesisConfig
 
 #: Keys that may differ when a run goes on: they move the end of the schedule or say how and when, never what is learnt.
 FREE_KEYS = frozenset({"steps", "workers", "log_every", "validate_every", "save_every", "compile"})
@@ -26,9 +26,11 @@ class TrainConfig:
     network: str
     #: Folders of sharp photographs from which blurred clips are made.
     stills: tuple[str, ...] = ()
+    #: Folders of sharp videos: further pictures to blur, and those of a high rate are averaged.
+    videos: tuple[str, ...] = ()
     #: Folders of blurred and sharp frames; see :mod:`vdeblur.training.layouts`.
     pairs: tuple[str, ...] = ()
-    #: Where there are both: share of the steps that learn from pairs.
+    #: Where there are pairs and others: share of the steps that learn from pairs.
     pairs_share: float = 0.5
     #: Folders to validate on, which training must not see. With none, a tenth of the training data is kept back.
     validation_stills: tuple[str, ...] = ()
@@ -98,7 +100,6 @@ class TrainConfig:
         for name in ("learning_rate", "gradient_clip"):
             _demand(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         _demand(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a share from 0 to less than 1")
-        _demand(self.synthesis.size_px % 16 == 0, "synthesis: size_px", self.synthesis.size_px, "a multiple of 16")
         _check_frames(self.frames)
 
     @property

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vdeblur.metrics import psnr
 from vdeblur.model.network import DeblurNet
+from vdeblur.training.data import stack
 from vdeblur.training.losses import motion_error, signless_error
 from vdeblur.training.synthesis import Clip
 
@@ -44,14 +45,14 @@ def validate(
     net.eval()
     with torch.inference_mode():
         for part in _batches(clips, batch):
-            packed = _stacked(part, device)
+            packed = stack(part).to(device)
             with autocast():
                 estimate = net.restore_clip(packed.blurry, lookahead=1)
             restored = (packed.blurry.flatten(0, 1) + estimate.residual).float().clamp(0, 1).view_as(packed.blurry)
             for clip, output in zip(part, restored.cpu(), strict=True):
                 for name, value in _clip_scores(clip, output).items():
                     scores.setdefault(name, []).append(value)
-            if packed.motion is not None:
+            if packed.motion is not None and packed.velocity is not None:
                 velocity, motion = packed.velocity.flatten(0, 1), packed.motion.flatten(0, 1)
                 errors = (motion_error(estimate.velocities[-1], velocity), signless_error(estimate.motion, motion))
                 for name, error in zip(("velocity_error_px", "exposure_error_px"), errors, strict=True):
@@ -96,13 +97,3 @@ def _batches(clips: Sequence[Clip], batch: int) -> Iterator[list[Clip]]:
         alike = list(group)
         for first in range(0, len(alike), batch):
             yield alike[first : first + batch]
-
-
-def _stacked(clips: list[Clip], device: torch.device) -> Clip:
-    """Clips joined to one batch (B, T, C, H, W) on the device."""
-
-    def joined(parts: tuple[Tensor | None, ...]) -> Tensor | None:
-        there = [part for part in parts if part is not None]
-        return torch.stack(there).to(device) if there else None
-
-    return Clip(*(joined(parts) for parts in zip(*clips, strict=True)))  # type: ignore[arg-type]
