@@ -237,3 +237,12 @@ def test_ticks_are_round_and_enclose() -> None:
 def test_logarithmic_ticks_are_round_and_enclose() -> None:
     assert [round(10**tick, 6) for tick in log_ticks(math.log10(0.015), math.log10(0.07))] == [0.01, 0.02, 0.05, 0.1]
     assert [round(10**tick, 6) for tick in log_ticks(-1.0, -1.0)] == [0.1, 0.2]
+
+
+def test_compile_reaches_every_part_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda part: compiled.append(part))
+    learner = Learner(tiny_run(tmp_path, compile=True), Team(CPU))
+    assert compiled == list(learner.net.children())
+    Learner(tiny_run(tmp_path), Team(CPU))
+    assert len(compiled) == len(list(learner.net.children()))
