@@ -87,14 +87,14 @@ def test_a_killed_run_goes_on_exactly(stills: Path, pairs: Path, tmp_path: Path)
     """Killed between two states, with pairs and photographs mixed and clips that grow meanwhile."""
     data = tiny_data(
         tmp_path, stills=[str(stills)], pairs=[str(pairs)], steps=10, frames=[[0, 2], [0.6, 3]], save_every=2,
-        validate_every=4, log_every=3,
+        validate_every=5, log_every=3,
     )  # fmt: skip
     config = tiny_run(tmp_path, **data)
     train(config, tmp_path / "straight", device="cpu")
-    child = run_child(tmp_path / "killed", data, kill_at=7)
+    child = run_child(tmp_path / "killed", data, kill_at=9)
     _, errors = child.communicate(timeout=120)
     assert child.returncode not in (0, 1), errors
-    assert state(tmp_path / "killed")["step"] == 6
+    assert state(tmp_path / "killed")["step"] == 8
     train(config, tmp_path / "killed", device="cpu")
     assert_same_run(tmp_path / "straight", tmp_path / "killed")
     assert {row["frames"] for row in rows(tmp_path / "straight")} == {"", "2", "3"}
@@ -128,7 +128,7 @@ def test_an_interrupted_run_goes_on_exactly(stills: Path, tmp_path: Path, name: 
 
 def test_two_processes_learn_what_one_learns(pairs: Path, tmp_path: Path) -> None:
     """Two ranks with 2 clips each are one process with 4: same averages, to rounding."""
-    changes = {"pairs": [str(pairs)], "precision": "float32", "gradient_clip": 1e-3}
+    changes = {"pairs": [str(pairs)], "precision": "float32", "gradient_clip": 1e3}
     train(tiny_run(tmp_path, batch=4, **changes), tmp_path / "one", device="cpu")
     data = tiny_data(tmp_path, batch=2, **changes)
     port = str(20_000 + os.getpid() % 20_000)
@@ -143,7 +143,9 @@ def test_two_processes_learn_what_one_learns(pairs: Path, tmp_path: Path) -> Non
     assert apart < 0.02 * moved
     for first, second in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
         if first["loss"]:
-            assert float(first["loss"]) == pytest.approx(float(second["loss"]), rel=1e-3)
+            assert float(first["gradient"]) > 0.1
+            for name in ("loss", "gradient"):
+                assert float(first[name]) == pytest.approx(float(second[name]), rel=1e-3)
 
 
 def test_an_infinite_loss_stops_the_run_and_leaves_the_last_good_state(stills: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -246,3 +248,20 @@ def test_compile_reaches_every_part_of_the_network(tmp_path: Path, monkeypatch: 
     assert compiled == list(learner.net.children())
     Learner(tiny_run(tmp_path), Team(CPU))
     assert len(compiled) == len(list(learner.net.children()))
+
+
+DEAF = """
+import signal, subprocess, sys
+from vdeblur.training.interruption import children_deaf_to_ctrl_c
+child = [sys.executable, "-c", "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"]
+with children_deaf_to_ctrl_c():
+    inside = subprocess.run(child, capture_output=True, text=True).stdout
+outside = subprocess.run(child, capture_output=True, text=True).stdout
+print(inside.strip(), outside.strip())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal masks there")
+def test_children_of_the_block_do_not_hear_ctrl_c() -> None:
+    said = subprocess.run([sys.executable, "-c", DEAF], capture_output=True, text=True, timeout=60).stdout
+    assert said.split() == ["True", "False"]

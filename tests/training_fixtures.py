@@ -26,12 +26,12 @@ def texture(seed: int, height: int = 160, width: int = 160) -> Tensor:
     return (interpolate(noise, (height, width), mode="bicubic").clamp(0, 1)[0] * 255).to(torch.uint8)
 
 
-def write_frames(folder: Path, count: int, *, seed: int = 1, size: tuple[int, int] = (48, 64), first: int = 0) -> None:
-    """Numbered PNG frames of a moving texture."""
+def write_frames(folder: Path, count: int, *, seed: int = 1, size: tuple[int, int] = (48, 64), darker: int = 1) -> None:
+    """Numbered PNG frames of a moving texture, its values divided by ``darker``."""
     folder.mkdir(parents=True)
-    whole = texture(seed, size[0], size[1] + 8 * count)
+    whole = texture(seed, size[0], size[1] + 8 * count) // darker
     for index in range(count):
-        write_image(folder / f"{index + first:06d}.png", whole[:, :, 8 * index : 8 * index + size[1]].contiguous())
+        write_image(folder / f"{index:06d}.png", whole[:, :, 8 * index : 8 * index + size[1]].contiguous())
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ def stills(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
-    """A folder with two sequences in GoPro's layout, of 4 and 2 frames."""
+    """A folder with two sequences in GoPro's layout, of 4 and 2 frames; the blurred ones are half as bright."""
     folder = tmp_path / "pairs"
     for name, count, seed in (("one", 4, 11), ("two", 2, 12)):
         write_frames(folder / name / "sharp", count, seed=seed)
-        write_frames(folder / name / "blur", count, seed=seed)
+        write_frames(folder / name / "blur", count, seed=seed, darker=2)
     return folder
 
 

@@ -41,6 +41,9 @@ class Learner:
     def __init__(self, config: TrainConfig, team: Team) -> None:
         self.config, self.team = config, team
         device = team.device
+        torch.backends.cudnn.benchmark = (
+            device.type == "cuda"
+        )  # shapes stay, so the fastest convolutions are worth finding
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             net = new_network(config)
@@ -98,7 +101,7 @@ class Learner:
         if math.isfinite(first):
             raise NetworkError(
                 f"the loss or its gradient is not finite at step {first:.0f}: lower learning_rate or gradient_clip, "
-                "or try precision: float32"
+                "or try precision: float32, and go on from the last good state with --accept-changes"
             )
 
     def means(self) -> dict[str, float]:
