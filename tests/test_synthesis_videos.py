@@ -89,7 +89,7 @@ def test_what_would_leave_ghosts_is_reduced_or_left_out(caplog: pytest.LogCaptur
     dense = cut_piece(list(moving(8, 2, 200)), config, Draw.of(1), name="film")
     assert len(dense) == 1
     assert farthest_step(dense[0].frames) <= config.step_px
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="vdeblur.training.videos"):
         assert cut_piece(list(moving(8, 16, 200)), config, Draw.of(1), name="film") == []
     assert "film: a piece moves too fast" in caplog.text
 
@@ -154,7 +154,8 @@ def test_a_pair_is_made_that_eval_finds(call: Call, photo: Path, tmp_path: Path)
 def test_knobs_come_from_a_yaml_file(call: Call, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "still.yaml").write_text(
         "synthesis: {static_share: 1.0, layer_share: 0.0, compressed_share: 0.0, frames: 2,"
-        " read_noise: [1.0e-9, 1.0e-9], shot_noise: [1.0e-9, 1.0e-9], gain: [1.0, 1.0], highlight_share: 0.0, mosaic_share: 0.0}\n"
+        " read_noise: [1.0e-9, 1.0e-9], shot_noise: [1.0e-9, 1.0e-9], gain: [1.0, 1.0],"
+        " highlight_share: 0.0, mosaic_share: 0.0}\n"
     )
     assert call("synth", photo, "-o", tmp_path / "still", "--config", tmp_path / "still.yaml").code == 0
     blurry, sharp = (read(tmp_path / f"still.{side}.mkv") for side in ("blur", "sharp"))
