@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 
 from vdeblur import __version__
 from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.cli.report import LOG_LINE_SECONDS
 from vdeblur.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -150,10 +152,10 @@ def _write_json(found: Evaluation, path: Path | None) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Step], None] | None]:
-    """A bar on standard error, if that is a terminal."""
+def _progress() -> Iterator[Callable[[Step], None]]:
+    """A bar on standard error, or, if that is no terminal, a line now and then."""
     if not sys.stderr.isatty():
-        yield None
+        yield _lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -163,3 +165,16 @@ def _progress() -> Iterator[Callable[[Step], None] | None]:
     with Progress(*columns, words, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=None)
         yield lambda step: bar.update(task, completed=step.done, total=step.total, description=step.now)
+
+
+def _lines() -> Callable[[Step], None]:
+    next_line = time.monotonic() + LOG_LINE_SECONDS
+
+    def tell(step: Step) -> None:
+        nonlocal next_line
+        if time.monotonic() >= next_line:
+            next_line = time.monotonic() + LOG_LINE_SECONDS
+            sys.stderr.write(f"vdeblur: {step.done}/{step.total} {step.now}\n")
+            sys.stderr.flush()
+
+    return tell
