@@ -15,17 +15,20 @@ if TYPE_CHECKING:
 #: Where no terminal says how wide it is, no row is folded.
 WIDTH = 200
 
+Titled = tuple[str, Table]
+
 
 def write_tables(found: Evaluation, stream: IO[str]) -> None:
     """Gain of every clip, then means, speeds, and what else was measured."""
-    console = Console(file=stream, highlight=False, width=None if stream.isatty() else WIDTH)
-    for table in (_clips(found), _means(found), _motion(found), _stability(found), _speeds(found)):
+    console = Console(file=stream, highlight=False, markup=False, width=None if stream.isatty() else WIDTH)
+    for title, table in (_clips(found), _means(found), _motion(found), _stability(found), _speeds(found)):
         if table.row_count:
+            console.print(title, end="")
             console.print(table)
 
 
-def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in words:
         table.add_column(name, no_wrap=True)
     for name in numbers:
@@ -33,9 +36,9 @@ def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
     return table
 
 
-def _clips(found: Evaluation) -> Table:
+def _clips(found: Evaluation) -> Titled:
     numbers = ["frames", "size", "blurred", *(f"{name} gain" for name in found.methods)]
-    table = _table("Clips: PSNR as it is, and gain, dB", ["data", "clip"], numbers)
+    table = _table(["data", "clip"], numbers)
     gains: dict[tuple[str, str], list[str]] = {}
     for clip in found.clips:
         size = f"{clip.width}×{clip.height}"
@@ -43,12 +46,12 @@ def _clips(found: Evaluation) -> Table:
         row.append(f"{clip.gain_db:+.2f}")
     for (dataset, name), row in gains.items():
         table.add_row(dataset, name, *row)
-    return table
+    return "Clips: PSNR as it is, and gain, dB", table
 
 
-def _means(found: Evaluation) -> Table:
+def _means(found: Evaluation) -> Titled:
     numbers = ["clips", "PSNR", "gain", "worst", "SSIM", "change", "harm", "worst clip", "worst frame"]
-    table = _table("Means", ["data", "blur", "method"], numbers)
+    table = _table(["data", "blur", "method"], numbers)
     group = None
     for mean in found.summaries():
         here = (mean.dataset, mean.stratum)
@@ -70,27 +73,23 @@ def _means(found: Evaluation) -> Table:
             f"{mean.harm_worst_clip_psnr:.1f}",
             f"{mean.harm_worst_frame_psnr:.1f}",
         )
-    return table
+    return "Means", table
 
 
-def _motion(found: Evaluation) -> Table:
+def _motion(found: Evaluation) -> Titled:
     numbers = ["velocity", "if none", "exposure", "if none"]
-    table = _table("Motion: mean endpoint error, pixels", ["data", "blur", "method"], numbers)
+    table = _table(["data", "blur", "method"], numbers)
     for mean in found.summaries():
         if mean.motion is not None:
             errors = mean.motion
             values = (errors.velocity_px, errors.velocity_if_none_px, errors.motion_px, errors.motion_if_none_px)
             table.add_row(mean.dataset, mean.stratum, mean.method, *_numbers(values))
-    return table
+    return "Motion: mean endpoint error, pixels", table
 
 
-def _stability(found: Evaluation) -> Table:
+def _stability(found: Evaluation) -> Titled:
     numbers = ["early", "late", "drift", "worst fall", "noise in", "noise out", "clean out"]
-    table = _table(
-        "Long clip: PSNR of 100 frames early and late, dB; static scene: change from frame to frame, 8-bit levels",
-        ["data", "clip", "method"],
-        numbers,
-    )
+    table = _table(["data", "clip", "method"], numbers)
     for entry in found.stability:
         drift, flicker = entry.drift, entry.flicker
         table.add_row(
@@ -103,18 +102,21 @@ def _stability(found: Evaluation) -> Table:
             f"{drift.worst_fall_db:.2f}",
             *_numbers((flicker.noisy_input, flicker.noisy_output, flicker.clean_output)),
         )
-    return table
+    return (
+        "Long clip: PSNR of 100 frames early and late, dB; static scene: change from frame to frame, 8-bit levels",
+        table,
+    )
 
 
-def _speeds(found: Evaluation) -> Table:
+def _speeds(found: Evaluation) -> Titled:
     sizes = list(dict.fromkeys((speed.width, speed.height) for speed in found.speeds))
     where = f"{found.conditions['device']}, {found.conditions['precision']}, {found.conditions['threads']} threads"
     title = f"Milliseconds a frame, median, without reading and writing ({where})"
-    table = _table(title, ["method"], [f"{width}×{height}" for width, height in sizes])
+    table = _table(["method"], [f"{width}×{height}" for width, height in sizes])
     for method in found.methods:
         seconds = {(s.width, s.height): s.seconds for s in found.speeds if s.method == method}
         table.add_row(method, *(f"{1000 * seconds[size]:.1f}" for size in sizes))
-    return table
+    return title, table
 
 
 def _number(value: float | None) -> str:
