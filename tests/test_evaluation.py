@@ -88,7 +88,7 @@ def test_pairs_are_found_by_name(tmp_path: Path) -> None:
 def test_the_identity_gains_and_harms_nothing(data: Path) -> None:
     found = evaluate(["identity"], [data], baselines=(), stability=True)
     clip, wall = found.clips
-    assert (clip.stratum, wall.stratum) == ("clips", "photos")
+    assert (clip.stratum, wall.stratum) == ("videos", "photos")
     assert clip.input == clip.output
     assert wall.input.psnr == pytest.approx(TEN_LEVELS, abs=1e-3)
     assert clip.harm.psnr == clip.harm.worst_frame_psnr == clip.change.psnr == 100

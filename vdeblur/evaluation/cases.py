@@ -41,7 +41,7 @@ class Case:
     """One blurred clip and its truth.
 
     ``blurry_name`` and ``sharp_name`` are for messages. ``stratum`` says which clips are averaged together; that of
-    files is empty until it is known whether they are photos or clips.
+    files is empty until it is known whether they are photos or videos.
     """
 
     dataset: str

@@ -191,7 +191,7 @@ class _Job:
                 size = frame.size
         found = tally.result()
         if not case.stratum:
-            case = replace(case, stratum="clips" if found.frames > 1 else "photos")
+            case = replace(case, stratum="videos" if found.frames > 1 else "photos")
         if self._sheet is not None and (case.dataset, case.name) in self._shown:
             self._sheet.begin(case, search.spots())
         return _Survey(case, size, found)
