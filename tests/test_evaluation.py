@@ -41,10 +41,10 @@ def photo(path: Path, *, add: int = 0) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A clip whose second half is wrong by three levels, and a photo wrong by ten."""
+    """A clip whose last three frames are wrong by three levels, and a photo wrong by ten."""
     folder = tmp_path / "data"
     folder.mkdir()
-    write_clip(folder / "walk.blur.y4m", [0, 0, 3, 3])
+    write_clip(folder / "walk.blur.y4m", [0, 3, 3, 3])
     write_clip(folder / "walk.sharp.y4m", [0] * 4)
     photo(folder / "wall.blur.png", add=10)
     photo(folder / "wall.sharp.png")
@@ -92,8 +92,9 @@ def test_the_identity_gains_and_harms_nothing(data: Path) -> None:
     assert clip.input == clip.output
     assert wall.input.psnr == pytest.approx(TEN_LEVELS, abs=1e-3)
     assert clip.harm.psnr == clip.harm.worst_frame_psnr == clip.change.psnr == 100
-    # Three changes between four frames: none, three levels, none.
-    assert clip.input.temporal_psnr == pytest.approx((200 + clip.input.psnr * 2 - 100) / 3, abs=0.1)
+    # The change between the first two frames is wrong by three levels, the two others are right.
+    wrong = (4 * clip.input.psnr - 100) / 3
+    assert clip.input.temporal_psnr == pytest.approx((200 + wrong) / 3, abs=0.1)
     assert wall.input.temporal_psnr is None
     (entry,) = found.stability
     assert (entry.clip, entry.drift.drift_db, entry.flicker.clean_output) == ("walk", 0, 0)
@@ -110,9 +111,18 @@ def test_methods_stand_side_by_side_with_their_means(data: Path, tiny_model: Pat
     assert photos["identity"].clips == 2
     assert photos["identity"].psnr == pytest.approx((TEN_LEVELS + TEN_LEVELS - 20 * np.log10(2)) / 2, abs=1e-3)
     mine = [clip for clip in found.clips if clip.method == "fast" and clip.stratum == "photos"]
+    assert photos["fast"].psnr_input == photos["identity"].psnr
     assert photos["fast"].worst_gain_db == min(clip.gain_db for clip in mine) < 0
     assert photos["fast"].harm_worst_frame_psnr < 100
     assert (steps[0].done, steps[-1].done + 1) == (0, steps[0].total) == (0, 15)
+
+
+def test_harm_is_what_is_done_to_the_truth_and_change_to_the_blurred_clip(tmp_path: Path) -> None:
+    Image.new("RGB", (48, 40), (90, 90, 90)).save(tmp_path / "flat.blur.png")
+    photo(tmp_path / "flat.sharp.png")
+    (clip,) = (c for c in evaluate(["identity"], [tmp_path], baselines=["unsharp"]).clips if c.method == "unsharp")
+    assert clip.change.psnr == 100
+    assert clip.harm.psnr < 40
 
 
 def test_every_pair_is_checked_before_a_network_runs(data: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vdeblur.engine import Deblurrer
 from vdeblur.evaluation.scoring import change_of
-from vdeblur.evaluation.stability import LATE_FRAME, WINDOW_FRAMES, drift, flicker, seconds_per_frame
+from vdeblur.evaluation.stability import LATE_FRAME, SETTLING_FRAMES, WINDOW_FRAMES, drift, flicker, seconds_per_frame
 
 PAIR = case(moving(7, speed=1, blur=3, size=48), moving(7, speed=1, size=48))
 
@@ -31,6 +31,14 @@ class Flickering(Identity):
     def correction(self, previous: Any, current: Any, following: Any, state: Any) -> tuple[Tensor, Any]:
         seen = 0 if state is None else state[0]
         return torch.full_like(current[0], 2 / 255 * (seen % 2)), (seen + 1,)
+
+
+class Settling(Identity):
+    """Adds a level less with each of its first frames."""
+
+    def correction(self, previous: Any, current: Any, following: Any, state: Any) -> tuple[Tensor, Any]:
+        seen = 0 if state is None else state[0]
+        return torch.full_like(current[0], max(0, SETTLING_FRAMES - seen) / 255), (seen + 1,)
 
 
 def engine(network: Any) -> Deblurrer:
@@ -60,6 +68,7 @@ def test_flicker_is_seen() -> None:
     assert still.noisy_output == still.noisy_input == pytest.approx(2 * 2**0.5, rel=0.02)
     nervous = flicker(engine(Flickering()), PAIR)
     assert nervous.clean_output == pytest.approx(2, rel=0.02)
+    assert flicker(engine(Settling()), PAIR).clean_output == 0
     assert nervous.noisy_output > nervous.noisy_input + 0.3
 
 
