@@ -140,6 +140,7 @@ def test_every_pair_is_checked_before_a_network_runs(data: Path) -> None:
     [
         ({"models": ["fasst"]}, UsageError, "no network 'fasst': choose fast"),
         ({"models": []}, UsageError, "at least one model"),
+        ({"models": ["fast", "fast"]}, UsageError, "fast is given twice"),
         ({"models": ["data/wall.blur.png"]}, NetworkError, "is no safetensors file"),
         ({"data": ["nowhere"]}, UsageError, "no folder of pairs and no synthetic set 'nowhere'"),
         ({"data": ["test_synthetic"]}, UsageError, "--stills; the published numbers use the 24 Kodak"),
@@ -160,6 +161,13 @@ def test_mistakes_are_named(
     Path("empty").mkdir()
     with pytest.raises(error, match=words):
         evaluate(**{"models": ["identity"], "data": ["data"], **change})
+
+
+def test_networks_of_one_name_are_told_apart(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "unsharp.safetensors"
+    other.write_bytes(tiny_model.read_bytes())
+    found = evaluate([str(tiny_model), "fast", str(other)], [data], baselines=["unsharp"], device="cpu")
+    assert found.methods == ("unsharp", str(tiny_model), "fast", str(other))
 
 
 def test_models_are_split_at_commas(tmp_path: Path) -> None:
