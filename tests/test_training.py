@@ -22,7 +22,7 @@ def test_a_tiny_network_learns_one_clip() -> None:
     """The loss on a single clip falls by a fifth, and its motion is found, within a hundred steps."""
     torch.manual_seed(1)
     config = NetworkConfig(
-        name="tiny", channels=(16, 16, 16), blocks=(1, 1, 1), decoder_blocks=(1, 1), 
+        name="tiny", channels=(16, 16, 16), blocks=(1, 1, 1), decoder_blocks=(1, 1),
         flow_finest=4, tap_guides=2, taps=13, reach=1.5, tap_scale=1, tap_hidden=16, tap_depth=1, tap_features=4,
     )  # fmt: skip
     net = DeblurNet(config)

@@ -187,4 +187,3 @@ def new_network(config: TrainConfig) -> DeblurNet:
         logger.info("%d of %d tensors start from %s", len(fitting), len(own), config.start)
         net.load_state_dict({**own, **fitting})
     return net.train()
-

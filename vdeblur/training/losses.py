@@ -41,8 +41,9 @@ def motion_error(estimate: Tensor, truth: Tensor) -> Tensor:
 def losses(estimate: Estimate, clip: Clip) -> Losses:
     """Compare an estimate with its clip (B, T, C, H, W); of pictures alone where nobody knows the true motion."""
     difference = clip.blurry.flatten(0, 1) + estimate.residual - clip.sharp.flatten(0, 1)
-    unknown = clip.motion is None
-    motion = difference.new_zeros(()) if unknown else signless_error(estimate.motion, clip.motion.flatten(0, 1))
+    motion = difference.new_zeros(())
+    if clip.motion is not None:
+        motion = signless_error(estimate.motion, clip.motion.flatten(0, 1))
     return Losses(charbonnier(difference), frequency_loss(difference), motion)
 
 

@@ -35,7 +35,8 @@ class Pixels(NamedTuple):
 
 def true_exposure(clip: Clip) -> Tensor:
     """Exposure in frame intervals (B·T, 1, 1, 1), from the true motions of a batch (B, T, …)."""
-    assert clip.velocity is not None and clip.motion is not None
+    assert clip.velocity is not None, "the clip's motion is unknown"
+    assert clip.motion is not None
     velocity, motion = (tensor.flatten(0, 1).flatten(1) for tensor in (clip.velocity, clip.motion))
     fraction = (velocity * motion).sum(1) / (velocity.square().sum(1) + 1e-3)
     return fraction.clamp(0, 1.2)[:, None, None, None]
