@@ -19,7 +19,7 @@ from vdeblur.config import find_config, load_config
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.network import DeblurNet, NetworkConfig
-from vdeblur.training.data import SyntheticClips, fixed_clips, loader, stack
+from vdeblur.training.data import SyntheticData, fixed_clips, stack
 from vdeblur.training.losses import losses, motion_error, signless_error
 from vdeblur.training.stills import find_stills
 from vdeblur.training.synthesis import Clip, SynthesisConfig
@@ -85,11 +85,14 @@ def train(config: TrainConfig, folder: Path, *, minutes: float | None = None, de
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))  # type: ignore[no-untyped-call]
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     step = _resume(folder, net, average, optimiser)
-    clips = SyntheticClips(
-        find_stills([Path(name) for name in config.stills]),
+    data = SyntheticData(
         config.synthesis,
-        seed=config.seed + step,
+        stills=find_stills([Path(name) for name in config.stills]),
+        seed=config.seed,
+        batch=config.batch,
         reuse=config.reuse,
+        workers=config.workers,
+        device=device,
     )
     validation = fixed_clips(
         find_stills([Path(name) for name in config.validation_stills]),
@@ -99,7 +102,7 @@ def train(config: TrainConfig, folder: Path, *, minutes: float | None = None, de
     )
     started, first_step = time.monotonic(), step
     totals: dict[str, float] = {}
-    for clip in loader(clips, batch=config.batch, workers=config.workers):
+    for clip in data.batches(step):
         minutes_gone = (time.monotonic() - started) / 60
         done = _share_done(config, step, first_step, minutes_gone, minutes)
         if done >= 1:
@@ -107,7 +110,6 @@ def train(config: TrainConfig, folder: Path, *, minutes: float | None = None, de
         rate = learning_rate(config, step, done)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        clip = Clip(*(tensor.to(device) for tensor in clip))
         values = _step(net, clip, config, optimiser, step)
         average.update_parameters(net)
         step += 1
@@ -137,7 +139,7 @@ def validate(net: nn.Module, clips: list[Clip], batch: int, device: str) -> dict
     gains, plain, errors, exposed = [], [], [], []
     with torch.inference_mode(), _autocast(device):
         for first in range(0, len(clips), batch):
-            packed = Clip(*(tensor.to(device) for tensor in stack(clips[first : first + batch])))
+            packed = stack(clips[first : first + batch]).to(device)
             blurry, sharp, velocity, motion = (tensor.flatten(0, 1) for tensor in packed)
             estimate = net.restore_clip(packed.blurry, lookahead=1)  # type: ignore[operator]
             restored = (blurry + estimate.residual).clamp(0, 1)
