@@ -140,6 +140,7 @@ def test_every_pair_is_checked_before_a_network_runs(data: Path) -> None:
     [
         ({"models": ["fasst"]}, UsageError, "no network 'fasst': choose fast"),
         ({"models": []}, UsageError, "at least one model"),
+        ({"models": ["fast", "fast"]}, UsageError, "fast is given twice"),
         ({"models": ["data/wall.blur.png"]}, NetworkError, "is no safetensors file"),
         ({"data": ["nowhere"]}, UsageError, "no folder of pairs and no synthetic set 'nowhere'"),
         ({"data": ["test_synthetic"]}, UsageError, "--stills; the published numbers use the 24 Kodak"),
@@ -162,6 +163,13 @@ def test_mistakes_are_named(
         evaluate(**{"models": ["identity"], "data": ["data"], **change})
 
 
+def test_networks_of_one_name_are_told_apart(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "unsharp.safetensors"
+    other.write_bytes(tiny_model.read_bytes())
+    found = evaluate([str(tiny_model), "fast", str(other)], [data], baselines=["unsharp"], device="cpu")
+    assert found.methods == ("unsharp", str(tiny_model), "fast", str(other))
+
+
 def test_models_are_split_at_commas(tmp_path: Path) -> None:
     assert split_models("fast, mine.safetensors") == ["fast", "mine.safetensors"]
     odd = tmp_path / "a,b.safetensors"
@@ -171,17 +179,22 @@ def test_models_are_split_at_commas(tmp_path: Path) -> None:
 
 def test_the_command_prints_tables_and_writes_a_sheet(call: Call, data: Path, tiny_model: Path) -> None:
     sheet = data.parent / "look.png"
-    result = call("eval", f"{tiny_model},identity", data, "--sheet", sheet, "--baselines", "unsharp", "--drift")
+    result = call("eval", f"{tiny_model},identity", data, "--sheet", sheet, "--baselines", "unsharp")
     assert (result.code, result.errors) == (0, [])
     rows = [line.split() for line in result.out.splitlines()]
     wall = next(row for row in rows if row[:2] == ["data", "wall"])
     assert wall[2:5] == ["1", "48×40", "28.13"]
     assert wall[-1] == "+0.00"
     assert ["data", "photos", "identity", "1", "28.13", "+0.00", "+0.00"] in [row[:7] for row in rows]
-    assert any(row[:3] == ["data", "walk", "identity"] and "+0.000" in row for row in rows)
     with Image.open(sheet) as drawn:
         assert drawn.width > 5 * 224
         assert drawn.height > 4 * 224
+
+
+def test_the_command_plays_a_long_clip(call: Call, data: Path) -> None:
+    result = call("eval", "identity", data, "--baselines", "none", "--drift")
+    rows = [line.split() for line in result.out.splitlines()]
+    assert any(row[:3] == ["data", "walk", "identity"] and "+0.000" in row for row in rows)
 
 
 def test_the_command_writes_json(call: Call, data: Path, tmp_path: Path) -> None:

@@ -54,3 +54,6 @@ def test_every_frame_has_its_truth_or_none_has() -> None:
         list(in_step(frames(three), frames(two), pair))
     with pytest.raises(UsageError, match="has more frames"):
         list(in_step(frames(two), frames(three), pair))
+    grows = [*frames(two), *frames(moving(1, size=48))]
+    with pytest.raises(UsageError, match="changes its size"):
+        list(in_step(grows, grows, pair))

@@ -30,7 +30,8 @@ EXAMPLES = """\
 NUMBERS = """\
   PSNR, SSIM   R'G'B' rounded to 8 bits, no crop, mean over all frames, then over clips
   gain         PSNR after minus PSNR before, dB; worst: of a single clip
-  change       PSNR of the change from frame to frame against the true change (squared dtSSD): flicker costs
+  temporal     PSNR of the change from frame to frame against the true change (squared dtSSD): flicker costs
+  touched      PSNR of output against input on the blurred clips themselves: low where much was changed
   harm         PSNR of output against input when the sharp clip goes in; 100 = untouched; mean, worst clip, worst frame
   velocity     mean endpoint error of the motion between frames, pixels; exposure: of that during the exposure
   drift        a clip played forth and back: PSNR of frames from 400 on minus that of the same frames from 20 on

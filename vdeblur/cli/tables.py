@@ -50,7 +50,7 @@ def _clips(found: Evaluation) -> Titled:
 
 
 def _means(found: Evaluation) -> Titled:
-    numbers = ["clips", "PSNR", "gain", "worst", "SSIM", "change", "harm", "worst clip", "worst frame"]
+    numbers = ["clips", "PSNR", "gain", "worst", "SSIM", "temporal", "touched", "harm", "worst clip", "worst frame"]
     table = _table(["data", "blur", "method"], numbers)
     group = None
     for mean in found.summaries():
@@ -58,7 +58,7 @@ def _means(found: Evaluation) -> Titled:
         if here != group:
             temporal = _number(mean.temporal_psnr_input)
             row = [str(mean.clips), f"{mean.psnr_input:.2f}", "", "", f"{mean.ssim_input:.4f}", temporal]
-            table.add_row(*here, "as it is", *row, "", "", "", end_section=False)
+            table.add_row(*here, "as it is", *row, "", "", "", "")
         group = here
         table.add_row(
             *here,
@@ -69,6 +69,7 @@ def _means(found: Evaluation) -> Titled:
             f"{mean.worst_gain_db:+.2f}",
             f"{mean.ssim:.4f}",
             _number(mean.temporal_psnr),
+            f"{mean.change_psnr:.1f}",
             f"{mean.harm_psnr:.1f}",
             f"{mean.harm_worst_clip_psnr:.1f}",
             f"{mean.harm_worst_frame_psnr:.1f}",

@@ -118,10 +118,14 @@ def in_step(frames: Iterable[Frame], truth: Iterable[Frame], case: Case) -> Iter
     """Frames side by side with their truth.
 
     Raises:
-        UsageError: the two differ in size or in number of frames.
+        UsageError: the two differ in size or in number of frames, or the size changes on the way.
     """
     rest = iter(truth)
+    size: tuple[int, int] | None = None
     for frame in frames:
+        if size not in (None, frame.size):
+            raise UsageError(f"{case.blurry_name} changes its size on the way: give clips of one size")
+        size = frame.size
         true = next(rest, None)
         if true is None:
             raise UsageError(f"{case.sharp_name} has fewer frames than {case.blurry_name}: give a true pair")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vdeblur.engine import Deblurrer, Network
+from vdeblur.errors import UsageError
 from vdeblur.evaluation.baselines import BASELINES, Identity
 from vdeblur.model.checkpoint import weights_path
 
@@ -38,24 +39,29 @@ def make_methods(
     Baselines compute in float32.
 
     Raises:
-        UsageError: there is no such model.
+        UsageError: there is no such model, or one is given twice.
         NetworkError, DeviceError: it cannot be loaded.
     """
     for model in models:
         if model != IDENTITY:
             weights_path(model)
+    names = _names(models, baselines)
     methods = []
     for name in baselines:
         deblurrer = Deblurrer(BASELINES[name](), device=device, precision="float32", lookahead=lookahead)
         methods.append(Method(name, deblurrer, is_baseline=True))
-    for model, name in zip(models, _names(models), strict=True):
+    for model, name in zip(models, names, strict=True):
         network: str | Network = Identity() if model == IDENTITY else model
         deblurrer = Deblurrer(network, device=device, precision=precision, lookahead=lookahead)
         methods.append(Method(name, deblurrer))
     return methods
 
 
-def _names(models: Sequence[str]) -> list[str]:
-    """Short names, as long as they tell the models apart."""
-    stems = [Path(model).stem if Path(model).suffix else model for model in models]
-    return [stem if stems.count(stem) == 1 else model for stem, model in zip(stems, models, strict=True)]
+def _names(models: Sequence[str], baselines: Sequence[str]) -> list[str]:
+    """Names in tables: file names without folder and ending, as long as they tell the methods apart."""
+    twice = next((name for name in (*models, *baselines) if [*models, *baselines].count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{twice} is given twice: name each model and each baseline once")
+    short = [Path(model).stem if Path(model).suffix else model for model in models]
+    taken = [*short, *baselines]
+    return [name if taken.count(name) == 1 else model for name, model in zip(short, models, strict=True)]

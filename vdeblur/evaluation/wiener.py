@@ -15,7 +15,7 @@ from torch import Tensor
 
 #: Side of a tile, of the margin read around it, and distance between tiles, pixels.
 TILE_PX, MARGIN_PX, HOP_PX = 128, 32, 64
-#: Tiles deconvolved at once, so that memory does not grow with the picture.
+#: Tiles matched or deconvolved at once, so that memory does not grow with the picture.
 TILES_AT_ONCE = 48
 #: Frequencies (cycles a pixel) on which matching rests: texture, not noise.
 MATCH_BAND = (0.01, 0.25)
@@ -118,7 +118,10 @@ def _velocity(
     total, weight = tiles.new_zeros(len(tiles), 2), tiles.new_zeros(len(tiles), 1)
     for neighbour, sign in ((previous, -1.0), (following, 1.0)):
         if neighbour is not None:
-            shift, height = phase_correlation(tiles, _tiles(neighbour.mean(dim=1)[0], rows, columns))
+            others = _tiles(neighbour.mean(dim=1)[0], rows, columns)
+            starts = range(0, len(tiles), TILES_AT_ONCE)
+            parts = [phase_correlation(tiles[n : n + TILES_AT_ONCE], others[n : n + TILES_AT_ONCE]) for n in starts]
+            shift, height = (torch.cat(values) for values in zip(*parts, strict=True))
             belief = (height > least_peak).float()[:, None]
             total, weight = total + sign * shift * belief, weight + belief
     return total / weight.clamp_min(1)
