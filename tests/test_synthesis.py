@@ -288,7 +288,7 @@ def test_a_response_and_its_inverse(number: int) -> None:
     electronics = replace(
         draw_plan(pictures(), SynthesisConfig(), seed=1, number=number).electronics, gain=1.0, highlight_gain=1.0
     )
-    levels = response(light_of_levels(electronics), electronics) * 255
+    levels = response(light_of_levels(electronics)[None], [electronics])[0] * 255
     torch.testing.assert_close(levels, torch.arange(256.0), atol=0.3, rtol=0)
 
 
@@ -317,17 +317,18 @@ def test_noise_and_compression_touch_the_blurry_side_only() -> None:
 
 def test_the_sensor_s_noise_has_its_strength() -> None:
     """Variance = shot · light + read², in linear light; a mosaic keeps sparse colours' noise and ties neighbours."""
-    light = torch.full((4, 3, 64, 64), 0.5)
-    electronics = replace(PLAIN, read_noise=0.03, shot_noise=0.002)
-    generator = torch.Generator().manual_seed(1)
-    plain, _ = develop(light, light, electronics, generator)
+    light = torch.full((3, 4, 3, 64, 64), 0.5)
+    camera = replace(PLAIN, read_noise=0.03, shot_noise=0.002)
+    cameras = [camera, replace(camera, mosaic=True), replace(camera, denoised=True)]
+    generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    plain, mosaic, denoised = develop(light, light, cameras, generators)[0]
     expected = (0.002 * 0.5 + 0.03**2) ** 0.5 * 255
     assert float(plain.float().std()) == pytest.approx(expected, rel=0.05)
-    mosaic, _ = develop(light, light, replace(electronics, mosaic=True), generator)
-    denoised, _ = develop(light, light, replace(electronics, denoised=True), generator)
     assert abs(_neighbours(plain)) < 0.05
     assert _neighbours(mosaic) > 0.3
     assert float(denoised.float().std()) < 0.6 * expected
+    alone = develop(light[1:2], light[1:2], cameras[1:2], [torch.Generator().manual_seed(1)])[0]
+    assert torch.equal(alone[0], mosaic)
 
 
 def _neighbours(levels: Tensor) -> float:
@@ -337,18 +338,17 @@ def _neighbours(levels: Tensor) -> float:
 
 
 def test_a_sharpening_camera_sharpens_the_truth_as_well() -> None:
-    light = (tiles(1).float() / 255)[None]
-    generator = torch.Generator().manual_seed(1)
-    plain = develop(light, light, PLAIN, generator)
-    crisp = develop(light, light, replace(PLAIN, sharpening=0.8), generator)
-    for before, after in zip(plain, crisp, strict=True):
-        assert float(after.float().std()) > 1.02 * float(before.float().std())
-    assert torch.equal(crisp[0], crisp[1])
+    light = (tiles(1).float() / 255).expand(2, 1, -1, -1, -1)
+    generators = [torch.Generator().manual_seed(1) for _ in range(2)]
+    developed = develop(light, light, [PLAIN, replace(PLAIN, sharpening=0.8)], generators)
+    for plain, crisp in developed:
+        assert float(crisp.float().std()) > 1.02 * float(plain.float().std())
+    assert torch.equal(*developed)
 
 
-def test_jpeg_stands_for_video_codecs_on_a_gpu_by_quality() -> None:
+def test_jpeg_keeps_each_clip_s_own_quality() -> None:
     levels = smooth(1, 64)[None]
-    fine, coarse = (compress(levels, replace(PLAIN, codec="jpeg", quality=q)) for q in (95.0, 55.0))
+    fine, coarse = compress([levels] * 2, [replace(PLAIN, codec="jpeg", quality=quality) for quality in (95.0, 55.0)])
     assert fine.shape == levels.shape
     assert decibels(fine / 255, levels / 255) > decibels(coarse / 255, levels / 255) + 2
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 BLOCK_CLIPS = 16
 #: Clips each worker makes ahead, and clips a GPU makes at once.
 _AHEAD = 8
-_AT_ONCE = 16
+_AT_ONCE = 32
 
 Made = Iterator[tuple[tuple[str, int], Levels]]
 

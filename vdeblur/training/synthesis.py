@@ -115,28 +115,31 @@ def _is_on_cpu(textures: Textures) -> bool:
 def _make_group(plans: Sequence[Plan], textures: Textures, motion: bool) -> list[Levels]:
     device = textures.pictures[0].device
     layers = sheets(plans, [_light(plan, textures) for plan in plans])
-    generators = [torch.Generator(device).manual_seed(plan.electronics.noise_seed) for plan in plans]
+    electronics = [plan.electronics for plan in plans]
+    generators = [torch.Generator(device).manual_seed(camera.noise_seed) for camera in electronics]
     frames = len(plans[0].counts)
     # A CPU's caches hold one frame at a time; a GPU wants all at once.
     chunk = 1 if _is_on_cpu(textures) else frames
     parts: list[list[Levels]] = [[] for _ in plans]
     for first in range(0, frames, chunk):
         exposed = expose(plans, layers, range(first, min(first + chunk, frames)), motion=motion)
-        for index, plan in enumerate(plans):
-            developed = develop(exposed.blurry[index], exposed.sharp[index], plan.electronics, generators[index])
-            vectors = None
-            if exposed.velocity is not None and exposed.motion is not None:
-                vectors = torch.stack((exposed.velocity[index], exposed.motion[index])).half()
-            parts[index].append(Levels(torch.stack(developed), vectors))
-    return [_joined(clip, plan) for clip, plan in zip(parts, plans, strict=True)]
+        pictures = torch.stack(develop(exposed.blurry, exposed.sharp, electronics, generators), dim=1)
+        vectors: Sequence[Tensor | None] = [None] * len(plans)
+        if exposed.velocity is not None and exposed.motion is not None:
+            vectors = torch.stack((exposed.velocity, exposed.motion), dim=1).half().unbind()
+        for part, levels, moved in zip(parts, pictures, vectors, strict=True):
+            part.append(Levels(levels, moved))
+    made = [_joined(clip) for clip in parts]
+    coded = compress([levels.pictures[0] for levels in made], electronics)
+    for levels, blurry in zip(made, coded, strict=True):
+        levels.pictures[0] = blurry
+    return made
 
 
-def _joined(parts: Sequence[Levels], plan: Plan) -> Levels:
-    """The parts of a clip in one, its blurred side compressed."""
-    pictures = torch.cat([part.pictures for part in parts], dim=1)
-    pictures[0] = compress(pictures[0], plan.electronics)
+def _joined(parts: Sequence[Levels]) -> Levels:
+    """The parts of a clip in one."""
     vectors = [part.vectors for part in parts if part.vectors is not None]
-    return Levels(pictures, torch.cat(vectors, dim=1) if vectors else None)
+    return Levels(torch.cat([part.pictures for part in parts], dim=1), torch.cat(vectors, dim=1) if vectors else None)
 
 
 def _light(plan: Plan, textures: Textures) -> list[Tensor]:

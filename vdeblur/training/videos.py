@@ -212,13 +212,13 @@ class AveragingCamera:
         """One blurred frame and its truth, (2, 3, H, W) uint8, of ``stride`` frames (N, 3, H, W) uint8."""
         opened = frames[: self.count]
         light = self._table.index_select(0, opened.flatten().int()).view(opened.shape)
-        blurry, sharp = light.mean(dim=0, keepdim=True), light[self.count // 2][None]
-        return torch.cat(develop(blurry, sharp, self.electronics, self._generator))
+        blurry, sharp = light.mean(dim=0)[None, None], light[self.count // 2][None, None]
+        return torch.cat(develop(blurry, sharp, [self.electronics], [self._generator]))[:, 0]
 
     def filmed(self, shots: Sequence[Tensor]) -> Levels:
         """The clip of these shots, its blurred side compressed."""
         pictures = torch.stack(list(shots), dim=1)
-        pictures[0] = compress(pictures[0], self.electronics)
+        pictures[0] = compress([pictures[0]], [self.electronics])[0]
         return Levels(pictures, None)
 
 
