@@ -20,7 +20,7 @@ Titled = tuple[str, Table]
 
 def write_tables(found: Evaluation, stream: IO[str]) -> None:
     """Gain of every clip, then means, speeds, and what else was measured."""
-    console = Console(file=stream, highlight=False, markup=False, width=None if stream.isatty() else WIDTH)
+    console = Console(file=stream, highlight=False, markup=False, emoji=False, width=None if stream.isatty() else WIDTH)
     for title, table in (_clips(found), _means(found), _motion(found), _stability(found), _speeds(found)):
         if table.row_count:
             console.print(title, end="")
