@@ -107,6 +107,17 @@ def test_every_clip_serves_as_often_as_asked(batch: int, reuse: int) -> None:
     assert all(after - before > reuse for places in where.values() for before, after in itertools.pairwise(places))
 
 
+def test_clips_meet_others_each_time() -> None:
+    schedule = Schedule(7, batch=4, reuse=4, block=16)
+    partners: dict[int, list[frozenset[int]]] = {}
+    for step in range(300):
+        clips = [use.clip for use in schedule.step(step)]
+        for clip in clips:
+            partners.setdefault(clip, []).append(frozenset(clips) - {clip})
+    meetings = [others for clip in range(64, 128) for others in itertools.combinations(partners[clip], 2)]
+    assert sum(bool(one & other) for one, other in meetings) < 0.25 * len(meetings)
+
+
 def test_new_clips_are_needed_evenly_and_few_are_kept() -> None:
     schedule = Schedule(7, batch=4, reuse=4, block=8, averaged_share=0.25)
     new = schedule.new_clips(100)
@@ -209,7 +220,7 @@ def test_stills_that_teach_nothing_are_left_out_and_named(
     write_image(tmp_path / "flat.png", torch.full((3, 80, 80), 90, dtype=torch.uint8))
     write_image(tmp_path / "tiny.png", tiles(1, 10))
     useless = [tmp_path / "flat.png", tmp_path / "tiny.png"]
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="vdeblur.training.stills"):
         assert len(load_stills([*stills, *useless], SMALL)) == 3
     assert "flat.png (without detail)" in caplog.text
     assert "tiny.png (10×10" in caplog.text

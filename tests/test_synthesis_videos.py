@@ -89,7 +89,7 @@ def test_what_would_leave_ghosts_is_reduced_or_left_out(caplog: pytest.LogCaptur
     dense = cut_piece(list(moving(8, 2, 200)), config, Draw.of(1), name="film")
     assert len(dense) == 1
     assert farthest_step(dense[0].frames) <= config.step_px
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="vdeblur.training.videos"):
         assert cut_piece(list(moving(8, 16, 200)), config, Draw.of(1), name="film") == []
     assert "film: a piece moves too fast" in caplog.text
 

@@ -96,17 +96,20 @@ def _stacked(pictures: Sequence[Tensor | None], channels: int) -> Tensor:
     return batch
 
 
-def expose(plans: Sequence[Plan], layers: Sequence[Sheet], frames: range, *, motion: bool) -> Exposed:
-    """Blurred and sharp frames of clips of one size, with their true motion if it is wanted."""
+def expose(
+    plans: Sequence[Plan], layers: Sequence[Sheet], frames: range, *, motion: bool, rows: range | None = None
+) -> Exposed:
+    """Blurred and sharp frames of clips of one size, or some of their rows, with their true motion if it is wanted."""
     height, width = plans[0].height, plans[0].width
+    rows = range(height) if rows is None else rows
     count = max(plan.counts[frame] for plan in plans for frame in frames)
     seen, fields = None, None
     for sheet in layers:
         skipped = (sheet.maps.shape[2] - count) // 2
         maps = sheet.maps[:, frames.start : frames.stop, skipped : skipped + count]
-        box: Box | None = (0, height, 0, width)
+        box: Box | None = (rows.start, rows.stop, 0, width)
         if seen is not None and len(plans) == 1:
-            box = _box(sheet.pictures.shape, maps, height, width)
+            box = _box(sheet.pictures.shape, maps, rows, height, width)
         if box is None:
             continue
         part = _sample(sheet.pictures, maps, box, height, width)  # (G, C, T, S, h, w)
@@ -115,7 +118,7 @@ def expose(plans: Sequence[Plan], layers: Sequence[Sheet], frames: range, *, mot
         if seen is None:
             seen, fields = part, moved
         else:
-            _lay_over(seen, fields, part, moved, box)
+            _lay_over(seen, fields, part, moved, (box[0] - rows.start, box[1] - rows.start, *box[2:]))
     assert seen is not None
     sharp = seen[:, :, :, count // 2].transpose(1, 2).clone()
     velocity, during = (None, None) if fields is None else fields.unbind(0)
@@ -172,18 +175,15 @@ def _affine(vectors: Array, box: Box, height: int, width: int, device: torch.dev
     return terms[..., 0, :, :] * x + (terms[..., 1, :, :] * y + terms[..., 2, :, :])
 
 
-def _box(shape: torch.Size, maps: Array, height: int, width: int) -> Box | None:
-    """The part of the screen that a picture touches through any of the maps (1, T, S, 2, 3), or None."""
+def _box(shape: torch.Size, maps: Array, rows: range, height: int, width: int) -> Box | None:
+    """The part of the screen's rows that a picture touches through any of the maps (1, T, S, 2, 3), or None."""
     half_y, half_x = shape[2] / 2, shape[3] / 2
     corners = np.array([[-half_x, half_x, -half_x, half_x], [-half_y, -half_y, half_y, half_y]])
     seen = np.linalg.inv(maps[..., :2]) @ (corners - maps[..., 2:])  # (1, T, S, 2, 4)
     low, high = seen.min(axis=(0, 1, 2, 4)).tolist(), seen.max(axis=(0, 1, 2, 4)).tolist()
-    left, top = (
-        max(0, math.floor(at + side / 2) - _BOX_MARGIN_PX) for at, side in zip(low, (width, height), strict=True)
-    )
-    right, bottom = (
-        min(side, math.ceil(at + side / 2) + _BOX_MARGIN_PX) for at, side in zip(high, (width, height), strict=True)
-    )
+    left, top = (math.floor(at + side / 2) - _BOX_MARGIN_PX for at, side in zip(low, (width, height), strict=True))
+    right, bottom = (math.ceil(at + side / 2) + _BOX_MARGIN_PX for at, side in zip(high, (width, height), strict=True))
+    top, bottom, left, right = max(rows.start, top), min(rows.stop, bottom), max(0, left), min(width, right)
     return (top, bottom, left, right) if top < bottom and left < right else None
 
 

@@ -14,16 +14,18 @@ import torch
 from torch import Tensor
 
 from vdeblur.training.camera import compress, develop, light_of_levels
-from vdeblur.training.layers import expose, sheets, soft_mask
+from vdeblur.training.layers import Exposed, Sheet, expose, sheets, soft_mask
 from vdeblur.training.plan import Plan, draw_plan
 from vdeblur.training.settings import SynthesisConfig
 from vdeblur.training.stills import Textures
 
 __all__ = ["Clip", "Levels", "SynthesisConfig", "make_levels", "synthesise"]
 
-#: Sub-frame pixels that are in memory at once on a GPU, and how unequal the sub-frames of clips in one go may be.
+#: Sub-frame pixels of the clips that a GPU makes in one go, and how unequal their numbers of sub-frames may be.
 _GROUP_PIXELS = 1 << 26
 _GROUP_RATIO = 2
+#: Sub-frame pixels of one clip that are drawn at once.
+_BAND_PIXELS = 1 << 24
 
 
 class Clip(NamedTuple):
@@ -122,7 +124,7 @@ def _make_group(plans: Sequence[Plan], textures: Textures, motion: bool) -> list
     chunk = 1 if _is_on_cpu(textures) else frames
     parts: list[list[Levels]] = [[] for _ in plans]
     for first in range(0, frames, chunk):
-        exposed = expose(plans, layers, range(first, min(first + chunk, frames)), motion=motion)
+        exposed = _in_bands(plans, layers, range(first, min(first + chunk, frames)), motion)
         pictures = torch.stack(develop(exposed.blurry, exposed.sharp, electronics, generators), dim=1)
         vectors: Sequence[Tensor | None] = [None] * len(plans)
         if exposed.velocity is not None and exposed.motion is not None:
@@ -134,6 +136,27 @@ def _make_group(plans: Sequence[Plan], textures: Textures, motion: bool) -> list
     for levels, blurry in zip(made, coded, strict=True):
         levels.pictures[0] = blurry
     return made
+
+
+def _in_bands(plans: Sequence[Plan], layers: Sequence[Sheet], frames: range, motion: bool) -> Exposed:
+    """What :func:`expose` gives, band by band where the sub-frames of large frames would fill the memory."""
+    height, width = plans[0].height, plans[0].width
+    per_row = len(frames) * max(plans[0].counts[frame] for frame in frames) * width
+    band = max(16, _BAND_PIXELS // per_row) if len(plans) == 1 else height
+    bands = [
+        expose(plans, layers, frames, motion=motion, rows=range(top, min(top + band, height)))
+        for top in range(0, height, band)
+    ]
+    if len(bands) == 1:
+        return bands[0]
+    velocities = [part.velocity for part in bands if part.velocity is not None]
+    motions = [part.motion for part in bands if part.motion is not None]
+    return Exposed(
+        torch.cat([part.blurry for part in bands], dim=-2),
+        torch.cat([part.sharp for part in bands], dim=-2),
+        torch.cat(velocities, dim=-2) if velocities else None,
+        torch.cat(motions, dim=-2) if motions else None,
+    )
 
 
 def _joined(parts: Sequence[Levels]) -> Levels:

@@ -92,7 +92,7 @@ def read_video(path: Path, config: SynthesisConfig, *, seed: int) -> tuple[list[
     """
     pictures: list[Tensor] = []
     pieces: list[Piece] = []
-    with Reader(path, threads=1) as reader:
+    with Reader(path) as reader:
         video = reader.info.video
         rate = video.average_rate
         count = video.frame_count_from_header or round((video.duration_seconds or 0) * float(rate or 0))
