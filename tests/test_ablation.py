@@ -22,7 +22,7 @@ from vdeblur.training.variants import NETWORKS, ChannelAttention, EndToEnd, Wind
 
 TINY = NetworkConfig(
     name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1),
-    flow_finest=4, tap_guides=2, taps=5, reach=1.0, tap_scale=1, tap_hidden=8, tap_features=2,
+    flow_finest=4, tap_guides=2, taps=5, reach=1.0, tap_scale=1, tap_hidden=8, tap_depth=1, tap_features=2,
 )  # fmt: skip
 
 
@@ -224,8 +224,8 @@ def test_multiply_adds_are_counted_per_pixel() -> None:
     fast = load_config(NetworkConfig, find_config("fast"))
     counted = kmac(DeblurNet(fast))
     more = kmac(DeblurNet(replace(fast, tap_hidden=fast.tap_hidden + 1)))
-    filters = fast.taps - 1 + 1 + fast.tap_guides
-    own = filters + 2 * fast.tap_hidden + 1 + 1 + fast.tap_features
+    filters = fast.taps - 1 + 2 + 2 * (fast.tap_neighbours + 1) + fast.tap_guides
+    own = filters + fast.tap_depth * (2 * fast.tap_hidden + 1) + 1 + fast.tap_features
     assert more - counted == pytest.approx(own / 1000, rel=1e-3)
     assert 8 < counted < 16
 
@@ -240,14 +240,15 @@ def run_config(tmp_path: Path) -> AblationConfig:
         write_image(stills / f"{seed}.png", (picture * 255).to(torch.uint8))
     (tmp_path / "tiny.yaml").write_text(
         "{name: tiny, channels: [8, 8, 8], blocks: [1, 1, 1], decoder_blocks: [1, 1], flow_finest: 4,"
-        " tap_guides: 2, taps: 5, reach: 1.0, tap_scale: 2, tap_hidden: 8, tap_features: 2}"
+        " tap_guides: 2, taps: 5, reach: 1.0, tap_scale: 2, tap_hidden: 8, tap_depth: 1, tap_features: 2}"
     )
     data = {
         "network": str(tmp_path / "tiny.yaml"),
         "stills": [str(stills)],
         "test_stills": [str(stills)],
-        "synthesis": {"size_px": 32, "frames": 3, "speed_px": [4.0, 8.0], "sharp_share": 0.5},
+        "synthesis": {"size_px": 32, "frames": 3, "speed_px": [4.0, 8.0], "sharp_share": 0.5, "compressed_share": 0.0},
         "clips": 4, "test_clips": 8, "test_size_px": 32, "test_frames": 2, "batch": 2, "steps": 2, "warmup_steps": 1,
+        "taps_clips": 2, "taps_pixels": 50, "taps_steps": 3,
         "variants": [
             {"name": "base", "says": "the base", "seeds": [1, 2]},
             {"name": "taps", "says": "more taps", "network": {"taps": 7}},
@@ -303,6 +304,7 @@ def test_in_separate_teaching_the_motion_rests_while_the_restoration_learns(run_
     clips = ablation.Pack(
         torch.randint(0, 256, (4, 3, 3, 32, 32), dtype=torch.uint8),
         torch.randint(0, 256, (4, 3, 3, 32, 32), dtype=torch.uint8),
+        torch.randn(4, 3, 2, 4, 4),
         torch.randn(4, 3, 2, 4, 4),
     )
     variant = Variant(name="parted", says="", teaching="separate")

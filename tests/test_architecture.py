@@ -16,7 +16,7 @@ FLOORS = {
     "compute": 1, "arrays": 1,
     "engine": 2, "compare": 2,
     "pipeline": 3,
-    "evaluation": 4, "training": 4, "live": 4, "bench": 4,
+    "evaluation": 4.5, "training": 4, "live": 4, "bench": 4,
     "__init__": 5,
     "cli": 6,
     "__main__": 7,

@@ -24,7 +24,7 @@ from vdeblur.model.network import DeblurNet, NetworkConfig
 
 TINY = NetworkConfig(
     name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1),
-    flow_finest=4, tap_guides=2, taps=3, reach=1.0, tap_scale=2, tap_hidden=4, tap_features=2,
+    flow_finest=4, tap_guides=2, taps=3, reach=1.0, tap_scale=2, tap_hidden=4, tap_depth=1, tap_features=2,
 )  # fmt: skip
 
 

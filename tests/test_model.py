@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def tiny(tap_neighbours: int = 0) -> DeblurNet:
     net = DeblurNet(
         NetworkConfig(
             name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1),
-            flow_finest=4, tap_guides=2, taps=5, reach=1.0, tap_scale=2, tap_hidden=8, tap_features=4,
+            flow_finest=4, tap_guides=2, taps=5, reach=1.0, tap_scale=2, tap_hidden=8, tap_depth=1, tap_features=4,
             tap_neighbours=tap_neighbours,
         )
     ).eval()  # fmt: skip
@@ -160,9 +161,10 @@ def test_taps_look_along_the_motion() -> None:
     motion = torch.zeros(1, 2, 8, 8)
     motion[:, 0] = 4.0
     path = taps._path(luma(ramp), motion)
-    differences, length = taps._look_along(luma(ramp), path, slice(0, 64))
-    torch.testing.assert_close(differences[0, :, 20, 20], torch.tensor([-4 / 64, 4 / 64]) * CONTRAST, atol=1e-4, rtol=0)
-    assert float(length[0, 0, 20, 20]) == pytest.approx(4.0)
+    seen = taps.look(luma(ramp), path, [], slice(0, 64))[0, :, 20, 20]
+    torch.testing.assert_close(seen[:2], torch.tensor([-4 / 64, 4 / 64]) * CONTRAST, atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen[2:], torch.tensor([math.log(5) / 4, 20 / 64 - 0.5]), atol=1e-4, rtol=0)
+    assert float(path.length[0, 0, 20, 20]) == pytest.approx(4.0)
 
 
 def test_taps_find_the_pixel_in_a_neighbour() -> None:

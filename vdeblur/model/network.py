@@ -37,6 +37,8 @@ class NetworkConfig:
     #: Resolution of the taps: 1 full, 2 half, 4 a quarter.
     tap_scale: int
     tap_hidden: int
+    #: 1×1 layers behind the first one that looks at the taps.
+    tap_depth: int
     tap_features: int
     #: Channels by which the features at 1/8 tell the taps how to deconvolve.
     tap_guides: int
@@ -126,6 +128,7 @@ class DeblurNet(nn.Module):
             reach=config.reach,
             scale=config.tap_scale,
             hidden=config.tap_hidden,
+            depth=config.tap_depth,
             features=config.tap_features,
             guides=config.tap_guides,
             neighbours=2,
@@ -160,8 +163,8 @@ class DeblurNet(nn.Module):
         motion = self._match(previous, current, following)
         profile = motion_profile(current.frame, motion.velocity)
         joined, state = self._remember(current, motion, profile, state)
-        beside = tuple(None if features is None else features.frame for features in (previous, following))
-        return self._restore(current, joined, motion, self._neighbours(beside, motion)).residual, state
+        frames = tuple(None if features is None else features.frame for features in (previous, following))
+        return self._restore(current, joined, motion, self._neighbours(frames, motion)).residual, state
 
     def forward(
         self, window: tuple[Tensor | None, Tensor, Tensor | None], state: State | None = None
@@ -195,7 +198,7 @@ class DeblurNet(nn.Module):
         joined = self._remember_clip(features, motion, length)
         if exposure is not None:
             joined = joined._replace(exposure=exposure)
-        return self._restore(features, joined, motion, self._neighbours(_beside(clip, lookahead), motion), steer)
+        return self._restore(features, joined, motion, self._neighbours(beside(clip, lookahead), motion), steer)
 
     def _remember_clip(self, features: Features, motion: Motion, length: int) -> Joined:
         """All frames of packed clips, one after the other through the memory; packed again."""
@@ -207,6 +210,21 @@ class DeblurNet(nn.Module):
             joined, state = self._remember(current, moved, at(profile, t, length), state)
             steps.append(joined)
         return Joined(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*steps, strict=True)))
+
+    @torch.no_grad()
+    def sights(self, clip: Tensor, *, lookahead: int, exposure: Tensor) -> tuple[Tensor, Tensor]:
+        """What the taps see of a clip (B, T, 3, H, W) under known exposure fractions (B·T, 1, 1, 1); for training.
+
+        Returns:
+            As :meth:`SteeredTaps.look` tells (B·T, K, h, w), and the length of the motion (B·T, 1, h, w).
+        """
+        frames = clip.flatten(0, 1)
+        finest, like = self.config.flow_finest, frames[..., ::8, ::8]
+        levels = pyramid(frames, finest)
+        motion = clip_motion(levels, finest, length=clip.shape[1], lookahead=lookahead, like=like)
+        neighbours = self._neighbours(beside(clip, lookahead), motion)
+        centre, path, views = self.taps.prepare(frames, motion.velocity * exposure, neighbours)
+        return self.taps.look(centre, path, views, slice(None)), path.length
 
     def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
         finest = self.config.flow_finest
@@ -231,12 +249,12 @@ class DeblurNet(nn.Module):
         x8, state8 = self.gru8(activate(self.join8(torch.cat(parts, 1))), before8)
         return Joined(x8, torch.sigmoid(self.fraction(profile))), State(state8, state16, profile)
 
-    def _neighbours(self, beside: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
+    def _neighbours(self, frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
         """The frames before and after as the taps look into them; none if the taps look into none."""
         if self.config.tap_neighbours == 0:
             return ()
         displacements, mismatches = (motion.back, motion.ahead), motion.mismatch.chunk(2, 1)
-        return tuple(Neighbour(*parts) for parts in zip(beside, displacements, mismatches, strict=True))
+        return tuple(Neighbour(*parts) for parts in zip(frames, displacements, mismatches, strict=True))
 
     def _restore(
         self,
@@ -262,7 +280,7 @@ class DeblurNet(nn.Module):
         return exposed.detach()
 
 
-def _beside(clip: Tensor, lookahead: int) -> tuple[Tensor | None, Tensor | None]:
+def beside(clip: Tensor, lookahead: int) -> tuple[Tensor | None, Tensor | None]:
     """The frames before and after each one of clips (B, T, …), packed; at the ends, where there is none, the same."""
     before = torch.cat((clip[:, :1], clip[:, :-1]), 1).flatten(0, 1)
     after = torch.cat((clip[:, 1:], clip[:, -1:]), 1).flatten(0, 1)

@@ -78,6 +78,7 @@ class SteeredTaps(nn.Module):
         reach: float,
         scale: int,
         hidden: int,
+        depth: int = 1,
         features: int,
         guides: int,
         neighbours: int = 0,
@@ -93,8 +94,9 @@ class SteeredTaps(nn.Module):
         self.register_buffer("neighbour_offsets", around, persistent=False)
         self.neighbour_offsets: Tensor
         seen = neighbours * (neighbour_points + 1) if neighbour_points else 0
-        self.filters = nn.Conv2d(len(self.offsets) + 1 + guides + seen, hidden, 1)
-        self.mix = nn.Conv2d(hidden, hidden, 1)
+        self.guides = guides
+        self.filters = nn.Conv2d(len(self.offsets) + 2 + seen + guides, hidden, 1)
+        self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
         self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
         self.texture = nn.Conv2d(hidden, features, 1)
 
@@ -112,15 +114,21 @@ class SteeredTaps(nn.Module):
         Returns:
             The luma correction (B, 1, H, W), float32, and texture features (B, features · (4/scale)², H/4, W/4).
         """
-        centre = self._grey(frame)
-        path = self._path(centre, motion.float())
-        views = [self._view(neighbour, path) for neighbour in neighbours]
+        centre, path, views = self.prepare(frame, motion, neighbours)
         guide = upsample(guide, 8 // self.scale)
         parts = [self._deconvolve(centre, path, views, guide, rows) for rows in _strips(centre, 4 // self.scale)]
         correction, texture = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
         if self.scale > 1:
             correction = upsample(correction, self.scale)
         return correction, texture
+
+    def prepare(
+        self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]
+    ) -> tuple[Tensor, Path, list[View | None]]:
+        """Luma, paths and views of a frame at the resolution of the taps, as :meth:`look` takes them."""
+        centre = self._grey(frame)
+        path = self._path(centre, motion.float())
+        return centre, path, [self._view(neighbour, path) for neighbour in neighbours]
 
     def _grey(self, frame: Tensor) -> Tensor:
         """Luma at the resolution of the taps: (B, 3, H, W) → (B, 1, h, w)."""
@@ -149,22 +157,30 @@ class SteeredTaps(nn.Module):
         self, centre: Tensor, path: Path, views: Sequence[View | None], guide: Tensor, rows: slice
     ) -> tuple[Tensor, Tensor]:
         """Correction and texture of some rows."""
-        differences, length = self._look_along(centre, path, rows)
         dtype = self.filters.weight.dtype
-        gate = (length * length / (1 + length * length)).to(dtype)
-        parts = [differences.to(dtype), (torch.log1p(length) / 4).to(dtype), guide[:, :, rows]]
-        parts += [self._look_into(view, centre, path, rows).to(dtype) for view in views]
-        x = torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)
-        x = activate(self.filters(x))
-        x = activate(self.mix(x)) * gate
+        seen = torch.cat((self.look(centre, path, views, rows).to(dtype), guide[:, :, rows].to(dtype)), 1)
+        x = self.invert(seen.contiguous(memory_format=torch.channels_last), path.length[:, :, rows])
         correction = self.correction(x).float() / CONTRAST
         return correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale)
 
-    def _look_along(self, centre: Tensor, path: Path, rows: slice) -> tuple[Tensor, Tensor]:
-        """Differences to the centre times CONTRAST (B, K, rows, w) and the motion's length (B, 1, rows, w)."""
-        here = centre[:, :, rows]
-        taps = _sampled(centre, path.base[:, rows], path.step[:, rows], self.offsets)
-        return (taps - here) * CONTRAST, path.length[:, :, rows]
+    def invert(self, seen: Tensor, length: Tensor) -> Tensor:
+        """What a pixel sees along its motion, guides last (B, K, h, w), and that motion's length give its features."""
+        x = activate(self.filters(seen))
+        for layer in self.mix:
+            x = activate(layer(x))
+        return x * (length * length / (1 + length * length)).to(x.dtype)
+
+    def look(self, centre: Tensor, path: Path, views: Sequence[View | None], rows: slice) -> Tensor:
+        """What the pixels of some rows see, (B, K, rows, w) float32, of the order of 1.
+
+        Differences to the pixel along its motion, the motion's length, the pixel's own luma, and for each neighbour the
+        differences there and the trust in them.
+        """
+        here, length = centre[:, :, rows], path.length[:, :, rows]
+        along = _sampled(centre, path.base[:, rows], path.step[:, rows], self.offsets)
+        parts = [(along - here) * CONTRAST, torch.log1p(length) / 4, here - 0.5]
+        parts += [self._look_into(view, centre, path, rows) for view in views]
+        return torch.cat(parts, 1)
 
     def _look_into(self, view: View | None, centre: Tensor, path: Path, rows: slice) -> Tensor:
         """A neighbour's differences to the centre times CONTRAST, and the trust in them: (B, K + 1, rows, w).

@@ -28,12 +28,14 @@ from vdeblur.config import build, find_config, load_config
 from vdeblur.errors import NetworkError, UsageError, VdeblurError
 from vdeblur.metrics import psnr
 from vdeblur.model.network import DeblurNet, Estimate, NetworkConfig
+from vdeblur.model.steering import SteeredTaps
 from vdeblur.training.ablation_results import Result, append_result, read_results, table
 from vdeblur.training.data import fixed_clips
 from vdeblur.training.library_flow import dis_flow, library_motion
 from vdeblur.training.losses import charbonnier, frequency_loss, signless_error
 from vdeblur.training.stills import find_stills
-from vdeblur.training.synthesis import SynthesisConfig
+from vdeblur.training.synthesis import Clip, SynthesisConfig
+from vdeblur.training.taps import draw_pixels, learn_taps
 from vdeblur.training.variants import NETWORKS
 
 log = logging.getLogger(__name__)
@@ -86,7 +88,12 @@ class AblationConfig:
     test_size_px: int = 128
     test_frames: int = 8
     batch: int = 4
-    steps: int = 300
+    #: First the taps learn alone: from so many clips, pixels of each frame, for so many steps.
+    taps_clips: int = 240
+    taps_pixels: int = 1000
+    taps_steps: int = 2000
+    #: Then everything learns together.
+    steps: int = 200
     learning_rate: float = 2e-3
     warmup_steps: int = 20
     weight_decay: float = 1e-4
@@ -101,16 +108,17 @@ class AblationConfig:
 
 
 class Pack(NamedTuple):
-    """Clips in little memory: ``blurry``, ``sharp`` (N, T, 3, H, W) uint8; ``motion`` (N, T, 2, H/8, W/8) pixels."""
+    """Clips in little memory: ``blurry``, ``sharp`` (N, T, 3, H, W) uint8; the rest (N, T, 2, H/8, W/8) pixels."""
 
     blurry: Tensor
     sharp: Tensor
+    velocity: Tensor
     motion: Tensor
 
-    def chosen(self, index: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Some clips: R'G'B' in [0, 1] twice, and the true motion during the exposure, packed (B·T, 2, H/8, W/8)."""
+    def chosen(self, index: Sequence[int]) -> Clip:
+        """A batch of clips with pictures in [0, 1] and vectors at 1/8."""
         rows = torch.tensor(index)
-        return self.blurry[rows] / 255, self.sharp[rows] / 255, self.motion[rows].flatten(0, 1)
+        return Clip(self.blurry[rows] / 255, self.sharp[rows] / 255, self.velocity[rows], self.motion[rows])
 
 
 def ablate(config: AblationConfig, folder: Path, *, only: str | None = None) -> str:
@@ -152,8 +160,13 @@ def run(config: AblationConfig, variant: Variant, seed: int, train_clips: Pack, 
 
 
 def train(config: AblationConfig, variant: Variant, seed: int, net: DeblurNet, clips: Pack) -> float:
-    """Train for the steps of the config; return the median processor seconds of a step."""
+    """Train: the taps first, on single pixels, then everything; return the median processor seconds of a step."""
     net.train()
+    if isinstance(net.taps, SteeredTaps):
+        batches = range(0, min(config.taps_clips, len(clips.blurry)), config.batch)
+        drawn = (clips.chosen(range(first, first + config.batch)) for first in batches)
+        pixels = draw_pixels(net, drawn, per_frame=config.taps_pixels, seed=seed)
+        learn_taps(net.taps, pixels, steps=config.taps_steps, seed=seed)
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     order: list[int] = []
@@ -168,12 +181,13 @@ def train(config: AblationConfig, variant: Variant, seed: int, net: DeblurNet, c
             _freeze_motion(net)
         for group in optimiser.param_groups:
             group["lr"] = _rate(config, step)
-        blurry, sharp, truth = clips.chosen(index)
+        clip = clips.chosen(index)
+        truth = _packed(clip.motion)
         lookahead = 0 if variant.window == 2 or dropped < config.lookahead_dropped else 1
         teaches = variant.teaching == "at first" and taught < 0.8 * (1 - step / (config.taught_share * config.steps))
         steer = truth if teaches or variant.motion == "true" else None
-        estimate = restore(variant, net, blurry, lookahead, steer)
-        loss = _loss(config, variant, estimate, (sharp - blurry).flatten(0, 1), truth, step)
+        estimate = restore(variant, net, clip.blurry, lookahead, steer)
+        loss = _loss(config, variant, estimate, (clip.sharp - clip.blurry).flatten(0, 1), truth, step)
         if not torch.isfinite(loss):
             raise NetworkError(f"{variant.name}: the loss is {loss.item()} at step {step}: lower learning_rate")
         optimiser.zero_grad(set_to_none=True)
@@ -200,7 +214,8 @@ def score(variant: Variant, net: DeblurNet, clips: Pack, batch: int) -> dict[str
     with torch.inference_mode():
         for first in range(0, len(clips.blurry), batch):
             index = range(first, min(first + batch, len(clips.blurry)))
-            blurry, sharp, truth = clips.chosen(index)
+            blurry, sharp, _, motion = clips.chosen(index)
+            truth = _packed(motion)
             steer = truth if variant.motion == "true" else None
             estimates = [restore(variant, net, blurry, lookahead, steer) for lookahead in (1, 0)]
             estimates.append(restore(variant, net, blurry, 1, truth))
@@ -252,6 +267,16 @@ def kmac(net: DeblurNet, side: int = 128, frames: int = 3) -> float:
     return int(counter.get_total_flops()) / 2 / (frames * side * side) / 1e3
 
 
+def _packed(vectors: Tensor | None) -> Tensor:
+    """(B, T, …) → (B·T, …)."""
+    return _known(vectors).flatten(0, 1)
+
+
+def _known(vectors: Tensor | None) -> Tensor:
+    assert vectors is not None, "synthetic clips tell their motion"
+    return vectors
+
+
 def _loss(
     config: AblationConfig, variant: Variant, estimate: Estimate, wanted: Tensor, truth: Tensor, step: int
 ) -> Tensor:
@@ -296,11 +321,12 @@ def _pack(config: AblationConfig, folder: Path, *, test: bool) -> Pack:
     if not path.is_file():
         clips = fixed_clips(find_stills([Path(name) for name in names]), synthesis, count=count, seed=int(test))
         blurry, sharp = (
-            torch.stack([(clip[side].clamp(0, 1) * 255).round().to(torch.uint8) for clip in clips]) for side in (0, 1)
+            torch.stack([(_known(clip[side]).clamp(0, 1) * 255).round().to(torch.uint8) for clip in clips])
+            for side in (0, 1)
         )
-        motion = torch.stack([F.avg_pool2d(clip.motion, 8) for clip in clips])
+        velocity, motion = (torch.stack([F.avg_pool2d(_known(clip[side]), 8) for clip in clips]) for side in (2, 3))
         part = path.with_suffix(".part")
-        torch.save([blurry, sharp, motion], part)
+        torch.save([blurry, sharp, velocity, motion], part)
         part.replace(path)
     return Pack(*torch.load(path, weights_only=True))
 

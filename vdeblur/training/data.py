@@ -1,104 +1,170 @@
-"""Training data: synthetic clips made ahead of the step in worker processes, each used a few times in new guises."""
+"""Training data: synthetic clips made ahead of the step, each used a few times in new guises."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader
 
-from vdeblur.training.stills import Stills
-from vdeblur.training.synthesis import Clip, Draw, SynthesisConfig, synthesise
+from vdeblur.errors import UsageError
+from vdeblur.training.disguise import AS_IT_IS, Disguise, disguised, stack
+from vdeblur.training.draw import Draw
+from vdeblur.training.pool import SharedSource, Source, begin_worker, scratch_folder
+from vdeblur.training.schedule import Schedule
+from vdeblur.training.settings import SynthesisConfig
+from vdeblur.training.stills import Textures, detail_map, load_stills
+from vdeblur.training.synthesis import Clip, Levels, make_levels
+from vdeblur.training.videos import read_videos
 
-#: How much larger than a frame the crops are that move past it.
-CROP_FACTOR = 2.25
+__all__ = ["SyntheticData", "fixed_clips", "stack"]
+
+log = logging.getLogger(__name__)
+
+#: Clips of a block of the schedule; ``reuse`` blocks are in memory.
+BLOCK_CLIPS = 16
+#: Clips each worker makes ahead, and clips a GPU makes at once.
+_AHEAD = 8
+_AT_ONCE = 32
+
+Made = Iterator[tuple[tuple[str, int], Levels]]
 
 
-class SyntheticClips(IterableDataset[Clip]):
-    """An endless stream of synthetic clips; each worker has a seed of its own.
+class SyntheticData:
+    """An endless stream of batches; what a step gets depends on its number, the seed and the rank only.
+
+    Reads and checks every photograph and video when it is made. On the CPU worker processes make the clips ahead;
+    on a GPU the pictures stay there and clips are made there, between the steps.
 
     Args:
-        reuse: how often a clip is used, every time mirrored, turned or played another way.
-        pool: how many clips a worker keeps to draw from, so that uses of one clip lie apart.
+        stills: photographs (``find_stills``).
+        videos: sharp videos (``find_videos``): their frames serve as further photographs, and those shot at a high rate
+            are averaged in steps of their own, whose ``Clip.velocity`` and ``Clip.motion`` are ``None``.
+        batch: clips a step of this rank.
+        reuse: how often a clip serves, each time mirrored, turned, reversed or in other colours.
+        workers: processes that make clips; 0 makes them in this one.
+        device: where the batches are.
+
+    Raises:
+        UsageError: a photograph cannot be read, none is of use, or a number is out of range.
+        SourceError: a video cannot be read.
     """
 
     def __init__(
-        self, paths: list[Path], config: SynthesisConfig, *, seed: int, reuse: int = 4, pool: int = 64
+        self,
+        config: SynthesisConfig,
+        *,
+        stills: Sequence[Path],
+        videos: Sequence[Path] = (),
+        seed: int,
+        batch: int,
+        reuse: int,
+        workers: int,
+        device: str | torch.device,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
-        super().__init__()
-        self.paths, self.config, self.seed, self.reuse, self.pool = paths, config, seed, reuse, pool
+        for name, value, least in (("batch", batch, 1), ("reuse", reuse, 1), ("workers", workers, 0)):
+            if value < least:
+                raise UsageError(f"{name} cannot be {value}; it is {least} or more")
+        if not 0 <= rank < world_size:
+            raise UsageError(f"rank {rank} of {world_size} cannot be; ranks count from 0")
+        self.device, self.workers = torch.device(device), workers
+        pictures, pieces = read_videos(videos, config, seed=seed)
+        textures = _joined(load_stills(stills, config) if stills or not pictures else None, pictures)
+        #: Seeds differ between ranks and not between restarts; one rank of one has the plain seed.
+        own = seed if world_size == 1 else Draw.of(seed, "rank", rank, world_size).integer(2**31)
+        self.source = Source(textures, pieces, config, own)
+        share = config.averaged_share if pieces else 0.0
+        log.info("%d pictures, %d pieces of video to average", len(textures), len(pieces))
+        self.schedule = Schedule(own, batch, reuse, BLOCK_CLIPS, share)
 
-    def __iter__(self) -> Iterator[Clip]:
-        worker = get_worker_info()
-        number = 0 if worker is None else worker.id
-        generator = torch.Generator().manual_seed(self.seed * 1000 + number)
-        draw = Draw(generator)
-        stills = Stills(self.paths)
-        pool: list[Clip] = []
+    def batches(self, first_step: int) -> Iterator[Clip]:
+        """Batches (B, T, …) on the device, from ``first_step`` on, without end; close it to end its workers."""
+        with closing(self._made(first_step)) as made:  # type: ignore[type-var]
+            pool: dict[tuple[str, int], Levels] = {}
+            for step in itertools.count(first_step):
+                uses = self.schedule.step(step)
+                clips = []
+                for use in uses:
+                    key = (use.kind, use.clip)
+                    while key not in pool:
+                        new, levels = next(made)
+                        pool[new] = levels
+                    disguise = Disguise.drawn(Draw.of(self.source.seed, "disguise", use.kind, use.clip, use.turn))
+                    clips.append(disguised(pool[key], disguise))
+                yield stack(clips).to(self.device)
+                kind = uses[0].kind
+                oldest = self.schedule.oldest(kind, uses)
+                for key in [key for key in pool if key[0] == kind and key[1] < oldest]:
+                    del pool[key]
+
+    def _made(self, first_step: int) -> Made:
+        wanted = self.schedule.new_clips(first_step)
+        if self.device.type == "cuda":
+            return self._made_on_device(wanted)
+        return self._made_by_workers(wanted) if self.workers else self._made_here(wanted)
+
+    def _made_here(self, wanted: Iterator[tuple[str, int]]) -> Made:
+        for kind, number in wanted:
+            yield (kind, number), self.source.make(kind, [number])[0]
+
+    def _made_on_device(self, wanted: Iterator[tuple[str, int]]) -> Made:
+        source = self.source
+        source = Source(source.textures.to(self.device), source.pieces, source.config, source.seed)
         while True:
-            clip = make_clip(stills, self.config, draw)
-            if len(pool) < self.pool:
-                pool.append(clip)
-            else:
-                pool[draw.integer(self.pool)] = clip
-            yield disguise(clip, draw)
-            for _ in range(min(self.reuse - 1, len(pool) - 1)):
-                yield disguise(pool[draw.integer(len(pool))], draw)
+            some = list(itertools.islice(wanted, _AT_ONCE))
+            for kind in sorted({kind for kind, _ in some}):
+                numbers = [number for other, number in some if other == kind]
+                for number, levels in zip(numbers, source.make(kind, numbers), strict=True):
+                    yield (kind, number), levels
+
+    def _made_by_workers(self, wanted: Iterator[tuple[str, int]]) -> Made:
+        with scratch_folder() as folder:
+            keys, asked = itertools.tee(wanted)
+            loader: DataLoader[Any] = DataLoader(
+                SharedSource.written(self.source, Path(folder) / "pictures"),
+                sampler=asked,
+                batch_size=None,
+                collate_fn=_as_it_is,  # type: ignore[arg-type]
+                num_workers=self.workers,
+                prefetch_factor=_AHEAD,
+                multiprocessing_context="spawn",
+                worker_init_fn=begin_worker,
+            )
+            made = iter(loader)
+            try:
+                yield from zip(keys, made, strict=True)
+            finally:
+                # The workers end with their iterator.
+                del made
 
 
-def make_clip(stills: Stills, config: SynthesisConfig, draw: Draw) -> Clip:
-    """One clip from two random crops."""
-    side = int(config.size_px * CROP_FACTOR)
-    return synthesise((stills.crop(side, draw), stills.crop(side, draw)), config, draw.generator)
+def _joined(stills: Textures | None, pictures: Sequence[torch.Tensor]) -> Textures:
+    details = [detail_map(picture) for picture in pictures]
+    if stills is None:
+        return Textures(pictures, details)
+    return Textures([*stills.pictures, *pictures], [*stills.details, *details])
 
 
-def disguise(clip: Clip, draw: Draw) -> Clip:
-    """The same clip mirrored, transposed, played backwards or with its colours exchanged, its motion told rightly."""
-    pictures, vectors = [clip.blurry, clip.sharp], [clip.velocity, clip.motion]
-    for axis, component in ((-1, 0), (-2, 1)):
-        if draw.chance(0.5):
-            pictures = [picture.flip(axis) for picture in pictures]
-            sign = torch.ones(1, 2, 1, 1)
-            sign[:, component] = -1
-            vectors = [vector.flip(axis) * sign for vector in vectors]
-    if draw.chance(0.5):
-        pictures = [picture.transpose(-1, -2) for picture in pictures]
-        vectors = [vector.transpose(-1, -2).flip(1) for vector in vectors]
-    if draw.chance(0.5):
-        pictures = [picture.flip(0) for picture in pictures]
-        vectors = [-vector.flip(0) for vector in vectors]
-    order = torch.randperm(3, generator=draw.generator)
-    pictures = [picture[:, order] for picture in pictures]
-    return Clip(*(tensor.contiguous() for tensor in (*pictures, *vectors)))
+def _as_it_is(levels: Levels) -> Levels:
+    return levels
 
 
-def loader(clips: SyntheticClips, *, batch: int, workers: int) -> DataLoader[Clip]:
-    """Batches (B, T, C, H, W) made ahead by ``workers`` processes, or in this one when 0."""
-    return DataLoader(
-        clips,
-        batch_size=batch,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_one_thread,
-    )
+def fixed_clips(stills: Sequence[Path], config: SynthesisConfig, *, count: int, seed: int) -> list[Clip]:
+    """The same ``count`` clips everywhere, up to rounding, made on the CPU: for validation and test sets.
 
-
-def _one_thread(_worker: int) -> None:
-    torch.set_num_threads(1)
-
-
-def fixed_clips(paths: list[Path], config: SynthesisConfig, *, count: int, seed: int) -> list[Clip]:
-    """The same clips every time: for validation and tests."""
-    stills = Stills(paths)
-    return [
-        make_clip(stills, config, Draw(torch.Generator().manual_seed(seed * 100_003 + index))) for index in range(count)
-    ]
-
-
-def stack(clips: list[Clip]) -> Clip:
-    """Clips joined to one batch (B, T, C, H, W)."""
-    fields: list[Tensor] = [torch.stack(parts) for parts in zip(*clips, strict=True)]
-    return Clip(*fields)
+    Compressed ones depend on the build of x264 and x265 as well; a test set for many machines has ``compressed_share``
+    0, or accepts that.
+    """
+    textures = load_stills(stills, config)
+    clips = []
+    for number in range(count):
+        levels = make_levels(textures, config, seed=seed, numbers=[number])[0]
+        clips.append(disguised(levels, AS_IT_IS))
+    return clips

@@ -13,7 +13,7 @@ from vdeblur.training.synthesis import Clip
 
 
 class Losses(NamedTuple):
-    """Scalars: Charbonnier, frequency and motion loss, and the last in pixels a level."""
+    """Scalars: Charbonnier, frequency and motion loss, the last one in pixels."""
 
     pixels: Tensor
     frequencies: Tensor
@@ -39,10 +39,12 @@ def motion_error(estimate: Tensor, truth: Tensor) -> Tensor:
 
 
 def losses(estimate: Estimate, clip: Clip) -> Losses:
-    """Compare an estimate with its clip (B, T, C, H, W)."""
-    blurry, sharp, _velocity, motion = (tensor.flatten(0, 1) for tensor in clip)
-    difference = blurry + estimate.residual - sharp
-    return Losses(charbonnier(difference), frequency_loss(difference), signless_error(estimate.motion, motion))
+    """Compare an estimate with its clip (B, T, C, H, W); of pictures alone where nobody knows the true motion."""
+    difference = clip.blurry.flatten(0, 1) + estimate.residual - clip.sharp.flatten(0, 1)
+    motion = difference.new_zeros(())
+    if clip.motion is not None:
+        motion = signless_error(estimate.motion, clip.motion.flatten(0, 1))
+    return Losses(charbonnier(difference), frequency_loss(difference), motion)
 
 
 def signless_error(estimate: Tensor, truth: Tensor) -> Tensor:

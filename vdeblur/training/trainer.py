@@ -1,250 +1,271 @@
-"""Training, read from top to bottom: data, step, average, validation, checkpoint; limited by steps or minutes."""
+"""Training, read from top to bottom: data, step, log, validation, state; limited by steps or minutes."""
 
 from __future__ import annotations
 
-import csv
+import dataclasses
 import logging
-import math
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from vdeblur.errors import Interrupted, TargetError
+from vdeblur.model.checkpoint import save_network
+from vdeblur.training.course import Course, frames_at, learning_rate
+from vdeblur.training.feeds import DataFor, Feeds, closing_iterator, open_feeds
+from vdeblur.training.interruption import Interruption, children_deaf_to_ctrl_c, deferred_interruption
+from vdeblur.training.learner import Learner
+from vdeblur.training.log import append_row, cut_log
+from vdeblur.training.plot import write_plot
+from vdeblur.training.recipe import TrainConfig, as_plain
+from vdeblur.training.state import Journey, load_state, save_state, write_pieces
+from vdeblur.training.synthesis import Clip
+from vdeblur.training.team import Team, gathered_team
+from vdeblur.training.validation import better, validate
 
-from vdeblur.config import find_config, load_config
-from vdeblur.errors import NetworkError, UsageError
-from vdeblur.model.checkpoint import load_network, save_network
-from vdeblur.model.network import DeblurNet, NetworkConfig
-from vdeblur.training.data import SyntheticClips, fixed_clips, loader, stack
-from vdeblur.training.losses import losses, motion_error, signless_error
-from vdeblur.training.stills import find_stills
-from vdeblur.training.synthesis import Clip, SynthesisConfig
+__all__ = ["Progress", "TrainConfig", "train"]
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """A training run; a YAML file states only what differs from these values."""
-
-    #: Name of a network config.
-    network: str
-    #: Folders of sharp photographs to learn from, and others to validate on.
-    stills: tuple[str, ...]
-    validation_stills: tuple[str, ...]
-    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
-    seed: int = 1
-    #: Clips a step.
-    batch: int = 4
-    #: Length of the whole schedule; ``minutes`` ends it earlier.
-    steps: int = 20_000
-    learning_rate: float = 5e-4
-    final_learning_rate: float = 1e-5
-    warmup_steps: int = 200
-    weight_decay: float = 1e-4
-    gradient_clip: float = 0.5
-    ema_decay: float = 0.999
-    frequency_weight: float = 0.05
-    #: Weight of the motion loss, per pixel of error.
-    motion_weight: float = 0.01
-    #: Share of steps without the future frame.
-    lookahead_dropped: float = 0.3
-    #: Over so many steps the true motion steers instead of the one found, in a share that falls from 0.8 to 0.
-    taught_steps: int = 2500
-    #: How often a clip is used, and worker processes that make clips.
-    reuse: int = 4
-    workers: int = 1
-    validation_clips: int = 24
-    validate_every: int = 500
-    save_every: int = 250
-    #: A checkpoint (name or path) to start from: every tensor that fits by name and shape is taken over.
-    start: str | None = None
+logger = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, folder: Path, *, minutes: float | None = None, device: str = "cpu") -> Path:
-    """Train a network in ``folder``, which keeps state, log and weights; an earlier state there is continued.
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a step.
+
+    ``done`` is the share of the schedule; ``means`` and ``scores`` are the log's latest lines, so far as there are any.
+    """
+
+    step: int
+    done: float
+    seconds: float
+    means: dict[str, float]
+    scores: dict[str, float]
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    device: str = "auto",
+    pieces: bool = False,
+    accept_changes: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    data_for: DataFor | None = None,
+) -> Path:
+    """Train a network in ``folder``, which keeps state, log, plot and weights; an earlier state there is continued.
+
+    By steps, a run that is stopped and goes on is the run that was never stopped: same losses, same weights. By
+    minutes, what is left of the schedule is spread over each call's minutes, so its steps depend on the clock.
 
     Args:
-        minutes: stop after so much time; the learning rate then falls to its end within it.
-        device: where to train, "cpu" or "cuda".
+        minutes: the schedule ends with this call's time, validation and saving included.
+        steps: length of the schedule in place of the config's.
+        device: "auto", "cpu", "cuda" … as for the engine; under torchrun each process takes its own GPU.
+        pieces: also keep state and weights in pieces of at most 16 MiB, from which a run goes on as well.
+        accept_changes: go on although the config differs from that of the state.
+        progress: called after each step, in the process that leads.
+        data_for: makes this process's data for a clip length, in place of the config's folders; these are then used
+            for validation alone.
 
     Returns:
-        Path of the averaged weights.
+        Path of the best weights.
 
     Raises:
-        UsageError: the stills or the config cannot be used.
-        NetworkError: the loss is not finite.
+        UsageError: the data, the config or the folder's state cannot be used.
+        NetworkError: a loss is not finite; the last good state stays.
+        Interrupted: Ctrl-C; the state is kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
-    net = _new_network(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))  # type: ignore[no-untyped-call]
-    optimiser = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    step = _resume(folder, net, average, optimiser)
-    clips = SyntheticClips(
-        find_stills([Path(name) for name in config.stills]),
-        config.synthesis,
-        seed=config.seed + step,
-        reuse=config.reuse,
-    )
-    validation = fixed_clips(
-        find_stills([Path(name) for name in config.validation_stills]),
-        config.synthesis,
-        count=config.validation_clips,
-        seed=0,
-    )
-    started, first_step = time.monotonic(), step
-    totals: dict[str, float] = {}
-    for clip in loader(clips, batch=config.batch, workers=config.workers):
-        minutes_gone = (time.monotonic() - started) / 60
-        done = _share_done(config, step, first_step, minutes_gone, minutes)
-        if done >= 1:
-            break
-        rate = learning_rate(config, step, done)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        clip = Clip(*(tensor.to(device) for tensor in clip))
-        values = _step(net, clip, config, optimiser, step)
-        average.update_parameters(net)
-        step += 1
-        for name, value in values.items():
-            totals[name] = totals.get(name, 0.0) + value
-        if step % config.save_every == 0:
-            _save(folder, config, net, average, optimiser, step, None)
-        if step % config.validate_every == 0:
-            scores = validate(average.module, validation, config.batch, device)
-            mean = {name: value / config.validate_every for name, value in totals.items()}
-            totals = {}
-            _log(folder, {"step": step, "minutes": minutes_gone, "learning_rate": rate, **mean, **scores})
-    scores = validate(average.module, validation, config.batch, device)
-    return _save(folder, config, net, average, optimiser, step, scores)
+    config = dataclasses.replace(config, steps=config.steps if steps is None else steps)
+    course = Course(config.steps, minutes)
+    with gathered_team(device) as team:
+        feeds = open_feeds(config, team)
+        run = Run(config, folder, team, Feeds(data_for or feeds.data_for, feeds.validation), course, pieces)
+        run.go_on(accept_changes)
+        with deferred_interruption() as interruption:
+            run.learn(interruption, progress or (lambda _: None))
+            if interruption.asked:
+                try:
+                    interruption.obey()
+                except KeyboardInterrupt as exc:
+                    raise Interrupted(
+                        f"interrupted after step {run.learner.step}; its state is in {folder}: the same command goes on"
+                    ) from exc
+        return run.weights
 
 
-def learning_rate(config: TrainConfig, step: int, done: float) -> float:
-    """Linear warm-up, then a cosine from the first to the final rate over the share that is done."""
-    span = config.learning_rate - config.final_learning_rate
-    rate = config.final_learning_rate + span * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
-    return rate * min(1.0, (step + 1) / config.warmup_steps)
+class Run:
+    """A run in its folder: what :func:`train` does, step by step."""
+
+    def __init__(
+        self, config: TrainConfig, folder: Path, team: Team, feeds: Feeds, course: Course, pieces: bool
+    ) -> None:
+        self.config, self.folder, self.team, self.feeds, self.pieces = config, folder, team, feeds, pieces
+        self.learner = Learner(config, team)
+        self.journey = Journey()
+        self.course = course
+        self.means: dict[str, float] = {}
+        self.scores: dict[str, float] = {}
+
+    @property
+    def weights(self) -> Path:
+        """Where the best weights are."""
+        return self.folder / f"{self.learner.net.config.name}.safetensors"
+
+    def go_on(self, accept_changes: bool) -> None:
+        """Continue the state in the folder; without one, begin the log with the scores of the first weights."""
+        _make_folder(self.folder)
+        found = load_state(self.folder, self.config, accept_changes=accept_changes)
+        if found is not None:
+            state, self.journey = found
+            self.learner.load(state)
+            self.course.go_on(self.learner.step, self.journey.done, self.journey.anchor, self.journey.minutes)
+            self.course.reserve_seconds = 2 * self.journey.validation_seconds
+            step = self.learner.step
+            if self.course.done(step) >= 1:
+                logger.warning("the schedule has ended at step %d: give --steps above it, or --minutes", step)
+            else:
+                logger.info("going on from step %d", step)
+        if self.team.leads:
+            cut_log(self.folder, self.learner.step if found is not None else -1)
+            if found is None:
+                self._validate()
+
+    def learn(self, interruption: Interruption, progress: Callable[[Progress], None]) -> None:
+        """All steps to the end of the schedule, or until someone asks to end."""
+        learner, config = self.learner, self.config
+        first_step = learner.step
+        with ExitStack() as stack:
+            batches: Iterator[Clip] = iter(())
+            frames = 0
+            while True:
+                done, asked = self.team.agree(self.course.done(learner.step), interruption.asked)
+                if done >= 1 or asked:
+                    break
+                if frames != (wanted := frames_at(config, done)):
+                    stack.close()
+                    frames = wanted
+                    stream = self.feeds.data_for(frames).batches(learner.step)
+                    batches = stack.enter_context(closing_iterator(stream))
+                    with children_deaf_to_ctrl_c() if config.workers else nullcontext():
+                        clip = _next(batches, interruption)
+                else:
+                    clip = _next(batches, interruption)
+                if clip is None:
+                    continue
+                learner.learn(clip, learning_rate(config, learner.step, done))
+                self._after_step(done, frames)
+                if self.team.leads:
+                    seconds = self.course.seconds
+                    progress(Progress(learner.step, self.course.done(learner.step), seconds, self.means, self.scores))
+        self._finish(new=learner.step > first_step and not asked)
+
+    def _after_step(self, done: float, frames: int) -> None:
+        """Log, validate and save where it is time to."""
+        learner, config = self.learner, self.config
+        validates, saves, logs = (
+            learner.step % every == 0 for every in (config.validate_every, config.save_every, config.log_every)
+        )
+        if validates or saves or logs or self.team.device.type == "cpu":
+            learner.check()
+        if logs or validates:
+            self.means = learner.means()
+            learner.forget()
+            rate = learning_rate(config, learner.step - 1, done)
+            row = {"learning_rate": rate, "frames": float(frames), **self.means}
+            if self.team.leads and validates:
+                self._validate(row)
+            elif self.team.leads:
+                self._log(row)
+        if saves or validates:
+            self._save()
+
+    def _validate(self, row: dict[str, float] | None = None) -> None:
+        """Score the average and the network itself; keep the better one if it is the best so far."""
+        began, learner = time.monotonic(), self.learner
+        found = {}
+        for name, net in (("average", learner.average), ("raw", learner.net)):
+            found[name] = validate(
+                net,
+                self.feeds.validation,
+                batch=self.config.batch,
+                device=self.team.device,
+                autocast=learner.autocast,
+            )
+        raw, average = found["raw"], found["average"]
+        least = self.config.least_kept_db
+        chosen = "raw" if better(raw, average, least_kept_db=least) else "average"
+        best: dict[str, Any] = {"step": learner.step, "weights": chosen, **found[chosen]}
+        self.scores = {**average, "raw_gain_db": raw["gain_db"]}
+        if better(best, self.journey.best, least_kept_db=least):
+            self.journey.best = best
+            self._write_weights(best, chosen)
+        self.journey.validation_seconds = time.monotonic() - began
+        self.course.reserve_seconds = 2 * self.journey.validation_seconds
+        self._log({**(row or {}), **self.scores})
+        write_plot(self.folder, f"{learner.net.config.name}: {learner.step} steps")
+        logger.info("%s", _sentence(learner.step, self.scores, self.journey.best))
+
+    def _write_weights(self, scores: dict[str, Any], chosen: str) -> None:
+        net = self.learner.net if chosen == "raw" else self.learner.average
+        provenance = {"steps": self.learner.step, "training": as_plain(self.config), "scores": scores}
+        save_network(net, self.weights, provenance)
+
+    def _save(self) -> None:
+        if not self.team.leads:
+            return
+        minutes = self.journey.minutes + self.course.seconds / 60
+        step = self.learner.step
+        journey = dataclasses.replace(
+            self.journey, anchor=self.course.anchor_at(step), done=self.course.done(step), minutes=minutes
+        )
+        save_state(self.folder, self.config, self.learner.state(), journey)
+        if self.pieces:
+            write_pieces(self.folder, ["state.pt", self.weights.name])
+
+    def _finish(self, new: bool) -> None:
+        """The last state; at the end of the schedule also the last scores."""
+        self.learner.check()
+        if new and self.learner.step % self.config.validate_every:
+            means = self.learner.means()
+            if self.team.leads:
+                self._validate(means)
+            self.learner.forget()
+        self._save()
+
+    def _log(self, row: dict[str, float]) -> None:
+        minutes = self.journey.minutes + self.course.seconds / 60
+        append_row(self.folder, {"step": self.learner.step, "minutes": minutes, **row})
 
 
-def validate(net: nn.Module, clips: list[Clip], batch: int, device: str) -> dict[str, float]:
-    """Gain in PSNR over the blurred input (dB, RGB, mean over clips) and motion errors (pixels)."""
-    net.eval()
-    gains, plain, errors, exposed = [], [], [], []
-    with torch.inference_mode(), _autocast(device):
-        for first in range(0, len(clips), batch):
-            packed = Clip(*(tensor.to(device) for tensor in stack(clips[first : first + batch])))
-            blurry, sharp, velocity, motion = (tensor.flatten(0, 1) for tensor in packed)
-            estimate = net.restore_clip(packed.blurry, lookahead=1)  # type: ignore[operator]
-            restored = (blurry + estimate.residual).clamp(0, 1)
-            for before, after in zip(*(_errors(p, sharp, packed) for p in (blurry, restored)), strict=True):
-                gains.append(10 * math.log10(before / after))
-                plain.append(-10 * math.log10(before))
-            errors.append(float(motion_error(estimate.velocity, velocity)))
-            exposed.append(float(signless_error(estimate.motion, motion)))
-    net.train()
-    hard = [gain for gain, psnr in zip(gains, plain, strict=True) if psnr < 30]
-    return {
-        "gain_db": sum(gains) / len(gains),
-        "gain_blurred_db": sum(hard) / max(1, len(hard)),
-        "worst_gain_db": min(gains),
-        "velocity_error_px": sum(errors) / len(errors),
-        "exposure_error_px": sum(exposed) / len(exposed),
-    }
+def _next(batches: Iterator[Clip], interruption: Interruption) -> Clip | None:
+    """The next batch; None if the signal that ends this process has ended those that make clips."""
+    try:
+        return next(batches)
+    except Exception:
+        if interruption.asked:
+            return None
+        raise
 
 
-def _errors(pictures: Tensor, sharp: Tensor, packed: Clip) -> list[float]:
-    """Mean squared error of each clip of a packed batch."""
-    squares = (pictures - sharp).square().view(len(packed.blurry), -1)
-    errors: list[float] = squares.mean(dim=1).tolist()
-    return errors
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise TargetError(f"cannot make the folder {folder}: {exc.strerror or exc}") from exc
 
 
-def _step(
-    net: DeblurNet, clip: Clip, config: TrainConfig, optimiser: torch.optim.Optimizer, step: int
-) -> dict[str, float]:
-    draws = torch.rand(2, generator=torch.Generator().manual_seed(config.seed * 7919 + step)).tolist()
-    lookahead = 0 if draws[0] < config.lookahead_dropped else 1
-    taught = draws[1] < 0.8 * (1 - step / config.taught_steps)
-    steer = F.avg_pool2d(clip.motion.flatten(0, 1), 8) if taught else None
-    with _autocast(clip.blurry.device.type):
-        estimate = net.restore_clip(clip.blurry, lookahead=lookahead, steer=steer)
-    parts = losses(estimate, clip)
-    total = parts.pixels + config.frequency_weight * parts.frequencies + config.motion_weight * parts.motion
-    if not torch.isfinite(total):
-        raise NetworkError(f"the loss is {total.item()} at step {step}: lower learning_rate or gradient_clip")
-    optimiser.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(net.parameters(), config.gradient_clip)
-    optimiser.step()
-    return {"pixels": parts.pixels.item(), "motion": parts.motion.item(), "gradient": norm.item()}
-
-
-def _autocast(device: str) -> torch.autocast:
-    return torch.autocast(device, dtype=torch.bfloat16)
-
-
-def _share_done(config: TrainConfig, step: int, first_step: int, minutes_gone: float, minutes: float | None) -> float:
-    """Share of the schedule that is done: by steps, or, under a time limit, by this call's time if that is sooner."""
-    by_steps = step / config.steps
-    if minutes is None:
-        return by_steps
-    start = first_step / config.steps
-    return max(by_steps, start + (1 - start) * minutes_gone / minutes)
-
-
-def _new_network(config: TrainConfig) -> DeblurNet:
-    net = DeblurNet(load_config(NetworkConfig, find_config(config.network)))
-    if config.start is not None:
-        own, given = net.state_dict(), load_network(config.start).state_dict()
-        fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
-        if not fitting:
-            raise UsageError(f"start: nothing in {config.start} fits the network {config.network!r}")
-        log.info("%d of %d tensors start from %s", len(fitting), len(own), config.start)
-        net.load_state_dict({**own, **fitting})
-    return net.train()
-
-
-def _resume(folder: Path, net: DeblurNet, average: AveragedModel, optimiser: torch.optim.Optimizer) -> int:
-    path = folder / "state.pt"
-    if not path.is_file():
-        return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    net.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])
-
-
-def _save(
-    folder: Path,
-    config: TrainConfig,
-    net: DeblurNet,
-    average: AveragedModel,
-    optimiser: torch.optim.Optimizer,
-    step: int,
-    scores: dict[str, float] | None,
-) -> Path:
-    part, path = folder / "state.pt.part", folder / "state.pt"
-    state = {"network": net.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
-    torch.save({**state, "step": step}, part)
-    part.replace(path)
-    provenance: dict[str, Any] = {"steps": step, "training": asdict(config), "scores": scores or {}}
-    weights = folder / f"{config.network}.safetensors"
-    save_network(average.module, weights, provenance)  # type: ignore[arg-type]
-    return weights
-
-
-def _log(folder: Path, row: dict[str, float]) -> None:
-    path = folder / "log.csv"
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({name: f"{value:.5g}" if isinstance(value, float) else value for name, value in row.items()})
-    log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+def _sentence(step: int, scores: dict[str, float], best: dict[str, Any] | None) -> str:
+    """What a validation found, for people."""
+    words = [f"step {step}: gain {scores['gain_db']:+.2f} dB (last weights {scores['raw_gain_db']:+.2f}"]
+    words[0] += f", worst clip {scores['worst_gain_db']:+.2f})"
+    if "kept_db" in scores:
+        words.append(f"near-sharp kept at {scores['kept_db']:.1f} dB")
+    if "velocity_error_px" in scores:
+        words.append(f"motion errors {scores['velocity_error_px']:.2f} and {scores['exposure_error_px']:.2f} px")
+    if best is not None:
+        words.append(f"best {best['gain_db']:+.2f} dB at step {best['step']} ({best['weights']} weights)")
+    return "; ".join(words)

@@ -20,6 +20,7 @@ from vdeblur.model.network import (
     NetworkConfig,
     State,
     at,
+    beside,
     features_at,
     motion_at,
 )
@@ -117,7 +118,8 @@ class EndToEnd(DeblurNet):
 
 
 class FedBack(DeblurNet):
-    """The taps look at each pixel in the previous restored frame, too, fetched along the flow.
+    """The taps look at each pixel in the previous restored frame, too, as in a
+    neighbour.
 
     Frames are restored one after the other, in training as in use; no gradient goes back through the restored frame.
     """
@@ -129,11 +131,16 @@ class FedBack(DeblurNet):
             reach=config.reach,
             scale=config.tap_scale,
             hidden=config.tap_hidden,
+            depth=config.tap_depth,
             features=config.tap_features,
             guides=config.tap_guides,
-            neighbours=1,
-            neighbour_points=1,
+            neighbours=3 if config.tap_neighbours else 1,
+            neighbour_points=config.tap_neighbours or 1,
         )
+
+    def _neighbours(self, frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
+        """With the frame before as it is: what the taps see while they learn alone, with nothing restored yet."""
+        return (*super()._neighbours(frames, motion), Neighbour(frames[0], motion.back, motion.mismatch[:, :1]))
 
     def restore_clip(
         self,
@@ -157,9 +164,11 @@ class FedBack(DeblurNet):
         for t in range(length):
             moved = motion_at(motion, t, length)
             now = Joined(*(at(tensor, t, length) for tensor in joined))
-            neighbour = Neighbour(restored, moved.back, moved.mismatch[:, :1])
+            around = tuple(None if packed is None else at(packed, t, length) for packed in beside(clip, lookahead))
+            fed_back = Neighbour(restored, moved.back, moved.mismatch[:, :1])
+            neighbours = (*super()._neighbours(around, moved), fed_back)
             steered = None if steer is None else at(steer, t, length)
-            estimates.append(self._restore(features_at(features, t, length), now, moved, (neighbour,), steered))
+            estimates.append(self._restore(features_at(features, t, length), now, moved, neighbours, steered))
             restored = (clip[:, t] + estimates[-1].residual.detach()).clamp(0, 1)
         return Estimate(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*estimates, strict=True)))
 

@@ -1,0 +1,165 @@
+"""Results: what an evaluation has found, clip by clip and in the mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass
+from typing import Any
+
+from vdeblur.evaluation.motion import MotionErrors
+from vdeblur.evaluation.scoring import Change, Likeness, mean
+from vdeblur.evaluation.stability import Drift, Flicker
+
+#: Strata of a synthetic set whose mean is the gain that counts, and what that mean is called.
+BLURRED_STRATA, BLURRED = ("mild", "strong"), "blurred"
+
+PROTOCOL = (
+    "R'G'B' rounded to 8 bits, no crop, all frames; PSNR in dB is the mean over frames, a frame equal to the truth "
+    "counting as 100 dB; means over clips weigh each clip the same"
+)
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """One method on one clip. ``input`` is the blurred clip against the truth, ``output`` the restored one."""
+
+    dataset: str
+    stratum: str
+    clip: str
+    method: str
+    width: int
+    height: int
+    input: Likeness
+    output: Likeness
+    #: Output against input, when the blurred clip goes in and when the true one does ("do no harm").
+    change: Change
+    harm: Change
+    motion: MotionErrors | None
+
+    @property
+    def gain_db(self) -> float:
+        return self.output.psnr - self.input.psnr
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One method on the clips of one stratum."""
+
+    dataset: str
+    stratum: str
+    method: str
+    clips: int
+    psnr_input: float
+    psnr: float
+    gain_db: float
+    worst_gain_db: float
+    ssim_input: float
+    ssim: float
+    temporal_psnr_input: float | None
+    temporal_psnr: float | None
+    #: Output against input on the blurred clips themselves, mean.
+    change_psnr: float
+    #: Output against input when the true clips go in: mean, worst clip and worst frame.
+    harm_psnr: float
+    harm_worst_clip_psnr: float
+    harm_worst_frame_psnr: float
+    motion: MotionErrors | None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Median seconds a frame of one size, without reading and writing."""
+
+    method: str
+    width: int
+    height: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stability:
+    """A long clip and a static scene made from one clip."""
+
+    dataset: str
+    stratum: str
+    clip: str
+    method: str
+    drift: Drift
+    flicker: Flicker
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that was found."""
+
+    methods: tuple[str, ...]
+    #: Device, precision and lookahead; versions; the photographs behind synthetic clips.
+    conditions: dict[str, Any]
+    clips: tuple[ClipResult, ...]
+    speeds: tuple[Speed, ...]
+    stability: tuple[Stability, ...]
+
+    def summaries(self) -> list[Summary]:
+        """Means of every stratum, in the order of the clips; mild and strong blur also together as "blurred"."""
+        found = []
+        for dataset in _unique(clip.dataset for clip in self.clips):
+            here = [clip for clip in self.clips if clip.dataset == dataset]
+            strata: dict[str, tuple[str, ...]] = {
+                stratum: (stratum,) for stratum in _unique(clip.stratum for clip in here)
+            }
+            if all(stratum in strata for stratum in BLURRED_STRATA):
+                strata[BLURRED] = BLURRED_STRATA
+            for name, parts in strata.items():
+                for method in self.methods:
+                    clips = [clip for clip in here if clip.stratum in parts and clip.method == method]
+                    found.append(_summary(name, clips))
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as what JSON has words for."""
+        return {
+            "protocol": PROTOCOL,
+            "conditions": self.conditions,
+            "methods": list(self.methods),
+            "summaries": [asdict(summary) for summary in self.summaries()],
+            "speeds": [asdict(speed) for speed in self.speeds],
+            "stability": [{**asdict(entry), "drift_db": entry.drift.drift_db} for entry in self.stability],
+            "clips": [{**asdict(clip), "gain_db": clip.gain_db} for clip in self.clips],
+        }
+
+
+def _summary(stratum: str, clips: Sequence[ClipResult]) -> Summary:
+    def over(value: Callable[[ClipResult], float]) -> float:
+        return mean(value(clip) for clip in clips)
+
+    pairs = [(c.input.temporal_psnr, c.output.temporal_psnr) for c in clips]
+    temporal = [(before, after) for before, after in pairs if before is not None and after is not None]
+    motions = [clip.motion for clip in clips if clip.motion is not None]
+    return Summary(
+        dataset=clips[0].dataset,
+        stratum=stratum,
+        method=clips[0].method,
+        clips=len(clips),
+        psnr_input=over(lambda clip: clip.input.psnr),
+        psnr=over(lambda clip: clip.output.psnr),
+        gain_db=over(lambda clip: clip.gain_db),
+        worst_gain_db=min(clip.gain_db for clip in clips),
+        ssim_input=over(lambda clip: clip.input.ssim),
+        ssim=over(lambda clip: clip.output.ssim),
+        temporal_psnr_input=mean(before for before, _ in temporal) if temporal else None,
+        temporal_psnr=mean(after for _, after in temporal) if temporal else None,
+        change_psnr=over(lambda clip: clip.change.psnr),
+        harm_psnr=over(lambda clip: clip.harm.psnr),
+        harm_worst_clip_psnr=min(clip.harm.psnr for clip in clips),
+        harm_worst_frame_psnr=min(clip.harm.worst_frame_psnr for clip in clips),
+        motion=_mean_motion(motions) if motions else None,
+    )
+
+
+def _mean_motion(errors: Sequence[MotionErrors]) -> MotionErrors:
+    columns = zip(*(astuple(error) for error in errors), strict=True)
+    return MotionErrors(*(mean(column) for column in columns))
+
+
+def _unique(words: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(words))

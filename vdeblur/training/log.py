@@ -1,0 +1,64 @@
+"""The log: a CSV file of a run's losses and scores that outlives kills, and its reading for plots."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+LOG_FILE = "log.csv"
+COLUMNS = (
+    "step", "minutes", "learning_rate", "frames", "loss", "pixels", "frequencies", "motion", "gradient",
+    "gain_db", "raw_gain_db", "worst_gain_db", "gain_blurred_db", "kept_db", "velocity_error_px", "exposure_error_px",
+)  # fmt: skip
+
+
+def append_row(folder: Path, row: dict[str, float]) -> None:
+    """Write a line; what the row does not know stays empty. A second row of the last step completes its line."""
+    path = folder / LOG_FILE
+    before = read_log(folder)
+    if before and before[-1]["step"] == row["step"]:
+        cut_log(folder, row["step"] - 1)
+        row = {**before[-1], **row}
+    new = not path.is_file()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow({name: _written(name, value) for name, value in row.items()})
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """The lines with what each of them knows; a line that was cut short by a kill is left out."""
+    path = folder / LOG_FILE
+    if not path.is_file():
+        return []
+    rows = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            try:
+                rows.append({name: float(row[name]) for name in COLUMNS if row.get(name)})
+            except ValueError:
+                continue
+    return [row for row in rows if "step" in row]
+
+
+def cut_log(folder: Path, step: float) -> None:
+    """Take out what was logged after ``step``: a run that goes on from there logs it again."""
+    path = folder / LOG_FILE
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    kept = [line for number, line in enumerate(lines) if number == 0 or _step_of(line) <= step]
+    part = path.with_name(path.name + ".part")
+    part.write_text("\r\n".join(kept) + "\r\n", encoding="utf-8", newline="")
+    part.replace(path)
+
+
+def _written(name: str, value: float) -> str:
+    return f"{value:.0f}" if name in ("step", "frames") else f"{value:.6g}"
+
+
+def _step_of(line: str) -> float:
+    first, _, rest = line.partition(",")
+    return float(first) if first.isdigit() and rest.count(",") == len(COLUMNS) - 2 else float("inf")

@@ -1,0 +1,109 @@
+"""The taps first: the filters along the motion learn on single pixels, thousands of times faster than whole frames do.
+
+What a pixel sees along its motion and what it should have been are drawn from many clips and kept; batches of pixels
+from everywhere then teach the filters alone. The rest of the network learns with them afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vdeblur.model.network import DeblurNet
+from vdeblur.model.steering import CONTRAST, SteeredTaps, luma
+from vdeblur.training.synthesis import Clip
+
+log = logging.getLogger(__name__)
+
+#: Spread of the error of the exposure fraction while learning, relative: at use it is an estimate, too.
+EXPOSURE_ERROR = 0.12
+
+
+class Pixels(NamedTuple):
+    """Drawn pixels: what they see (N, K), float16, how long their motion is, and how their luma should change (N,)."""
+
+    seen: Tensor
+    length: Tensor
+    change: Tensor
+
+
+def true_exposure(clip: Clip) -> Tensor:
+    """Exposure in frame intervals (B·T, 1, 1, 1), from the true motions of a batch (B, T, …)."""
+    assert clip.velocity is not None, "the clip's motion is unknown"
+    assert clip.motion is not None
+    velocity, motion = (tensor.flatten(0, 1).flatten(1) for tensor in (clip.velocity, clip.motion))
+    fraction = (velocity * motion).sum(1) / (velocity.square().sum(1) + 1e-3)
+    return fraction.clamp(0, 1.2)[:, None, None, None]
+
+
+def draw_pixels(net: DeblurNet, clips: Iterable[Clip], *, per_frame: int, seed: int) -> Pixels:
+    """Pixels of batches (B, T, …) at random, ``per_frame`` of each frame."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for clip in clips:
+        exposure = true_exposure(clip)
+        wrong = 1 + EXPOSURE_ERROR * torch.randn(exposure.shape, generator=generator).to(exposure.device)
+        lookahead = int(torch.rand(1, generator=generator) < 0.8)
+        seen, length = net.sights(clip.blurry, lookahead=lookahead, exposure=exposure * wrong)
+        change = luma(clip.sharp.flatten(0, 1)) - luma(clip.blurry.flatten(0, 1))
+        if net.taps.scale > 1:
+            change = F.avg_pool2d(change, net.taps.scale)
+        count = change[0].numel()
+        picked = torch.stack([torch.randperm(count, generator=generator)[:per_frame] for _ in change]).to(change.device)
+
+        def chosen(values: Tensor, at: Tensor = picked) -> Tensor:
+            flat = values.flatten(2)
+            return flat.gather(2, at[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2).flatten(0, 1)
+
+        parts.append(Pixels(chosen(seen).half(), chosen(length)[:, 0].half(), chosen(change)[:, 0]))
+    return Pixels(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def learn_taps(
+    taps: SteeredTaps, pixels: Pixels, *, steps: int, batch: int = 8192, learning_rate: float = 3e-3, seed: int = 0
+) -> float:
+    """Teach the filters of ``taps`` what a pixel should have been; guides count as nothing meanwhile.
+
+    Returns:
+        The mean loss of the last tenth of the steps (Charbonnier, luma in [0, 1]).
+    """
+    layers = [taps.filters, *taps.mix, taps.correction]
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-4)
+    device = pixels.change.device
+    generator = torch.Generator().manual_seed(seed)
+    last: list[Tensor] = []
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        at = torch.randint(len(pixels.change), (batch,), generator=generator).to(device)
+        loss = _distance(predict(taps, pixels.seen[at], pixels.length[at]), pixels.change[at])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        if step >= steps - max(1, steps // 10):
+            last.append(loss.detach())
+        if step % 1000 == 999:
+            log.info("taps: step %d of %d, loss %.5f", step + 1, steps, loss.item())
+    with torch.no_grad():
+        taps.filters.weight[:, taps.filters.in_channels - taps.guides :] = 0
+    return float(torch.stack(last).mean())
+
+
+def predict(taps: SteeredTaps, seen: Tensor, length: Tensor) -> Tensor:
+    """Change of luma (N,) of pixels that see (N, K) along a motion of ``length`` pixels (N,)."""
+    guides = seen.new_zeros(len(seen), taps.guides)
+    rows = torch.cat((seen, guides), 1).float().T[None, :, :, None]
+    features = taps.invert(rows, length.float()[None, None, :, None])
+    change: Tensor = taps.correction(features)[0, 0, :, 0] / CONTRAST
+    return change
+
+
+def _distance(some: Tensor, other: Tensor) -> Tensor:
+    return ((some - other).square() + 1e-6).sqrt().mean()
