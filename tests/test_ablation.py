@@ -14,11 +14,15 @@ from torch import Tensor
 from vdeblur.config import build, find_config, load_config
 from vdeblur.errors import UsageError
 from vdeblur.model.network import DeblurNet, NetworkConfig
-from vdeblur.training import ablation, library_flow
-from vdeblur.training.ablation import AblationConfig, Variant, ablate, kmac
-from vdeblur.training.ablation_results import Result, read_results, table
-from vdeblur.training.library_flow import library_motion
-from vdeblur.training.variants import NETWORKS, ChannelAttention, EndToEnd, WindowAttention
+from vdeblur.training.ablation import comparison, library_flow
+from vdeblur.training.ablation.clips import Pack
+from vdeblur.training.ablation.comparison import ablate
+from vdeblur.training.ablation.learning import train
+from vdeblur.training.ablation.library_flow import library_motion
+from vdeblur.training.ablation.results import Result, read_results, table
+from vdeblur.training.ablation.scoring import kmac
+from vdeblur.training.ablation.settings import AblationConfig, Variant, network_config, recipe
+from vdeblur.training.ablation.variants import NETWORKS, ChannelAttention, EndToEnd, WindowAttention
 
 TINY = NetworkConfig(
     name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1),
@@ -275,7 +279,7 @@ def test_variants_are_run_kept_and_resumed(
     assert [(row["name"], row["seed"]) for row in rows] == [
         ("base", "1"), ("base", "2"), ("taps", "1"), ("alone", "1"), ("parted", "1"),
     ]  # fmt: skip
-    monkeypatch.setattr(ablation, "run", lambda *_: pytest.fail("a finished variant ran again"))
+    monkeypatch.setattr(comparison, "run", lambda *_: pytest.fail("a finished variant ran again"))
     assert ablate(run_config, folder) == whole
 
 
@@ -287,6 +291,10 @@ def test_a_changed_recipe_runs_again(run_config: AblationConfig, tmp_path: Path)
     found = read_results(folder / "results.csv")
     assert [result.seed for result in found] == [1, 2, 1, 2]
     assert len({result.recipe for result in found}) == 2
+    network, base = Path(run_config.network), run_config.variants[0]
+    before = recipe(run_config, base)
+    network.write_text(network.read_text().replace("taps: 5", "taps: 7"))
+    assert recipe(run_config, base) != before, "the network's own settings count"
 
 
 def test_the_same_seed_gives_the_same_scores(run_config: AblationConfig, tmp_path: Path) -> None:
@@ -301,14 +309,14 @@ def test_the_same_seed_gives_the_same_scores(run_config: AblationConfig, tmp_pat
 def test_in_separate_teaching_the_motion_rests_while_the_restoration_learns(run_config: AblationConfig) -> None:
     net = network("as it is")
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    clips = ablation.Pack(
+    clips = Pack(
         torch.randint(0, 256, (4, 3, 3, 32, 32), dtype=torch.uint8),
         torch.randint(0, 256, (4, 3, 3, 32, 32), dtype=torch.uint8),
         torch.randn(4, 3, 2, 4, 4),
         torch.randn(4, 3, 2, 4, 4),
     )
     variant = Variant(name="parted", says="", teaching="separate")
-    ablation.train(replace(run_config, steps=1, weight_decay=0.0), variant, 1, net, clips)
+    train(replace(run_config, steps=1, weight_decay=0.0), variant, 1, net, clips)
     changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
     assert "head.weight" in changed
     assert "taps.filters.weight" in changed
@@ -346,9 +354,7 @@ def test_mistakes_are_named(run_config: AblationConfig, tmp_path: Path) -> None:
 
 def test_the_shipped_comparison_can_be_read() -> None:
     config = load_config(AblationConfig, find_config("ablation"))
-    base = load_config(NetworkConfig, find_config(config.network))
     names = [variant.name for variant in config.variants]
     assert len(set(names)) == len(names)
     for variant in config.variants:
-        settings = build(NetworkConfig, {**base.__dict__, **variant.network}, where=variant.name)
-        assert NETWORKS[variant.form](settings)
+        assert NETWORKS[variant.form](network_config(config, variant))
