@@ -252,7 +252,7 @@ def run_config(tmp_path: Path) -> AblationConfig:
         "test_stills": [str(stills)],
         "synthesis": {"size_px": 32, "frames": 3, "speed_px": [4.0, 8.0], "sharp_share": 0.5, "compressed_share": 0.0},
         "clips": 4, "test_clips": 8, "test_size_px": 32, "test_frames": 2, "batch": 2, "steps": 2, "warmup_steps": 1,
-        "taps_clips": 2, "taps_pixels": 50, "taps_steps": 3,
+        "taps_clips": 2, "taps_pixels": 50, "taps_steps": 3, "taps_batch": 64,
         "variants": [
             {"name": "base", "says": "the base", "seeds": [1, 2]},
             {"name": "taps", "says": "more taps", "network": {"taps": 7}},

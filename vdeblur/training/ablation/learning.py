@@ -29,7 +29,7 @@ def train(config: AblationConfig, variant: Variant, seed: int, net: DeblurNet, c
         batches = range(0, min(config.taps_clips, len(clips.blurry)), config.batch)
         drawn = (clips.chosen(range(first, first + config.batch)) for first in batches)
         pixels = draw_pixels(net, drawn, per_frame=config.taps_pixels, seed=seed)
-        learn_taps(net.taps, pixels, steps=config.taps_steps, seed=seed)
+        learn_taps(net.taps, pixels, steps=config.taps_steps, batch=config.taps_batch, seed=seed)
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     order: list[int] = []

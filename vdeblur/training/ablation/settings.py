@@ -56,10 +56,11 @@ class AblationConfig:
     test_size_px: int = 128
     test_frames: int = 8
     batch: int = 4
-    #: First the taps learn alone: from so many clips, pixels of each frame, for so many steps.
+    #: First the taps learn alone: from so many clips, pixels of each frame, for so many steps of so many pixels.
     taps_clips: int = 240
     taps_pixels: int = 1000
-    taps_steps: int = 2000
+    taps_steps: int = 1200
+    taps_batch: int = 4096
     #: Then everything learns together.
     steps: int = 200
     learning_rate: float = 2e-3
