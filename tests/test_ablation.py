@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -17,12 +18,13 @@ from vdeblur.model.network import DeblurNet, NetworkConfig
 from vdeblur.training.ablation import comparison, library_flow
 from vdeblur.training.ablation.clips import Pack
 from vdeblur.training.ablation.comparison import ablate
-from vdeblur.training.ablation.learning import train
+from vdeblur.training.ablation.learning import restore, train
 from vdeblur.training.ablation.library_flow import library_motion
 from vdeblur.training.ablation.results import Result, read_results, table
 from vdeblur.training.ablation.scoring import kmac
 from vdeblur.training.ablation.settings import AblationConfig, Variant, network_config, recipe
 from vdeblur.training.ablation.variants import NETWORKS, ChannelAttention, EndToEnd, WindowAttention
+from vdeblur.training.synthesis import Clip
 
 TINY = NetworkConfig(
     name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1),
@@ -257,6 +259,7 @@ def run_config(tmp_path: Path) -> AblationConfig:
             {"name": "base", "says": "the base", "seeds": [1, 2]},
             {"name": "taps", "says": "more taps", "network": {"taps": 7}},
             {"name": "alone", "says": "no neighbour", "window": 1, "teaching": "never"},
+            {"name": "told", "says": "the fraction is known", "motion": "true fraction"},
             {"name": "parted", "says": "one after the other", "teaching": "separate", "motion": "true"},
         ],
     }  # fmt: skip
@@ -272,12 +275,12 @@ def test_variants_are_run_kept_and_resumed(
     assert "more taps" not in first
     whole = ablate(run_config, folder)
     assert [line.split(" |")[0] for line in whole.splitlines()[2:]] == [
-        "| the base", "| more taps", "| no neighbour", "| one after the other",
+        "| the base", "| more taps", "| no neighbour", "| the fraction is known", "| one after the other",
     ]  # fmt: skip
     with (folder / "results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["name"], row["seed"]) for row in rows] == [
-        ("base", "1"), ("base", "2"), ("taps", "1"), ("alone", "1"), ("parted", "1"),
+        ("base", "1"), ("base", "2"), ("taps", "1"), ("alone", "1"), ("told", "1"), ("parted", "1"),
     ]  # fmt: skip
     monkeypatch.setattr(comparison, "run", lambda *_: pytest.fail("a finished variant ran again"))
     assert ablate(run_config, folder) == whole
@@ -304,6 +307,21 @@ def test_the_same_seed_gives_the_same_scores(run_config: AblationConfig, tmp_pat
         scores.append([replace(result, step_ms=0) for result in read_results(tmp_path / name / "results.csv")])
     assert scores[0] == scores[1]
     assert scores[0][0].motion_px != scores[0][1].motion_px
+
+
+@pytest.mark.parametrize(("motion", "right"), [("true fraction", True), ("found", False)])
+def test_the_true_fraction_makes_motion_true_where_the_flow_is(
+    motion: Literal["found", "true fraction"], right: bool
+) -> None:
+    """A texture that drifts two pixels a frame, a quarter of that exposed, moves half a pixel during the exposure."""
+    net, pictures = network("as it is"), drifting(3, step_px=2)
+    torch.nn.init.zeros_(net.refine.weight)
+    torch.nn.init.zeros_(net.refine.bias)  # type: ignore[arg-type]
+    velocity = torch.tensor([-2.0, 0.0]).view(1, 1, 2, 1, 1).expand(1, 3, 2, 6, 8)
+    clip = Clip(pictures, pictures, velocity, velocity / 4)
+    with torch.inference_mode():
+        found = restore(Variant(name="x", says="", motion=motion), net, clip, 1, None).motion[1, 0, 2:4, 2:6]
+    assert (float((found + 0.5).abs().median()) < 0.1) == right
 
 
 def test_in_separate_teaching_the_motion_rests_while_the_restoration_learns(run_config: AblationConfig) -> None:

@@ -16,7 +16,8 @@ from vdeblur.training.ablation.clips import Pack, known
 from vdeblur.training.ablation.library_flow import library_motion
 from vdeblur.training.ablation.settings import AblationConfig, Variant
 from vdeblur.training.losses import charbonnier, frequency_loss, signless_error
-from vdeblur.training.taps import draw_pixels, learn_taps
+from vdeblur.training.synthesis import Clip
+from vdeblur.training.taps import draw_pixels, learn_taps, true_exposure
 
 #: What learns to restore, while what finds the motion rests, in the second half of separate teaching.
 RESTORING = ("guide", "taps", "decode8", "up4", "join4", "decode4", "head")
@@ -49,7 +50,7 @@ def train(config: AblationConfig, variant: Variant, seed: int, net: DeblurNet, c
         lookahead = 0 if variant.window == 2 or dropped < config.lookahead_dropped else 1
         teaches = variant.teaching == "at first" and taught < 0.8 * (1 - step / (config.taught_share * config.steps))
         steer = truth if teaches or variant.motion == "true" else None
-        estimate = restore(variant, net, clip.blurry, lookahead, steer)
+        estimate = restore(variant, net, clip, lookahead, steer)
         loss = _loss(config, variant, estimate, (clip.sharp - clip.blurry).flatten(0, 1), truth, step)
         if not torch.isfinite(loss):
             raise NetworkError(f"{variant.name}: the loss is {loss.item()} at step {step}: lower learning_rate")
@@ -61,13 +62,15 @@ def train(config: AblationConfig, variant: Variant, seed: int, net: DeblurNet, c
     return statistics.median(times)
 
 
-def restore(variant: Variant, net: DeblurNet, blurry: Tensor, lookahead: int, steer: Tensor | None) -> Estimate:
-    """Restore clips (B, T, 3, H, W) as the variant sees them, in bf16 where autocast takes it."""
+def restore(variant: Variant, net: DeblurNet, clip: Clip, lookahead: int, steer: Tensor | None) -> Estimate:
+    """Restore clips (B, T, …) as the variant sees them, in bf16."""
+    exposure = true_exposure(clip) if variant.motion == "true fraction" else None
     with torch.autocast("cpu", dtype=torch.bfloat16):
         if variant.window == 1:
-            return net.restore_clip(blurry.flatten(0, 1)[:, None], lookahead=0, steer=steer)
-        motion = library_motion(blurry, lookahead) if variant.motion == "library" else None
-        return net.restore_clip(blurry, lookahead=lookahead, steer=steer, motion=motion)
+            alone = clip.blurry.flatten(0, 1)[:, None]
+            return net.restore_clip(alone, lookahead=0, steer=steer, exposure=exposure)
+        motion = library_motion(clip.blurry, lookahead) if variant.motion == "library" else None
+        return net.restore_clip(clip.blurry, lookahead=lookahead, steer=steer, exposure=exposure, motion=motion)
 
 
 def _loss(

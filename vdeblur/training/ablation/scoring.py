@@ -27,11 +27,12 @@ def score(variant: Variant, net: DeblurNet, clips: Pack, batch: int) -> dict[str
     with torch.inference_mode():
         for first in range(0, len(clips.blurry), batch):
             index = range(first, min(first + batch, len(clips.blurry)))
-            blurry, sharp, _, motion = clips.chosen(index)
-            truth = known(motion).flatten(0, 1)
+            clip = clips.chosen(index)
+            blurry, sharp = clip.blurry, clip.sharp
+            truth = known(clip.motion).flatten(0, 1)
             steer = truth if variant.motion == "true" else None
-            estimates = [restore(variant, net, blurry, lookahead, steer) for lookahead in (1, 0)]
-            estimates.append(restore(variant, net, blurry, 1, truth))
+            estimates = [restore(variant, net, clip, lookahead, steer) for lookahead in (1, 0)]
+            estimates.append(restore(variant, net, clip, 1, truth))
             restored = [(blurry + estimate.residual.view_as(blurry)).clamp(0, 1) for estimate in estimates]
             errors = [
                 float(signless_error(*pair))

@@ -25,8 +25,9 @@ class Variant:
     form: str = "as it is"
     #: Settings of the network that differ.
     network: dict[str, Any] = field(default_factory=dict)
-    #: Where motion comes from: our flow, a library's, or the truth (then also in the evaluation).
-    motion: Literal["found", "library", "true"] = "found"
+    #: Where motion comes from, in scoring too: our flow, a library's, the truth, or our flow times the true exposure
+    #: fraction.
+    motion: Literal["found", "library", "true", "true fraction"] = "found"
     #: Frames the network sees: 3 with the next one dropped in a share of the steps, 2 never the next, 1 no neighbour.
     window: Literal[1, 2, 3] = 3
     #: Whether the true motion steers at first, never, or motion and restoration learn one after the other.
