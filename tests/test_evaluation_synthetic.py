@@ -120,7 +120,7 @@ def test_endpoint_error_of_a_known_field() -> None:
 def test_motion_is_scored_only_where_it_is_known() -> None:
     net = DeblurNet(
         NetworkConfig(
-            name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1), 
+            name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1),
             flow_finest=4, tap_guides=2, taps=5, reach=1.0, tap_scale=2, tap_hidden=8, tap_depth=1, tap_features=4,
         )
     )  # fmt: skip
