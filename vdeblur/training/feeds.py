@@ -16,6 +16,7 @@ from vdeblur.training.data import SyntheticData, fixed_clips
 from vdeblur.training.footage import Footage, open_footage
 from vdeblur.training.pairs import PairData, fixed_pair_clips
 from vdeblur.training.recipe import TrainConfig
+from vdeblur.training.settings import SynthesisConfig
 from vdeblur.training.stills import find_stills
 from vdeblur.training.synthesis import Clip
 from vdeblur.training.team import Team
@@ -46,6 +47,8 @@ class Feeds:
 
     data_for: DataFor
     validation: list[Clip]
+    #: Synthetic clips as a changed synthesis config makes them, each used once; None where there are none.
+    synthetic_for: Callable[[SynthesisConfig], Data] | None = None
 
 
 class MixedData:
@@ -113,7 +116,11 @@ def open_feeds(config: TrainConfig, team: Team) -> Feeds:
         assert chosen is not None
         return chosen
 
-    return Feeds(data_for, validation)
+    def synthetic_for(synthesis: SynthesisConfig) -> Data:
+        single = replace(config, synthesis=synthesis, reuse=1)
+        return _synthetic(single, stills, videos, synthesis.frames, Team(team.device))
+
+    return Feeds(data_for, validation, synthetic_for if stills or videos else None)
 
 
 def _synthetic(config: TrainConfig, stills: Sequence[Path], videos: Sequence[Path], frames: int, team: Team) -> Data:

@@ -67,6 +67,10 @@ class Learner:
             for part in self.net.children():
                 part.compile()
 
+    def begin_average(self) -> None:
+        """Let the average be the network as it is now."""
+        self.average.load_state_dict(self.net.state_dict())
+
     def learn(self, clip: Clip, rate: float) -> None:
         """One step on a batch (B, T, C, H, W): forward, backward, averaged over the team, clipped, applied.
 

@@ -15,6 +15,34 @@ FREE_KEYS = frozenset({"steps", "workers", "log_every", "validate_every", "save_
 
 
 @dataclass(frozen=True, kw_only=True)
+class TapsFirst:
+    """The taps learn first, on single pixels of clips with known motion (:mod:`vdeblur.training.taps`)."""
+
+    #: Clips the pixels come from; 0 leaves this out.
+    clips: int = 0
+    #: Pixels drawn from each frame.
+    pixels: int = 1500
+    steps: int = 6000
+    #: Pixels a step.
+    batch: int = 8192
+    learning_rate: float = 3e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class FractionFirst:
+    """The reader of the exposure fraction learns first, on larger clips (:mod:`vdeblur.training.fraction`)."""
+
+    #: Clips the profiles come from; 0 leaves this out.
+    clips: int = 0
+    #: Side of their frames, pixels, and frames a clip.
+    size_px: int = 256
+    frames: int = 5
+    #: Exposure in frame intervals: the whole range, so that the reader has no favourite.
+    exposure: tuple[float, float] = (0.02, 1.0)
+    steps: int = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run; a YAML file states only what differs from these values.
 
@@ -40,6 +68,9 @@ class TrainConfig:
     #: Frames a clip, growing: [[0, 6], [0.5, 8]] is 6 frames, and 8 from half of the schedule on.
     #: With none, ``frames`` of the synthesis.
     frames: tuple[tuple[float, int], ...] = ()
+    #: What is learned before the first step, where the run does not start from weights that know it.
+    taps_first: TapsFirst = field(default_factory=TapsFirst)
+    fraction_first: FractionFirst = field(default_factory=FractionFirst)
     seed: int = 1
     #: Clips a step, in each process.
     batch: int = 4

@@ -43,6 +43,13 @@ class Team:
         parts = torch.split(message, [gradient.numel() for gradient in gradients])
         torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
 
+    def share(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give every process the values that rank 0 has."""
+        if self.size == 1:
+            return
+        for parameter in parameters:
+            distributed.broadcast(parameter.data, src=0)
+
     def mean(self, values: Tensor) -> Tensor:
         """Mean of a tensor over the team; the tensor itself stays as it is."""
         if self.size == 1:

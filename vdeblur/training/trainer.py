@@ -15,6 +15,7 @@ from vdeblur.errors import Interrupted, TargetError
 from vdeblur.model.checkpoint import save_network
 from vdeblur.training.course import Course, frames_at, learning_rate
 from vdeblur.training.feeds import DataFor, Feeds, closing_iterator, open_feeds
+from vdeblur.training.first import learn_first
 from vdeblur.training.interruption import Interruption, children_deaf_to_ctrl_c, deferred_interruption
 from vdeblur.training.learner import Learner
 from vdeblur.training.log import append_row, cut_log
@@ -83,7 +84,8 @@ def train(
     course = Course(config.steps, minutes)
     with gathered_team(device) as team:
         feeds = open_feeds(config, team)
-        run = Run(config, folder, team, Feeds(data_for or feeds.data_for, feeds.validation), course, pieces)
+        feeds = dataclasses.replace(feeds, data_for=data_for or feeds.data_for)
+        run = Run(config, folder, team, feeds, course, pieces)
         run.go_on(accept_changes)
         with deferred_interruption() as interruption:
             run.learn(interruption, progress or (lambda _: None))
@@ -129,10 +131,19 @@ class Run:
                 logger.warning("the schedule has ended at step %d: give --steps above it, or --minutes", step)
             else:
                 logger.info("going on from step %d", step)
+        if found is None:
+            self._learn_first()
         if self.team.leads:
             cut_log(self.folder, self.learner.step if found is not None else -1)
             if found is None:
                 self._validate()
+
+    def _learn_first(self) -> None:
+        """The parts that learn by themselves; rank 0 does it for all."""
+        if self.team.leads:
+            learn_first(self.learner.net, self.config, self.feeds.synthetic_for)
+        self.team.share(self.learner.net.parameters())
+        self.learner.begin_average()
 
     def learn(self, interruption: Interruption, progress: Callable[[Progress], None]) -> None:
         """All steps to the end of the schedule, or until someone asks to end."""
