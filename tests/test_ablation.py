@@ -17,7 +17,7 @@ from vdeblur.errors import UsageError
 from vdeblur.model.network import DeblurNet, NetworkConfig
 from vdeblur.training.ablation import comparison, library_flow
 from vdeblur.training.ablation.clips import Pack
-from vdeblur.training.ablation.comparison import ablate
+from vdeblur.training.ablation.comparison import ablate, compared
 from vdeblur.training.ablation.learning import restore, train
 from vdeblur.training.ablation.library_flow import library_motion
 from vdeblur.training.ablation.results import Result, read_results, table
@@ -284,6 +284,9 @@ def test_variants_are_run_kept_and_resumed(
     ]  # fmt: skip
     monkeypatch.setattr(comparison, "run", lambda *_: pytest.fail("a finished variant ran again"))
     assert ablate(run_config, folder) == whole
+    assert compared(run_config, folder) == whole
+    with pytest.raises(UsageError, match="has no results of this comparison: run it without --table"):
+        compared(replace(run_config, steps=9), folder)
 
 
 def test_a_changed_recipe_runs_again(run_config: AblationConfig, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vdeblur.config import find_config, load_config
 from vdeblur.errors import VdeblurError
-from vdeblur.training.ablation.comparison import ablate
+from vdeblur.training.ablation.comparison import ablate, compared
 from vdeblur.training.ablation.settings import AblationConfig
 
 
@@ -18,11 +18,13 @@ def main() -> int:
     parser.add_argument("config", help="an ablation YAML, by path or by name in configs/")
     parser.add_argument("--folder", type=Path, required=True, help="clips and results; continued if there are any")
     parser.add_argument("--only", metavar="NAME", help="run this variant alone")
+    parser.add_argument("--table", action="store_true", help="only print the table of the results so far")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         config = load_config(AblationConfig, find_config(options.config))
-        print(ablate(config, options.folder, only=options.only))
+        shown = compared(config, options.folder) if options.table else ablate(config, options.folder, only=options.only)
+        print(shown)
     except VdeblurError as exc:
         print(f"vdeblur: error: {exc}", file=sys.stderr)
         return exc.exit_code

@@ -33,19 +33,31 @@ def ablate(config: AblationConfig, folder: Path, *, only: str | None = None) -> 
         _check(config, variant)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "results.csv"
-    done = read_results(path)
-    known = {(result.name, result.seed, result.recipe) for result in done}
+    known = {(result.name, result.seed, result.recipe) for result in read_results(path)}
     missing = [(v, seed) for v, seed in wanted if (v.name, seed, recipe(config, v)) not in known]
     if missing:
         train_clips, test_clips = (made_clips(config, folder, test=test) for test in (False, True))
     for variant, seed in missing:
         result = run(config, variant, seed, train_clips, test_clips)
-        done.append(result)
         append_result(path, result)
         log.info("%s, seed %d: %+.2f dB, %.2f px", variant.name, seed, result.gain_db, result.motion_px)
-    return table(
-        [(v.says, [r for r in done if (r.name, r.recipe) == (v.name, recipe(config, v))]) for v in config.variants]
-    )
+    return compared(config, folder)
+
+
+def compared(config: AblationConfig, folder: Path) -> str:
+    """The table, in Markdown, of the results that ``folder`` has; nothing is trained.
+
+    Raises:
+        UsageError: there is no result of this config.
+    """
+    done = read_results(folder / "results.csv")
+    rows = []
+    for variant in config.variants:
+        key = (variant.name, recipe(config, variant))
+        rows.append((variant.says, [result for result in done if (result.name, result.recipe) == key]))
+    if not any(results for _, results in rows):
+        raise UsageError(f"{folder} has no results of this comparison: run it without --table")
+    return table(rows)
 
 
 def run(config: AblationConfig, variant: Variant, seed: int, train_clips: Pack, test_clips: Pack) -> Result:
