@@ -355,7 +355,7 @@ def test_the_table_compares_with_the_base() -> None:
     ]
     lines = table(rows).splitlines()
     assert lines[2].startswith("| base | +0.50 (+0.40 … +0.60) | – | +0.40 | +0.70 |")
-    assert lines[3].startswith("| more | +0.70 | +0.20 | +0.60 | +0.90 |")
+    assert lines[3].startswith("| more | +0.70 | +0.10 | +0.60 | +0.90 |")
     assert len({line.count("|") for line in lines}) == 1
 
 

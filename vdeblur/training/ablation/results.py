@@ -73,14 +73,14 @@ def append_result(path: Path, result: Result) -> None:
 def table(rows: Sequence[tuple[str, Sequence[Result]]]) -> str:
     """Markdown table: each row's words with its runs, the base first; rows without runs are left out.
 
-    Numbers are means over a row's runs. "against base" is the difference of its gain; where a row has several runs
-    their lowest and highest gain stand behind the mean.
+    Numbers are means over a row's runs; where there are several, the lowest and the highest gain stand behind the mean.
+    "against base" is the difference of the gain to the base's runs with the same seeds.
     """
     lines = [
         f"| {' | '.join(COLUMNS)} |",
         "|---" + "|--:" * (len(COLUMNS) - 1) + "|",
     ]
-    base: float | None = None
+    base: dict[int, float] | None = None
     for says, results in rows:
         if not results:
             continue
@@ -90,11 +90,16 @@ def table(rows: Sequence[tuple[str, Sequence[Result]]]) -> str:
         }
         gains = [result.gain_db for result in results]
         spread = f" ({min(gains):+.2f} … {max(gains):+.2f})" if len(gains) > 1 else ""
-        against = "–" if base is None else f"{means['gain_db'] - base:+.2f}"
-        base = means["gain_db"] if base is None else base
+        against = "–" if base is None else _against(base, results)
+        base = {result.seed: result.gain_db for result in results} if base is None else base
         lines.append(
             f"| {says} | {means['gain_db']:+.2f}{spread} | {against} | {means['gain_lookahead0_db']:+.2f} |"
             f" {means['gain_true_motion_db']:+.2f} | {means['gain_near_sharp_db']:+.2f} | {means['kept_db']:.1f} |"
             f" {means['motion_px']:.2f} | {means['kmac']:.1f} | {means['step_ms']:.0f} |"
         )
     return "\n".join(lines)
+
+
+def _against(base: dict[int, float], results: Sequence[Result]) -> str:
+    differences = [result.gain_db - base[result.seed] for result in results if result.seed in base]
+    return f"{statistics.fmean(differences):+.2f}" if differences else "–"
