@@ -351,7 +351,7 @@ def test_the_table_compares_with_the_base() -> None:
     rows = [
         ("base", [result("base", 1, 0.4), result("base", 2, 0.6)]),
         ("gone", []),
-        ("more", [result("more", 1, 0.7)]),
+        ("more", [result("more", 2, 0.7)]),
     ]
     lines = table(rows).splitlines()
     assert lines[2].startswith("| base | +0.50 (+0.40 … +0.60) | – | +0.40 | +0.70 |")
