@@ -167,6 +167,16 @@ def test_taps_look_along_the_motion() -> None:
     assert float(path.length[0, 0, 20, 20]) == pytest.approx(4.0)
 
 
+def test_taps_look_beside_the_motion() -> None:
+    """On a ramp across the motion, one line is darker by one pixel's slope, and the other one brighter."""
+    taps = SteeredTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, beside=2)
+    ramp = torch.arange(64.0).view(1, 1, 64, 1).expand(1, 3, 64, 64) / 64
+    motion = torch.zeros(1, 2, 8, 8)
+    motion[:, 0] = 4.0
+    seen = taps.look(luma(ramp), taps._path(luma(ramp), motion), [], slice(0, 64))[0, -4:, 20, 20]
+    torch.testing.assert_close(seen, torch.tensor([-1, -1, 1, 1]) / 64 * CONTRAST, atol=1e-3, rtol=0)
+
+
 def test_taps_find_the_pixel_in_a_neighbour() -> None:
     """A picture moved by 3 pixels and brought back differs by nothing, and by the slope one exposure length away."""
     taps = SteeredTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, neighbours=1, neighbour_points=3)

@@ -45,11 +45,16 @@ class NetworkConfig:
     #: Points sampled in each neighbour frame, from −1 to +1 exposure lengths; 0 or an odd number.
     tap_neighbours: int = 0
 
+    #: Points on each of two lines beside the motion; 0 or more than 1.
+    tap_beside: int = 0
+
     def __post_init__(self) -> None:
         if self.taps < 3 or self.taps % 2 == 0:
             raise UsageError(f"taps must be an odd number of at least 3, not {self.taps}")
         if self.tap_neighbours != 0 and (self.tap_neighbours < 0 or self.tap_neighbours % 2 == 0):
             raise UsageError(f"tap_neighbours must be 0 or an odd number, not {self.tap_neighbours}")
+        if self.tap_beside < 0 or self.tap_beside == 1:
+            raise UsageError(f"tap_beside must be 0 or more than 1, not {self.tap_beside}")
         if self.flow_finest not in (2, 4, 8):
             raise UsageError(f"flow_finest must be 2, 4 or 8, not {self.flow_finest}")
         if self.tap_scale not in (1, 2, 4):
@@ -133,6 +138,7 @@ class DeblurNet(nn.Module):
             guides=config.tap_guides,
             neighbours=2,
             neighbour_points=config.tap_neighbours,
+            beside=config.tap_beside,
         )
         texture = config.tap_features * (4 // config.tap_scale) ** 2
         self.decode8 = nn.Sequential(conv3x3(c8 + 2, c8), Activation(), residual_blocks(c8, config.decoder_blocks[0]))

@@ -68,7 +68,8 @@ class SteeredTaps(nn.Module):
 
     The points run from −reach to +reach exposure lengths around the pixel. They enter as differences to the pixel
     itself and are gated by the length of the motion: no motion, no correction. In each of ``neighbours`` other frames
-    ``neighbour_points`` more are looked at, from −1 to +1 exposure lengths around the pixel's place there.
+    ``neighbour_points`` more are looked at, from −1 to +1 exposure lengths around the pixel's place there, and
+    ``beside`` points on each of two lines one sample to the left and right of the motion.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class SteeredTaps(nn.Module):
         guides: int,
         neighbours: int = 0,
         neighbour_points: int = 0,
+        beside: int = 0,
     ) -> None:
         super().__init__()
         self.scale = scale
@@ -93,7 +95,10 @@ class SteeredTaps(nn.Module):
         around = torch.linspace(-1, 1, neighbour_points) if neighbour_points > 1 else torch.zeros(neighbour_points)
         self.register_buffer("neighbour_offsets", around, persistent=False)
         self.neighbour_offsets: Tensor
+        self.register_buffer("beside_offsets", torch.linspace(-reach, reach, beside), persistent=False)
+        self.beside_offsets: Tensor
         seen = neighbours * (neighbour_points + 1) if neighbour_points else 0
+        seen += 2 * beside
         self.guides = guides
         self.filters = nn.Conv2d(len(self.offsets) + 2 + seen + guides, hidden, 1)
         self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
@@ -174,13 +179,24 @@ class SteeredTaps(nn.Module):
         """What the pixels of some rows see, (B, K, rows, w) float32, of the order of 1.
 
         Differences to the pixel along its motion, the motion's length, the pixel's own luma, and for each neighbour the
-        differences there and the trust in them.
+        differences there and the trust in them; then the differences beside the motion.
         """
         here, length = centre[:, :, rows], path.length[:, :, rows]
         along = _sampled(centre, path.base[:, rows], path.step[:, rows], self.offsets)
         parts = [(along - here) * CONTRAST, torch.log1p(length) / 4, here - 0.5]
         parts += [self._look_into(view, centre, path, rows) for view in views]
+        if len(self.beside_offsets):
+            parts += [(seen - here) * CONTRAST for seen in self._look_beside(centre, path, rows)]
         return torch.cat(parts, 1)
+
+    def _look_beside(self, centre: Tensor, path: Path, rows: slice) -> list[Tensor]:
+        """Luma on the two lines beside the motion: (B, K, rows, w) each."""
+        step, base = path.step[:, rows], path.base[:, rows]
+        span = step.new_tensor((centre.shape[-1] / 2, centre.shape[-2] / 2))
+        along = step * span
+        along = along / (along.norm(dim=-1, keepdim=True) + 1e-3)
+        across = torch.stack((-along[..., 1], along[..., 0]), -1) / span
+        return [_sampled(centre, base + side * across, step, self.beside_offsets) for side in (-1.0, 1.0)]
 
     def _look_into(self, view: View | None, centre: Tensor, path: Path, rows: slice) -> Tensor:
         """A neighbour's differences to the centre times CONTRAST, and the trust in them: (B, K + 1, rows, w).

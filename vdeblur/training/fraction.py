@@ -19,7 +19,7 @@ from vdeblur.model.flow import pyramid
 from vdeblur.model.motion import clip_motion
 from vdeblur.model.network import DeblurNet
 from vdeblur.training.synthesis import Clip
-from vdeblur.training.taps import true_exposure
+from vdeblur.training.taps import LOOKAHEAD, true_exposure
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def draw_profiles(net: DeblurNet, clips: Iterable[Clip], *, seed: int) -> Profil
     for clip in clips:
         assert clip.velocity is not None, "the clip's motion is unknown"
         frames, length = clip.blurry.flatten(0, 1), clip.blurry.shape[1]
-        lookahead = int(torch.rand(1, generator=generator) < 0.8)
+        lookahead = int(torch.rand(1, generator=generator) < LOOKAHEAD)
         finest, like = net.config.flow_finest, frames[..., ::8, ::8]
         motion = clip_motion(pyramid(frames, finest), finest, length=length, lookahead=lookahead, like=like)
         truth, speed = true_exposure(clip).flatten(), clip.velocity.flatten(0, 1).norm(dim=1).mean((1, 2))

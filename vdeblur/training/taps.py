@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Spread of the error of the exposure fraction while learning, relative: at use it is an estimate, too.
 EXPOSURE_ERROR = 0.12
+#: Share of the clips that are seen with the future frame.
+LOOKAHEAD = 0.65
 
 
 class Pixels(NamedTuple):
@@ -49,7 +51,7 @@ def draw_pixels(net: DeblurNet, clips: Iterable[Clip], *, per_frame: int, seed: 
     for clip in clips:
         exposure = true_exposure(clip)
         wrong = 1 + EXPOSURE_ERROR * torch.randn(exposure.shape, generator=generator).to(exposure.device)
-        lookahead = int(torch.rand(1, generator=generator) < 0.8)
+        lookahead = int(torch.rand(1, generator=generator) < LOOKAHEAD)
         seen, length = net.sights(clip.blurry, lookahead=lookahead, exposure=exposure * wrong)
         change = luma(clip.sharp.flatten(0, 1)) - luma(clip.blurry.flatten(0, 1))
         if net.taps.scale > 1:

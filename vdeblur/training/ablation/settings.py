@@ -46,6 +46,8 @@ class AblationConfig:
 
     #: Name of a network config.
     network: str
+    #: Settings of the network that differ from it in all variants.
+    network_changes: dict[str, Any] = field(default_factory=dict)
     #: Folders of sharp photographs to learn from, and others to score on.
     stills: tuple[str, ...]
     test_stills: tuple[str, ...]
@@ -84,13 +86,15 @@ def network_config(config: AblationConfig, variant: Variant) -> NetworkConfig:
         UsageError: the variant changes a setting that there is not, or to what cannot be.
     """
     base = load_config(NetworkConfig, find_config(config.network))
-    return build(NetworkConfig, {**asdict(base), **variant.network}, where=variant.name)
+    return build(NetworkConfig, {**asdict(base), **config.network_changes, **variant.network}, where=variant.name)
 
 
 def recipe(config: AblationConfig, variant: Variant) -> str:
     """Digest of what decides a variant's scores."""
-    shared = {name: value for name, value in asdict(config).items() if name != "variants"}
-    own = {name: value for name, value in asdict(variant).items() if name not in ("says", "seeds")}
+    shared = {
+        name: value for name, value in asdict(config).items() if name not in ("variants", "network", "network_changes")
+    }
+    own = {name: value for name, value in asdict(variant).items() if name not in ("says", "seeds", "network")}
     return digest([shared, own, asdict(network_config(config, variant))])
 
 

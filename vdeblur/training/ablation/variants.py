@@ -136,6 +136,7 @@ class FedBack(DeblurNet):
             guides=config.tap_guides,
             neighbours=3 if config.tap_neighbours else 1,
             neighbour_points=config.tap_neighbours or 1,
+            beside=config.tap_beside,
         )
 
     def _neighbours(self, frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:

@@ -1,0 +1,140 @@
+"""What learns before the first step: the taps on single pixels, and the reader of the exposure fraction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from synthetic import CLEAN, tiles
+
+from vdeblur.errors import UsageError
+from vdeblur.model.exposure import LAGS
+from vdeblur.model.network import DeblurNet, NetworkConfig
+from vdeblur.model.steering import luma
+from vdeblur.training.first import learn_first
+from vdeblur.training.fraction import draw_profiles, learn_fraction
+from vdeblur.training.recipe import FractionFirst, TapsFirst, TrainConfig
+from vdeblur.training.settings import SynthesisConfig
+from vdeblur.training.stills import Textures
+from vdeblur.training.synthesis import Clip, synthesise
+from vdeblur.training.taps import draw_pixels, learn_taps, true_exposure
+
+MOVING = replace(CLEAN, size_px=64, frames=3, speed_px=(3.0, 5.0), exposure=(0.5, 0.9))
+TINY = NetworkConfig(
+    name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1), flow_finest=2, tap_guides=2, taps=13,
+    reach=1.5, tap_scale=1, tap_hidden=16, tap_depth=1, tap_features=2, tap_neighbours=1,
+)  # fmt: skip
+
+
+class Stream:
+    """Synthetic clips one after the other, as the trainer's data serves them."""
+
+    def __init__(self, config: SynthesisConfig, batch: int = 2) -> None:
+        self.config, self.batch, self.served = config, batch, 0
+
+    def batches(self, first_step: int) -> Iterator[Clip]:
+        textures = Textures([tiles(seed, 160) for seed in range(4)])
+        while True:
+            numbers = range(self.served, self.served + self.batch)
+            self.served += self.batch
+            yield synthesise(textures, self.config, seed=3, numbers=list(numbers))
+
+
+def net() -> DeblurNet:
+    torch.manual_seed(2)
+    return DeblurNet(TINY)
+
+
+def taken(config: SynthesisConfig, batches: int) -> list[Clip]:
+    stream = Stream(config).batches(0)
+    return [next(stream) for _ in range(batches)]
+
+
+def test_the_true_exposure_is_the_share_of_the_motion() -> None:
+    velocity = torch.randn(1, 2, 2, 16, 16) * 5
+    clip = Clip(torch.rand(1, 2, 3, 16, 16), torch.rand(1, 2, 3, 16, 16), velocity, velocity * 0.4)
+    torch.testing.assert_close(true_exposure(clip), torch.full((2, 1, 1, 1), 0.4), atol=1e-4, rtol=0)
+
+
+def test_pixels_are_those_of_the_frames() -> None:
+    """Every drawn pixel sees its own luma and has its own change."""
+    clip = taken(MOVING, 1)[0]
+    pixels = draw_pixels(net(), [clip], per_frame=40, seed=1)
+    assert pixels.seen.shape == (2 * 3 * 40, net().taps.filters.in_channels - 2)
+    before, after = luma(clip.blurry.flatten(0, 1)), luma(clip.sharp.flatten(0, 1))
+    known = torch.stack((before.flatten() - 0.5, (after - before).flatten()), 1)
+    own = torch.stack((pixels.seen[:, len(net().taps.offsets) + 1].float(), pixels.change), 1)
+    assert (torch.cdist(own, known).min(dim=1).values < 2e-3).all()
+
+
+def test_taps_learn_to_sharpen() -> None:
+    """Taps that learned on pixels bring other clips nearer to the truth, on their own."""
+    network = net()
+    loss = learn_taps(
+        network.taps, draw_pixels(network, taken(MOVING, 10), per_frame=1500, seed=1), steps=600, batch=1024
+    )
+    assert math.isfinite(loss)
+    guides = network.taps.filters.weight[:, -2:]
+    assert torch.equal(guides, torch.zeros_like(guides))
+    clip = synthesise(Textures([tiles(9, 160)]), MOVING, seed=8, numbers=[0, 1, 2, 3])
+    with torch.inference_mode():
+        estimate = network.restore_clip(clip.blurry, lookahead=1, exposure=true_exposure(clip))
+    before = (clip.blurry - clip.sharp).square().mean()
+    after = (clip.blurry.flatten(0, 1) + estimate.residual - clip.sharp.flatten(0, 1)).square().mean()
+    assert 10 * math.log10(before / after) > 0.25
+
+
+def test_the_fraction_is_learned() -> None:
+    """Slow and fast shutters are told apart on clips that were not learned from."""
+    network = net()
+    whole = replace(MOVING, size_px=96, exposure=(0.05, 1.0))
+    network.fraction.requires_grad_(False)
+    error = learn_fraction(network.fraction, draw_profiles(network, taken(whole, 16), seed=1), steps=300)
+    assert error < 0.15
+    assert not any(parameter.requires_grad for parameter in network.fraction.parameters())
+    read = []
+    for exposure in ((0.1, 0.11), (0.9, 0.91)):
+        profiles = draw_profiles(network, taken(replace(whole, exposure=exposure), 4), seed=2)
+        assert profiles.sums.shape[1] == LAGS + 4
+        read.append(float(torch.sigmoid(network.fraction(profiles.sums)).mean()))
+    assert read[0] < 0.45
+    assert read[1] > 0.6
+
+
+def test_the_config_says_what_learns_first() -> None:
+    config = TrainConfig(
+        network="tiny",
+        synthesis=MOVING,
+        batch=2,
+        taps_first=TapsFirst(clips=4, pixels=50, steps=5),
+        fraction_first=FractionFirst(clips=2, size_px=96, frames=2, steps=5),
+    )
+    network, made = net(), []
+
+    def data(synthesis: SynthesisConfig) -> Stream:
+        made.append((synthesis.size_px, synthesis.frames, Stream(synthesis)))
+        return made[-1][2]
+
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    learn_first(network, config, data)
+    assert [(size, frames, stream.served) for size, frames, stream in made] == [(96, 2, 2), (64, 3, 4)]
+    changed = {
+        name.split(".")[0] for name, value in network.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed == {"taps", "fraction"}
+
+
+def test_without_a_wish_nothing_learns_first() -> None:
+    network = net()
+    before = network.taps.filters.weight.clone()
+    learn_first(network, TrainConfig(network="tiny"), None)
+    assert torch.equal(network.taps.filters.weight, before)
+
+
+def test_pairs_alone_cannot_teach_the_parts() -> None:
+    config = TrainConfig(network="tiny", taps_first=TapsFirst(clips=1))
+    with pytest.raises(UsageError, match="taps_first need stills or videos"):
+        learn_first(net(), config, None)
