@@ -25,9 +25,9 @@ WARPS = 3
 #: Steps of the smoothness solver after each warp, and their relaxation (second-order Richardson, Golub & Varga 1961).
 SWEEPS, RELAXATION = 9, 1.6
 #: Weight of smoothness against brightness constancy, for luma in [0, 1] and vectors in pixels of the level.
-SMOOTHNESS = 5e-4
+SMOOTHNESS = 1e-3
 #: Differences in luma beyond this count less and less.
-ROBUST = 0.02
+ROBUST = 0.01
 
 
 #: A level has at least so many pixels each way.
