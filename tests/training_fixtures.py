@@ -59,7 +59,7 @@ def tiny_data(where: Path, **changes: Any) -> dict[str, Any]:
     (where / "tiny.yaml").write_text(TINY)
     return {
         "network": str(where / "tiny.yaml"),
-        "synthesis": {"size_px": 32, "frames": 3, "speed_px": [2.0, 6.0]},
+        "synthesis": {"size_px": 32, "frames": 3, "speed_px": [2.0, 6.0], "hevc_share": 0.0},
         "batch": 2, "steps": 6, "workers": 0, "validation_clips": 2, "validate_every": 3, "save_every": 3,
         "log_every": 1, "warmup_steps": 1, **changes,
     }  # fmt: skip
