@@ -27,6 +27,8 @@ LEAST_SPEED_PX = 2.5
 ENOUGH = 4096
 #: How much of the sums of earlier frames is kept.
 KEPT = 0.85
+#: How much the first frame counts: its motion is known from one side only, and so misread.
+FIRST = 0.25
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vdeblur.errors import UsageError
 from vdeblur.model.blocks import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
-from vdeblur.model.exposure import KEPT, ExposureFraction, motion_profile
+from vdeblur.model.exposure import FIRST, KEPT, ExposureFraction, motion_profile
 from vdeblur.model.flow import Level, flow, pyramid
 from vdeblur.model.motion import CLUES, Motion, clip_motion, motion_between
 from vdeblur.model.steering import Neighbour, SteeredTaps
@@ -242,8 +242,7 @@ class DeblurNet(nn.Module):
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
     ) -> tuple[Joined, State]:
         """Join features and motion with the state, which is fetched from where the pixels were a frame before."""
-        if state is not None:
-            profile = profile + KEPT * state.profile
+        profile = profile * FIRST if state is None else profile + KEPT * state.profile
         dtype = self.head.weight.dtype
         half = F.avg_pool2d(motion.back, 2)
         before8 = None if state is None else warp(state.eighth, motion.back / 8)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vdeblur.model.exposure import KEPT, LAGS, ExposureFraction, motion_profile
+from vdeblur.model.exposure import FIRST, KEPT, LAGS, ExposureFraction, motion_profile
 from vdeblur.model.flow import pyramid
 from vdeblur.model.motion import clip_motion
 from vdeblur.model.network import DeblurNet
@@ -57,10 +57,9 @@ def draw_profiles(net: DeblurNet, clips: Iterable[Clip], *, seed: int) -> Profil
 
 def _remembered(profiles: Tensor) -> Tensor:
     """Profiles (B, T, P) summed over time as the network's state does."""
-    sums, total = [], torch.zeros_like(profiles[:, 0])
-    for profile in profiles.unbind(1):
-        total = profile + KEPT * total
-        sums.append(total)
+    sums = [profiles[:, 0] * FIRST]
+    for profile in profiles.unbind(1)[1:]:
+        sums.append(profile + KEPT * sums[-1])
     return torch.stack(sums, 1)
 
 
