@@ -9,11 +9,12 @@ from pairs import case, moving
 from vdeblur.engine import Deblurrer
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.baselines import BASELINES, UnsharpMask, baseline_names
-from vdeblur.evaluation.cases import Case, rgb
+from vdeblur.evaluation.cases import Case
 from vdeblur.evaluation.scoring import change_of, restored_frames
 from vdeblur.evaluation.scoring import mean as mean_of
 from vdeblur.evaluation.wiener import Wiener, WienerSettings, inverse_filter, phase_correlation
 from vdeblur.metrics import capped, psnr
+from vdeblur.pixels import rgb_of
 
 #: Without a camera's response, so that blur in frequency is exact.
 LINEAR = WienerSettings(exposure=0.5, smoothness=0.003, gamma=1.0)
@@ -23,7 +24,7 @@ def gain(network: object, pair: Case) -> float:
     """Mean gain in PSNR over a case."""
     deblurrer = Deblurrer(network, device="cpu", precision="float32")  # type: ignore[arg-type]
     return mean_of(
-        capped(psnr(rgb(after), rgb(truth))) - capped(psnr(rgb(before), rgb(truth)))
+        capped(psnr(rgb_of(after), rgb_of(truth))) - capped(psnr(rgb_of(before), rgb_of(truth)))
         for before, after, truth in restored_frames(deblurrer, pair)
     )
 

@@ -12,10 +12,11 @@ from pairs import case, moving
 from vdeblur.config import find_config, load_config
 from vdeblur.engine import Deblurrer
 from vdeblur.errors import UsageError
-from vdeblur.evaluation.cases import Truth, rgb
+from vdeblur.evaluation.cases import Truth
 from vdeblur.evaluation.motion import endpoint_error, motion_errors
 from vdeblur.evaluation.synthetic import SyntheticSet, SyntheticSetConfig, synthesis_of, unpinned
 from vdeblur.model.network import DeblurNet, NetworkConfig
+from vdeblur.pixels import rgb_of
 
 SMALL = """
 seed: 5
@@ -49,9 +50,9 @@ def test_seeds_define_every_clip(tmp_path: Path, stills: Path) -> None:
     for one, other in zip(*made, strict=True):
         for side in ("blurry", "sharp"):
             with getattr(one, side)() as frames, getattr(other, side)() as again:
-                assert all(torch.equal(rgb(a), rgb(b)) for a, b in zip(frames, again, strict=True))
+                assert all(torch.equal(rgb_of(a), rgb_of(b)) for a, b in zip(frames, again, strict=True))
     with made[0][0].blurry() as frames, made[0][1].blurry() as others:
-        assert not torch.equal(rgb(next(iter(frames))), rgb(next(iter(others))))
+        assert not torch.equal(rgb_of(next(iter(frames))), rgb_of(next(iter(others))))
 
 
 def test_strata_keep_their_promise(tmp_path: Path, stills: Path) -> None:

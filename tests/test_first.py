@@ -87,6 +87,15 @@ def test_taps_learn_to_sharpen() -> None:
     assert 10 * math.log10(before / after) > 0.25
 
 
+def test_parts_that_rest_later_learn_first() -> None:
+    network = net()
+    network.taps.requires_grad_(False)
+    before = network.taps.filters.weight.clone()
+    learn_taps(network.taps, draw_pixels(network, taken(MOVING, 1), per_frame=50, seed=1), steps=3, batch=32)
+    assert not torch.equal(network.taps.filters.weight, before)
+    assert not any(parameter.requires_grad for parameter in network.taps.parameters())
+
+
 def test_the_fraction_is_learned() -> None:
     """Slow and fast shutters are told apart on clips that were not learned from."""
     network = net()

@@ -20,6 +20,7 @@ from vdeblur.errors import UsageError
 from vdeblur.evaluation import find_pairs
 from vdeblur.training.data import SyntheticData
 from vdeblur.training.draw import Draw
+from vdeblur.training.pictures import picture_of
 from vdeblur.training.settings import SynthesisConfig
 from vdeblur.training.showing import write_pair
 from vdeblur.training.synthesis import Levels
@@ -30,7 +31,6 @@ from vdeblur.training.videos import (
     farthest_step,
     find_videos,
     make_averaged,
-    picture_of,
     read_video,
 )
 from vdeblur.video.reader import Reader

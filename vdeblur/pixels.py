@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vdeblur.frames import Colour, PixelFormat
+from vdeblur.frames import Colour, Frame, PixelFormat
 
 Row = tuple[float, float, float]
 
@@ -92,6 +92,12 @@ def rgb_from_planes(
             torch.add(luma, chroma[0], alpha=matrix.from_cb[channel], out=rgb[channel])
             rgb[channel].add_(chroma[1], alpha=matrix.from_cr[channel])
     return rgb.clamp_(0.0, 1.0).unsqueeze(0)  # (1, 3, H, W)
+
+
+def rgb_of(frame: Frame) -> Tensor:
+    """R'G'B' (1, 3, H, W) float32 in [0, 1] of a frame, on the CPU, as :func:`rgb_from_planes` makes it."""
+    planes = [torch.from_numpy(plane) for plane in frame.planes[: frame.format.colour_planes]]
+    return rgb_from_planes(planes, frame.format, frame.colour, height=frame.height, width=frame.width)
 
 
 def add_residual(

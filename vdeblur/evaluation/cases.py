@@ -11,12 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.pixels import rgb_from_planes
 from vdeblur.video.reader import Reader, probe
 
 T = TypeVar("T")
@@ -133,12 +131,6 @@ def in_step(frames: Iterable[Frame], truth: Iterable[Frame], case: Case) -> Iter
         yield frame, true
     if next(rest, None) is not None:
         raise UsageError(f"{case.sharp_name} has more frames than {case.blurry_name}: give a true pair")
-
-
-def rgb(frame: Frame) -> Tensor:
-    """R'G'B' (1, 3, H, W) of a frame on the CPU."""
-    planes = [torch.from_numpy(plane) for plane in frame.planes[: frame.format.colour_planes]]
-    return rgb_from_planes(planes, frame.format, frame.colour, height=frame.height, width=frame.width)
 
 
 def remembered(items: Iterable[T], kept: list[T]) -> Iterator[T]:

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vdeblur.engine import Deblurrer
-from vdeblur.evaluation.cases import Case, rgb
+from vdeblur.evaluation.cases import Case
 from vdeblur.model.network import DeblurNet
+from vdeblur.pixels import rgb_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def motion_errors(deblurrer: Deblurrer, case: Case) -> MotionErrors | None:
     if case.truth is None or not isinstance(network, DeblurNet):
         return None
     with case.blurry() as frames:
-        clip = torch.cat([rgb(frame) for frame in frames])[None].to(deblurrer.device)  # (1, T, 3, H, W)
+        clip = torch.cat([rgb_of(frame) for frame in frames])[None].to(deblurrer.device)  # (1, T, 3, H, W)
     with torch.inference_mode():
         estimate = network.restore_clip(clip, lookahead=deblurrer.lookahead)
     velocity = endpoint_error(estimate.velocity, case.truth.velocity)

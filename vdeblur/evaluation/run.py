@@ -12,7 +12,7 @@ import torch
 from vdeblur.config import find_config
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.baselines import BASELINES
-from vdeblur.evaluation.cases import Case, file_cases, in_step, rgb
+from vdeblur.evaluation.cases import Case, file_cases, in_step
 from vdeblur.evaluation.methods import Method, make_methods
 from vdeblur.evaluation.motion import motion_errors
 from vdeblur.evaluation.results import ClipResult, Evaluation, Speed, Stability
@@ -21,6 +21,7 @@ from vdeblur.evaluation.sheet import Sheet, SpotSearch, checked_target
 from vdeblur.evaluation.stability import drift, flicker, seconds_per_frame
 from vdeblur.evaluation.synthetic import SyntheticSet, clip_name
 from vdeblur.metrics import capped, psnr
+from vdeblur.pixels import rgb_of
 
 #: Clips that the contact sheet shows, at most, shared among the strata.
 SHEET_CLIPS = 12
@@ -185,7 +186,7 @@ class _Job:
         tally, search, size = LikenessTally(), SpotSearch(case), (0, 0)
         with case.blurry() as blurry, case.sharp() as sharp:
             for number, (frame, truth) in enumerate(in_step(blurry, sharp, case)):
-                pictures = rgb(frame), rgb(truth)
+                pictures = rgb_of(frame), rgb_of(truth)
                 tally.add(*pictures)
                 search.look(number, *pictures)
                 size = frame.size
@@ -199,7 +200,7 @@ class _Job:
     def _score(self, method: Method, survey: _Survey) -> ClipResult:
         case, tally, changes = survey.case, LikenessTally(), []
         for number, (frame, restored, truth) in enumerate(restored_frames(method.deblurrer, case)):
-            before, after, true = rgb(frame), rgb(restored), rgb(truth)
+            before, after, true = rgb_of(frame), rgb_of(restored), rgb_of(truth)
             tally.add(after, true)
             changes.append(capped(psnr(after, before)))
             if self._sheet is not None:

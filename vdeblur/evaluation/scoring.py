@@ -11,9 +11,10 @@ from torch import Tensor
 
 from vdeblur.engine import Deblurrer
 from vdeblur.errors import UsageError
-from vdeblur.evaluation.cases import Case, in_step, pair_case, remembered, rgb
+from vdeblur.evaluation.cases import Case, in_step, pair_case, remembered
 from vdeblur.frames import Frame
 from vdeblur.metrics import capped, psnr, ssim, temporal_psnr
+from vdeblur.pixels import rgb_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def score_pair(deblurrer: Deblurrer, blurry: str | Path, sharp: str | Path) -> S
     """
     before, after, changes = LikenessTally(), LikenessTally(), []
     for frame, restored, truth in restored_frames(deblurrer, pair_case(blurry, sharp)):
-        pictures = [rgb(each) for each in (frame, restored, truth)]
+        pictures = [rgb_of(each) for each in (frame, restored, truth)]
         before.add(pictures[0], pictures[2])
         after.add(pictures[1], pictures[2])
         changes.append(capped(psnr(pictures[1], pictures[0])))
@@ -111,7 +112,7 @@ def change_of(deblurrer: Deblurrer, frames: Iterable[Frame]) -> Change:
     values = []
     with closing(deblurrer.run(remembered(frames, kept))) as restored:
         for frame in restored:
-            values.append(capped(psnr(rgb(frame), rgb(kept.pop(0)))))
+            values.append(capped(psnr(rgb_of(frame), rgb_of(kept.pop(0)))))
     return Change(mean(values), min(values))
 
 

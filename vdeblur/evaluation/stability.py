@@ -15,10 +15,11 @@ import torch
 
 from vdeblur.arrays import Arrays
 from vdeblur.engine import Deblurrer
-from vdeblur.evaluation.cases import Case, in_step, played, rgb
+from vdeblur.evaluation.cases import Case, in_step, played
 from vdeblur.evaluation.scoring import mean
 from vdeblur.frames import Frame
 from vdeblur.metrics import as_8bit, capped, psnr
+from vdeblur.pixels import rgb_of
 
 #: Frames of a clip that are kept in memory and played forth and back.
 FRAMES_KEPT = 30
@@ -76,13 +77,13 @@ def drift(deblurrer: Deblurrer, case: Case) -> Drift:
 def _psnrs(deblurrer: Deblurrer, blurry: Sequence[Frame], sharp: Sequence[Frame], count: int) -> list[float]:
     truths = played(sharp, count)
     with closing(deblurrer.run(played(blurry, count))) as restored:
-        return [capped(psnr(rgb(frame), rgb(next(truths)))) for frame in restored]
+        return [capped(psnr(rgb_of(frame), rgb_of(next(truths)))) for frame in restored]
 
 
 def flicker(deblurrer: Deblurrer, case: Case) -> Flicker:
     """Restore a static scene, the first true frame of a case, with noise and without."""
     with case.sharp() as frames:
-        picture = as_8bit(rgb(next(iter(frames))))[0]  # (3, H, W)
+        picture = as_8bit(rgb_of(next(iter(frames))))[0]  # (3, H, W)
     clean = [picture] * STATIC_FRAMES
     generator = torch.Generator().manual_seed(0)
     noisy = [(p + NOISE_LEVELS * torch.randn(p.shape, generator=generator)).round().clamp(0, 255) for p in clean]
@@ -121,6 +122,6 @@ def _frames(pictures: Sequence[torch.Tensor]) -> list[Frame]:
 
 def _change(frames: Iterator[Frame]) -> float:
     """Root mean square change between neighbours, in levels, of the frames after those that settle."""
-    pictures = (as_8bit(rgb(frame)) for frame in islice(frames, SETTLING_FRAMES, None))
+    pictures = (as_8bit(rgb_of(frame)) for frame in islice(frames, SETTLING_FRAMES, None))
     squares = [float((after - before).square().mean()) for before, after in pairwise(pictures)]
     return math.sqrt(mean(squares))

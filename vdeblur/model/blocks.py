@@ -1,4 +1,4 @@
-"""Blocks the network is built from: convolutions, resampling, warping and local matching."""
+"""Blocks the network is built from: convolutions, resampling and warping."""
 
 from __future__ import annotations
 

@@ -67,6 +67,11 @@ def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
     return torch.stack(sums, 1)
 
 
+def remembered(profile: Tensor, before: Tensor | None) -> Tensor:
+    """A frame's profile joined with the sum of those before it, None for the first frame: (B, PROFILE)."""
+    return profile * FIRST if before is None else profile + KEPT * before
+
+
 class ExposureFraction(nn.Module):
     """Reads the logit of the exposure fraction from a motion profile: (B, PROFILE) → (B, 1, 1, 1), float32."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vdeblur.errors import UsageError
 from vdeblur.model.blocks import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
-from vdeblur.model.exposure import FIRST, KEPT, ExposureFraction, motion_profile
+from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.flow import Level, flow, pyramid
 from vdeblur.model.motion import CLUES, Motion, clip_motion, motion_between
 from vdeblur.model.steering import Neighbour, SteeredTaps
@@ -217,6 +217,12 @@ class DeblurNet(nn.Module):
             steps.append(joined)
         return Joined(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*steps, strict=True)))
 
+    def motions(self, clip: Tensor, *, lookahead: int) -> Motion:
+        """Motions of all frames of a clip (B, T, 3, H, W), packed, without the rest of the network; for training."""
+        frames, finest = clip.flatten(0, 1), self.config.flow_finest
+        like = frames[..., ::8, ::8]
+        return clip_motion(pyramid(frames, finest), finest, length=clip.shape[1], lookahead=lookahead, like=like)
+
     @torch.no_grad()
     def sights(self, clip: Tensor, *, lookahead: int, exposure: Tensor) -> tuple[Tensor, Tensor]:
         """What the taps see of a clip (B, T, 3, H, W) under known exposure fractions (B·T, 1, 1, 1); for training.
@@ -224,10 +230,7 @@ class DeblurNet(nn.Module):
         Returns:
             As :meth:`SteeredTaps.look` tells (B·T, K, h, w), and the length of the motion (B·T, 1, h, w).
         """
-        frames = clip.flatten(0, 1)
-        finest, like = self.config.flow_finest, frames[..., ::8, ::8]
-        levels = pyramid(frames, finest)
-        motion = clip_motion(levels, finest, length=clip.shape[1], lookahead=lookahead, like=like)
+        frames, motion = clip.flatten(0, 1), self.motions(clip, lookahead=lookahead)
         neighbours = self._neighbours(beside(clip, lookahead), motion)
         centre, path, views = self.taps.prepare(frames, motion.velocity * exposure, neighbours)
         return self.taps.look(centre, path, views, slice(None)), path.length
@@ -242,7 +245,7 @@ class DeblurNet(nn.Module):
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
     ) -> tuple[Joined, State]:
         """Join features and motion with the state, which is fetched from where the pixels were a frame before."""
-        profile = profile * FIRST if state is None else profile + KEPT * state.profile
+        profile = remembered(profile, None if state is None else state.profile)
         dtype = self.head.weight.dtype
         half = F.avg_pool2d(motion.back, 2)
         before8 = None if state is None else warp(state.eighth, motion.back / 8)

@@ -88,7 +88,6 @@ class SteeredTaps(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = scale
-        self.features = features
         offsets = torch.linspace(-reach, reach, taps)
         self.register_buffer("offsets", offsets[offsets.abs() > 1e-6], persistent=False)
         self.offsets: Tensor

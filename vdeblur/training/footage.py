@@ -13,8 +13,8 @@ from torch import Tensor
 
 from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.pixels import rgb_from_planes
 from vdeblur.training.layouts import FoundPair, find_sequences
+from vdeblur.training.pictures import picture_of
 from vdeblur.video.reader import Reader
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Footage:
                 frames = _video_frames(files[0], times[first], count)
             else:
                 frames = (_picture(path) for path in files[first : first + count])
-            halves.append(torch.stack([as_rgb8(frame) for frame in frames]))
+            halves.append(torch.stack([picture_of(frame) for frame in frames]))
         return torch.stack(halves)
 
 
@@ -70,13 +70,6 @@ def open_footage(folders: Sequence[Path], *, least_px: int, threads: int, thorou
         logger.info("checking %d pairs of pictures", count)
     with ThreadPoolExecutor(max(1, threads), thread_name_prefix="vdeblur-check") as pool:
         return list(pool.map(lambda pair: _opened(pair, least_px, thorough), found))
-
-
-def as_rgb8(frame: Frame) -> Tensor:
-    """A frame as uint8 R'G'B' (3, H, W)."""
-    planes = [torch.from_numpy(plane) for plane in frame.planes]
-    rgb = rgb_from_planes(planes, frame.format, frame.colour, height=frame.height, width=frame.width)
-    return (rgb[0].clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def _opened(pair: FoundPair, least_px: int, thorough: bool) -> Footage:

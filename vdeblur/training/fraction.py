@@ -7,17 +7,15 @@ hundred large clips therefore teach it in seconds what whole steps on crops cann
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from vdeblur.model.exposure import FIRST, KEPT, LAGS, ExposureFraction, motion_profile
-from vdeblur.model.flow import pyramid
-from vdeblur.model.motion import clip_motion
+from vdeblur.model.exposure import LAGS, PROFILE, ExposureFraction, motion_profile, remembered
 from vdeblur.model.network import DeblurNet
+from vdeblur.training.fitting import fit
 from vdeblur.training.synthesis import Clip
 from vdeblur.training.taps import LOOKAHEAD, true_exposure
 
@@ -46,20 +44,19 @@ def draw_profiles(net: DeblurNet, clips: Iterable[Clip], *, seed: int) -> Profil
         assert clip.velocity is not None, "the clip's motion is unknown"
         frames, length = clip.blurry.flatten(0, 1), clip.blurry.shape[1]
         lookahead = int(torch.rand(1, generator=generator) < LOOKAHEAD)
-        finest, like = net.config.flow_finest, frames[..., ::8, ::8]
-        motion = clip_motion(pyramid(frames, finest), finest, length=length, lookahead=lookahead, like=like)
+        motion = net.motions(clip.blurry, lookahead=lookahead)
         truth, speed = true_exposure(clip).flatten(), clip.velocity.flatten(0, 1).norm(dim=1).mean((1, 2))
         for picture, velocity in ((frames, motion.velocity), (_middle(frames, 8), _middle(motion.velocity, 1))):
-            sums = _remembered(motion_profile(picture, velocity).view(-1, length, LAGS + 4)).flatten(0, 1)
+            sums = _summed(motion_profile(picture, velocity).view(-1, length, PROFILE)).flatten(0, 1)
             parts.append(Profiles(sums, truth, speed))
     return Profiles(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
-def _remembered(profiles: Tensor) -> Tensor:
+def _summed(profiles: Tensor) -> Tensor:
     """Profiles (B, T, P) summed over time as the network's state does."""
-    sums = [profiles[:, 0] * FIRST]
-    for profile in profiles.unbind(1)[1:]:
-        sums.append(profile + KEPT * sums[-1])
+    sums: list[Tensor] = []
+    for profile in profiles.unbind(1):
+        sums.append(remembered(profile, sums[-1] if sums else None))
     return torch.stack(sums, 1)
 
 
@@ -83,29 +80,17 @@ def learn_fraction(
     Returns:
         The mean error of the fraction over the last tenth of the steps.
     """
-    learns = [parameter.requires_grad for parameter in reader.parameters()]
-    reader.requires_grad_(True)
-    optimiser = torch.optim.AdamW(reader.parameters(), lr=learning_rate, weight_decay=1e-3)
-    device = profiles.sums.device
     generator = torch.Generator().manual_seed(seed)
-    weights = profiles.speed.clamp(*_SPEEDS).sqrt()
-    last: list[Tensor] = []
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+    device, weights = profiles.sums.device, profiles.speed.clamp(*_SPEEDS).sqrt()
+
+    def losses() -> tuple[Tensor, Tensor]:
         at = torch.randint(len(weights), (batch,), generator=generator).to(device)
         sums = profiles.sums[at]
         noise = _NOISE * torch.randn(batch, LAGS, generator=generator).to(device)
         sums = torch.cat((sums[:, :LAGS] + noise * sums[:, LAGS : LAGS + 1], sums[:, LAGS:]), 1)
         error = (torch.sigmoid(reader(sums)).flatten() - profiles.fraction[at]).abs()
-        loss = (error * weights[at]).sum() / weights[at].sum()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        if step >= steps - max(1, steps // 10):
-            last.append(error.mean().detach())
-    for parameter, before in zip(reader.parameters(), learns, strict=True):
-        parameter.requires_grad_(before)
-    mean = float(torch.stack(last).mean())
+        return (error * weights[at]).sum() / weights[at].sum(), error.mean()
+
+    mean = fit(reader.parameters(), losses, steps=steps, learning_rate=learning_rate, weight_decay=1e-3)
     logger.info("exposure fraction: read to %.3f on average", mean)
     return mean

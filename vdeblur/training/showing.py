@@ -13,11 +13,12 @@ from torch import Tensor
 from vdeblur.errors import UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.training.draw import Draw, seed_of
+from vdeblur.training.pictures import picture_of
 from vdeblur.training.settings import SynthesisConfig
 from vdeblur.training.stills import SUFFIXES as PICTURE_SUFFIXES
 from vdeblur.training.stills import Textures, find_stills, limited, load_stills, resized
 from vdeblur.training.synthesis import Levels, make_levels
-from vdeblur.training.videos import AveragingCamera, farthest_step, find_videos, picture_of, read_video
+from vdeblur.training.videos import AveragingCamera, farthest_step, find_videos, read_video
 from vdeblur.video.info import SourceInfo, StreamInfo, VideoInfo
 from vdeblur.video.reader import Reader
 from vdeblur.video.writer import EncodeOptions, Writer

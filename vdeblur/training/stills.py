@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vdeblur.errors import UsageError
 from vdeblur.training.draw import Draw
+from vdeblur.training.pictures import find_files
 from vdeblur.training.settings import SynthesisConfig
 
 log = logging.getLogger(__name__)
@@ -139,14 +140,7 @@ def find_stills(folders: Sequence[Path]) -> list[Path]:
     Raises:
         UsageError: a folder is missing or holds no photograph.
     """
-    found: list[Path] = []
-    for folder in folders:
-        inside = folder.rglob("*") if folder.is_dir() else [folder] if folder.is_file() else []
-        here = sorted(path for path in inside if path.suffix.lower() in SUFFIXES)
-        if not here:
-            raise UsageError(f"no photographs ({', '.join(sorted(SUFFIXES))}) below {folder}")
-        found += here
-    return found
+    return find_files(folders, SUFFIXES, "photographs")
 
 
 def load_still(path: Path) -> Tensor:

@@ -7,7 +7,6 @@ from everywhere then teach the filters alone. The rest of the network learns wit
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -17,6 +16,8 @@ from torch import Tensor
 
 from vdeblur.model.network import DeblurNet
 from vdeblur.model.steering import CONTRAST, SteeredTaps, luma
+from vdeblur.training.fitting import fit
+from vdeblur.training.losses import charbonnier
 from vdeblur.training.synthesis import Clip
 
 log = logging.getLogger(__name__)
@@ -76,26 +77,24 @@ def learn_taps(
         The mean loss of the last tenth of the steps (Charbonnier, luma in [0, 1]).
     """
     layers = [taps.filters, *taps.mix, taps.correction]
-    parameters = [parameter for layer in layers for parameter in layer.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-4)
-    device = pixels.change.device
     generator = torch.Generator().manual_seed(seed)
-    last: list[Tensor] = []
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        at = torch.randint(len(pixels.change), (batch,), generator=generator).to(device)
-        loss = _distance(predict(taps, pixels.seen[at], pixels.length[at]), pixels.change[at])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        if step >= steps - max(1, steps // 10):
-            last.append(loss.detach())
-        if step % 1000 == 999:
-            log.info("taps: step %d of %d, loss %.5f", step + 1, steps, loss.item())
+
+    def losses() -> tuple[Tensor, Tensor]:
+        at = torch.randint(len(pixels.change), (batch,), generator=generator).to(pixels.change.device)
+        loss = charbonnier(predict(taps, pixels.seen[at], pixels.length[at]) - pixels.change[at])
+        return loss, loss
+
+    def told(step: int, loss: Tensor) -> None:
+        if step % 1000 == 0:
+            log.info("taps: step %d of %d, loss %.5f", step, steps, loss.item())
+
+    mean = fit(
+        [parameter for layer in layers for parameter in layer.parameters()], losses, steps=steps, told=told,
+        learning_rate=learning_rate, weight_decay=1e-4, warmup_steps=100,
+    )  # fmt: skip
     with torch.no_grad():
         taps.filters.weight[:, taps.filters.in_channels - taps.guides :] = 0
-    return float(torch.stack(last).mean())
+    return mean
 
 
 def predict(taps: SteeredTaps, seen: Tensor, length: Tensor) -> Tensor:
@@ -105,7 +104,3 @@ def predict(taps: SteeredTaps, seen: Tensor, length: Tensor) -> Tensor:
     features = taps.invert(rows, length.float()[None, None, :, None])
     change: Tensor = taps.correction(features)[0, 0, :, 0] / CONTRAST
     return change
-
-
-def _distance(some: Tensor, other: Tensor) -> Tensor:
-    return ((some - other).square() + 1e-6).sqrt().mean()

@@ -16,11 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.errors import UsageError
-from vdeblur.frames import Frame
-from vdeblur.pixels import rgb_from_planes
 from vdeblur.training.camera import compress, develop, light_of_levels
 from vdeblur.training.draw import Draw, seed_of
+from vdeblur.training.pictures import find_files, picture_of
 from vdeblur.training.plan import draw_electronics
 from vdeblur.training.settings import SynthesisConfig
 from vdeblur.training.stills import limited, resized
@@ -54,14 +52,7 @@ def find_videos(folders: Sequence[Path]) -> list[Path]:
     Raises:
         UsageError: a folder is missing or holds no video.
     """
-    found: list[Path] = []
-    for folder in folders:
-        inside = folder.rglob("*") if folder.is_dir() else [folder] if folder.is_file() else []
-        here = sorted(path for path in inside if path.suffix.lower() in SUFFIXES)
-        if not here:
-            raise UsageError(f"no videos ({', '.join(sorted(SUFFIXES))}) below {folder}")
-        found += here
-    return found
+    return find_files(folders, SUFFIXES, "videos")
 
 
 @dataclass
@@ -125,13 +116,6 @@ def _starts(count: int, length: int, pieces: int, draw: Draw) -> list[int]:
     """First frames of pieces that do not overlap."""
     room = min(pieces, count // length)
     return [slot * (count // room) + draw.integer(count // room - length + 1) for slot in range(room)]
-
-
-def picture_of(frame: Frame) -> Tensor:
-    """A frame as R'G'B' levels, (3, H, W) uint8."""
-    planes = [torch.from_numpy(plane) for plane in frame.planes]
-    rgb = rgb_from_planes(planes, frame.format, frame.colour, height=frame.height, width=frame.width)
-    return rgb[0].mul(255).round_().to(torch.uint8)
 
 
 def cut_piece(frames: Sequence[Tensor], config: SynthesisConfig, draw: Draw, *, name: str) -> list[Piece]:
