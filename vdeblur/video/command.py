@@ -72,7 +72,8 @@ def build_command(
         # Mapped and taken away again: an input of which nothing is mapped would not be opened, and its tags lost.
         edges.append(inputs[False][str(video_index)])
         number = 1 if streams[0].from_pipe else 0
-        options |= {"map": f"-{number}:{video_index}", "map_metadata": str(number), "map_chapters": str(number)}
+        options = {"map_chapters": str(number)} | options
+        options |= {"map": f"-{number}:{video_index}", "map_metadata": str(number)}
         for position, stream in enumerate(streams):
             if stream.tags_of is not None:
                 options[f"map_metadata:s:{position}"] = f"{number}:s:{stream.tags_of}"

@@ -16,6 +16,9 @@ from vdeblur.frames import PixelFormat
 from vdeblur.video.picture import Picture
 
 _KEEPS_NEGATIVE_TIMES = frozenset({"matroska", "webm", "mpegts"})
+#: Muxers of FFmpeg that write chapters.
+_CHAPTERED = frozenset({"matroska", "webm", "mp4", "mov", "ipod", "asf", "nut", "ogg"})
+_TAGGED = frozenset({"matroska", "webm", "nut"})
 _MODERN = ("libx264", "libx264rgb", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9")
 #: More than eight bits: HEVC, which players decode in hardware, before ten-bit H.264, which none does.
 _MODERN_DEEP = ("libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "libx264")
@@ -50,8 +53,8 @@ class Container:
     text_subtitles: str | None = None
     #: Seconds a tick, where the container and not the source decides; 0 = one frame a tick.
     tick: Fraction | None = None
-    #: A cover picture is an attached file, not a stream.
-    attaches_covers: bool = False
+    #: Covers and fonts are files attached to it, not streams.
+    attaches_files: bool = False
     #: Options of the muxer, without dashes.
     options: dict[str, str] = field(default_factory=dict)
     #: Options of the encoder, whichever it is.
@@ -60,6 +63,15 @@ class Container:
     @cached_property
     def is_mov(self) -> bool:
         return self.muxer in {"mp4", "mov", "ipod", "3gp", "3g2"}
+
+    @property
+    def holds_chapters(self) -> bool:
+        return self.muxer in _CHAPTERED
+
+    @property
+    def keeps_tags(self) -> bool:
+        """Whether streams have tags of any name."""
+        return self.muxer in _TAGGED
 
     def suitable_encoders(self, pixel_format: PixelFormat) -> tuple[str, ...]:
         """Encoders to try for frames of this format, best first."""
@@ -102,7 +114,7 @@ _LOSSLESS = ("ffv1",)
 _MP4 = Container("mp4", "MP4", text_subtitles="mov_text")
 _MATROSKA = Container(
     "matroska", "Matroska", (*_MODERN, "ffv1"), (*_MODERN_DEEP, "ffv1"), ("ffv1", "png"), text_subtitles="subrip",
-    tick=Fraction(1, 1000), attaches_covers=True,
+    tick=Fraction(1, 1000), attaches_files=True,
 )  # fmt: skip
 _MPEGTS = Container(
     "mpegts", "MPEG-TS", ("libx264", "libx265", "mpeg2video"), ("libx265", "libx264"), tick=Fraction(1, 90000),

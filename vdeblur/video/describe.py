@@ -29,15 +29,15 @@ def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, h
         input_options=media.input_options,
         container=media.container_name,
         video=_video(media, first, start_pts, header),
-        streams=tuple(_stream(stream) for stream in media.streams),
-        chapters=media.chapters,
+        streams=tuple(_stream(stream, media) for stream in media.streams),
+        chapters=len(media.chapter_seconds),
         metadata=media.metadata,
         duration_seconds=media.duration_seconds,
         pictures=place.pictures,
     )
 
 
-def _stream(stream: Stream) -> StreamInfo:
+def _stream(stream: Stream, media: Media) -> StreamInfo:
     context = stream.codec_context
     name = context.name if context is not None else getattr(stream, "name", None)
     return StreamInfo(
@@ -45,12 +45,27 @@ def _stream(stream: Stream) -> StreamInfo:
         kind=str(stream.type),
         codec="unknown" if name is None or stream.type == "attachment" else name,
         language=stream.metadata.get("language"),
-        title=stream.metadata.get("title"),
+        # What MP4 and QuickTime call the name of a track is its title elsewhere.
+        title=stream.metadata.get("title", stream.metadata.get("name") if _is_mov(media) else None),
         default=bool(stream.disposition & Disposition.default),
         forced=bool(stream.disposition & Disposition.forced),
         attached_picture=bool(stream.disposition & Disposition.attached_pic),
+        chapter_text=_is_mov(media) and _names_chapters(stream, media),
+        dispositions=tuple(str(flag.name) for flag in stream.disposition),
         metadata=dict(stream.metadata),
     )
+
+
+def _is_mov(media: Media) -> bool:
+    return media.container_name.startswith("mov,")
+
+
+def _names_chapters(stream: Stream, media: Media) -> bool:
+    """Whether FFmpeg has made the chapters of this track: it has one text at the start of each."""
+    if stream.type != "data" or not media.chapter_seconds or stream.time_base is None:
+        return False
+    times = tuple(entry.timestamp * stream.time_base for entry in stream.index_entries)
+    return len(times) == len(media.chapter_seconds) and times == media.chapter_seconds
 
 
 def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:

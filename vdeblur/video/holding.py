@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import av
 
 from vdeblur.errors import UsageError
 from vdeblur.video.command import file_url
@@ -19,6 +22,9 @@ TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt",
 _NO_LENGTH = "no word for how long a text is shown"
 #: A muxer that says this has written a stream nobody will find again.
 _UNREADABLE = "may not be recognized upon reading"
+
+#: Muxers of files whose head lists every stream. WebM's leaves files out that should be attached, without a word.
+_LISTS_STREAMS = frozenset({"matroska", "webm", "mp4", "mov", "ipod", "avi", "nut"})
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,21 @@ class Question:
         with tempfile.TemporaryDirectory(prefix="vdeblur-") as folder:
             target = file_url(str(Path(folder) / "trial"))
             finished = run_ffmpeg([*command, "-t", "0.5", *extra, "-f", self.container.muxer, target])
+            found = _kinds_in(Path(folder) / "trial") if self.container.muxer in _LISTS_STREAMS else None
         if finished.returncode:
             return finished.reason
+        if not extra and found is not None and any(Counter(info.streams[index].kind for index in codecs) - found):
+            return "it writes nothing and says nothing"
         return next((line for line in finished.messages if _UNREADABLE in line), None)
+
+
+def _kinds_in(path: Path) -> Counter[str] | None:
+    """How many streams of each kind a file has; ``None`` if nothing is in it."""
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            return Counter(str(stream.type) for stream in container.streams)
+    except (av.error.FFmpegError, OSError):
+        return None
 
 
 def _texts(info: SourceInfo, indexes: Iterable[int]) -> bool:

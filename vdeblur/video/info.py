@@ -46,6 +46,10 @@ class StreamInfo:
     forced: bool = False
     #: A cover picture: a video stream that is no video.
     attached_picture: bool = False
+    #: QuickTime's way to store names of chapters: a track of texts, which are read as chapters.
+    chapter_text: bool = False
+    #: FFmpeg's names of all that is said of its role, e.g. "default", "comment", "hearing_impaired".
+    dispositions: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
 
 

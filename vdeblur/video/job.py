@@ -45,8 +45,8 @@ class Job:
     picture: Picture
     video: VideoPlan
     streams: StreamPlan
-    #: Cover pictures to attach: URL and tags.
-    covers: tuple[tuple[str, tuple[str, ...]], ...]
+    #: Covers and fonts to attach: URL and tags.
+    attached: tuple[tuple[str, tuple[str, ...]], ...]
     extra: tuple[str, ...]
     target: Target
     #: One picture only is written, to a file of just that name.
@@ -79,7 +79,7 @@ class Job:
         else:
             streams = [replace(stream, tags_of=None) for stream in streams]
         output = Output(
-            self.target.url, self.container.muxer, self._options(stretch), self._tags(), self.covers, self.extra
+            self.target.url, self.container.muxer, self._options(stretch), self._tags(), self.attached, self.extra
         )
         return build_command(
             Input("pipe:0", pipe_options), streams, output, source=source, video_index=info.video.stream_index
@@ -100,6 +100,8 @@ class Job:
         }
         if self.container.is_mov and any(_needs_newer_list(name) for name in self.info.metadata):
             options["movflags"] += "+use_metadata_tags"
+        if not self.streams.chapters:
+            options["map_chapters"] = "-1"
         if self.single:
             options["update"] = "1"
         elif self.container.one_file_a_frame:

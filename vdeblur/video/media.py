@@ -43,7 +43,8 @@ class Media(Protocol):
     video_seconds: float | None
     duration_seconds: float | None
     container_name: str
-    chapters: int
+    #: Where the chapters start.
+    chapter_seconds: tuple[Fraction, ...]
     metadata: dict[str, str]
     #: What FFmpeg takes to read the same again; ``None`` = it cannot be read twice.
     input_url: str | None
@@ -100,7 +101,7 @@ class Stored:
         self.video_seconds = _video_seconds(stream)
         self.cut = find_cut(container, stream, place.path) if place.path is not None else None
         self.duration_seconds = _container_seconds(container)
-        self.chapters = len(container.chapters())
+        self.chapter_seconds = _chapter_seconds(container)
         self.metadata = dict(container.metadata)
         live = place.network and self.duration_seconds is None and container.size <= 0
         self.input_url = place.url if place.twice and not live else None
@@ -164,7 +165,7 @@ class Pictures:
         self.duration_seconds: float | None = self.video_seconds
         self.cut: Cut | None = None
         self.container_name = "image2"
-        self.chapters = 0
+        self.chapter_seconds: tuple[Fraction, ...] = ()
         self.metadata: dict[str, str] = {}
         self.input_url = place.pattern_url
         self.input_options = {**place.pattern_options, "framerate": str(rate)} if place.pattern_url else {}
@@ -205,6 +206,10 @@ def _video_seconds(stream: VideoStream) -> float | None:
     if tag is None:
         return None
     return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - float((stream.start_time or 0) * tick)
+
+
+def _chapter_seconds(container: InputContainer) -> tuple[Fraction, ...]:
+    return tuple(chapter["start"] * (chapter["time_base"] or Fraction(0)) for chapter in container.chapters())
 
 
 def _container_seconds(container: InputContainer) -> float | None:

@@ -15,9 +15,9 @@ from av.stream import Stream
 
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
+from vdeblur.video.attachments import extract_attached
 from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container, choose_container
-from vdeblur.video.covers import extract_covers
 from vdeblur.video.encoding import plan_video
 from vdeblur.video.feed import Feed
 from vdeblur.video.info import SourceInfo
@@ -103,9 +103,9 @@ class Writer:
         streams = plan_streams(
             info, container, companions=self._companions, drop=options.drop, extra=options.ffmpeg_args
         )
-        covers = tuple(extract_covers(info, streams.covers, Path(self._folder.name)))
+        attached = tuple(extract_attached(info, streams.attached, Path(self._folder.name)))
         return Job(
-            info, container, self._picture, video, streams, covers, options.ffmpeg_args, self._target, self._single
+            info, container, self._picture, video, streams, attached, options.ffmpeg_args, self._target, self._single
         )
 
     def __enter__(self) -> Writer:
