@@ -22,6 +22,7 @@ from vdeblur.engine import Deblurrer, Network
 from vdeblur.errors import Interrupted, SourceError, TargetError, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.video.info import VideoInfo
+from vdeblur.video.outcomes import Outcome, summary_words
 from vdeblur.video.reader import Reader
 from vdeblur.video.writer import EncodeOptions, Writer
 from vdeblur.workers import WriteBehind, prefetch
@@ -74,6 +75,13 @@ class Report:
     notes: tuple[str, ...]
     #: The target's name.
     target: str
+    #: What became of every stream beside the video, of the chapters and the tags, as the finished file shows it.
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The outcomes in one line: "kept: 2 audio, 1 font · converted: subtitle 3 SRT → mov_text"; may be empty."""
+        return summary_words(self.outcomes)
 
 
 def deblur_video(
@@ -167,7 +175,14 @@ def deblur_video(
                 job = _Job(reader, writer, _frames_total(video, start_seconds, duration_seconds), progress)
                 job.run(deblurrer, comparison)
                 notes = (*reader.notes, *writer.notes)
-                return Report(job.written, reader.skipped_packets, job.elapsed_seconds, notes, _name(target))
+                return Report(
+                    job.written,
+                    reader.skipped_packets,
+                    job.elapsed_seconds,
+                    notes,
+                    _name(target),
+                    tuple(writer.outcomes),
+                )
     except KeyboardInterrupt as exc:
         raise Interrupted(f"stopped by Ctrl-C before {_name(target)} was complete") from exc
 

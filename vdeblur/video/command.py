@@ -9,7 +9,7 @@ from typing import Any
 import ffmpeg
 
 from vdeblur.video.ffmpeg import find_ffmpeg
-from vdeblur.video.process import QUIET
+from vdeblur.video.process import COUNTING
 
 _PIPE, _SOURCE, _OUTPUT = "<pipe>", "<source>", "<output>"
 
@@ -81,7 +81,7 @@ def build_command(
         options |= {f"{name}:{position}": value for name, value in stream.options.items()}
     built = ffmpeg.output(*edges, _OUTPUT, format=output.muxer, **options)
     # Times pass through as they are; nothing is dropped, repeated, shifted or stretched.
-    compiled: list[str] = ffmpeg.compile(built, cmd=[str(find_ffmpeg()), *QUIET, "-copyts"])
+    compiled: list[str] = ffmpeg.compile(built, cmd=[str(find_ffmpeg()), *COUNTING, "-copyts"])
     command = [urls.get(word, word) for word in compiled]
     return [*command[:-1], *_repeated(streams, output), *output.extra, command[-1]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import cast
 
@@ -29,7 +29,7 @@ def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, h
         input_options=media.input_options,
         container=media.container_name,
         video=_video(media, first, start_pts, header),
-        streams=tuple(_stream(stream, media) for stream in media.streams),
+        streams=tuple(stream_info(stream, media.container_name, media.chapter_seconds) for stream in media.streams),
         chapters=len(media.chapter_seconds),
         metadata=media.metadata,
         duration_seconds=media.duration_seconds,
@@ -37,35 +37,32 @@ def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, h
     )
 
 
-def _stream(stream: Stream, media: Media) -> StreamInfo:
+def stream_info(stream: Stream, container: str, chapters: Sequence[Fraction]) -> StreamInfo:
+    """What is known about a stream of a container of that name, with chapters that start at these seconds."""
     context = stream.codec_context
     name = context.name if context is not None else getattr(stream, "name", None)
+    is_mov = container.startswith("mov,")
     return StreamInfo(
         index=stream.index,
         kind=str(stream.type),
         codec="unknown" if name is None or stream.type == "attachment" else name,
         language=stream.metadata.get("language"),
         # What MP4 and QuickTime call the name of a track is its title elsewhere.
-        title=stream.metadata.get("title", stream.metadata.get("name") if _is_mov(media) else None),
+        title=stream.metadata.get("title", stream.metadata.get("name") if is_mov else None),
         default=bool(stream.disposition & Disposition.default),
         forced=bool(stream.disposition & Disposition.forced),
         attached_picture=bool(stream.disposition & Disposition.attached_pic),
-        chapter_text=_is_mov(media) and _names_chapters(stream, media),
+        chapter_text=is_mov and _names_chapters(stream, chapters),
         dispositions=tuple(str(flag.name) for flag in stream.disposition),
         metadata=dict(stream.metadata),
     )
 
 
-def _is_mov(media: Media) -> bool:
-    return media.container_name.startswith("mov,")
-
-
-def _names_chapters(stream: Stream, media: Media) -> bool:
+def _names_chapters(stream: Stream, chapters: Sequence[Fraction]) -> bool:
     """Whether FFmpeg has made the chapters of this track: it has one text at the start of each."""
-    if stream.type != "data" or not media.chapter_seconds or stream.time_base is None:
+    if stream.type != "data" or not chapters or stream.time_base is None:
         return False
-    times = tuple(entry.timestamp * stream.time_base for entry in stream.index_entries)
-    return len(times) == len(media.chapter_seconds) and times == media.chapter_seconds
+    return tuple(entry.timestamp * stream.time_base for entry in stream.index_entries) == tuple(chapters)
 
 
 def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:

@@ -101,7 +101,7 @@ class Stored:
         self.video_seconds = _video_seconds(stream)
         self.cut = find_cut(container, stream, place.path) if place.path is not None else None
         self.duration_seconds = _container_seconds(container)
-        self.chapter_seconds = _chapter_seconds(container)
+        self.chapter_seconds = chapter_times(container)
         self.metadata = dict(container.metadata)
         live = place.network and self.duration_seconds is None and container.size <= 0
         self.input_url = place.url if place.twice and not live else None
@@ -197,6 +197,11 @@ class Pictures:
         self._container.close()
 
 
+def chapter_times(container: InputContainer) -> tuple[Fraction, ...]:
+    """Seconds at which the chapters start."""
+    return tuple(chapter["start"] * (chapter["time_base"] or Fraction(0)) for chapter in container.chapters())
+
+
 def _video_seconds(stream: VideoStream) -> float | None:
     """Length of the video stream by its header or, in Matroska, by a tag with the time at which it ends."""
     tick = stream.time_base or Fraction(0)
@@ -206,10 +211,6 @@ def _video_seconds(stream: VideoStream) -> float | None:
     if tag is None:
         return None
     return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - float((stream.start_time or 0) * tick)
-
-
-def _chapter_seconds(container: InputContainer) -> tuple[Fraction, ...]:
-    return tuple(chapter["start"] * (chapter["time_base"] or Fraction(0)) for chapter in container.chapters())
 
 
 def _container_seconds(container: InputContainer) -> float | None:

@@ -75,7 +75,7 @@ def of_stream(stream: StreamInfo, fate: Fate, detail: str = "") -> Outcome:
 
 
 def summary_words(outcomes: Sequence[Outcome]) -> str:
-    """One line: "kept: 2 audio, 1 font · converted: subtitle 3 SRT → mov_text · left out: data 4 (tmcd)"; or nothing."""
+    """One line, like "kept: 2 audio, 1 font · converted: subtitle 3 SRT → mov_text"; empty if there is nothing."""
     counts: Counter[str] = Counter()
     for outcome in outcomes:
         if outcome.fate == "kept":

@@ -15,21 +15,16 @@ from vdeblur.video.containers import Container
 from vdeblur.video.conversion import codec_for, refusal
 from vdeblur.video.holding import Question, refused_by
 from vdeblur.video.info import SourceInfo, StreamInfo
+from vdeblur.video.languages import QUICKTIME
 from vdeblur.video.outcomes import Outcome, describe_stream, list_streams, of_stream, spoken
 
 _KINDS = ("audio", "subtitle", "attachment", "data", "video", "cover", "chapters")
 #: Tags that describe the bytes of the old video stream and would be wrong for the new one.
-_STALE_TAGS = ("BPS", "NUMBER_OF_BYTES", "_STATISTICS", "DURATION", "NUMBER_OF_FRAMES")
+STALE_TAGS = ("BPS", "NUMBER_OF_BYTES", "_STATISTICS", "DURATION", "NUMBER_OF_FRAMES")
 #: Containers in which every packet of AAC has a header of its own, which MP4 does not want.
 _ADTS_CONTAINERS = frozenset({"mpegts", "aac"})
-#: QuickTime has a fixed list of languages, and FFmpeg names some by their older or shorter codes.
-_QUICKTIME_LANGUAGES = {
-    "deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "hrv": "hr ", "zho": "chi", "fao": "fo ",
-    "sqi": "alb", "srp": "sr ", "mkd": "mac", "hye": "arm", "kat": "geo", "bod": "tib", "pan": "pa ", "mya": "bur",
-    "msa": "may", "fre": "fra", "cze": "ces", "rum": "ron", "slo": "slk",
-}  # fmt: skip
-
-
+#: What becomes of a time code where there are no tracks for it.
+AS_TAG = "→ a tag"
 #: Roles FFmpeg's option takes; what is attached says so by itself.
 _ROLES = frozenset(
     {
@@ -139,7 +134,7 @@ def _without_written_anew(
     elif code:
         notes.append(f"time code kept as a tag of the video: {list_streams(code)}")
     for stream in code:
-        outcomes.append(of_stream(stream, "kept") if container.is_mov else of_stream(stream, "converted", "→ a tag"))
+        outcomes.append(of_stream(stream, "kept") if container.is_mov else of_stream(stream, "converted", AS_TAG))
     return [stream for stream in wanted if stream not in chapters and stream not in code]
 
 
@@ -222,7 +217,7 @@ def _in_order(
 
 def _language(stream: StreamInfo) -> tuple[str, ...]:
     """The language under the name FFmpeg's QuickTime muxer knows, where it is not the source's."""
-    known = _QUICKTIME_LANGUAGES.get(stream.language or "")
+    known = QUICKTIME.get(stream.language or "")
     return (f"language={known}",) if known is not None else ()
 
 
@@ -253,7 +248,7 @@ def _dispositions(stream: StreamInfo) -> dict[str, str]:
 
 def _tags(stream: StreamInfo, in_full: bool) -> tuple[str, ...]:
     """Tags of a stream, or only those to take away because they describe the old video stream's bytes."""
-    stale = {name: "" for name in stream.metadata if stream.kind == "video" and name.upper().startswith(_STALE_TAGS)}
+    stale = {name: "" for name in stream.metadata if stream.kind == "video" and name.upper().startswith(STALE_TAGS)}
     tags = ({**stream.metadata} if in_full else {}) | stale
     return (*(f"{name}={value}" for name, value in tags.items()), *_title(stream))
 

@@ -23,11 +23,13 @@ from vdeblur.video.feed import Feed
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.job import Job
 from vdeblur.video.matroska import mark_full_range
+from vdeblur.video.outcomes import Outcome
 from vdeblur.video.picture import Picture
 from vdeblur.video.settings import EncodeOptions
 from vdeblur.video.streams import plan_streams
 from vdeblur.video.stretch import Stretch
 from vdeblur.video.targets import is_pattern, open_target
+from vdeblur.video.verification import Promise, check_result
 
 __all__ = ["EncodeOptions", "Writer"]
 
@@ -97,6 +99,8 @@ class Writer:
             raise
         #: What is copied, converted and not kept, in plain words; may grow until ``close``.
         self.notes: list[str] = list(self._job.notes)
+        #: What becomes of everything beside the frames; after ``close`` as the finished file shows it.
+        self.outcomes: list[Outcome] = list(self._job.streams.outcomes)
 
     def _plan(self, info: SourceInfo, container: Container, options: EncodeOptions) -> Job:
         video = plan_video(container, self._picture, options, seekable=self._target.seekable)
@@ -152,6 +156,7 @@ class Writer:
                     raise TargetError(f"no frame was written to {self._target.name}")
                 self._feed.finish()
                 self._mark()
+                self._check_result(self._feed)
             except BaseException:
                 self._throw_away()
                 raise
@@ -199,6 +204,16 @@ class Writer:
         path, streams = self._target.unfinished, self._job.streams
         if self._job.video.mark_full_range and path is not None:
             mark_full_range(path, streams.track_of_video)
+
+    def _check_result(self, feed: Feed) -> None:
+        """Look whether the finished file holds what was promised."""
+        tally, path, job = feed.process.tally, self._target.unfinished, self._job
+        self.notes += tally.notes
+        if path is not None and not job.container.only_pictures:
+            whole = not self._stretch.cut and self._stretch.end_seconds is None and not feed.satisfied
+            promise = Promise(job.info, job.container, job.streams, whole, bool(job.extra))
+            self.outcomes, notes = check_result(path, promise, tally)
+            self.notes += notes
 
     def _throw_away(self) -> None:
         """End everything and remove what has been written."""
