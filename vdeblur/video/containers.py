@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache, cached_property
 from pathlib import Path, PurePath
@@ -120,6 +120,8 @@ _MPEGTS = Container(
     "mpegts", "MPEG-TS", ("libx264", "libx265", "mpeg2video"), ("libx265", "libx264"), tick=Fraction(1, 90000),
     options={"mpegts_copyts": "1", "muxdelay": "0", "muxpreload": "0"},
 )  # fmt: skip
+#: As on Blu-ray discs and in AVCHD cameras; FFmpeg knows it by the ending ".m2ts" alone.
+_M2TS = replace(_MPEGTS, options={**_MPEGTS.options, "mpegts_m2ts_mode": "1"})
 _MPEGPS = Container(
     "mpeg",
     "MPEG-PS",
@@ -152,7 +154,7 @@ _BY_ENDING = {
         "avi", "AVI", ("mpeg4", "ffv1"), _LOSSLESS, _LOSSLESS, tick=Fraction(0),
         encoder_options={"bf": "0"},
     ),
-    "ts": _MPEGTS, "m2ts": _MPEGTS, "mts": _MPEGTS,
+    "ts": _MPEGTS, "m2ts": _M2TS, "mts": _M2TS,
     "flv": Container("flv", "FLV", ("libx264",), (), tick=Fraction(1, 1000), encoder_options={"bf": "0"}),
     "mpg": _MPEGPS, "mpeg": _MPEGPS, "vob": _MPEGPS,
     "wmv": _ASF, "asf": _ASF, "ogv": _OGG, "ogg": _OGG,
@@ -184,7 +186,7 @@ def container_of(name: str) -> Container:
     word = (PurePath(name).suffix.removeprefix(".") or name).lower()
     if word in _BY_ENDING:
         return _BY_ENDING[word]
-    by_muxer = {container.muxer: container for container in _BY_ENDING.values() if container.muxer != "image2"}
+    by_muxer = {one.muxer: one for one in _BY_ENDING.values() if one.muxer != "image2" and one is not _M2TS}
     muxer = word if word in by_muxer else _muxers_by_ending().get(word)
     if muxer is None:
         near = difflib.get_close_matches(word, _BY_ENDING, n=1) if "." in name else []

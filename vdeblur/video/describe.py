@@ -54,6 +54,7 @@ def stream_info(stream: Stream, container: str, chapters: Sequence[Fraction]) ->
         attached_picture=bool(stream.disposition & Disposition.attached_pic),
         chapter_text=is_mov and _names_chapters(stream, chapters),
         dispositions=tuple(str(flag.name) for flag in stream.disposition),
+        sample_rate=getattr(context, "sample_rate", None) if stream.type == "audio" else None,
         metadata=dict(stream.metadata),
     )
 

@@ -62,13 +62,14 @@ class Question:
             found = _kinds_in(Path(folder) / "trial") if self.container.muxer in _LISTS_STREAMS else None
         if finished.returncode:
             return finished.reason
-        if not extra and found is not None and any(Counter(info.streams[index].kind for index in codecs) - found):
+        wanted = Counter(info.streams[index].kind for index in codecs)
+        if not extra and (wanted - found if found is not None else wanted["attachment"]):
             return "it writes nothing and says nothing"
         return next((line for line in finished.messages if _UNREADABLE in line), None)
 
 
 def _kinds_in(path: Path) -> Counter[str] | None:
-    """How many streams of each kind a file has; ``None`` if nothing is in it."""
+    """How many streams of each kind a file has; ``None`` if it cannot be read."""
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             return Counter(str(stream.type) for stream in container.streams)

@@ -50,6 +50,8 @@ class StreamInfo:
     chapter_text: bool = False
     #: FFmpeg's names of all that is said of its role, e.g. "default", "comment", "hearing_impaired".
     dispositions: tuple[str, ...] = ()
+    #: Samples a second, of sound.
+    sample_rate: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
 
 

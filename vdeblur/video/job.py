@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from vdeblur.video.command import Input, Output, build_command
@@ -26,7 +27,7 @@ _LOST_SIDE_DATA = {
 #: MP4's own bookkeeping, which FFmpeg shows as tags; every file has its own.
 _BRAND_TAGS = ("major_brand", "minor_version", "compatible_brands")
 #: Tags MP4 has classic places for. Others need a newer kind of list, which shows these to fewer players.
-_CLASSIC_TAGS = frozenset(
+_MP4_TAGS = frozenset(
     {
         "title", "artist", "album_artist", "composer", "album", "date", "encoder", "comment", "genre", "copyright",
         "grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "season_number",
@@ -34,6 +35,15 @@ _CLASSIC_TAGS = frozenset(
         "timecode", "location",
     }
 )  # fmt: skip
+#: Those of QuickTime.
+_QUICKTIME_TAGS = frozenset(
+    {
+        "title", "artist", "author", "album", "date", "encoder", "comment", "genre", "copyright", "make", "model",
+        "location", "keywords", "creation_time", "timecode",
+    }
+)  # fmt: skip
+#: Largest clock of an MP4 in which times of video and sound are both whole.
+_FINEST_CLOCK = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,13 @@ class Job:
             Input("pipe:0", pipe_options), streams, output, source=source, video_index=info.video.stream_index
         )
 
+    def _clock(self, ticks: int) -> int:
+        """Ticks a second in which MP4 counts late starts: those of the video, finer where sound needs it."""
+        for stream in self.info.streams:
+            if stream.sample_rate and math.lcm(ticks, stream.sample_rate) <= _FINEST_CLOCK:
+                ticks = math.lcm(ticks, stream.sample_rate)
+        return ticks
+
     def _tags(self) -> tuple[str, ...]:
         """Tags of the file that do not come from the source by themselves, and those to take away."""
         tags = {} if self.info.input_url is not None else dict(self.info.metadata)
@@ -98,8 +115,10 @@ class Job:
             # Sound may arrive long before a slow first frame.
             "max_muxing_queue_size": "100000",
         }
-        if self.container.is_mov and any(_needs_newer_list(name) for name in self.info.metadata):
-            options["movflags"] += "+use_metadata_tags"
+        if self.container.is_mov:
+            options["movie_timescale"] = str(self._clock(int(options["movie_timescale"])))
+            if any(_needs_newer_list(name, self.container.muxer) for name in self.info.metadata):
+                options["movflags"] += "+use_metadata_tags"
         if not self.streams.chapters:
             options["map_chapters"] = "-1"
         if self.single:
@@ -109,5 +128,6 @@ class Job:
         return options
 
 
-def _needs_newer_list(tag: str) -> bool:
-    return tag not in _BRAND_TAGS and tag.split("-")[0] not in _CLASSIC_TAGS
+def _needs_newer_list(tag: str, muxer: str) -> bool:
+    classic = _QUICKTIME_TAGS if muxer == "mov" else _MP4_TAGS
+    return tag.lower() not in _BRAND_TAGS and tag.lower().split("-")[0] not in classic

@@ -94,6 +94,7 @@ def plan_streams(
         outcomes += [of_stream(stream, "left out", f"no place in {container.name}") for stream in missing]
     notes += _kept_notes([*kept, *attached], codecs, container)
     outcomes += _fates(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
+    outcomes.sort(key=lambda outcome: len(info.streams) if outcome.index is None else outcome.index)
     if companions is not None:
         companions.choose([stream.index for stream in kept])
     output, position = _in_order(info, container, kept, codecs, through_pipe=companions is not None)

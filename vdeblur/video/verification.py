@@ -5,6 +5,7 @@ Only its head is read, and FFmpeg's own count of packets is compared; nothing is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,9 +26,13 @@ from vdeblur.video.streams import AS_TAG, STALE_TAGS, StreamPlan
 _BOOKKEEPING = frozenset(
     {
         "major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "handler_name", "language",
-        "title", "name", "timecode", "filename", "mimetype", "duration", "creation_time", "variant_bitrate", "location-eng",
+        "title", "name", "timecode", "filename", "mimetype", "duration", "creation_time", "variant_bitrate",
+        "location-eng",
     }
 )  # fmt: skip
+_DEGREES = re.compile(r"[+-]\d+(?:\.\d+)?")
+_PLACE = re.compile(rf"(?:{_DEGREES.pattern}){{2,3}}/?")
+_PLACE_DEGREES = 1e-4
 #: One role in the words of another container.
 _SAME_ROLE = {"descriptions": "visual_impaired", "captions": "hearing_impaired"}
 #: Roles that muxers set by themselves.
@@ -64,7 +69,12 @@ def check_result(path: Path, promise: Promise, tally: Tally) -> tuple[list[Outco
         return list(promise.plan.outcomes), [f"the result could not be checked: {exc}"]
     pairs = _pairs(promise, found)
     missing = _missing_packets(promise, tally)
-    outcomes = [_seen(outcome, promise, pairs, missing, found) for outcome in promise.plan.outcomes]
+    empty = {index for (_, index), count in tally.read.items() if not count}
+    outcomes = [
+        _seen(outcome, promise, pairs, missing, found)
+        for outcome in promise.plan.outcomes
+        if outcome.index in pairs or outcome.index not in empty
+    ]
     notes = [f"LOST: {outcome.what}: {outcome.detail}" for outcome in outcomes if outcome.fate == "lost"]
     if gone := [*_lost_properties(promise, pairs), *_lost_tags(promise, found)]:
         notes.append(f"{promise.container.name} has no place for: {'; '.join(gone)}")
@@ -180,8 +190,16 @@ def _lost_tags(promise: Promise, found: _Found) -> Iterable[str]:
     if missing := [name for name in names if name.lower() not in after]:
         yield f"tags of the file {', '.join(missing)}"
     for name in names:
-        if after.get(name.lower(), before[name]).strip() != before[name].strip():
+        if not _same_value(before[name], after.get(name.lower(), before[name])):
             yield f"all of the tag {name} ({after[name.lower()]})"
+
+
+def _same_value(one: str, other: str) -> bool:
+    """Whether two texts say the same; a place on earth (ISO 6709) may be written with fewer decimals, 11 m at worst."""
+    places = [[float(number) for number in _DEGREES.findall(text)] for text in (one, other)]
+    if len(places[0]) > 1 and len(places[0]) == len(places[1]) and _PLACE.fullmatch(one):
+        return all(abs(a - b) <= _PLACE_DEGREES for a, b in zip(*places, strict=True))
+    return one.strip() == other.strip()
 
 
 def _names(metadata: Mapping[str, str]) -> list[str]:
