@@ -47,6 +47,8 @@ class Output:
     options: Mapping[str, str] = field(default_factory=dict)
     #: Tags of the whole file, "key=value"; an empty value takes a tag away.
     tags: tuple[str, ...] = ()
+    #: Options without a value for the builder, for they occur more than once.
+    words: tuple[str, ...] = ()
     #: Files to attach, each with its tags.
     attachments: tuple[tuple[str, tuple[str, ...]], ...] = ()
     #: The user's own options; they come last and have the last word.
@@ -90,6 +92,7 @@ def _repeated(streams: Sequence[OutputStream], output: Output) -> Iterator[str]:
     """Options that may occur more than once, which the builder has no words for."""
     for tag in output.tags:
         yield from ("-metadata", tag)
+    yield from output.words
     for url, _ in output.attachments:
         yield from ("-attach", url)
     tags = [stream.tags for stream in streams] + [tags for _, tags in output.attachments]

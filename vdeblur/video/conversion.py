@@ -59,13 +59,18 @@ def _conversions(container: Container, refused: Sequence[StreamInfo]) -> list[st
     if sounds := [stream for stream in refused if stream.kind == "audio"]:
         lossless = container.is_mov and all(stream.codec in _LOSSLESS_SOUND for stream in sounds)
         encoder = "alac" if lossless else _SOUND.get(container.muxer, "aac")
-        ways.append(f"or convert sound with ffmpeg_args=('-c:a', {encoder!r}) (--ffmpeg-args '-c:a {encoder}')")
+        options = f"ffmpeg_args=('-c:a', {encoder!r}) (--ffmpeg-args '-c:a {encoder}')"
+        ways.append(f"or convert sound with {options}{_dropping_others(refused, sounds)}")
     text = container.text_subtitles
-    if text is not None and any(stream.codec in _STYLED for stream in refused):
-        ways.append(
-            f"or give up the style of subtitles with ffmpeg_args=('-c:s', {text!r}) (--ffmpeg-args '-c:s {text}')"
-        )
+    if text is not None and (styled := [stream for stream in refused if stream.codec in _STYLED]):
+        options = f"ffmpeg_args=('-c:s', {text!r}) (--ffmpeg-args '-c:s {text}')"
+        ways.append(f"or give up the style of subtitles with {options}{_dropping_others(refused, styled)}")
     return ways
+
+
+def _dropping_others(refused: Sequence[StreamInfo], converted: Sequence[StreamInfo]) -> str:
+    others = [stream for stream in refused if stream not in converted]
+    return f" and {' '.join(f'--drop {stream.index}' for stream in others)}" if others else ""
 
 
 def _other_ending(question: Question, refused: Sequence[StreamInfo]) -> str:

@@ -18,6 +18,7 @@ from vdeblur.video.formats import canonical_format
 from vdeblur.video.info import Chromaticity, ContentLight, MasteringDisplay, SourceInfo, StreamInfo, VideoInfo
 from vdeblur.video.media import Media
 from vdeblur.video.places import Place
+from vdeblur.video.programs import Programs, read_programs
 
 
 def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> SourceInfo:
@@ -34,6 +35,7 @@ def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, h
         metadata=media.metadata,
         duration_seconds=media.duration_seconds,
         pictures=place.pictures,
+        programs=read_programs(place.path) if media.container_name == "mpegts" and place.path else Programs(),
     )
 
 
@@ -54,6 +56,7 @@ def stream_info(stream: Stream, container: str, chapters: Sequence[Fraction]) ->
         attached_picture=bool(stream.disposition & Disposition.attached_pic),
         chapter_text=is_mov and _names_chapters(stream, chapters),
         dispositions=tuple(str(flag.name) for flag in stream.disposition),
+        id=stream.id,
         sample_rate=getattr(context, "sample_rate", None) if stream.type == "audio" else None,
         metadata=dict(stream.metadata),
     )

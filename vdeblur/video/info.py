@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vdeblur.frames import Colour, PixelFormat
+from vdeblur.video.programs import Programs
 
 #: A chromaticity (x, y) of CIE 1931.
 Chromaticity = tuple[Fraction, Fraction]
@@ -50,6 +51,8 @@ class StreamInfo:
     chapter_text: bool = False
     #: FFmpeg's names of all that is said of its role, e.g. "default", "comment", "hearing_impaired".
     dispositions: tuple[str, ...] = ()
+    #: The container's own number for it, in MPEG-TS the packet identifier.
+    id: int = 0
     #: Samples a second, of sound.
     sample_rate: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
@@ -110,3 +113,5 @@ class SourceInfo:
     duration_seconds: float | None
     #: Files of a picture sequence, in the order of their frames.
     pictures: tuple[Path, ...] = ()
+    #: Of an MPEG-TS.
+    programs: Programs = field(default_factory=Programs)

@@ -89,7 +89,13 @@ class Job:
         else:
             streams = [replace(stream, tags_of=None) for stream in streams]
         output = Output(
-            self.target.url, self.container.muxer, self._options(stretch), self._tags(), self.attached, self.extra
+            self.target.url,
+            self.container.muxer,
+            self._options(stretch),
+            self._tags(),
+            self._words(),
+            self.attached,
+            self.extra,
         )
         return build_command(
             Input("pipe:0", pipe_options), streams, output, source=source, video_index=info.video.stream_index
@@ -108,6 +114,13 @@ class Job:
         tags |= {name: "" for name in _BRAND_TAGS if name in self.info.metadata}
         return tuple(f"{name}={value}" for name, value in tags.items())
 
+    def _words(self) -> tuple[str, ...]:
+        """Names of programs and identifiers of streams, from one transport stream to another."""
+        if self.container.muxer != "mpegts" or not self.info.programs.programs:
+            return ()
+        indexes = [stream.tags_of for stream in self.streams.streams]
+        return self.info.programs.words([self.info.streams[index].id for index in indexes if index is not None])
+
     def _options(self, stretch: Stretch) -> dict[str, str]:
         options = {
             **self.container.output_options(self.picture, seekable=self.target.seekable),
@@ -119,6 +132,8 @@ class Job:
             options["movie_timescale"] = str(self._clock(int(options["movie_timescale"])))
             if any(_needs_newer_list(name, self.container.muxer) for name in self.info.metadata):
                 options["movflags"] += "+use_metadata_tags"
+        if self.container.muxer == "mpegts":
+            options |= self.info.programs.options()
         if not self.streams.chapters:
             options["map_chapters"] = "-1"
         if self.single:

@@ -34,10 +34,9 @@ _PREFIX = re.compile(r"\[[^\]]* @ 0x[0-9a-f]+\]\s*|(x265 |Svt)?\[(?:error|fatal|
 _CHATTER = re.compile(r"(?:^|\] )\[(?:verbose|info|debug)\]")
 _PACKETS = re.compile(r"(Input|Output) stream #(\d+):(\d+) \(\w+\): (\d+) packets (?:read|muxed)")
 #: Warnings after which something is not as it was in the source.
-_TROUBLE = re.compile(
-    r"Non-monotonic DTS|pts has no value|Timestamps are unset|backward in time|corrupt|[Dd]ropp(ing|ed)|[Dd]iscarded|"
-    r"duration: \S+ .*invalid|Packet is too small|invalid dropping"
-)
+_TROUBLE = re.compile(r"Non-monotonic DTS|backward in time|corrupt|[Dd]ropp(ing|ed)|invalid dropping")
+#: Those that mostly mean nothing, but explain a loss where there is one.
+_DOUBT = re.compile(r"pts has no value|Timestamps are unset|[Dd]iscard|duration: \S+ .*invalid|Packet is too small")
 #: Kinds of them that are counted.
 _MOST_TROUBLES = 8
 
@@ -81,15 +80,18 @@ class Tally:
     def warn(self, line: str) -> None:
         words = _PREFIX.sub("", line).strip()
         kind = re.sub(r"\d+", "", words)
-        if _TROUBLE.search(words) and (kind in self.troubles or len(self.troubles) < _MOST_TROUBLES):
+        if (_TROUBLE.search(words) or _DOUBT.search(words)) and (
+            kind in self.troubles or len(self.troubles) < _MOST_TROUBLES
+        ):
             first, count = self.troubles.get(kind, (words, 0))
             self.troubles[kind] = (first, count + 1)
 
-    @property
-    def notes(self) -> list[str]:
-        """The warnings for people."""
+    def notes(self, *, lost: bool) -> list[str]:
+        """The warnings for people; where something is lost, those too that may explain it."""
         return [
-            f"FFmpeg warned{f' {count} times' if count > 1 else ''}: {first}" for first, count in self.troubles.values()
+            f"FFmpeg warned{f' {count} times' if count > 1 else ''}: {first}"
+            for first, count in self.troubles.values()
+            if lost or _TROUBLE.search(first)
         ]
 
 

@@ -94,6 +94,10 @@ def plan_streams(
         outcomes += [of_stream(stream, "left out", f"no place in {container.name}") for stream in missing]
     notes += _kept_notes([*kept, *attached], codecs, container)
     outcomes += _fates(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
+    if info.programs.names and container.muxer != "mpegts":
+        words = f"name of program {', '.join(info.programs.names)}"
+        notes.append(f"{container.name} has no place for the {words}")
+        outcomes.append(Outcome("left out", "program", words))
     outcomes.sort(key=lambda outcome: len(info.streams) if outcome.index is None else outcome.index)
     if companions is not None:
         companions.choose([stream.index for stream in kept])
@@ -235,9 +239,10 @@ def _packet_filters(info: SourceInfo, stream: StreamInfo, container: Container, 
     if stream.codec == "aac" and container.is_mov and info.container in _ADTS_CONTAINERS:
         # FFmpeg sees to it itself, but not when it writes fragments.
         filters.append("aac_adtstoasc")
-    if stream.kind == "audio" and through_pipe:
-        # NUT does not keep lengths of packets. A last packet without one would be cut off by MP4's edit list: it lasts
-        # as long as the gap before it.
+    timeless = stream.kind == "data" and container.is_mov and not info.container.startswith("mov,")
+    if timeless or (stream.kind == "audio" and through_pipe):
+        # NUT does not keep lengths of packets, and data in MPEG-TS have none. A last packet without one would be cut
+        # off by MP4's edit list: it lasts as long as the gap before it.
         gap = r"if(isnan(PREV_INPTS)\,0\,PTS-PREV_INPTS)"
         filters.append(rf"setts=duration=if(gt(DURATION\,0)\,DURATION\,{gap})")
     return filters

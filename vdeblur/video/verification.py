@@ -171,7 +171,7 @@ def _lost_properties(promise: Promise, pairs: Mapping[int, StreamInfo]) -> Itera
             what.append(f"language {before.language}")
         if before.title is not None and before.title != after.title and before.kind != "data":
             what.append("title")
-        if roles := _roles(before) - _roles(after):
+        if before.kind != "data" and (roles := _roles(before) - _roles(after)):
             what.append(f"role {'+'.join(sorted(roles))}")
         if tags := [name for name in _names(before.metadata) if name.lower() not in _lower(after.metadata)]:
             what.append(f"tags {', '.join(tags)}")

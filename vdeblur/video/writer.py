@@ -208,12 +208,12 @@ class Writer:
     def _check_result(self, feed: Feed) -> None:
         """Look whether the finished file holds what was promised."""
         tally, path, job = feed.process.tally, self._target.unfinished, self._job
-        self.notes += tally.notes
         if path is not None and not job.container.only_pictures:
             whole = not self._stretch.cut and self._stretch.end_seconds is None and not feed.satisfied
             promise = Promise(job.info, job.container, job.streams, whole, bool(job.extra))
             self.outcomes, notes = check_result(path, promise, tally)
             self.notes += notes
+        self.notes += tally.notes(lost=any(outcome.fate == "lost" for outcome in self.outcomes))
 
     def _throw_away(self) -> None:
         """End everything and remove what has been written."""
