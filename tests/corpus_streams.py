@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import shlex
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from clips import FOLDER, ffmpeg
 VIDEO = "-f lavfi -i testsrc2=size=64x48:rate=25"
 SECOND_VIDEO = "-f lavfi -i testsrc=size=32x32:rate=25"
 H264 = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -bf 2 -g 4 -threads 1"
+FIRST_H264 = H264.replace("-c:v", "-c:v:0")
 VP9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 30 -b:v 0 -pix_fmt yuv420p"
 MPEG4 = "-c:v mpeg4 -q:v 3 -threads 1"
 END = "-t 0.32"
@@ -89,19 +90,23 @@ NO_ROLES_IN_MOV = (
 ).replace(", role", "; role")
 TEXT3 = ", ".join(f"subtitle {index} SRT → mov_text" for index in (4, 5, 6))
 
+#: FFmpeg decodes MP2 in MP4 with its decoder of MP3, whose samples are of another kind.
+MP2 = lacking("sound")
+
 KINDS: dict[str, Kind] = {
     # Sound: how many, which codec, which language.
     "mp4_silent": Kind(".mp4", f"{VIDEO} {H264} {END}", {".mp4": Fate(), ".mkv": Fate()}),
     "mp4_dolby": Kind(
         ".mp4", three(H264, "aac", "ac3", "eac3"),
-        {".mp4": SOUND3, ".mov": kept("3 audio"), ".mkv": SOUND3, ".ts": kept(
-            "3 audio · left out: title of audio 1 (aac, eng); title of audio 2 (ac3, fra)", without=lacking("tags"))},
+        {".mp4": SOUND3, ".mov": SOUND3, ".mkv": SOUND3, ".ts": kept(
+            "3 audio · left out: title of audio 1 (aac, eng); title of audio 2 (ac3, fra)",
+            without=lacking("tags", "roles"))},
     ),
     "mp4_modern": Kind(
         ".mp4", three(H264, "libmp3lame", "libopus", "flac"),
         {".mp4": SOUND3, ".mkv": SOUND3, ".mov": Fate(refused=r"audio 2 \(opus, fra\), audio 3 \(flac, jpn\)")},
     ),
-    "mp4_studio": Kind(".mp4", three(H264, "alac", "dca", "mp2"), {".mp4": SOUND3, ".mkv": SOUND3}),
+    "mp4_studio": Kind(".mp4", three(H264, "alac", "dca", "pcm_s16be"), {".mp4": SOUND3, ".mkv": SOUND3}),
     "mov_pcm": Kind(
         ".mov", three(H264, "pcm_s16le", "pcm_s24le", "alac"),
         {".mov": SOUND3, ".mkv": SOUND3, ".mp4": kept("3 audio", noted=("few players know PCM in MP4",))},
@@ -126,7 +131,7 @@ KINDS: dict[str, Kind] = {
         {".webm": kept("2 audio"), ".mkv": kept("2 audio"), ".mp4": kept("2 audio")},
     ),
     "ts_broadcast": Kind(
-        ".ts", three(H264, "aac", "ac3", "mp2"), {".ts": SOUND3, ".mkv": SOUND3, ".mp4": SOUND3}
+        ".ts", three(H264, "aac", "ac3", "mp2"), {".ts": SOUND3, ".mkv": SOUND3, ".mp4": replace(SOUND3, without=MP2)}
     ),
     "ts_modern": Kind(".ts", three(H264, "libopus", "eac3", "dca"), {".ts": SOUND3, ".mkv": SOUND3}),
     "avi": Kind(
@@ -212,10 +217,7 @@ KINDS: dict[str, Kind] = {
         ".mkv", f"{VIDEO} -i {{sup}} {H264} -c:s dvbsub -metadata:s:s language=deu {END}",
         {".mkv": kept("1 subtitle"), ".mp4": Fate(refused=r"subtitle 1 \(dvbsub, deu\)")},
     ),
-    "ts_dvb": Kind(
-        ".ts", f"{VIDEO} -itsoffset 0.04 -i {{sup}} {H264} -c:s dvbsub -metadata:s:s language=deu {END}",
-        {".ts": kept("1 subtitle"), ".mkv": kept("1 subtitle")},
-    ),
+    "ts_dvb": Kind(".ts", "-i {mkv_dvb} -map 0 -c copy -bsf:s setts=ts=40+40*N", {".ts": kept("1 subtitle"), ".mkv": kept("1 subtitle")}),
     # Roles.
     **{
         f"{name}_roles": Kind(
@@ -251,7 +253,7 @@ KINDS: dict[str, Kind] = {
             ("mkv", H264, {".mkv": kept("3 chapters"), ".mp4": kept("3 chapters"), ".mov": kept("3 chapters"),
                            ".webm": kept("3 chapters"), ".ts": Fate(refused="MPEG-TS cannot hold 3 chapters"),
                            ".avi": Fate("left out: 3 chapters: as asked, language jpn of video 0 (h264, jpn)",
-                                        drop=("chapters",), without=lacking("chapters", "tags"))}),
+                                        drop=("chapters",), without=lacking("chapters", "tags", "roles"))}),
             ("mp4", H264, {".mp4": kept("3 chapters"), ".mkv": kept("3 chapters"), ".mov": kept("3 chapters")}),
             ("mov", H264, {".mov": kept("3 chapters"), ".mkv": kept("3 chapters"), ".mp4": kept("3 chapters")}),
             ("webm", VP9, {".webm": kept("3 chapters")}),
@@ -269,16 +271,17 @@ KINDS: dict[str, Kind] = {
         ".mov", f"{VIDEO} {H264} -metadata location=+48.137154+011.576124/ -metadata make=Acme {END}", {".mov": Fate()}
     ),
     "mkv_tags": Kind(
-        ".mkv", f"{VIDEO} {tone(440)} {H264} -c:a flac -metadata 'MY TAG=ö=1' -metadata:s:a REPLAYGAIN_TRACK_GAIN=-7.03 "
-        f"-metadata:s:a 'note=zwei Zeilen' {END}",
+        ".mkv", f"{VIDEO} {tone(440)} {H264} -c:a flac -metadata 'MY TAG=ö=1' "
+        f"-metadata:s:a REPLAYGAIN_TRACK_GAIN=-7.03 -metadata:s:a 'note=zwei Zeilen' {END}",
         {".mkv": SOUND1, ".mp4": kept(
             "1 audio · left out: tags REPLAYGAIN_TRACK_GAIN, NOTE of audio 1 (flac)", without=lacking("tags", "side"))},
     ),
     # Files inside files.
     "mp4_covers": Kind(
-        ".mp4", f"{VIDEO} -i {{png}} -i {{jpg}} -map 0 -map 1 -map 2 {H264.replace('-c:v', '-c:v:0')} -c:v:1 copy "
-        "-c:v:2 copy -disposition:v:1 attached_pic -disposition:v:2 attached_pic -frames:v:0 8",
-        {".mp4": kept("2 covers"), ".mkv": kept("2 covers"), ".mov": Fate(refused=r"cover 1 \(png\), cover 2 \(mjpeg\)"),
+        ".mp4", f"{VIDEO} -i {{png}} -i {{jpg}} -map 0 -map 1 -map 2 {FIRST_H264} -c:v:1 copy -c:v:2 copy "
+        "-disposition:v:1 attached_pic -disposition:v:2 attached_pic -frames:v:0 8",
+        {".mp4": kept("2 covers"), ".mkv": kept("2 covers"),
+         ".mov": Fate(refused=r"cover 1 \(png\), cover 2 \(mjpeg\)"),
          ".avi": Fate(refused=r"cover 1 \(png\), cover 2 \(mjpeg\)")},
     ),
     "mkv_covers": Kind(
@@ -294,7 +297,8 @@ KINDS: dict[str, Kind] = {
         ".mov", f"{VIDEO} {tone(440)} {H264} -c:a pcm_s16le -timecode 01:02:03:04 {END}",
         {".mov": kept("1 audio, 1 data", without=lacking("data tags")), ".mkv": kept(
             "1 audio · converted: data 2 → a tag", order=(0, 1)),
-         ".avi": kept("1 audio · left out: data 2 (TimeCodeHandler, eng): no place in AVI", order=(0, 1))},
+         ".avi": kept("1 audio · left out: data 2 (TimeCodeHandler, eng): no place in AVI", order=(0, 1),
+                      without=lacking("tags", "roles"))},
     ),
     "mp4_telemetry": Kind(
         ".mp4", "data:bin_data",
@@ -307,14 +311,14 @@ KINDS: dict[str, Kind] = {
     # Several videos, and programs.
     "mkv_two_videos": Kind(
         ".mkv", f"{tone(440)} {VIDEO} {SECOND_VIDEO} -i {{srt}} -map 0 -map 1 -map 2 -map 3 -c:a aac "
-        f"{H264.replace('-c:v', '-c:v:0')} -c:v:1 mpeg4 -c:s srt -metadata:s:v:1 title=Zweites -disposition:v:1 comment "
+        f"{FIRST_H264} -c:v:1 mpeg4 -c:s srt -metadata:s:v:1 title=Zweites -disposition:v:1 comment "
         f"{END}",
         {".mkv": kept("1 audio, 1 video, 1 subtitle"),
          ".mp4": kept("1 audio, 1 video · converted: subtitle 3 SRT → mov_text"),
          ".webm": Fate(refused=r"audio 0 \(aac\), video 2 \(mpeg4\)")},
     ),
     "mp4_turned_second": Kind(
-        ".mp4", f"{VIDEO} -display_rotation 90 -i {{mp4_silent}} -map 0 -map 1 {H264.replace('-c:v', '-c:v:0')} "
+        ".mp4", f"{VIDEO} -display_rotation 90 -i {{mp4_silent}} -map 0 -map 1 {FIRST_H264} "
         f"-c:v:1 copy {END}", {".mp4": kept("1 video"), ".mkv": kept("1 video"), ".mov": kept("1 video")},
     ),
     "ts_program": Kind(
@@ -325,11 +329,11 @@ KINDS: dict[str, Kind] = {
     ),
     "ts_programs": Kind(
         ".ts", f"{VIDEO} {tone(440)} {SECOND_VIDEO} {tone(550)} -map 0 -map 1 -map 2 -map 3 "
-        f"{H264.replace('-c:v', '-c:v:0')} -c:v:1 mpeg2video -c:a mp2 -program program_num=5:st=0:st=1 "
+        f"{FIRST_H264} -c:v:1 mpeg2video -c:a mp2 -program program_num=5:st=0:st=1 "
         "-program program_num=9:st=2:st=3 -metadata:p:0 service_name=Ünser -metadata:p:1 service_name=Other "
         f"-streamid 0:0x121 -streamid 1:0x122 {END}",
         {".ts": kept("2 audio, 1 video"), ".mp4": kept(
-            "2 audio, 1 video · left out: name of program Ünser, Other", without=lacking("programs"))},
+            "2 audio, 1 video · left out: name of program Ünser, Other", without=lacking("programs") | MP2)},
     ),
 }  # fmt: skip
 

@@ -17,12 +17,16 @@ from clips import ffmpeg
 #: Tags of the container's own, and of the bytes.
 OWN_TAGS = frozenset(
     {
-        "major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "handler_name", "language", "title",
-        "name", "duration", "creation_time", "location-eng", "filename", "mimetype",
+        "major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "handler_name", "language",
+        "title", "name", "duration", "creation_time", "location-eng", "filename", "mimetype",
+        "software",
     }
 )  # fmt: skip
 #: QuickTime's names of languages, and one role in the words of another container.
 SAME = {"ger": "deu", "und": None, "descriptions": "visual_impaired", "captions": "hearing_impaired"}
+RATE = 48000
+#: These say nothing of samples that only prepare the decoder.
+NO_EDITS = frozenset({".ts"})
 #: These count milliseconds.
 MILLISECONDS = frozenset({".mkv", ".webm", ".flv", ".wmv"})
 TEXTS = frozenset({"srt", "subrip", "mov_text", "webvtt", "text"})
@@ -63,9 +67,9 @@ def look(path: Path) -> Look:
     side, programs = _described(path)
     with av.open(str(path)) as container:
         chapters = [
-            (chapter["start"] * chapter["time_base"], chapter["end"] * chapter["time_base"], chapter["metadata"].get("title"))
-            for chapter in container.chapters()
-        ]  # fmt: skip
+            (one["start"] * one["time_base"], one["end"] * one["time_base"], one["metadata"].get("title"))
+            for one in container.chapters()
+        ]
         tracks = [_track(stream, side.get(stream.index, [])) for stream in container.streams]
         for packet in container.demux():
             if packet.size:
@@ -74,8 +78,14 @@ def look(path: Path) -> Look:
                 length = (packet.duration or 0) * packet.time_base
                 tracks[packet.stream.index].packets.append((bytes(packet), when, length, data))
         tags = {name.lower(): value for name, value in container.metadata.items()}
-    chapter_texts = [t for t in tracks if t.kind == "data" and chapters and len(t.packets) == len(chapters)]
-    return Look(path, tags, chapters, [track for track in tracks if track not in chapter_texts], programs)
+        starts = [start for start, _, _ in chapters]
+        tracks = [track for track in tracks if not (starts and _index(container.streams[track.index]) == starts)]
+    return Look(path, tags, chapters, tracks, programs)
+
+
+def _index(stream: Any) -> list[Fraction]:
+    """Times in the index of a stream; QuickTime has a track with a text for each chapter."""
+    return [entry.timestamp * stream.time_base for entry in stream.index_entries] if stream.type == "data" else []
 
 
 def _track(stream: Any, side: list[str]) -> Track:
@@ -155,7 +165,8 @@ def packets_column(before: Look, after: Look, pairs: Sequence[tuple[Track, Track
         if a.codec == "pgssub" and ts[0] != ts[1]:  # Matroska has all segments of a picture in one packet
             one, other = [b"".join(one)], [b"".join(other)]
         if one != other:
-            yield f"{a.kind} {a.index}: {len(one)} packets of {sum(map(len, one))} bytes became {len(other)} of {sum(map(len, other))}"
+            sizes = sum(map(len, one)), sum(map(len, other))
+            yield f"{a.kind} {a.index}: {len(one)} packets, {sizes[0]} bytes, became {len(other)}, {sizes[1]} bytes"
 
 
 def times_column(before: Look, after: Look, pairs: Sequence[tuple[Track, Track]]) -> Iterator[str]:
@@ -187,17 +198,20 @@ def sound_column(before: Look, after: Look, pairs: Sequence[tuple[Track, Track]]
         if a.kind != "audio":
             continue
         (start, one, width), (other_start, other, _) = _heard(before.path, a.index), _heard(after.path, b.index)
-        # A container that counts milliseconds says roughly where sound begins; up to that it may begin earlier.
-        shift = round((other_start - start) * 48000)
-        ends = min(len(one), len(other))
-        same = one[:ends] == other[:ends]
-        most = round(slack * 48000) if before.path.suffix in MILLISECONDS else 0
-        for early in range(1, most + 1):
-            same = same or one[: ends - early * width] == other[early * width : ends]
-        if not same:
-            yield f"audio {a.index} sounds different"
-        if abs(shift) > round(slack * 48000) + (0 if same else 1):
+        shift, most = round((other_start - start) * RATE), round(slack * RATE)
+        if shift < -most and after.path.suffix in NO_EDITS:
+            other, shift = other[-shift * width :], 0  # the decoder's run-up is heard
+        if abs(shift) > most:
             yield f"audio {a.index} begins {shift} samples later"
+        # A container that counts milliseconds says only roughly how long that run-up is.
+        loose = most if before.path.suffix in MILLISECONDS else 0
+        if not any(_overlap(one, other, by * width) for by in range(-loose, loose + 1)):
+            yield f"audio {a.index} sounds different"
+
+
+def _overlap(one: bytes, other: bytes, later: int) -> bool:
+    one, other = (one[later:], other) if later > 0 else (one, other[-later:])
+    return one[: len(other)] == other[: len(one)]
 
 
 def _heard(path: Path, index: int) -> tuple[Fraction, bytes, int]:

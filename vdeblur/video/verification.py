@@ -96,15 +96,22 @@ def _pairs(promise: Promise, found: _Found) -> dict[int, StreamInfo]:
     codecs = {stream.index: stream.options["c"] for stream in plan.streams if not stream.from_pipe}
     codecs[info.video.stream_index] = ""
     wanted = [info.streams[o.index] for o in plan.outcomes if o.index is not None and _is_there(o)]
-    left, pairs = list(found.streams), {}
-    for stream in sorted([info.streams[info.video.stream_index], *wanted], key=lambda stream: stream.index):
-        codec = codecs.get(stream.index, "copy")
-        kind = [other for other in left if _kind(other) == _kind(stream)]
-        same = [other for other in kind if codec_word(other.codec) == codec_word(stream.codec)]
-        if chosen := (same if same and codec == "copy" else kind):
-            pairs[stream.index] = chosen[0]
-            left.remove(chosen[0])
+    left = list(found.streams)
+    pairs: dict[int, StreamInfo] = {}
+    ordered = sorted([info.streams[info.video.stream_index], *wanted], key=lambda stream: stream.index)
+    # First what is the same, then what has another name: MP4 calls MP2 MP3, and texts are converted.
+    for same in (True, False):
+        for stream in ordered:
+            copied = same and codecs.get(stream.index, "copy") == "copy"
+            fitting = (other for other in left if _fits(stream, other, copied=copied))
+            if stream.index not in pairs and same == copied and (chosen := next(fitting, None)):
+                pairs[stream.index] = chosen
+                left.remove(chosen)
     return pairs
+
+
+def _fits(stream: StreamInfo, other: StreamInfo, *, copied: bool) -> bool:
+    return _kind(other) == _kind(stream) and (not copied or codec_word(other.codec) == codec_word(stream.codec))
 
 
 def _is_there(outcome: Outcome) -> bool:
@@ -164,6 +171,8 @@ def _seen_chapters(outcome: Outcome, promise: Promise, found: _Found) -> Outcome
 
 def _lost_properties(promise: Promise, pairs: Mapping[int, StreamInfo]) -> Iterable[str]:
     """Language, title, roles and tags of streams that did not come back."""
+    # Containers without that word play what comes first.
+    ignored = set() if any(stream.default for stream in pairs.values()) else {"default"}
     for index, after in pairs.items():
         before = promise.info.streams[index]
         what = []
@@ -171,7 +180,7 @@ def _lost_properties(promise: Promise, pairs: Mapping[int, StreamInfo]) -> Itera
             what.append(f"language {before.language}")
         if before.title is not None and before.title != after.title and before.kind != "data":
             what.append("title")
-        if before.kind != "data" and (roles := _roles(before) - _roles(after)):
+        if before.kind != "data" and (roles := _roles(before) - _roles(after) - ignored):
             what.append(f"role {'+'.join(sorted(roles))}")
         if tags := [name for name in _names(before.metadata) if name.lower() not in _lower(after.metadata)]:
             what.append(f"tags {', '.join(tags)}")
