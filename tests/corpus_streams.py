@@ -217,7 +217,10 @@ KINDS: dict[str, Kind] = {
         ".mkv", f"{VIDEO} -i {{sup}} {H264} -c:s dvbsub -metadata:s:s language=deu {END}",
         {".mkv": kept("1 subtitle"), ".mp4": Fate(refused=r"subtitle 1 \(dvbsub, deu\)")},
     ),
-    "ts_dvb": Kind(".ts", "-i {mkv_dvb} -map 0 -c copy -bsf:s setts=ts=40+40*N", {".ts": kept("1 subtitle"), ".mkv": kept("1 subtitle")}),
+    "ts_dvb": Kind(
+        ".ts", "-i {mkv_dvb} -map 0 -c copy -bsf:s setts=ts=40+40*N",
+        {".ts": kept("1 subtitle"), ".mkv": kept("1 subtitle")},
+    ),
     # Roles.
     **{
         f"{name}_roles": Kind(
