@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from clips import clip, copy_of
+from clips import clip
 from doubles import Mixing
 from writing import packets, read_all, same_samples, ticks
 
-from vdeblur import loop, resuming
-from vdeblur.engine import Deblurrer
-from vdeblur.errors import Interrupted, SourceError, TargetError, UsageError
+from vdeblur import resuming
+from vdeblur.errors import Interrupted
 from vdeblur.pipeline import deblur_video
 from vdeblur.video.encoding import EncodeOptions
 from vdeblur.video.journal import Journal
-from vdeblur.video.settings import EncodeOptions as Encode
 
 QUICK: dict[str, Any] = {"device": "cpu", "precision": "float32", "model": Mixing()}
 LOSSLESS = EncodeOptions(codec="ffv1")

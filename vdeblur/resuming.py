@@ -71,7 +71,7 @@ def _digest_of_network(network: object) -> str:
     if isinstance(network, nn.Module):
         for name, tensor in network.state_dict().items():
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
