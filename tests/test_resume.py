@@ -77,7 +77,7 @@ def test_a_stopped_job_goes_on_to_the_same_result(frames: int, lookahead: int, t
     whole, resumed = tmp_path / "whole.mkv", tmp_path / "resumed.mkv"
     restore(source, whole, segment_seconds=None, lookahead=lookahead)
     error = stopped(source, resumed, frames, lookahead=lookahead)
-    assert f"{frames} frames are kept" in str(error)
+    assert f"{frames} frame{'s are' if frames > 1 else ' is'} kept" in str(error)
     assert not resumed.exists()
     report = restore(source, resumed, resume=True, lookahead=lookahead)
     assert report.frames == 40

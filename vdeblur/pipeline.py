@@ -21,7 +21,7 @@ from vdeblur.engine import Deblurrer, Network
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.loop import Loop, Progress, frames_total, refuse_shortfall
-from vdeblur.resuming import reach, terms_of
+from vdeblur.resuming import SEGMENT_SECONDS, reach, terms_of
 from vdeblur.video.journal import Journal
 from vdeblur.video.reader import Reader
 from vdeblur.video.writer import EncodeOptions, Writer
@@ -158,7 +158,7 @@ def deblur_video(
             if writer.position is not None and not writer.position.complete:
                 reader, done = reach(writer.position, reader, open_source, stack)
             total = frames_total(video, start_seconds, duration_seconds)
-            pieces = segment_seconds or 0.0
+            pieces = SEGMENT_SECONDS if segment_seconds is None else segment_seconds
             loop = Loop(
                 reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal, piece_seconds=pieces
             )
@@ -191,7 +191,8 @@ def _kept(journal: Journal | None) -> str | None:
     """What of the work outlives a failure, in plain words."""
     if journal is None or journal.record.position is None:
         return None
-    return f"{journal.record.position.frames} frames are kept: the same again with --resume goes on"
+    frames = journal.record.position.frames
+    return f"{frames} frame{'s are' if frames > 1 else ' is'} kept: the same again with --resume goes on"
 
 
 def deblur_frames(

@@ -23,6 +23,8 @@ from vdeblur.video.info import SourceInfo
 from vdeblur.video.journal import VERSION, Position
 from vdeblur.video.reader import Reader
 
+#: Seconds of work a piece stands for, where nobody says: what a crash may cost.
+SEGMENT_SECONDS = 60.0
 #: A piece has at least so many frames, however slow the work is: key frames cost room.
 LEAST_FRAMES = 24
 
@@ -49,6 +51,7 @@ def terms_of(info: SourceInfo, deblurrer: Deblurrer) -> dict[str, Any]:
     return {
         "version": VERSION,
         "source": _digest_of_files(info.pictures or ((info.path,) if info.path is not None else ())),
+        "name": None if info.path is not None or info.pictures else info.name,
         "network": _digest_of_network(deblurrer.network),
         "device": deblurrer.device.type,
         "precision": str(deblurrer.dtype),
