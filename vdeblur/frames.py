@@ -11,6 +11,8 @@ import numpy as np
 
 #: Colour families: luma and chroma, luma alone, or green-blue-red.
 Family = Literal["yuv", "gray", "rgb"]
+#: Which field of an interlaced frame is of the earlier instant: the top one (even rows) or the bottom one (odd rows).
+FieldOrder = Literal["tff", "bff"]
 
 
 @dataclass(frozen=True)

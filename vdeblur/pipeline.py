@@ -20,8 +20,11 @@ from vdeblur.arrays import Arrays, Channels
 from vdeblur.compare import CompareMode, Comparison
 from vdeblur.engine import Deblurrer, Network
 from vdeblur.errors import Interrupted, SourceError, TargetError, UsageError, VdeblurError
-from vdeblur.frames import Frame
+from vdeblur.fields import restore_fields
+from vdeblur.frames import FieldOrder, Frame
+from vdeblur.video.deinterlace import bob
 from vdeblur.video.info import VideoInfo
+from vdeblur.video.interlacing import InterlacedMode
 from vdeblur.video.reader import Reader
 from vdeblur.video.writer import EncodeOptions, Writer
 from vdeblur.workers import WriteBehind, prefetch
@@ -93,6 +96,7 @@ def deblur_video(
     progress: Callable[[Progress], None] | None = None,
     note: Callable[[str], None] | None = None,
     frame_rate: Fraction | None = None,
+    interlaced: InterlacedMode = "keep",
 ) -> Report:
     """Take the motion blur out of a video, and keep everything else in it as it was.
 
@@ -124,6 +128,9 @@ def deblur_video(
         note: called in this thread before work starts, with each thing that is copied, converted or not kept. The
             report has these again, and those that come up later.
         frame_rate: of picture sequences, which have no times of their own (default 25).
+        interlaced: what to do with interlaced video, by its flags and its pictures: "keep" restores each field and
+            gives interlaced video again, "frame" makes one whole frame of each frame, "field" one of each field, and
+            "refuse" raises UsageError. Whole frames are restored as they are in every case.
 
     Raises:
         UsageError: an argument cannot be; before any work starts.
@@ -138,6 +145,7 @@ def deblur_video(
             duration_seconds=duration_seconds,
             frame_rate=frame_rate,
             keep_packets=read_once,
+            interlaced=interlaced,
         ) as reader:
             _refuse_shortfall(reader)
             video = reader.info.video
@@ -165,7 +173,7 @@ def deblur_video(
                     for words in (*reader.notes, *writer.notes):
                         note(words)
                 job = _Job(reader, writer, _frames_total(video, start_seconds, duration_seconds), progress)
-                job.run(deblurrer, comparison)
+                job.run(deblurrer, comparison, video.interlacing.order)
                 notes = (*reader.notes, *writer.notes)
                 return Report(job.written, reader.skipped_packets, job.elapsed_seconds, notes, _name(target))
     except KeyboardInterrupt as exc:
@@ -265,13 +273,13 @@ class _Job:
     def elapsed_seconds(self) -> float:
         return time.perf_counter() - self._began
 
-    def run(self, deblurrer: Deblurrer, comparison: Comparison | None) -> None:
+    def run(self, deblurrer: Deblurrer, comparison: Comparison | None, field_order: FieldOrder | None = None) -> None:
         """The loop: read ahead, restore, write behind."""
         originals: deque[Frame] = deque()
         with (
             prefetch(self._frames(), depth=QUEUE_FRAMES, name="read", unblock=self._reader.close) as ahead,
             WriteBehind(self._write, depth=QUEUE_FRAMES, name="write", unblock=self._writer.abort) as behind,
-            closing(deblurrer.run(_remembered(ahead, originals))) as restored,
+            closing(_restore(deblurrer, _remembered(ahead, originals), field_order)) as restored,
         ):
             for frame in restored:
                 original = originals.popleft()
@@ -308,6 +316,13 @@ class _Job:
         self._told = written
         media_seconds = float((last.pts - first.pts + last.duration) * last.time_base)
         self._progress(Progress(written, self._frames_total, media_seconds, self.elapsed_seconds))
+
+
+def _restore(
+    deblurrer: Deblurrer, frames: Iterable[Frame], field_order: FieldOrder | None
+) -> Generator[Frame, None, None]:
+    """Restored frames, as many as come and in order; interlaced ones by their fields."""
+    return deblurrer.run(frames) if field_order is None else restore_fields(deblurrer.run, bob, frames, field_order)
 
 
 def _refuse_shortfall(reader: Reader) -> None:

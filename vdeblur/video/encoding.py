@@ -14,7 +14,7 @@ from vdeblur.video.fitting import fitting_format
 from vdeblur.video.formats import canonical_format
 from vdeblur.video.picture import Picture
 from vdeblur.video.settings import EncodeOptions, Settings, check_quality, settings_for
-from vdeblur.video.trial import EXACT_TIMES, FULL_RANGE, Trial, trial_of
+from vdeblur.video.trial import EXACT_TIMES, FULL_RANGE, NO_FIELDS, Trial, trial_of
 
 #: Colours of ordinary pictures, which need no tag.
 _ORDINARY = frozenset({None, "bt709", "smpte170m", "bt470bg", "iec61966-2-1"})
@@ -167,9 +167,16 @@ def _refusal(
     what = f"{picture.width}×{picture.height} {picture.format.name} frames"
     asked = f" with codec {options.codec!r}" if options.codec else ""
     reason = "".join(f": {name} {_lower(why)}" for name, why in list(failures.items())[:1])
+    if NO_FIELDS in failures.values():
+        what = f"interlaced {what}"
     plain = "yuv420p10le" if wanted.bits > 8 else "yuv420p"
     convert = "" if wanted.name == plain else f", or pass pixel_format={plain!r} (--pix-fmt {plain})"
-    if wanted.alpha:
+    if NO_FIELDS in failures.values():
+        hint = (
+            "h264, mpeg2video, ffv1 and prores can (--codec); or make whole frames of them with "
+            "interlaced='frame' or 'field' (--interlaced frame)"
+        )
+    elif wanted.alpha:
         hint = f"write to .mkv or .mov, or give alpha up with pixel_format={plain!r} (--pix-fmt {plain})"
     elif options.codec or options.preset or options.ffmpeg_args:
         hint = f"for {container.name} choose one of {', '.join(container.suitable_encoders(wanted)) or 'no codec'}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -14,15 +16,25 @@ import av
 from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
-from vdeblur.frames import Frame
+from vdeblur.frames import Colour, Frame
 from vdeblur.video.clock import Clock
-from vdeblur.video.colour import frame_colour, stream_colour
+from vdeblur.video.colour import stream_colour
 from vdeblur.video.describe import describe
-from vdeblur.video.formats import planes_of
 from vdeblur.video.info import SourceInfo
+from vdeblur.video.interlacing import (
+    INTERLACED_MODES,
+    PICTURES,
+    PLACES,
+    InterlacedMode,
+    Look,
+    check_treatable,
+    may_be_interlaced,
+    treatment_words,
+)
 from vdeblur.video.places import locate
 from vdeblur.video.session import Session
 from vdeblur.video.shortfall import early_end, shortfall_at_end, shortfall_in_front
+from vdeblur.video.treatment import Deinterlaced, Shown, untreated
 
 #: A start that lies a thousandth of a tick beyond a frame means that frame: seconds are floats.
 _TICK_TOLERANCE = Fraction(1, 1000)
@@ -55,9 +67,12 @@ class Reader:
         threads: decoder threads, 0 = one for each core.
         frame_rate: of picture sequences and raw streams, which have no timestamps (default 25).
         keep_packets: keep the packets of all other streams for :meth:`take_packets`.
+        interlaced: find out whether the video is interlaced, by its pictures too, and "keep" its frames as they are
+            (``info.video.interlacing`` tells), make whole ones of each "frame" or each "field", or "refuse" it.
+            ``None`` = frames as they are, and what their flags say.
 
     Raises:
-        UsageError: there is no such source, or an option does not fit it.
+        UsageError: there is no such source, or an option does not fit it; or the video is interlaced and refused.
         SourceError: it cannot be read or decoded, or holds no video.
     """
 
@@ -72,7 +87,12 @@ class Reader:
         threads: int = 0,
         frame_rate: Fraction | None = None,
         keep_packets: bool = False,
+        interlaced: InterlacedMode | None = None,
     ) -> None:
+        if interlaced is not None and interlaced not in INTERLACED_MODES:
+            raise UsageError(f"interlaced cannot be {interlaced!r}; it is one of {', '.join(INTERLACED_MODES)}")
+        self._interlaced = interlaced
+        self._treatment_notes: list[str] = []
         self._start = _seconds("start", start_seconds, least=0)
         self._duration = _seconds("duration", duration_seconds)
         if threads < 0:
@@ -108,7 +128,7 @@ class Reader:
     @property
     def notes(self) -> list[str]:
         """What people should know of the source so far, in plain words; complete after the last frame."""
-        notes = list(self._place.notes)
+        notes = [*self._place.notes, *self._treatment_notes]
         if self._clock.repaired:
             notes.append(f"{self._clock.repaired} timestamps were missing or did not rise and have been mended")
         if self._session.decoder.damaged:
@@ -182,27 +202,82 @@ class Reader:
         header, time_base, start_pts = stream_colour(media.stream), media.time_base, media.start_pts
         begin, end = self._range(start_pts, time_base)
         del media
-        given = seen = 0
-        for picture in self._pictures(begin):
-            tick = self._clock.stamp(picture.pts, picture.dts, picture.duration)
-            if not seen:
-                if start_pts is None:
-                    start_pts = tick
-                    begin, end = self._range(start_pts, time_base)
-                self.info = describe(self._place, self._session.media, picture, start_pts, header)
-                self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
-            seen += 1
-            if begin is not None and tick < begin:
+        pictures = self._pictures(None if begin is None else begin - self._run_up_ticks)
+        first = next(pictures, None)
+        if first is None:
+            self._check_result(seen=False, given=0, start_pts=0)
+            return
+        stamped = self._stamped(chain([first], pictures))
+        head = next(stamped)
+        if start_pts is None:
+            start_pts = head[1]
+            begin, end = self._range(start_pts, time_base)
+        self.info = describe(self._place, self._session.media, first, start_pts, header)
+        self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
+        given = 0
+        for shown in self._treated(chain([head], stamped), header):
+            if begin is not None and shown.source_tick < begin:
                 continue
-            if end is not None and tick >= end:
+            if end is not None and shown.source_tick >= end:
                 self._collect_until(end)
                 break
             given += 1
-            planes, pixel_format = planes_of(picture)
-            yield Frame(planes, pixel_format, frame_colour(picture, header), tick, time_base, picture.duration)
+            yield shown.frame
         else:
-            self._check_length(start_pts or 0, end)
-        self._check_result(seen, given, start_pts or 0)
+            self._check_length(start_pts, end)
+        self._check_result(seen=True, given=given, start_pts=start_pts)
+
+    @property
+    def _run_up_ticks(self) -> int:
+        """How far before the first wanted frame to begin: fields are completed from the frames around them."""
+        rate, time_base = self._session.media.rate, self._session.media.time_base
+        return round(2 / (rate * time_base)) if rate and self._interlaced in ("frame", "field") else 0
+
+    def _stamped(self, pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Pictures with their ticks."""
+        for picture in pictures:
+            yield picture, self._clock.stamp(picture.pts, picture.dts, picture.duration)
+
+    def _treated(self, pictures: Iterator[tuple[av.VideoFrame, int]], header: Colour) -> Iterator[Shown]:
+        """Frames of pictures, deinterlaced if that is wanted; completes what is known of the source."""
+        mode, video = self._interlaced, self.info.video
+        if mode is None or not may_be_interlaced(video):
+            return untreated(pictures, header, video.time_base)
+        look, ahead = Look(), []
+        if self._place.again and not self._place.network:
+            self._look_in_places(look)
+        else:
+            ahead = list(islice(pictures, PICTURES))
+            look.at(picture for picture, _ in ahead)
+        pictures = chain(ahead, pictures)
+        interlacing, notes = look.judged(video.interlacing.flagged)
+        video = replace(video, interlacing=interlacing)
+        check_treatable(video, mode, self._place.name)
+        self.info = replace(self.info, video=video)
+        self._treatment_notes += notes
+        if interlacing.order is None or mode == "refuse":
+            return untreated(pictures, header, video.time_base)
+        self._treatment_notes.append(treatment_words(interlacing.order, mode))
+        if mode == "keep":
+            return untreated(pictures, header, video.time_base)
+        whole = Deinterlaced(video, mode, header)
+        self.info = replace(self.info, video=whole.described(video))
+        return whole.frames(pictures)
+
+    def _look_in_places(self, look: Look) -> None:
+        """Look at pictures from the wanted stretch, without touching the one that is read."""
+        video = self.info.video
+        begin, end = self._range(video.start_pts, video.time_base)
+        first = video.start_pts if begin is None else begin
+        if end is None and video.duration_seconds is not None:
+            end = video.start_pts + int(Fraction(video.duration_seconds) / video.time_base)
+        with Session(self._place, threads=self._threads, frame_rate=self._frame_rate) as session:
+            for share in PLACES if end is not None and end > first else PLACES[:1]:
+                tick = first if end is None else first + int(share * (end - first))
+                pictures = session.pictures_from(tick) if share or begin is not None else session.pictures()
+                look.at(islice(pictures, PICTURES))
+                if look.is_enough:
+                    break
 
     def _range(self, start_pts: int | None, time_base: Fraction) -> tuple[int | None, int | None]:
         """First tick that is wanted and first that is wanted no longer; ``None`` = no limit, or not known yet."""
@@ -257,7 +332,7 @@ class Reader:
         self._shortfall = shortfall_at_end(media, ended, asked)
         self._early_end = early_end(media, ended) if end is None else None
 
-    def _check_result(self, seen: int, given: int, start_pts: int) -> None:
+    def _check_result(self, *, seen: bool, given: int, start_pts: int) -> None:
         name = self._place.name
         if not seen:
             reason = self._session.media.failure or self._session.decoder.last_error or "it holds none"
