@@ -79,6 +79,7 @@ class Frame:
         planes: one 2-D array (rows, columns) a plane, NumPy arrays or torch tensors, in the order of ``PixelFormat``.
         pts: presentation time in ticks of ``time_base``; an integer, never a float.
         duration: ticks it is shown, 0 when unknown.
+        cut: it is known that nothing before it belongs to the same shot.
     """
 
     planes: tuple[Any, ...]
@@ -87,6 +88,7 @@ class Frame:
     pts: int
     time_base: Fraction
     duration: int = 0
+    cut: bool = False
 
     @property
     def height(self) -> int:

@@ -23,6 +23,7 @@ from vdeblur.errors import Interrupted, SourceError, TargetError, UsageError, Vd
 from vdeblur.fields import restore_fields
 from vdeblur.frames import FieldOrder, Frame
 from vdeblur.video.deinterlace import bob
+from vdeblur.video.fit import SizeChange
 from vdeblur.video.info import VideoInfo
 from vdeblur.video.interlacing import InterlacedMode
 from vdeblur.video.reader import Reader
@@ -97,6 +98,7 @@ def deblur_video(
     note: Callable[[str], None] | None = None,
     frame_rate: Fraction | None = None,
     interlaced: InterlacedMode = "keep",
+    size_change: SizeChange = "stop",
 ) -> Report:
     """Take the motion blur out of a video, and keep everything else in it as it was.
 
@@ -131,6 +133,8 @@ def deblur_video(
         interlaced: what to do with interlaced video, by its flags and its pictures: "keep" restores each field and
             gives interlaced video again, "frame" makes one whole frame of each frame, "field" one of each field, and
             "refuse" raises UsageError. Whole frames are restored as they are in every case.
+        size_change: what to do where the size or the pixel format of the source changes: "stop" with a SourceError, or
+            "fit" all later frames into the first size, with bars, and into the first format.
 
     Raises:
         UsageError: an argument cannot be; before any work starts.
@@ -146,6 +150,7 @@ def deblur_video(
             frame_rate=frame_rate,
             keep_packets=read_once,
             interlaced=interlaced,
+            size_change=size_change,
         ) as reader:
             _refuse_shortfall(reader)
             video = reader.info.video

@@ -50,6 +50,8 @@ class RunOptions:
     frame_rate: float | str | None = None
     #: What to do with interlaced video.
     interlaced: Literal["keep", "frame", "field", "refuse"] = "keep"
+    #: What to do where the size or the pixel format changes in mid-stream.
+    size_change: Literal["stop", "fit"] = "stop"
     codec: str | None = None
     crf: float | None = None
     preset: str | None = None

@@ -59,6 +59,11 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="Interlaced video: restore its fields and keep them (default), or one whole frame a frame or a field.",
     ),
     _INPUT(
+        "--size-change",
+        type=click.Choice(["stop", "fit"]),
+        help="Where the picture's size changes: stop (default), or fit the rest into the first size.",
+    ),
+    _INPUT(
         "--config",
         type=click.Path(dir_okay=False, path_type=Path),
         help="YAML with any of these options; the command line has the last word.",
@@ -218,6 +223,7 @@ class _Run:
             note=self._reporter.note,
             frame_rate=options.rate,
             interlaced=options.interlaced,
+            size_change=options.size_change,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -60,6 +61,11 @@ class Decoder:
                 continue
             yield from self._count(decoded)
         yield from self._flush()
+
+    @property
+    def sample_aspect_ratio(self) -> Fraction | None:
+        """Pixel shape that the stream itself has given last, if it gives one."""
+        return self._context.sample_aspect_ratio or None
 
     def close(self) -> None:
         """Let go of the decoder; its threads end when nothing else holds it."""

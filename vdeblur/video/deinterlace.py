@@ -115,7 +115,7 @@ def bob(frames: Iterable[Frame], order: FieldOrder) -> Iterator[Frame]:
             source = kept[0]
             yield replace(
                 source, planes=planes_from(timed.picture, source.format), pts=timed.tick, duration=timed.duration,
-                time_base=source.time_base / 2,
+                time_base=source.time_base / 2, cut=source.cut and timed.tick == 2 * source.pts,
             )  # fmt: skip
 
     for frame in frames:

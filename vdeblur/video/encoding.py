@@ -14,7 +14,7 @@ from vdeblur.video.fitting import fitting_format
 from vdeblur.video.formats import canonical_format
 from vdeblur.video.picture import Picture
 from vdeblur.video.settings import EncodeOptions, Settings, check_quality, settings_for
-from vdeblur.video.trial import EXACT_TIMES, FULL_RANGE, NO_FIELDS, Trial, trial_of
+from vdeblur.video.trial import EXACT_TIMES, FULL_RANGE, Trial, trial_of
 
 #: Colours of ordinary pictures, which need no tag.
 _ORDINARY = frozenset({None, "bt709", "smpte170m", "bt470bg", "iec61966-2-1"})
@@ -167,14 +167,14 @@ def _refusal(
     what = f"{picture.width}×{picture.height} {picture.format.name} frames"
     asked = f" with codec {options.codec!r}" if options.codec else ""
     reason = "".join(f": {name} {_lower(why)}" for name, why in list(failures.items())[:1])
-    if NO_FIELDS in failures.values():
+    if picture.field_order is not None:
         what = f"interlaced {what}"
     plain = "yuv420p10le" if wanted.bits > 8 else "yuv420p"
     convert = "" if wanted.name == plain else f", or pass pixel_format={plain!r} (--pix-fmt {plain})"
-    if NO_FIELDS in failures.values():
+    if picture.field_order is not None:
         hint = (
-            "h264, mpeg2video, ffv1 and prores can (--codec); or make whole frames of them with "
-            "interlaced='frame' or 'field' (--interlaced frame)"
+            "write h264, mpeg2video, ffv1 or prores (--codec) into .mkv or .mov, or make whole frames with "
+            "interlaced='frame' (--interlaced frame)"
         )
     elif wanted.alpha:
         hint = f"write to .mkv or .mov, or give alpha up with pixel_format={plain!r} (--pix-fmt {plain})"

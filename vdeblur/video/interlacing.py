@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Literal, get_args
 
 import av
@@ -96,10 +95,6 @@ def may_be_interlaced(video: VideoInfo) -> bool:
     return video.interlacing.flagged is not None or (video.height in _RASTERS and video.codec in _CODECS)
 
 
-def first_pictures(pictures: Iterator[av.VideoFrame]) -> list[av.VideoFrame]:
-    return list(islice(pictures, PICTURES))
-
-
 def check_treatable(video: VideoInfo, mode: InterlacedMode, name: str) -> None:
     """Refuse what was asked to be refused, and what cannot be taken apart.
 
@@ -110,6 +105,8 @@ def check_treatable(video: VideoInfo, mode: InterlacedMode, name: str) -> None:
     order = video.interlacing.order
     if order is None:
         return
+    if video.height < LEAST_ROWS or video.width < LEAST_COLUMNS:
+        raise SourceError(f"{name} is interlaced and only {video.width}×{video.height}; its fields cannot be treated")
     if mode == "refuse":
         raise UsageError(
             f"{name} is interlaced, {ORDER_WORDS[order]}; --interlaced keep restores its fields, frame and field make "
@@ -127,8 +124,32 @@ def check_treatable(video: VideoInfo, mode: InterlacedMode, name: str) -> None:
         )
 
 
-def is_treatable_size(picture: av.VideoFrame) -> bool:
-    return picture.height >= LEAST_ROWS and picture.width >= LEAST_COLUMNS
+class FieldWatch:
+    """Counts pictures whose flags say another field order than the one all are treated by."""
+
+    def __init__(self, interlacing: Interlacing) -> None:
+        self._order = interlacing.order
+        self._believed = interlacing.order == interlacing.flagged
+        self._flags = FieldFlags()
+        self._others = 0
+        self._first_seconds: float | None = None
+
+    def pictures(self, pictures: Iterable[tuple[av.VideoFrame, int]]) -> Iterator[tuple[av.VideoFrame, int]]:
+        """The same pictures."""
+        for picture, tick in pictures:
+            if self._believed and self._flags.order_of(picture) not in (None, self._order):
+                self._others += 1
+                if self._first_seconds is None:
+                    self._first_seconds = picture.time
+            yield picture, tick
+
+    @property
+    def notes(self) -> list[str]:
+        if not self._others or self._order is None:
+            return []
+        since = "" if self._first_seconds is None else f", the first at {self._first_seconds:.3f} s"
+        frames = "1 frame has" if self._others == 1 else f"{self._others} frames have"
+        return [f"{frames} the other field order{since}; all are marked {ORDER_WORDS[self._order]}"]
 
 
 def treatment_words(order: FieldOrder, mode: InterlacedMode) -> str:

@@ -20,11 +20,13 @@ from vdeblur.frames import Colour, Frame
 from vdeblur.video.clock import Clock
 from vdeblur.video.colour import stream_colour
 from vdeblur.video.describe import describe
+from vdeblur.video.fit import SIZE_CHANGES, Fit, SizeChange
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.interlacing import (
     INTERLACED_MODES,
     PICTURES,
     PLACES,
+    FieldWatch,
     InterlacedMode,
     Look,
     check_treatable,
@@ -70,6 +72,8 @@ class Reader:
         interlaced: find out whether the video is interlaced, by its pictures too, and "keep" its frames as they are
             (``info.video.interlacing`` tells), make whole ones of each "frame" or each "field", or "refuse" it.
             ``None`` = frames as they are, and what their flags say.
+        size_change: where the size or the pixel format changes, "stop" with an error or "fit" all later frames into
+            the first size and format. ``None`` = frames as they are.
 
     Raises:
         UsageError: there is no such source, or an option does not fit it; or the video is interlaced and refused.
@@ -88,10 +92,15 @@ class Reader:
         frame_rate: Fraction | None = None,
         keep_packets: bool = False,
         interlaced: InterlacedMode | None = None,
+        size_change: SizeChange | None = None,
     ) -> None:
+        if size_change is not None and size_change not in SIZE_CHANGES:
+            raise UsageError(f"size change cannot be {size_change!r}; it is one of {', '.join(SIZE_CHANGES)}")
         if interlaced is not None and interlaced not in INTERLACED_MODES:
             raise UsageError(f"interlaced cannot be {interlaced!r}; it is one of {', '.join(INTERLACED_MODES)}")
-        self._interlaced = interlaced
+        self._interlaced, self._size_change = interlaced, size_change
+        self._fit: Fit | None = None
+        self._field_watch: FieldWatch | None = None
         self._treatment_notes: list[str] = []
         self._start = _seconds("start", start_seconds, least=0)
         self._duration = _seconds("duration", duration_seconds)
@@ -129,6 +138,7 @@ class Reader:
     def notes(self) -> list[str]:
         """What people should know of the source so far, in plain words; complete after the last frame."""
         notes = [*self._place.notes, *self._treatment_notes]
+        notes += [note for part in (self._fit, self._field_watch) if part is not None for note in part.notes]
         if self._clock.repaired:
             notes.append(f"{self._clock.repaired} timestamps were missing or did not rise and have been mended")
         if self._session.decoder.damaged:
@@ -212,10 +222,14 @@ class Reader:
         if start_pts is None:
             start_pts = head[1]
             begin, end = self._range(start_pts, time_base)
-        self.info = describe(self._place, self._session.media, first, start_pts, header)
+        if begin is not None:
+            # What lies before may be of another size.
+            wanted = (one for one in chain([head], stamped) if one[1] >= begin - self._run_up_ticks)
+            head = next(wanted, head)
+        self.info = describe(self._place, self._session.media, head[0], start_pts, header)
         self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
         given = 0
-        for shown in self._treated(chain([head], stamped), header):
+        for shown in self._fitted(self._treated(chain([head], stamped), header), begin):
             if begin is not None and shown.source_tick < begin:
                 continue
             if end is not None and shown.source_tick >= end:
@@ -259,10 +273,30 @@ class Reader:
             return untreated(pictures, header, video.time_base)
         self._treatment_notes.append(treatment_words(interlacing.order, mode))
         if mode == "keep":
-            return untreated(pictures, header, video.time_base)
+            self._field_watch = FieldWatch(interlacing)
+            return untreated(self._field_watch.pictures(pictures), header, video.time_base)
         whole = Deinterlaced(video, mode, header)
         self.info = replace(self.info, video=whole.described(video))
         return whole.frames(pictures)
+
+    def _fitted(self, shown: Iterator[Shown], begin: int | None) -> Iterator[Shown]:
+        """Frames of one size and format, if that is wanted."""
+        if self._size_change is None:
+            return shown
+        first = self.info.video.start_pts if begin is None else begin
+        source_time_base, shape = self._session.media.time_base, self._session.decoder.sample_aspect_ratio
+
+        def pixel_shape() -> Fraction | None:
+            now = self._session.decoder.sample_aspect_ratio
+            return None if now == shape else now
+
+        self._fit = Fit(
+            self.info.video,
+            self._size_change,
+            pixel_shape=pixel_shape,
+            seconds_before=lambda tick: float((tick - first) * source_time_base),
+        )
+        return self._fit.frames(shown)
 
     def _look_in_places(self, look: Look) -> None:
         """Look at pictures from the wanted stretch, without touching the one that is read."""
