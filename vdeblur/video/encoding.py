@@ -173,7 +173,7 @@ def _refusal(
     convert = "" if wanted.name == plain else f", or pass pixel_format={plain!r} (--pix-fmt {plain})"
     if picture.field_order is not None:
         hint = (
-            "write h264, mpeg2video, ffv1 or prores (--codec) into .mkv or .mov, or make whole frames with "
+            "write h264, ffv1 or prores (--codec) into .mkv or .mov, or make whole frames with "
             "interlaced='frame' (--interlaced frame)"
         )
     elif wanted.alpha:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -104,9 +105,9 @@ class Fit:
         """What has been done, in plain words."""
         if not self._changes:
             return []
-        more = f" (and {len(self._changes) - 1} more changes)" if len(self._changes) > 1 else ""
+        often = "" if len(self._changes) == 1 else f"{len(self._changes)} times, first "
         frames = "1 frame is" if self._fitted == 1 else f"{self._fitted} frames are"
-        return [f"the picture changes {self._changes[0]}{more}; {frames} fitted into {_words(self._first)}"]
+        return [f"the picture changes {often}{self._changes[0]}; {frames} fitted into {_words(self._first)}"]
 
     def frames(self, shown: Iterable[Shown]) -> Iterator[Shown]:
         """The frames, all of one layout.
@@ -129,7 +130,9 @@ class Fit:
         before = self._seconds_before(one.source_tick)
         words = f"from {_words(self._last)} to {_words(now)} at {one.frame.time_seconds:.3f} s"
         if self._change == "stop":
-            earlier = f"--duration {before:.6g} restores what is before, " if before > 0 else ""
+            # Rounded down, so that it does not reach the change.
+            duration = f"{math.floor(before * 1000 + 1e-6) / 1000:.3f}".rstrip("0").rstrip(".")
+            earlier = f"--duration {duration} restores what is before, " if before > 0 else ""
             raise SourceError(f"the picture changes {words}; {earlier}--size-change fit goes on in the first size")
         self._changes.append(words)
         self._last = now

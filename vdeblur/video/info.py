@@ -89,6 +89,8 @@ class VideoInfo:
     display_matrix: tuple[int, ...] | None = None
     sample_aspect_ratio: Fraction | None = None
     interlacing: Interlacing = Interlacing()
+    #: Each field is coded as a picture of its own; frames are woven of two.
+    field_pairs: bool = False
     mastering_display: MasteringDisplay | None = None
     content_light: ContentLight | None = None
     #: FFmpeg's names of all side data of the first frame, e.g. "A53_CC" (captions) or "DOVI_METADATA".

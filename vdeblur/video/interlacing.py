@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import Literal, get_args
 
 import av
@@ -112,11 +113,6 @@ def check_treatable(video: VideoInfo, mode: InterlacedMode, name: str) -> None:
             f"{name} is interlaced, {ORDER_WORDS[order]}; --interlaced keep restores its fields, frame and field make "
             "whole frames of them"
         )
-    if video.codec == "hevc" and video.interlacing.flagged is not None:
-        raise SourceError(
-            f"{name} is HEVC coded field by field, each {video.width}×{video.height}; weave it first: "
-            "ffmpeg -i INPUT -vf weave -c:v libx264 -flags +ildct+ilme …"
-        )
     if carrier_format(canonical_format(video.pixel_format)) is None:
         raise SourceError(
             f"{name} is interlaced {video.pixel_format}, whose fields cannot be treated; convert it first, "
@@ -127,7 +123,8 @@ def check_treatable(video: VideoInfo, mode: InterlacedMode, name: str) -> None:
 class FieldWatch:
     """Counts pictures whose flags say another field order than the one all are treated by."""
 
-    def __init__(self, interlacing: Interlacing) -> None:
+    def __init__(self, interlacing: Interlacing, time_base: Fraction) -> None:
+        self._time_base = time_base
         self._order = interlacing.order
         self._believed = interlacing.order == interlacing.flagged
         self._flags = FieldFlags()
@@ -140,7 +137,7 @@ class FieldWatch:
             if self._believed and self._flags.order_of(picture) not in (None, self._order):
                 self._others += 1
                 if self._first_seconds is None:
-                    self._first_seconds = picture.time
+                    self._first_seconds = float(tick * self._time_base)
             yield picture, tick
 
     @property

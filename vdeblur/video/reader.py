@@ -20,6 +20,7 @@ from vdeblur.frames import Colour, Frame
 from vdeblur.video.clock import Clock
 from vdeblur.video.colour import stream_colour
 from vdeblur.video.describe import describe
+from vdeblur.video.fieldpairs import are_fields, woven_pictures
 from vdeblur.video.fit import SIZE_CHANGES, Fit, SizeChange
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.interlacing import (
@@ -217,7 +218,9 @@ class Reader:
         if first is None:
             self._check_result(seen=False, given=0, start_pts=0)
             return
-        stamped = self._stamped(chain([first], pictures))
+        pictures = chain([first], pictures)
+        pairs = self._interlaced is not None and are_fields(self._session.media.stream.codec_context.name, first)
+        stamped = self._stamped(woven_pictures(pictures) if pairs else pictures)
         head = next(stamped)
         if start_pts is None:
             start_pts = head[1]
@@ -227,6 +230,9 @@ class Reader:
             wanted = (one for one in chain([head], stamped) if one[1] >= begin - self._run_up_ticks)
             head = next(wanted, head)
         self.info = describe(self._place, self._session.media, head[0], start_pts, header)
+        if pairs:
+            self.info = _of_pairs(self.info)
+            self._treatment_notes.append("each field is a picture of its own in the source; two make a frame")
         self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
         given = 0
         for shown in self._fitted(self._treated(chain([head], stamped), header), begin):
@@ -273,7 +279,7 @@ class Reader:
             return untreated(pictures, header, video.time_base)
         self._treatment_notes.append(treatment_words(interlacing.order, mode))
         if mode == "keep":
-            self._field_watch = FieldWatch(interlacing)
+            self._field_watch = FieldWatch(interlacing, video.time_base)
             return untreated(self._field_watch.pictures(pictures), header, video.time_base)
         whole = Deinterlaced(video, mode, header)
         self.info = replace(self.info, video=whole.described(video))
@@ -305,11 +311,14 @@ class Reader:
         first = video.start_pts if begin is None else begin
         if end is None and video.duration_seconds is not None:
             end = video.start_pts + int(Fraction(video.duration_seconds) / video.time_base)
+        # In a short video the places would be the same pictures again.
+        shortest = len(PLACES) * PICTURES / ((video.average_rate or 25) * video.time_base)
+        places = PLACES if end is not None and end - first > shortest else PLACES[:1]
         with Session(self._place, threads=self._threads, frame_rate=self._frame_rate) as session:
-            for share in PLACES if end is not None and end > first else PLACES[:1]:
+            for share in places:
                 tick = first if end is None else first + int(share * (end - first))
                 pictures = session.pictures_from(tick) if share or begin is not None else session.pictures()
-                look.at(islice(pictures, PICTURES))
+                look.at(islice(woven_pictures(pictures) if video.field_pairs else pictures, PICTURES))
                 if look.is_enough:
                     break
 
@@ -376,6 +385,18 @@ class Reader:
             until = "" if self._duration is None else f" to {start + float(self._duration):g} s"
             ended = float((self._clock.due - start_pts) * self._session.media.time_base)
             raise UsageError(f"no frame is shown from {start:g} s{until} in {name}, which has {ended:.3f} s")
+
+
+def _of_pairs(info: SourceInfo) -> SourceInfo:
+    """The description of frames whose fields were counted as pictures."""
+    rate, count = info.video.average_rate, info.video.frame_count_from_header
+    video = replace(
+        info.video,
+        field_pairs=True,
+        average_rate=None if rate is None else rate / 2,
+        frame_count_from_header=None if count is None else -(-count // 2),
+    )
+    return replace(info, video=video)
 
 
 def _seconds(name: str, value: float | None, *, least: float | None = None) -> Fraction | None:
