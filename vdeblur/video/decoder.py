@@ -37,6 +37,8 @@ class Decoder:
         self.last_error = ""
         #: Whether the final flush broke off at an error, and whether frames may be missing because of it.
         self.flush_failed = self.may_lack_frames = False
+        #: Pixel shape of the stream by what was read of it in front, which may be of a later part.
+        self.probed_aspect_ratio = context.sample_aspect_ratio or None
         context.thread_type = "AUTO"
         context.thread_count = threads
         try:

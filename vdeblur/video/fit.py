@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal, get_args
@@ -109,22 +109,21 @@ class Fit:
         frames = "1 frame is" if self._fitted == 1 else f"{self._fitted} frames are"
         return [f"the picture changes {often}{self._changes[0]}; {frames} fitted into {_words(self._first)}"]
 
-    def frames(self, shown: Iterable[Shown]) -> Iterator[Shown]:
-        """The frames, all of one layout.
+    def frame(self, shown: Shown) -> Frame:
+        """The frame in the layout all have.
 
         Raises:
-            SourceError: a frame differs, and the change is to stop there.
+            SourceError: it differs, and the change is to stop there.
         """
-        for one in shown:
-            frame = one.frame
-            now = (frame.size, frame.format)
-            changed = now != self._last
-            if changed:
-                self._note(one, now)
-            if now != self._first:
-                self._fitted += 1
-                frame = self._fit(frame)
-            yield Shown(replace(frame, cut=True) if changed else frame, one.source_tick)
+        frame = shown.frame
+        now = (frame.size, frame.format)
+        changed = now != self._last
+        if changed:
+            self._note(shown, now)
+        if now != self._first:
+            self._fitted += 1
+            frame = self._fit(frame)
+        return replace(frame, cut=True) if changed else frame
 
     def _note(self, one: Shown, now: tuple[tuple[int, int], PixelFormat]) -> None:
         before = self._seconds_before(one.source_tick)

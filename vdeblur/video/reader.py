@@ -19,10 +19,11 @@ from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import Colour, Frame
 from vdeblur.video.clock import Clock
 from vdeblur.video.colour import stream_colour
+from vdeblur.video.decoder import Decoder
 from vdeblur.video.describe import describe
 from vdeblur.video.fieldpairs import are_fields, woven_pictures
 from vdeblur.video.fit import SIZE_CHANGES, Fit, SizeChange
-from vdeblur.video.info import SourceInfo
+from vdeblur.video.info import SourceInfo, VideoInfo
 from vdeblur.video.interlacing import (
     INTERLACED_MODES,
     PICTURES,
@@ -230,19 +231,21 @@ class Reader:
             wanted = (one for one in chain([head], stamped) if one[1] >= begin - self._run_up_ticks)
             head = next(wanted, head)
         self.info = describe(self._place, self._session.media, head[0], start_pts, header)
+        self.info = _with_first_shape(self.info, self._session.decoder)
         if pairs:
             self.info = _of_pairs(self.info)
             self._treatment_notes.append("each field is a picture of its own in the source; two make a frame")
         self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
-        given = 0
-        for shown in self._fitted(self._treated(chain([head], stamped), header), begin):
+        given, frames = 0, self._treated(chain([head], stamped), header)
+        self._fit = self._fit_to(self.info.video, begin, time_base)
+        for shown in frames:
             if begin is not None and shown.source_tick < begin:
                 continue
             if end is not None and shown.source_tick >= end:
                 self._collect_until(end)
                 break
             given += 1
-            yield shown.frame
+            yield shown.frame if self._fit is None else self._fit.frame(shown)
         else:
             self._check_length(start_pts, end)
         self._check_result(seen=True, given=given, start_pts=start_pts)
@@ -285,24 +288,21 @@ class Reader:
         self.info = replace(self.info, video=whole.described(video))
         return whole.frames(pictures)
 
-    def _fitted(self, shown: Iterator[Shown], begin: int | None) -> Iterator[Shown]:
-        """Frames of one size and format, if that is wanted."""
+    def _fit_to(self, video: VideoInfo, begin: int | None, source_time_base: Fraction) -> Fit | None:
+        """What makes all frames one size and format, or stops where they differ, if that is wanted."""
         if self._size_change is None:
-            return shown
-        first = self.info.video.start_pts if begin is None else begin
-        source_time_base, shape = self._session.media.time_base, self._session.decoder.sample_aspect_ratio
+            return None
+        decoder = self._session.decoder
+        first, shape = video.start_pts if begin is None else begin, decoder.sample_aspect_ratio
 
         def pixel_shape() -> Fraction | None:
-            now = self._session.decoder.sample_aspect_ratio
+            now = decoder.sample_aspect_ratio
             return None if now == shape else now
 
-        self._fit = Fit(
-            self.info.video,
-            self._size_change,
-            pixel_shape=pixel_shape,
-            seconds_before=lambda tick: float((tick - first) * source_time_base),
-        )
-        return self._fit.frames(shown)
+        def seconds_before(tick: int) -> float:
+            return float((tick - first) * source_time_base)
+
+        return Fit(video, self._size_change, pixel_shape=pixel_shape, seconds_before=seconds_before)
 
     def _look_in_places(self, look: Look) -> None:
         """Look at pictures from the wanted stretch, without touching the one that is read."""
@@ -385,6 +385,17 @@ class Reader:
             until = "" if self._duration is None else f" to {start + float(self._duration):g} s"
             ended = float((self._clock.due - start_pts) * self._session.media.time_base)
             raise UsageError(f"no frame is shown from {start:g} s{until} in {name}, which has {ended:.3f} s")
+
+
+def _with_first_shape(info: SourceInfo, decoder: Decoder) -> SourceInfo:
+    """The description with the pixel shape of the first picture, if the stream and not the container says it.
+
+    FFmpeg looks at some seconds in front, and tells the last shape it has seen there.
+    """
+    said, first = info.video.sample_aspect_ratio, decoder.sample_aspect_ratio
+    if first is None or said != decoder.probed_aspect_ratio or said == first:
+        return info
+    return replace(info, video=replace(info.video, sample_aspect_ratio=first))
 
 
 def _of_pairs(info: SourceInfo) -> SourceInfo:
