@@ -202,7 +202,7 @@ def test_info_of_an_ordinary_file() -> None:
     assert video.colour == Colour("bt709", "tv", "bt709", "bt709", "left")
     assert (video.average_rate, video.frame_count_from_header, video.start_pts) == (25, 40, 0)
     assert video.duration_seconds == info.duration_seconds == 1.6
-    assert (video.rotation_degrees, video.sample_aspect_ratio, video.interlaced) == (0, 1, False)
+    assert (video.rotation_degrees, video.sample_aspect_ratio, video.interlacing.order) == (0, 1, None)
 
 
 def test_info_counts_from_a_start_that_is_not_zero() -> None:

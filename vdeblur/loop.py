@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from vdeblur.compare import Comparison
-from vdeblur.engine import Deblurrer, Restored, Snapshot
+from vdeblur.engine import Restored, Snapshot
 from vdeblur.errors import Interrupted, SourceError, TargetError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.resuming import Pieces, checksum, keep, recall
@@ -22,6 +22,9 @@ from vdeblur.workers import WriteBehind, prefetch
 
 #: Frames that wait on each side of the network: enough to level out key frames, few enough for 4K.
 QUEUE_FRAMES = 3
+
+#: Takes frames, and what was remembered before the first of them that is to come out; gives them restored.
+Restore = Callable[[Iterable[Frame], Snapshot | None], Generator[Restored, None, None]]
 
 
 @dataclass(frozen=True)
@@ -121,21 +124,25 @@ class Loop:
         earlier = () if self._before is None else self._before.notes
         return tuple(dict.fromkeys([*earlier, *self._reader.notes]))
 
-    def run(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Frame | None = None) -> None:
-        """Read ahead, restore, write behind; ``done`` is the last frame of an interrupted job's part."""
+    def run(self, restore: Restore, comparison: Comparison | None, known: Sequence[Frame] = ()) -> None:
+        """Read ahead, restore, write behind.
+
+        Args:
+            known: the last frames of an interrupted job's part, which ``restore`` needs again and does not give out.
+        """
         if self._before is None or not self._before.complete:
-            self._restore(deblurrer, comparison, done)
+            self._restore(restore, comparison, known)
         with _stage("write", TargetError, self._last):
             self._writer.close()
         self._tell()
 
-    def _restore(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Frame | None) -> None:
+    def _restore(self, restore: Restore, comparison: Comparison | None, known: Sequence[Frame]) -> None:
         originals: deque[Frame] = deque()
         after, number = self._recalled(), self.written
         with (
             prefetch(self._frames(), depth=QUEUE_FRAMES, name="read", unblock=self._reader.close) as ahead,
             WriteBehind(self._write, depth=QUEUE_FRAMES, name="write", unblock=self._writer.abort) as behind,
-            closing(deblurrer.restorations(_all(done, _remembered(ahead, originals)), after=after)) as restored,
+            closing(restore(chain(known, _remembered(ahead, originals)), after)) as restored,
         ):
             for each in restored:
                 number += 1
@@ -244,10 +251,6 @@ def frames_total(video: VideoInfo, start_seconds: float | None, duration_seconds
     left = float("inf") if video.duration_seconds is None else video.duration_seconds - (start_seconds or 0.0)
     wanted = left if duration_seconds is None else min(left, duration_seconds)
     return max(1, round(wanted * video.average_rate))
-
-
-def _all(done: Frame | None, frames: Iterable[Frame]) -> Iterable[Frame]:
-    return frames if done is None else chain([done], frames)
 
 
 def _remembered(frames: Iterable[Frame], memory: deque[Frame]) -> Iterator[Frame]:

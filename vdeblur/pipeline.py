@@ -17,11 +17,15 @@ from torch import Tensor
 
 from vdeblur.arrays import Arrays, Channels
 from vdeblur.compare import CompareMode, Comparison
-from vdeblur.engine import Deblurrer, Network
+from vdeblur.engine import Deblurrer, Network, Restored, Snapshot
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
+from vdeblur.fields import RUN_UP_FRAMES, restore_fields
 from vdeblur.frames import Frame
 from vdeblur.loop import Loop, Progress, frames_total, refuse_shortfall
 from vdeblur.resuming import SEGMENT_SECONDS, reach, terms_of
+from vdeblur.video.deinterlace import bob
+from vdeblur.video.fit import SizeChange
+from vdeblur.video.interlacing import InterlacedMode
 from vdeblur.video.journal import Journal
 from vdeblur.video.outcomes import Outcome, summary_words
 from vdeblur.video.reader import Reader
@@ -73,6 +77,8 @@ def deblur_video(
     segment_seconds: float | None = None,
     resume: bool = False,
     stop: Callable[[], bool] | None = None,
+    interlaced: InterlacedMode = "keep",
+    size_change: SizeChange = "stop",
 ) -> Report:
     """Take the motion blur out of a video, and keep everything else in it as it was.
 
@@ -109,6 +115,11 @@ def deblur_video(
             the target or its codec cannot be made in pieces.
         resume: go on where the interrupted job of this target stopped. Everything else must be as it was then.
         stop: asked after every frame; True ends the job with Interrupted, and keeps what is done where pieces are made.
+        interlaced: what to do with interlaced video, by its flags and its pictures: "keep" restores each field and
+            gives interlaced video again, "frame" makes one whole frame of each frame, "field" one of each field, and
+            "refuse" raises UsageError. Whole frames are restored as they are in every case.
+        size_change: what to do where the size or the pixel format of the source changes: "stop" with a SourceError, or
+            "fit" all later frames into the first size, with bars, and into the first format.
 
     Raises:
         UsageError: an argument cannot be; before any work starts.
@@ -121,7 +132,14 @@ def deblur_video(
     journal = _journal_of(target, segment_seconds, resume=resume, read_once=read_once)
 
     def open_source() -> Reader:
-        return Reader(source, frame_rate=frame_rate, keep_packets=read_once, **stretch)
+        return Reader(
+            source,
+            frame_rate=frame_rate,
+            keep_packets=read_once,
+            interlaced=interlaced,
+            size_change=size_change,
+            **stretch,
+        )
 
     try:
         with ExitStack() as stack:
@@ -138,6 +156,8 @@ def deblur_video(
                 terms = terms_of(reader.info, deblurrer) | {
                     "compare": compare,
                     "frame_rate": str(frame_rate),
+                    "interlaced": interlaced,
+                    "size_change": size_change,
                     **stretch,
                 }
             writer = stack.enter_context(
@@ -162,15 +182,22 @@ def deblur_video(
             if note is not None:
                 for words in (*reader.notes, *writer.notes):
                     note(words)
-            done = None
+            order, known = reader.info.video.interlacing.order, list[Frame]()
             if writer.position is not None and not writer.position.complete:
-                reader, done = reach(writer.position, reader, open_source, stack)
+                run_up = 0 if order is None else RUN_UP_FRAMES
+                reader, known = reach(writer.position, reader, open_source, stack, run_up=run_up)
+
+            def restore(frames: Iterable[Frame], after: Snapshot | None) -> Generator[Restored, None, None]:
+                if order is None:
+                    return deblurrer.restorations(frames, after=after)
+                return restore_fields(deblurrer, bob, frames, order, after=after, known=len(known))
+
             total = frames_total(video, start_seconds, duration_seconds)
             pieces = SEGMENT_SECONDS if segment_seconds is None else segment_seconds
             loop = Loop(
                 reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal, piece_seconds=pieces
             )
-            loop.run(deblurrer, comparison, done)
+            loop.run(restore, comparison, known)
             notes = (*loop.notes, *writer.notes)
             outcomes = tuple(writer.outcomes)
             return Report(loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target), outcomes)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +118,10 @@ def recall(memory: Mapping[str, Any], path: Path) -> Snapshot:
         raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
 
 
-def reach(position: Position, reader: Reader, again: Callable[[], Reader], stack: ExitStack) -> tuple[Reader, Frame]:
-    """Read up to the last frame that is restored already.
+def reach(
+    position: Position, reader: Reader, again: Callable[[], Reader], stack: ExitStack, *, run_up: int = 0
+) -> tuple[Reader, list[Frame]]:
+    """Read up to the last frame that is restored already; it comes with up to ``run_up`` frames before it.
 
     By way of a key frame where that gives the very same frame, else from the start. ``again`` opens the source anew,
     on ``stack``.
@@ -125,15 +129,13 @@ def reach(position: Position, reader: Reader, again: Callable[[], Reader], stack
     Raises:
         SourceError: the source has other frames than when the job began.
     """
-    if reader.can_jump and reader.skip_to(position.pts):
+    if not run_up and reader.can_jump and reader.skip_to(position.pts):
         frame = next(reader)
         if checksum(frame) == position.checksum:
-            return reader, frame
+            return reader, [frame]
     reader.close()
     reader = stack.enter_context(again())
-    for number, frame in enumerate(reader, 1):
-        if number == position.frames:
-            if frame.pts == position.pts and checksum(frame) == position.checksum:
-                return reader, frame
-            break
-    raise SourceError(f"{reader.info.name} has other frames than when the job began; -y begins anew")
+    known = deque(islice(reader, position.frames), maxlen=1 + run_up)
+    if not known or known[-1].pts != position.pts or checksum(known[-1]) != position.checksum:
+        raise SourceError(f"{reader.info.name} has other frames than when the job began; -y begins anew")
+    return reader, list(known)

@@ -32,8 +32,9 @@ Thumbnail = NDArray[np.float32]
 class Breaks:
     """Say whether a new shot starts at a frame: ``breaks(previous, current) -> bool``.
 
-    That is so after a cut, a gap or a jump back in time, and a change of size, format or colour. Call it with each
-    frame and the one before it, in order: it remembers the last thumbnail, the last difference and the usual step.
+    That is so after a cut, a gap or a jump back in time, a change of size, format or colour, and where the frame says
+    so. Call it with each frame and the one before it, in order: it remembers the last thumbnail, the last difference
+    and the usual step.
 
     Args:
         cut_percent: score from which a cut is seen, in percent of the range of luma; see the module's sentence.
@@ -46,7 +47,7 @@ class Breaks:
         self._step: Fraction | None = None
 
     def __call__(self, previous: Frame, current: Frame) -> bool:
-        if not previous.same_layout(current):
+        if current.cut or not previous.same_layout(current):
             self._difference, self._step, self._last = 0.0, None, None
             return True
         # Both are asked always, so that each keeps its memory.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -36,6 +37,8 @@ class Decoder:
         self.last_error = ""
         #: Whether the final flush broke off at an error, and whether frames may be missing because of it.
         self.flush_failed = self.may_lack_frames = False
+        #: Pixel shape of the stream by what was read of it in front, which may be of a later part.
+        self.probed_aspect_ratio = context.sample_aspect_ratio or None
         context.thread_type = "AUTO"
         context.thread_count = threads
         try:
@@ -60,6 +63,11 @@ class Decoder:
                 continue
             yield from self._count(decoded)
         yield from self._flush()
+
+    @property
+    def sample_aspect_ratio(self) -> Fraction | None:
+        """Pixel shape that the stream itself has given last, if it gives one."""
+        return self._context.sample_aspect_ratio or None
 
     def close(self) -> None:
         """Let go of the decoder; its threads end when nothing else holds it."""

@@ -14,8 +14,17 @@ from av.stream import Disposition, Stream
 
 from vdeblur.frames import Colour
 from vdeblur.video.colour import frame_colour
+from vdeblur.video.fieldflags import FieldFlags, header_order
 from vdeblur.video.formats import canonical_format
-from vdeblur.video.info import Chromaticity, ContentLight, MasteringDisplay, SourceInfo, StreamInfo, VideoInfo
+from vdeblur.video.info import (
+    Chromaticity,
+    ContentLight,
+    Interlacing,
+    MasteringDisplay,
+    SourceInfo,
+    StreamInfo,
+    VideoInfo,
+)
 from vdeblur.video.media import Media
 from vdeblur.video.places import Place
 from vdeblur.video.programs import Programs, read_programs
@@ -70,7 +79,7 @@ def _names_chapters(stream: Stream, chapters: Sequence[Fraction]) -> bool:
 
 
 def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:
-    side_data = _side_data(first)
+    side_data, flagged = _side_data(first), FieldFlags().order_of(first) or header_order(media.stream)
     matrix = _display_matrix(side_data)
     return VideoInfo(
         stream_index=media.stream.index,
@@ -88,7 +97,7 @@ def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -
         rotation_degrees=first.rotation if matrix is None else rotation_of(matrix),
         display_matrix=matrix,
         sample_aspect_ratio=media.stream.sample_aspect_ratio or None,
-        interlaced=first.interlaced_frame,
+        interlacing=Interlacing(order=flagged, flagged=flagged),
         mastering_display=_mastering_display(side_data),
         content_light=_content_light(side_data),
         side_data=tuple(side_data),

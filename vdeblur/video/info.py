@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
-from vdeblur.frames import Colour, PixelFormat
+from vdeblur.frames import Colour, FieldOrder, PixelFormat
 from vdeblur.video.programs import Programs
 
 #: A chromaticity (x, y) of CIE 1931.
@@ -30,6 +31,18 @@ class ContentLight:
 
     max_content: int
     max_average: int
+
+
+@dataclass(frozen=True)
+class Interlacing:
+    """Whether frames hold two fields of different instants: as they are flagged, and as the pictures show."""
+
+    #: Field order by which the frames are to be treated; ``None`` = as whole frames.
+    order: FieldOrder | None = None
+    #: Field order the first frame is flagged with.
+    flagged: FieldOrder | None = None
+    #: What the pictures show, where they were looked at and tell; "telecine" is film in 3:2 pulldown.
+    shown: FieldOrder | Literal["progressive", "telecine"] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,9 @@ class VideoInfo:
     #: The whole display matrix, nine 16.16 and 2.30 fixed-point numbers row by row (it may also mirror).
     display_matrix: tuple[int, ...] | None = None
     sample_aspect_ratio: Fraction | None = None
-    interlaced: bool = False
+    interlacing: Interlacing = Interlacing()
+    #: Each field is coded as a picture of its own; frames are woven of two.
+    field_pairs: bool = False
     mastering_display: MasteringDisplay | None = None
     content_light: ContentLight | None = None
     #: FFmpeg's names of all side data of the first frame, e.g. "A53_CC" (captions) or "DOVI_METADATA".

@@ -75,8 +75,6 @@ class Job:
         notes = [*self.streams.notes, *self.video.notes]
         if lost:
             notes.append(f"not kept: {', '.join(lost)}")
-        if self.info.video.interlaced:
-            notes.append("the source is interlaced; it is encoded as whole frames")
         if self.info.chapters and self.info.input_url is None:
             notes.append("chapters do not come along from a pipe")
         return tuple(notes)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -14,15 +16,29 @@ import av
 from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
-from vdeblur.frames import Frame
+from vdeblur.frames import Colour, Frame
 from vdeblur.video.clock import Clock
-from vdeblur.video.colour import frame_colour, stream_colour
+from vdeblur.video.colour import stream_colour
+from vdeblur.video.decoder import Decoder
 from vdeblur.video.describe import describe
-from vdeblur.video.formats import planes_of
-from vdeblur.video.info import SourceInfo
+from vdeblur.video.fieldpairs import are_fields, woven_pictures
+from vdeblur.video.fit import SIZE_CHANGES, Fit, SizeChange
+from vdeblur.video.info import SourceInfo, VideoInfo
+from vdeblur.video.interlacing import (
+    INTERLACED_MODES,
+    PICTURES,
+    PLACES,
+    FieldWatch,
+    InterlacedMode,
+    Look,
+    check_treatable,
+    may_be_interlaced,
+    treatment_words,
+)
 from vdeblur.video.places import locate
 from vdeblur.video.session import Session
 from vdeblur.video.shortfall import early_end, shortfall_at_end, shortfall_in_front
+from vdeblur.video.treatment import Deinterlaced, Shown, untreated
 
 #: A start that lies a thousandth of a tick beyond a frame means that frame: seconds are floats.
 _TICK_TOLERANCE = Fraction(1, 1000)
@@ -55,9 +71,14 @@ class Reader:
         threads: decoder threads, 0 = one for each core.
         frame_rate: of picture sequences and raw streams, which have no timestamps (default 25).
         keep_packets: keep the packets of all other streams for :meth:`take_packets`.
+        interlaced: find out whether the video is interlaced, by its pictures too, and "keep" its frames as they are
+            (``info.video.interlacing`` tells), make whole ones of each "frame" or each "field", or "refuse" it.
+            ``None`` = frames as they are, and what their flags say.
+        size_change: where the size or the pixel format changes, "stop" with an error or "fit" all later frames into
+            the first size and format. ``None`` = frames as they are.
 
     Raises:
-        UsageError: there is no such source, or an option does not fit it.
+        UsageError: there is no such source, or an option does not fit it; or the video is interlaced and refused.
         SourceError: it cannot be read or decoded, or holds no video.
     """
 
@@ -72,7 +93,18 @@ class Reader:
         threads: int = 0,
         frame_rate: Fraction | None = None,
         keep_packets: bool = False,
+        interlaced: InterlacedMode | None = None,
+        size_change: SizeChange | None = None,
     ) -> None:
+        if size_change is not None and size_change not in SIZE_CHANGES:
+            raise UsageError(f"size change cannot be {size_change!r}; it is one of {', '.join(SIZE_CHANGES)}")
+        if interlaced is not None and interlaced not in INTERLACED_MODES:
+            raise UsageError(f"interlaced cannot be {interlaced!r}; it is one of {', '.join(INTERLACED_MODES)}")
+        self._interlaced, self._size_change = interlaced, size_change
+        self._fit: Fit | None = None
+        self._field_watch: FieldWatch | None = None
+        self._treatment_notes: list[str] = []
+        self._deinterlaces = False
         self._start = _seconds("start", start_seconds, least=0)
         self._duration = _seconds("duration", duration_seconds)
         if threads < 0:
@@ -104,8 +136,10 @@ class Reader:
 
     @property
     def can_jump(self) -> bool:
-        """Whether :meth:`skip_to` may be tried: times are the source's own, and it can be read from anywhere."""
-        return self._place.again and not self._even and not self._clock.repaired
+        """Whether :meth:`skip_to` may be tried: frames and times are the source's own, and it can be read anywhere."""
+        video = self.info.video
+        plain = video.interlacing.order is None and not self._deinterlaces and not video.field_pairs
+        return self._place.again and plain and not self._even and not self._clock.repaired
 
     @property
     def skipped_packets(self) -> int:
@@ -115,7 +149,8 @@ class Reader:
     @property
     def notes(self) -> list[str]:
         """What people should know of the source so far, in plain words; complete after the last frame."""
-        notes = list(self._place.notes)
+        notes = [*self._place.notes, *self._treatment_notes]
+        notes += [note for part in (self._fit, self._field_watch) if part is not None for note in part.notes]
         if self._clock.repaired:
             notes.append(f"{self._clock.repaired} timestamps were missing or did not rise and have been mended")
         if self._session.decoder.damaged:
@@ -168,7 +203,7 @@ class Reader:
             self._frames.close()
             self._first = None
             self._clock = self._new_clock()
-            self._frames = self._read(since=pts)
+            self._frames = self._read_since(pts)
             try:
                 self._first = next(self._frames, None)
             except (SourceError, UsageError):
@@ -201,37 +236,133 @@ class Reader:
                 self._frames.close()
                 self._session.close()
 
-    def _read(self, *, since: int | None = None) -> Generator[Frame, None, None]:
-        """Frames of the wanted stretch, or those of it from tick ``since`` on."""
+    def _read(self) -> Generator[Frame, None, None]:
+        """Frames of the wanted stretch."""
         media = self._session.media
         header, time_base, start_pts = stream_colour(media.stream), media.time_base, media.start_pts
         begin, end = self._range(start_pts, time_base)
-        if since is not None:
-            start_pts = self.info.video.start_pts
-            begin, end = self._range(start_pts, time_base)
         del media
-        given = seen = 0
-        for picture in self._pictures(begin if since is None else since):
-            tick = self._clock.stamp(picture.pts, picture.dts, picture.duration)
-            if not seen:
-                if start_pts is None:
-                    start_pts = tick
-                    begin, end = self._range(start_pts, time_base)
-                if since is None:
-                    self.info = describe(self._place, self._session.media, picture, start_pts, header)
-                self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
-            seen += 1
-            if (begin is not None and tick < begin) or (since is not None and tick < since):
+        pictures = self._pictures(None if begin is None else begin - self._run_up_ticks)
+        first = next(pictures, None)
+        if first is None:
+            self._check_result(seen=False, given=0, start_pts=0)
+            return
+        pictures = chain([first], pictures)
+        pairs = self._interlaced is not None and are_fields(self._session.media.stream.codec_context.name, first)
+        stamped = self._stamped(woven_pictures(pictures) if pairs else pictures)
+        head = next(stamped)
+        if start_pts is None:
+            start_pts = head[1]
+            begin, end = self._range(start_pts, time_base)
+        if begin is not None:
+            # What lies before may be of another size.
+            wanted = (one for one in chain([head], stamped) if one[1] >= begin - self._run_up_ticks)
+            head = next(wanted, head)
+        self.info = describe(self._place, self._session.media, head[0], start_pts, header)
+        self.info = _with_first_shape(self.info, self._session.decoder)
+        if pairs:
+            self.info = _of_pairs(self.info)
+            self._treatment_notes.append("each field is a picture of its own in the source; two make a frame")
+        self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
+        given, frames = 0, self._treated(chain([head], stamped), header)
+        self._fit = self._fit_to(self.info.video, begin, time_base)
+        for shown in frames:
+            if begin is not None and shown.source_tick < begin:
                 continue
-            if end is not None and tick >= end:
+            if end is not None and shown.source_tick >= end:
                 self._collect_until(end)
                 break
             given += 1
-            planes, pixel_format = planes_of(picture)
-            yield Frame(planes, pixel_format, frame_colour(picture, header), tick, time_base, picture.duration)
+            yield shown.frame if self._fit is None else self._fit.frame(shown)
         else:
-            self._check_length(start_pts or 0, end)
-        self._check_result(seen, given, start_pts or 0)
+            self._check_length(start_pts, end)
+        self._check_result(seen=True, given=given, start_pts=start_pts)
+
+    def _read_since(self, since: int) -> Generator[Frame, None, None]:
+        """Frames of the wanted stretch from tick ``since`` on, once it is known what they are."""
+        video, header = self.info.video, stream_colour(self._session.media.stream)
+        _, end = self._range(video.start_pts, video.time_base)
+        for shown in untreated(self._stamped(self._pictures(since)), header, video.time_base):
+            if shown.source_tick < since:
+                continue
+            if end is not None and shown.source_tick >= end:
+                break
+            yield shown.frame if self._fit is None else self._fit.frame(shown)
+        else:
+            self._check_length(video.start_pts, end)
+
+    @property
+    def _run_up_ticks(self) -> int:
+        """How far before the first wanted frame to begin: fields are completed from the frames around them."""
+        rate, time_base = self._session.media.rate, self._session.media.time_base
+        return round(2 / (rate * time_base)) if rate and self._interlaced in ("frame", "field") else 0
+
+    def _stamped(self, pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Pictures with their ticks."""
+        for picture in pictures:
+            yield picture, self._clock.stamp(picture.pts, picture.dts, picture.duration)
+
+    def _treated(self, pictures: Iterator[tuple[av.VideoFrame, int]], header: Colour) -> Iterator[Shown]:
+        """Frames of pictures, deinterlaced if that is wanted; completes what is known of the source."""
+        mode, video = self._interlaced, self.info.video
+        if mode is None or not may_be_interlaced(video):
+            return untreated(pictures, header, video.time_base)
+        look, ahead = Look(), []
+        if self._place.again and not self._place.network:
+            self._look_in_places(look)
+        else:
+            ahead = list(islice(pictures, PICTURES))
+            look.at(picture for picture, _ in ahead)
+        pictures = chain(ahead, pictures)
+        interlacing, notes = look.judged(video.interlacing.flagged)
+        video = replace(video, interlacing=interlacing)
+        check_treatable(video, mode, self._place.name)
+        self.info = replace(self.info, video=video)
+        self._treatment_notes += notes
+        if interlacing.order is None or mode == "refuse":
+            return untreated(pictures, header, video.time_base)
+        self._treatment_notes.append(treatment_words(interlacing.order, mode))
+        if mode == "keep":
+            self._field_watch = FieldWatch(interlacing, video.time_base)
+            return untreated(self._field_watch.pictures(pictures), header, video.time_base)
+        self._deinterlaces = True
+        whole = Deinterlaced(video, mode, header)
+        self.info = replace(self.info, video=whole.described(video))
+        return whole.frames(pictures)
+
+    def _fit_to(self, video: VideoInfo, begin: int | None, source_time_base: Fraction) -> Fit | None:
+        """What makes all frames one size and format, or stops where they differ, if that is wanted."""
+        if self._size_change is None:
+            return None
+        decoder = self._session.decoder
+        first, shape = video.start_pts if begin is None else begin, decoder.sample_aspect_ratio
+
+        def pixel_shape() -> Fraction | None:
+            now = decoder.sample_aspect_ratio
+            return None if now == shape else now
+
+        def seconds_before(tick: int) -> float:
+            return float((tick - first) * source_time_base)
+
+        return Fit(video, self._size_change, pixel_shape=pixel_shape, seconds_before=seconds_before)
+
+    def _look_in_places(self, look: Look) -> None:
+        """Look at pictures from the wanted stretch, without touching the one that is read."""
+        video = self.info.video
+        begin, end = self._range(video.start_pts, video.time_base)
+        first = video.start_pts if begin is None else begin
+        if end is None and video.duration_seconds is not None:
+            end = video.start_pts + int(Fraction(video.duration_seconds) / video.time_base)
+        # In a short video the places would be the same pictures again.
+        shortest = len(PLACES) * PICTURES / ((video.average_rate or 25) * video.time_base)
+        places = PLACES if end is not None and end - first > shortest else PLACES[:1]
+        with Session(self._place, threads=self._threads, frame_rate=self._frame_rate) as session:
+            for share in places:
+                tick = first if end is None else first + int(share * (end - first))
+                pictures = session.pictures_from(tick) if share or begin is not None else session.pictures()
+                look.at(islice(woven_pictures(pictures) if video.field_pairs else pictures, PICTURES))
+                if look.is_enough:
+                    break
 
     def _range(self, start_pts: int | None, time_base: Fraction) -> tuple[int | None, int | None]:
         """First tick that is wanted and first that is wanted no longer; ``None`` = no limit, or not known yet."""
@@ -286,7 +417,7 @@ class Reader:
         self._shortfall = shortfall_at_end(media, ended, asked)
         self._early_end = early_end(media, ended) if end is None else None
 
-    def _check_result(self, seen: int, given: int, start_pts: int) -> None:
+    def _check_result(self, *, seen: bool, given: int, start_pts: int) -> None:
         name = self._place.name
         if not seen:
             reason = self._session.media.failure or self._session.decoder.last_error or "it holds none"
@@ -296,6 +427,29 @@ class Reader:
             until = "" if self._duration is None else f" to {start + float(self._duration):g} s"
             ended = float((self._clock.due - start_pts) * self._session.media.time_base)
             raise UsageError(f"no frame is shown from {start:g} s{until} in {name}, which has {ended:.3f} s")
+
+
+def _with_first_shape(info: SourceInfo, decoder: Decoder) -> SourceInfo:
+    """The description with the pixel shape of the first picture, if the stream and not the container says it.
+
+    FFmpeg looks at some seconds in front, and tells the last shape it has seen there.
+    """
+    said, first = info.video.sample_aspect_ratio, decoder.sample_aspect_ratio
+    if first is None or said != decoder.probed_aspect_ratio or said == first:
+        return info
+    return replace(info, video=replace(info.video, sample_aspect_ratio=first))
+
+
+def _of_pairs(info: SourceInfo) -> SourceInfo:
+    """The description of frames whose fields were counted as pictures."""
+    rate, count = info.video.average_rate, info.video.frame_count_from_header
+    video = replace(
+        info.video,
+        field_pairs=True,
+        average_rate=None if rate is None else rate / 2,
+        frame_count_from_header=None if count is None else -(-count // 2),
+    )
+    return replace(info, video=video)
 
 
 def _seconds(name: str, value: float | None, *, least: float | None = None) -> Fraction | None:
