@@ -390,7 +390,7 @@ def test_fields_are_one_sequence_for_the_network(lookahead: int) -> None:
     deblurrer = Deblurrer(network, device="cpu", precision="float32", lookahead=lookahead)
     frames = list(clip(5, 36, 52))
     expected = list(deblurrer.run(bob(iter(frames), "tff")))
-    found = list(restore_fields(deblurrer.run, bob, iter(frames), "tff"))
+    found = [each.frame for each in restore_fields(deblurrer, bob, iter(frames), "tff")]
     assert len(found) == 5
     for n, frame in enumerate(found):
         assert np.array_equal(frame.planes[0][0::2], expected[2 * n].planes[0][0::2])
@@ -407,7 +407,7 @@ def test_few_frames_are_under_way() -> None:
             yield frame
 
     deblurrer = Deblurrer(Identity(), device="cpu", precision="float32")
-    restored = restore_fields(deblurrer.run, bob, frames(), "tff")
+    restored = restore_fields(deblurrer, bob, frames(), "tff")
     for given, _ in enumerate(restored, 1):
         assert taken <= given + 3
 
@@ -468,7 +468,7 @@ def test_fields_gain_what_blind_restoring_does_not(moving: tuple[list[Frame], li
     deblurrer = Deblurrer("fast", device="cpu")
     before = decibels(blurred, sharp)
     blind = decibels(list(deblurrer.run(iter(blurred))), sharp)
-    kept = list(restore_fields(deblurrer.run, bob, iter(blurred), "tff"))
+    kept = [each.frame for each in restore_fields(deblurrer, bob, iter(blurred), "tff")]
     assert decibels(kept, sharp) > before + 0.5
     assert decibels(kept, sharp) > blind + 0.5
     # No combs that are not the scene's own: rows do not alternate more than in the truth.
