@@ -129,7 +129,8 @@ NUT = Container("nut", "NUT", ("rawvideo", "ffv1"), ("rawvideo", "ffv1"), ("rawv
 _BY_ENDING = {
     "mp4": _MP4, "m4v": _MP4, "mkv": _MATROSKA, "nut": NUT, "y4m": Y4M,
     "mov": Container(
-        "mov", "QuickTime", _MODERN, _MODERN_DEEP, ("png", "prores_ks"), ("prores_ks",), text_subtitles="mov_text"
+        "mov", "QuickTime", _MODERN, (*_MODERN_DEEP, "png"), ("png", "prores_ks"), ("prores_ks",),
+        text_subtitles="mov_text",
     ),
     "webm": Container(
         "webm", "WebM", ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9",),
@@ -137,7 +138,7 @@ _BY_ENDING = {
     ),
     # AVI and FLV have no decoding times beside those of presentation, so frames must not be reordered.
     "avi": Container(
-        "avi", "AVI", ("mpeg4", "ffv1"), _LOSSLESS, _LOSSLESS, tick=Fraction(0),
+        "avi", "AVI", ("mpeg4", "mjpeg", "ffv1"), _LOSSLESS, _LOSSLESS, tick=Fraction(0),
         encoder_options={"bf": "0"},
     ),
     "ts": _MPEGTS, "m2ts": _MPEGTS, "mts": _MPEGTS,

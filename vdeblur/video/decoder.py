@@ -13,6 +13,8 @@ from vdeblur.errors import SourceError
 
 #: libavcodec's AV_CODEC_FLAG_OUTPUT_CORRUPT.
 _OUTPUT_CORRUPT = 1 << 3
+#: Its AV_CODEC_FLAG_UNALIGNED: cut exactly where the header says, not at the next round address to the left.
+_UNALIGNED = 1 << 0
 
 
 class Decoder:
@@ -38,6 +40,7 @@ class Decoder:
         self.flush_failed = self.may_lack_frames = False
         context.thread_type = "AUTO"
         context.thread_count = threads
+        context.flags |= _UNALIGNED
         try:
             context.open(strict=False)
         except (av.error.FFmpegError, ValueError) as exc:

@@ -112,11 +112,22 @@ class Picture:
             # YUV that does not say is limited.
             limited = "full range" if mine.range == "pc" else "limited range"
             pairs |= {"colour matrix": (mine.matrix, theirs.matrix), limited: (mine.range, theirs.range or "tv")}
-            if self.format.chroma_shift == other.format.chroma_shift == (1, 1):
-                pairs["chroma location"] = (mine.chroma_location, theirs.chroma_location)
+            if self.format.chroma_shift == other.format.chroma_shift:
+                shift = self.format.chroma_shift
+                pairs["chroma location"] = (_siting(mine, shift), _siting(theirs, shift))
         for what, (wanted, found) in pairs.items():
             if wanted is not None and wanted != found:
                 yield what
+
+
+def _siting(colour: Colour, chroma_shift: tuple[int, int]) -> str | None:
+    """The chroma location as far as it matters: across where columns are left out, and down where rows are."""
+    location = colour.chroma_location
+    if location is None or chroma_shift == (0, 0):
+        return None
+    if chroma_shift[1]:
+        return location
+    return "left" if location in ("left", "topleft", "bottomleft") else "center"
 
 
 def _odd_shape(ratio: Fraction | None) -> Fraction | None:
