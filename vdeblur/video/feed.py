@@ -41,6 +41,11 @@ class Feed:
         if companions is not None:
             companions.add_to(self._muxer)
 
+    @property
+    def origin(self) -> int:
+        """Tick of the source that becomes 0."""
+        return self._stretch.origin
+
     def send(self, frame: Frame) -> None:
         """Pass a frame on, and the packets that have come with it.
 

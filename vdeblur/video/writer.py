@@ -19,6 +19,7 @@ from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container, choose_container
 from vdeblur.video.covers import extract_covers
 from vdeblur.video.encoding import plan_video
+from vdeblur.video.evenness import Evenness
 from vdeblur.video.feed import Feed
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.job import Job
@@ -88,6 +89,7 @@ class Writer:
         self._open = True
         self._last_pts: int | None = None
         self._feed: Feed | None = None
+        self._evenness = Evenness(container, picture)
         self._target = open_target(target, pictures=container.one_file_a_frame, overwrite=overwrite, info=info)
         self._folder = tempfile.TemporaryDirectory(prefix="vdeblur-", ignore_cleanup_errors=True)
         try:
@@ -137,6 +139,7 @@ class Writer:
                 self._throw_away()
                 raise
             self._last_pts = frame.pts
+            self._watch(frame.pts)
 
     def close(self) -> None:
         """Finish, and put the output into place.
@@ -159,6 +162,7 @@ class Writer:
             self._folder.cleanup()
             if self._feed.satisfied:
                 self.notes.append("FFmpeg ended before the last frame, as its options asked")
+            self._note(self._evenness.end_note())
             self._target.commit()
 
     def abort(self) -> None:
@@ -179,6 +183,18 @@ class Writer:
         if self._companions is not None:
             stretch = stretch.with_lead()
         return Feed(self._job, stretch, self._companions)
+
+    def _watch(self, pts: int) -> None:
+        """Find out how far the container misses a frame's time."""
+        assert self._feed is not None
+        first = not self._evenness.count
+        self._evenness.saw((pts - self._feed.origin) * self._picture.time_base)
+        if first:
+            self._note(self._evenness.begin_note())
+
+    def _note(self, words: str | None) -> None:
+        if words is not None:
+            self.notes.append(words)
 
     def _check(self, frame: Frame) -> None:
         picture = self._picture
