@@ -45,6 +45,8 @@ class Kind:
     #: Another kind that is read instead of a generated picture.
     of: str | None = None
     frames: int = FRAMES
+    #: Written to a pipe, so that the file never learns its own length.
+    piped: bool = False
     #: Whether ``-frames:v`` ends the file.
     limited: bool = True
     #: Frames that come out, where it is not the number that went in.
@@ -148,7 +150,8 @@ CODECS = {
                truth={"format": "yuv420p"}),
     "dv 4:1:1": Kind("-c:v dvvideo -pix_fmt yuv411p", ".avi", "testsrc2=size=720x480:rate=30000/1001", frames=2,
                      target=".mkv", times="milliseconds", truth={"format": "yuv411p"}),
-    "gif": Kind("-vf trim=end_frame=6,split[a][b];[a]palettegen[p];[b][p]paletteuse", ".gif", truth={"format": "bgra"}, closeness=0.1),
+    "gif": Kind("-vf trim=end_frame=6,split[a][b];[a]palettegen[p];[b][p]paletteuse", ".gif",
+                truth={"format": "bgra"}, closeness=0.1),
     "webp": Kind("-c:v libwebp_anim -lossless 0 -q:v 90", ".webp", closeness=0.05),
     "webp lossless": Kind("-c:v libwebp_anim -lossless 1 -pix_fmt bgra", ".webp", truth={"format": "argb"}),
     "apng": Kind("-c:v apng -plays 0 -pix_fmt rgba", ".apng", truth={"format": "rgba"}),
@@ -261,6 +264,9 @@ TIMES = {
     "empty edit": Kind("-c copy", ".mp4", before="-itsoffset 1.5", of="h264", limited=False, truth={"start": 1.5}),
     "fragmented": Kind(f"{X264} -pix_fmt yuv420p -bf 2 -g 3 -movflags +frag_keyframe+empty_moov+default_base_moof",
                        ".mp4"),
+    "no duration": Kind(f"{X264} -pix_fmt yuv420p -bf 2 -f matroska", ".mkv", piped=True, times="milliseconds"),
+    "no duration fragments": Kind(f"{X264} -pix_fmt yuv420p -bf 2 -movflags +empty_moov+frag_keyframe -f mp4", ".mp4",
+                                  piped=True),
     "long gop": Kind(f"{X264} -pix_fmt yuv420p -bf 3 -g 50", ".mp4", frames=20),
     "one frame": Kind(f"{X264} -pix_fmt yuv420p", ".mp4", frames=1),
     "two frames": Kind(f"{X264} -pix_fmt yuv420p -bf 1", ".mp4", frames=2),
@@ -344,7 +350,11 @@ def corpus(name: str) -> Path:
     path = FOLDER / f"{name.replace('/', ' ').replace(':', '')} corpus{kind.suffix}"
     source = ["-i", str(corpus(kind.of))] if kind.of else ["-f", "lavfi", "-i", kind.source]
     limit = ["-frames:v", str(kind.frames)] if kind.limited else []
-    ffmpeg(*kind.before.split(), *source, *kind.inputs.split(), *kind.output.split(), *limit, str(path))
+    command = [*kind.before.split(), *source, *kind.inputs.split(), *kind.output.split(), *limit]
+    if kind.piped:
+        path.write_bytes(ffmpeg(*command, "-"))
+    else:
+        ffmpeg(*command, str(path))
     return path
 
 

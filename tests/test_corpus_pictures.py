@@ -84,7 +84,9 @@ def colours_differ(before: Look, after: Look) -> dict[str, bool]:
 def check(before: Look, after: Look, times: str, report: Report, unkept: Any) -> None:
     """All but the samples; what is not kept must be in the notes."""
     differences = {
-        "start": after.seconds[0] - before.seconds[0] if abs(after.seconds[0] - before.seconds[0]) > Fraction(1, 1000) else 0,
+        "start": after.seconds[0] - before.seconds[0]
+        if abs(after.seconds[0] - before.seconds[0]) > Fraction(1, 1000)
+        else 0,
         "size": (before.width, before.height) != (after.width, after.height),
         "pixel aspect ratio": (before.sample_aspect_ratio or 1) != (after.sample_aspect_ratio or 1),
         "side data": not side_data_equal(before, after),

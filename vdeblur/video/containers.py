@@ -157,7 +157,8 @@ _BY_ENDING = {
     ),
     "webp": Container(
         "webp", "WebP", ("libwebp_anim", "libwebp"), ("libwebp_anim",), ("libwebp_anim", "libwebp"),
-        ("libwebp_anim", "libwebp"), only_pictures=True, tick=Fraction(1, 1000), options={"loop": "0"}, begins_at_zero=True,
+        ("libwebp_anim", "libwebp"), only_pictures=True, tick=Fraction(1, 1000), options={"loop": "0"},
+        begins_at_zero=True,
     ),
     "png": _image("PNG", "png"),
     "jpg": _image("JPEG", "mjpeg"), "jpeg": _image("JPEG", "mjpeg"),

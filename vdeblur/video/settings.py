@@ -203,9 +203,7 @@ def _told_colour(picture: Picture, encoder: Encoder, pixel_format: str) -> Colou
     return colour
 
 
-def _filters(
-    picture: Picture, encoder: Encoder, pixel_format: str, *, limit_range: bool
-) -> tuple[list[str], bool]:
+def _filters(picture: Picture, encoder: Encoder, pixel_format: str, *, limit_range: bool) -> tuple[list[str], bool]:
     """Filters in front of the encoder, and whether they change samples."""
     filters = []
     scale = {}

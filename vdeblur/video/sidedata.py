@@ -12,7 +12,13 @@ from av.filter import Graph
 from av.sidedata.sidedata import SideData
 
 #: Kinds that FFmpeg has (libavutil/frame.h) and PyAV has no word for, by their numbers.
-_FURTHER_KINDS = {28: "LCEVC", 29: "VIEW_ID", 30: "REFERENCE_DISPLAYS_3D", 31: "EXIF", 32: "DYNAMIC_HDR_SMPTE_2094_APP5"}
+_FURTHER_KINDS = {
+    28: "LCEVC",
+    29: "VIEW_ID",
+    30: "REFERENCE_DISPLAYS_3D",
+    31: "EXIF",
+    32: "DYNAMIC_HDR_SMPTE_2094_APP5",
+}
 _UNKNOWN_KIND = re.compile(r"^(\d+) is not a valid Type")
 
 
