@@ -38,7 +38,8 @@ def test_what_must_survive(name: str, tmp_path: Path) -> None:
     before = look(source, turned=kind.turned)
     check_truth(kind, before)
     layout = plain(before.format)
-    before = look(source, pixel_format=layout, turned=kind.turned)
+    if layout != before.format.replace("yuvj", "yuv"):
+        before = look(source, pixel_format=layout)
 
     report = unchanged(source, tmp_path / "planes.mkv", codec="ffv1")
     planes = look(tmp_path / "planes.mkv", pixel_format=layout, turned=kind.turned)

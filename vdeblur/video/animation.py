@@ -43,8 +43,8 @@ class AnimatedPictures:
             self._container = av.open(io.BytesIO(_carrier(animation)), "r")
         except av.error.FFmpegError as exc:
             self._file.close()
-            size = f"{animation.width}×{animation.height}"
-            raise SourceError(f"{path} says that its picture is {size}, more than can be decoded") from exc
+            claim = f"{animation.width}×{animation.height}"
+            raise SourceError(f"{path} says that its picture is {claim}, more than can be decoded") from exc
         self.stream = self._container.streams.video[0]
         _, matrix, value_range = _CARRIER[animation.pixel_format]
         self.stream.codec_context.colorspace, self.stream.codec_context.color_range = matrix, value_range
