@@ -75,7 +75,37 @@ def test_alpha_is_never_touched(name: str, tmp_path: Path) -> None:
         assert not np.array_equal(before.planes[0], after.planes[0])
 
 
+@pytest.mark.parametrize(("encoder", "decoder"), [("libvpx-vp9", "libvpx-vp9"), ("libvpx", "libvpx")])
+def test_alpha_inside_webm_is_read_and_written(encoder: str, decoder: str, tmp_path: Path) -> None:
+    """It is a second stream beside the colours, which FFmpeg's own decoders leave out in silence."""
+    source, planes, target = (tmp_path / name for name in ("in.webm", "planes.mkv", "out.webm"))
+    ramp = "format=yuva420p,geq=lum=p(X\\,Y):cb=cb(X\\,Y):cr=cr(X\\,Y):a=X*2"
+    options = ("-c:v", encoder, "-auto-alt-ref", "0", "-b:v", "1M", "-pix_fmt", "yuva420p", "-frames:v", "4")
+    ffmpeg("-f", "lavfi", "-i", PICTURE, "-vf", ramp, *options, str(source))
+    unchanged(source, planes, codec="ffv1")
+    expected = ffmpeg("-c:v", decoder, "-i", str(source), "-f", "rawvideo", "-pix_fmt", "yuva420p", "-")
+    assert look(planes, pixel_format="yuva420p").samples == expected
+    unchanged(source, target)
+    assert probe(target).video.format.alpha
+    alphas = [frame.planes[3].astype(int) for frame in frames_of(target)]
+    wanted = [frame.planes[3].astype(int) for frame in frames_of(planes)]
+    assert max(np.abs(a - b).mean() for a, b in zip(alphas, wanted, strict=True)) < 4
+    unchanged(source, tmp_path / "opaque.webm", pixel_format="yuv420p")
+    assert not any("alpha" in name.lower() for name in probe(tmp_path / "opaque.webm").streams[0].metadata)
+
+
 # Metadata that cannot be kept is named.
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_the_arrangement_of_3d_video_is_kept_or_named(suffix: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.mkv", tmp_path / f"out{suffix}"
+    options = (*X264.split(), "-pix_fmt", "yuv420p", "-frames:v", "2", "-metadata:s:v:0", "stereo_mode=left_right")
+    ffmpeg("-f", "lavfi", "-i", PICTURE, *options, str(source))
+    report = unchanged(source, target)
+    kept = "STEREO3D" in probe(target).video.side_data
+    assert kept == (suffix == ".mkv")
+    assert kept != any("stereoscopic arrangement" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(("make", "words"), [(hdr10_plus, "HDR10+ metadata"), (dolby_vision, "Dolby Vision metadata")])

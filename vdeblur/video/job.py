@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from vdeblur.video.command import Input, Output, build_command
 from vdeblur.video.containers import Container
 from vdeblur.video.encoding import VideoPlan
+from vdeblur.video.formats import canonical_format
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.picture import Picture
 from vdeblur.video.streams import StreamPlan
@@ -63,7 +64,7 @@ class Job:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is copied, converted and lost, in plain words."""
-        lost = dict.fromkeys(_LOST_SIDE_DATA[name] for name in self.info.video.side_data if name in _LOST_SIDE_DATA)
+        lost = self._lost()
         notes = [*self.streams.notes, *self.video.notes]
         if lost:
             notes.append(f"not kept: {', '.join(lost)}")
@@ -77,7 +78,8 @@ class Job:
         """The command line for a stretch of the source."""
         info, position = self.info, self.streams.video_position
         streams = list(self.streams.streams)
-        streams[position] = replace(streams[position], options={**streams[position].options, **self.video.options})
+        options = {**streams[position].options, **self.video.options}
+        streams[position] = replace(streams[position], options=options, tags=(*streams[position].tags, *self._untrue()))
         pipe_options = dict(self.video.input_options)
         if stretch.lead:
             pipe_options["itsoffset"] = f"-{stretch.lead_seconds}"
@@ -92,6 +94,20 @@ class Job:
         return build_command(
             Input("pipe:0", pipe_options), streams, output, source=source, video_index=info.video.stream_index
         )
+
+    def _untrue(self) -> tuple[str, ...]:
+        """Tags of the source's video to take away: what they say of alpha is true no longer."""
+        tags = self.info.streams[self.info.video.stream_index].metadata
+        given_up = not canonical_format(self.video.pixel_format).alpha
+        return tuple(f"{name}=" for name in tags if given_up and name.lower() == "alpha_mode")
+
+    def _lost(self) -> dict[str, None]:
+        """Side data of the pictures that the output will not have, in words."""
+        tags = self.info.streams[self.info.video.stream_index].metadata
+        names = [name for name in self.info.video.side_data if name in _LOST_SIDE_DATA]
+        if "stereo_mode" in tags and self.container.muxer in ("matroska", "webm"):
+            names = [name for name in names if name != "STEREO3D"]
+        return dict.fromkeys(_LOST_SIDE_DATA[name] for name in names)
 
     def _tags(self) -> tuple[str, ...]:
         """Tags of the file that do not come from the source by themselves, and those to take away."""
