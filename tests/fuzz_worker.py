@@ -38,8 +38,11 @@ def restore(request: dict[str, Any]) -> dict[str, Any]:
             _deblur(request["path"], request)
     except VdeblurError as exc:
         text = str(exc)
-        unforeseen = _UNFORESEEN.search(text) or (exc.__cause__ and type(exc.__cause__).__module__ == "builtins"
-                                                  and not isinstance(exc.__cause__, (OSError, ValueError, EOFError)))
+        unforeseen = _UNFORESEEN.search(text) or (
+            exc.__cause__
+            and type(exc.__cause__).__module__ == "builtins"
+            and not isinstance(exc.__cause__, (OSError, ValueError, EOFError))
+        )
         fault = "not one line" if "\n" in text else "unforeseen" if unforeseen else None
         trace = "".join(traceback.format_exception(exc)) if fault else ""
         return {"outcome": type(exc).__name__, "message": text, "fault": fault, "traceback": trace}

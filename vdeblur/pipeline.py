@@ -93,6 +93,7 @@ def deblur_video(
     progress: Callable[[Progress], None] | None = None,
     note: Callable[[str], None] | None = None,
     frame_rate: Fraction | None = None,
+    allow_network: bool = False,
 ) -> Report:
     """Take the motion blur out of a video, and keep everything else in it as it was.
 
@@ -124,6 +125,8 @@ def deblur_video(
         note: called in this thread before work starts, with each thing that is copied, converted or not kept. The
             report has these again, and those that come up later.
         frame_rate: of picture sequences, which have no times of their own (default 25).
+        allow_network: open a URL (http, https, rtmp, rtsp, srt …). Without it nothing is read but the file itself, and
+            playlists, which name other files, are never opened from a file.
 
     Raises:
         UsageError: an argument cannot be; before any work starts.
@@ -138,6 +141,7 @@ def deblur_video(
             duration_seconds=duration_seconds,
             frame_rate=frame_rate,
             keep_packets=read_once,
+            allow_network=allow_network,
         ) as reader:
             _refuse_shortfall(reader)
             video = reader.info.video

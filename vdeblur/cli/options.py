@@ -48,6 +48,8 @@ class RunOptions:
     duration: float | str | None = None
     #: Frames a second of picture sequences, e.g. 25 or "30000/1001".
     frame_rate: float | str | None = None
+    #: Open inputs that are URLs.
+    allow_network: bool = False
     codec: str | None = None
     crf: float | None = None
     preset: str | None = None

@@ -54,6 +54,9 @@ _OPTIONS: tuple[Decorator, ...] = (
     _INPUT("--duration", metavar="TIME", help="Stop after so much of the video."),
     _INPUT("--frame-rate", metavar="RATE", help="Of picture sequences: 25, 23.976, 30000/1001 (default: 25)."),
     _INPUT(
+        "--allow-network", is_flag=True, help="Open inputs that are URLs; else nothing but files and pipes is read."
+    ),
+    _INPUT(
         "--config",
         type=click.Path(dir_okay=False, path_type=Path),
         help="YAML with any of these options; the command line has the last word.",
@@ -212,6 +215,7 @@ class _Run:
             progress=self._reporter.progress,
             note=self._reporter.note,
             frame_rate=options.rate,
+            allow_network=options.allow_network,
         )
 
 

@@ -10,6 +10,7 @@ import av
 from vdeblur.errors import SourceError
 from vdeblur.video.command import file_url
 from vdeblur.video.info import SourceInfo
+from vdeblur.video.opening import open_again
 
 _MIME_TYPES = {"png": "image/png", "mjpeg": "image/jpeg", "bmp": "image/bmp", "gif": "image/gif", "webp": "image/webp"}
 
@@ -23,7 +24,7 @@ def extract_covers(info: SourceInfo, indexes: tuple[int, ...], folder: Path) -> 
     if not indexes:
         return
     try:
-        with av.open(str(info.path or info.input_url), metadata_errors="replace") as container:
+        with open_again(info) as container:
             for index in indexes:
                 packet = next(packet for packet in container.demux(container.streams[index]) if packet.size)
                 data = bytes(packet)

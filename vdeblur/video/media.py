@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
+from vdeblur.video.access import reopening_options
 from vdeblur.video.opening import (
     check_container,
     choose_video,
@@ -104,7 +105,9 @@ class Stored:
         self.metadata = dict(container.metadata)
         live = place.network and self.duration_seconds is None and container.size <= 0
         self.input_url = place.url if place.twice and not live else None
-        self.input_options = {"pattern_type": "none"} if self.container_name == "image2" else {}
+        self.input_options = reopening_options(self.container_name, network=place.network)
+        if self.container_name == "image2":
+            self.input_options["pattern_type"] = "none"
         if frame_rate is not None:
             self.input_options["framerate"] = str(frame_rate)
         if not keep_packets:
@@ -167,7 +170,10 @@ class Pictures:
         self.chapters = 0
         self.metadata: dict[str, str] = {}
         self.input_url = place.pattern_url
-        self.input_options = {**place.pattern_options, "framerate": str(rate)} if place.pattern_url else {}
+        self.input_options: dict[str, str] = {}
+        if place.pattern_url is not None:
+            self.input_options = {**reopening_options("image2", network=False), **place.pattern_options}
+            self.input_options["framerate"] = str(rate)
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.access import NETWORK_SCHEMES, scheme_of
 
 DEFAULT_FRAME_RATE = Fraction(25)
 PICTURE_SUFFIXES = frozenset({
@@ -23,7 +24,8 @@ PICTURE_SUFFIXES = frozenset({
 })  # fmt: skip
 _SAME_KIND = {".jpeg": ".jpg", ".tiff": ".tif", ".pnm": ".ppm", ".j2k": ".jp2"}
 _PATTERN = re.compile(r"%(0?)(\d*)d")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+#: What is remembered of a pipe's data, to say what it was.
+_HEAD_BYTES = 1024
 _STANDARD_INPUT = {"-", "pipe:", "pipe:0"}
 
 
@@ -53,8 +55,8 @@ class Pipe:
             self.failure = exc
             return b""
         self.count += len(data)
-        if len(self.head) < 12:
-            self.head += data[:12]
+        if len(self.head) < _HEAD_BYTES:
+            self.head += data[:_HEAD_BYTES]
         return data
 
     def seekable(self) -> bool:
@@ -119,11 +121,12 @@ class Place:
         return None
 
 
-def locate(source: str | Path | BinaryIO) -> Place:
+def locate(source: str | Path | BinaryIO, *, allow_network: bool = False) -> Place:
     """Find out what ``source`` is. An existing file always wins over a pattern, a protocol or an option.
 
     Raises:
-        UsageError: there is no such file, or a folder holds no pictures or several kinds of them.
+        UsageError: there is no such file, a folder holds no pictures or several kinds of them, or the source is an
+            address on the network and that is not allowed.
         SourceError: the file is empty or may not be read.
     """
     if not isinstance(source, (str, Path)):
@@ -142,10 +145,20 @@ def locate(source: str | Path | BinaryIO) -> Place:
         return _file(path)
     if _PATTERN.search(path.name):
         return _sequence(path)
-    if _URL.match(name) and isinstance(source, str):
-        network = "://" in name and not name.startswith("file:")
-        return Place(name, url=name, twice=True, network=network)
+    if isinstance(source, str) and (scheme := scheme_of(name)) is not None:
+        return _elsewhere(name, scheme, allow_network=allow_network)
     raise no_such_file(name)
+
+
+def _elsewhere(name: str, scheme: str, *, allow_network: bool) -> Place:
+    """What an address means: a file or, if that is allowed, something on the network."""
+    if scheme == "file":
+        return locate(Path(name[len("file:") :]))
+    if scheme not in NETWORK_SCHEMES:
+        raise UsageError(f"no such file, and no protocol that vdeblur opens: {name}")
+    if not allow_network:
+        raise UsageError(f"{name} is on the network; allow that with allow_network=True (--allow-network)")
+    return Place(name, url=name, twice=True, network=True)
 
 
 def no_such_file(name: str) -> UsageError:

@@ -30,13 +30,13 @@ _TICK_TOLERANCE = Fraction(1, 1000)
 _INTERLEAVING_SECONDS = 1
 
 
-def probe(source: str | Path | BinaryIO) -> SourceInfo:
+def probe(source: str | Path | BinaryIO, *, allow_network: bool = False) -> SourceInfo:
     """What is known about a source: opens it, reads its headers and one frame, and closes it.
 
     Raises:
         UsageError, SourceError: as :class:`Reader`.
     """
-    with Reader(source, threads=1) as reader:
+    with Reader(source, threads=1, allow_network=allow_network) as reader:
         return reader.info
 
 
@@ -55,6 +55,7 @@ class Reader:
         threads: decoder threads, 0 = one for each core.
         frame_rate: of picture sequences and raw streams, which have no timestamps (default 25).
         keep_packets: keep the packets of all other streams for :meth:`take_packets`.
+        allow_network: open URLs too. A local source never opens anything on the network, nor any other file.
 
     Raises:
         UsageError: there is no such source, or an option does not fit it.
@@ -72,6 +73,7 @@ class Reader:
         threads: int = 0,
         frame_rate: Fraction | None = None,
         keep_packets: bool = False,
+        allow_network: bool = False,
     ) -> None:
         self._start = _seconds("start", start_seconds, least=0)
         self._duration = _seconds("duration", duration_seconds)
@@ -83,7 +85,7 @@ class Reader:
         self._closed = False
         self._threads, self._keep = threads, keep_packets
         self._frame_rate = None if frame_rate is None else Fraction(frame_rate)
-        self._place = locate(source)
+        self._place = locate(source, allow_network=allow_network)
         self._lost_at_end = 0
         self._shortfall: str | None = None
         self._early_end: str | None = None
