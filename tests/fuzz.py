@@ -84,7 +84,7 @@ class Worker:
         self._answers: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.idle_mb = int((self._wait(_START_SECONDS) or {"rss_mb": 0})["rss_mb"])
+        self._wait(_START_SECONDS)
         self.inputs = 0
 
     def _read(self) -> None:
@@ -120,7 +120,7 @@ class Worker:
 
     def _judged(self, answer: dict[str, Any], child_mb: int, limits: Limits) -> dict[str, Any]:
         """The worker's answer with what its parent has seen."""
-        answer["mb"] = max(answer["rss_mb"] - self.idle_mb, child_mb)
+        answer["mb"] = max(answer["rss_mb"], child_mb)
         stray = [entry.name for entry in self.targets.iterdir()]
         if answer["outcome"] == "success":
             stray = [name for name in stray if name.startswith(".")] or ([] if stray else ["no target"])

@@ -104,14 +104,14 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    answers.write(json.dumps({"ready": True, "rss_mb": _peak_mb()}) + "\n")
+    answers.write(json.dumps({"ready": True}) + "\n")
     answers.flush()
     for line in sys.stdin:
         request = json.loads(line)
         _reset_peak()
-        files, began = _open_files(), time.monotonic()
+        files, before_mb, began = _open_files(), _peak_mb(), time.monotonic()
         result = restore(request)
-        result |= {"seconds": time.monotonic() - began, "rss_mb": _peak_mb(), "left": _left(temporary)}
+        result |= {"seconds": time.monotonic() - began, "rss_mb": _peak_mb() - before_mb, "left": _left(temporary)}
         result["files_opened"] = _open_files() - files
         answers.write(json.dumps(result) + "\n")
         answers.flush()

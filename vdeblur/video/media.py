@@ -26,7 +26,7 @@ from vdeblur.video.opening import (
 from vdeblur.video.places import DEFAULT_FRAME_RATE, Place
 from vdeblur.video.wholeness import Cut, find_cut
 
-_DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_DURATION_TAG = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
 
 
 class Media(Protocol):

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.video.access import opening_options, playlist_in
+from vdeblur.video.claims import claim_options, refused_claim
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.places import Place
 
@@ -34,21 +35,29 @@ _NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 def open_container(place: Place, frame_rate: Fraction | None) -> InputContainer:
-    options = {"pattern_type": "none", **opening_options(network=place.network, file=place.pipe is None)}
+    try:
+        return _open(place, frame_rate)
+    except (av.error.FFmpegError, ValueError) as exc:
+        if place.pipe is not None and place.pipe.failure is not None:
+            raise_pipe_failure(place.name, place.pipe.failure)
+        raise _cannot_open(place, frame_rate, exc) from exc
+
+
+def _open(place: Place, frame_rate: Fraction | None) -> InputContainer:
+    options = {
+        "pattern_type": "none",
+        **opening_options(network=place.network, file=place.pipe is None),
+        **claim_options(place.file_bytes),
+    }
     if frame_rate is not None:
         options["framerate"] = str(frame_rate)
     source: Any = place.pipe if place.pipe is not None else place.url
     timeout = NETWORK_TIMEOUT_SECONDS if place.network else None
-    try:
-        container: InputContainer = av.open(source, "r", options=options, metadata_errors="replace", timeout=timeout)
-    except (av.error.FFmpegError, ValueError) as exc:
-        if place.pipe is not None and place.pipe.failure is not None:
-            raise_pipe_failure(place.name, place.pipe.failure)
-        raise _cannot_open(place, exc) from exc
+    container: InputContainer = av.open(source, "r", options=options, metadata_errors="replace", timeout=timeout)
     return container
 
 
-def _cannot_open(place: Place, exc: Exception) -> SourceError | UsageError:
+def _cannot_open(place: Place, frame_rate: Fraction | None, exc: Exception) -> SourceError | UsageError:
     if place.pipe is not None and not place.pipe.count:
         return SourceError(f"{place.name} is empty")
     if isinstance(exc, av.error.ProtocolNotFoundError):
@@ -57,7 +66,10 @@ def _cannot_open(place: Place, exc: Exception) -> SourceError | UsageError:
         return SourceError(
             f"{place.name} is {kind}; it only names other files, and vdeblur opens no file but the input"
         )
-    return SourceError(f"cannot read {place.name} as a video: {place.hint or reason_of(exc)}")
+    claim = None
+    if place.path is not None:
+        claim = refused_claim(lambda: _open(place, frame_rate).close(), place.file_bytes)
+    return SourceError(f"cannot read {place.name} as a video: {claim or place.hint or reason_of(exc)}")
 
 
 def _head(place: Place) -> bytes:
@@ -154,7 +166,7 @@ def open_picture(path: Path) -> InputContainer:
     if not data:
         raise SourceError(f"{path} is empty")
     try:
-        options = opening_options(network=False, file=False)
+        options = opening_options(network=False, file=False) | claim_options(len(data))
         return av.open(io.BytesIO(data), "r", options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as exc:
         raise SourceError(f"{path} is no picture FFmpeg can read: {reason_of(exc)}") from exc

@@ -63,10 +63,26 @@ class Pipe:
         return self._seekable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._stream.seek(offset, whence)
+        """Go to ``offset``; -1 if that cannot be, for damaged files send FFmpeg before their beginning."""
+        try:
+            return self._stream.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
     def tell(self) -> int:
         return self._stream.tell()
+
+    def size(self) -> int | None:
+        """Bytes from the beginning to the end; ``None`` where nobody knows."""
+        if not self._seekable:
+            return None
+        try:
+            here = self._stream.tell()
+            end = self._stream.seek(0, os.SEEK_END)
+            self._stream.seek(here)
+        except (OSError, ValueError):
+            return None
+        return end
 
     def stop(self) -> None:
         """Make a ``read`` that waits for data return at once."""
@@ -112,6 +128,17 @@ class Place:
     def again(self) -> bool:
         """Whether the source can be opened once more and gives the same frames."""
         return self.twice or bool(self.pictures)
+
+    @property
+    def file_bytes(self) -> int | None:
+        """Length of the file, or of the first picture; ``None`` where nobody knows."""
+        if self.pipe is not None:
+            return self.pipe.size()
+        path = self.pictures[0] if self.pictures else self.path
+        try:
+            return None if path is None else path.stat().st_size
+        except OSError:
+            return None
 
     @property
     def hint(self) -> str | None:

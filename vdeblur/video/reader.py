@@ -15,12 +15,13 @@ from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import Frame
+from vdeblur.video.claims import refused_claim
 from vdeblur.video.clock import Clock
 from vdeblur.video.colour import frame_colour, stream_colour
 from vdeblur.video.describe import describe
 from vdeblur.video.formats import planes_of
 from vdeblur.video.info import SourceInfo
-from vdeblur.video.places import locate
+from vdeblur.video.places import Place, locate
 from vdeblur.video.session import Session
 from vdeblur.video.shortfall import early_end, shortfall_at_end, shortfall_in_front
 
@@ -259,16 +260,27 @@ class Reader:
         self._shortfall = shortfall_at_end(media, ended, asked)
         self._early_end = early_end(media, ended) if end is None else None
 
+    def _claim(self) -> str | None:
+        """A size of the picture that was refused, in words."""
+        if not self._place.again:
+            return None
+        return refused_claim(lambda: _decode_one(self._place, self._frame_rate), self._place.file_bytes)
+
     def _check_result(self, seen: int, given: int, start_pts: int) -> None:
         name = self._place.name
         if not seen:
             reason = self._session.media.failure or self._session.decoder.last_error or "it holds none"
-            raise SourceError(f"no frame of {name} can be decoded: {self._place.hint or reason}")
+            raise SourceError(f"no frame of {name} can be decoded: {self._place.hint or self._claim() or reason}")
         if not given:
             start = float(self._start or 0)
             until = "" if self._duration is None else f" to {start + float(self._duration):g} s"
             ended = float((self._clock.due - start_pts) * self._session.media.time_base)
             raise UsageError(f"no frame is shown from {start:g} s{until} in {name}, which has {ended:.3f} s")
+
+
+def _decode_one(place: Place, frame_rate: Fraction | None) -> None:
+    with Session(place, threads=1, frame_rate=frame_rate) as session:
+        next(session.pictures(), None)
 
 
 def _seconds(name: str, value: float | None, *, least: float | None = None) -> Fraction | None:

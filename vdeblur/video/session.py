@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 
+from vdeblur.video.claims import pixel_limit
 from vdeblur.video.decoder import Decoder
 from vdeblur.video.media import Media, open_media
 from vdeblur.video.places import Place
@@ -33,12 +34,13 @@ class Session:
         self._threads = threads
         self._frame_rate = frame_rate
         self._keep_packets = keep_packets
+        self._max_px = pixel_limit(place.file_bytes)
         self._open()
 
     def _open(self) -> None:
         self.media = open_media(self._place, frame_rate=self._frame_rate, keep_packets=self._keep_packets)
         try:
-            self.decoder = Decoder(self.media.stream.codec_context, threads=self._threads)
+            self.decoder = Decoder(self.media.stream.codec_context, threads=self._threads, max_px=self._max_px)
         except BaseException:
             self.media.close()
             raise
