@@ -40,13 +40,10 @@ class Decoder:
         context.thread_type = "AUTO"
         context.thread_count = threads
         context.options = {**context.options, "max_pixels": str(max_px)}
-        width, height = context.width, context.height
         try:
             context.open(strict=False)
         except (av.error.FFmpegError, ValueError) as exc:
             reason = str(getattr(exc, "strerror", None) or exc)
-            if width * height > max_px:
-                reason = f"the picture is said to be {width}×{height}, more than so short a file can hold"
             raise SourceError(f"cannot open the {context.name} decoder: {reason}") from exc
 
     def frames(self, packets: Iterable[av.Packet[Any]]) -> Iterator[av.VideoFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from vdeblur.video.opening import (
 )
 from vdeblur.video.places import DEFAULT_FRAME_RATE, Place
 from vdeblur.video.wholeness import Cut, find_cut
+
+_log = logging.getLogger(__name__)
 
 _DURATION_TAG = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
 
@@ -126,6 +129,10 @@ class Stored:
         except av.error.FFmpegError as exc:
             self._check_pipe()
             self.failure = reason_of(exc)
+        except IndexError:
+            # A stream that begins in mid-file (FLV, MPEG-TS) is unknown to PyAV, which stumbles over it at the very
+            # end: behind the last packet it looks through FFmpeg's streams, and not through its own.
+            _log.debug("%s has a stream that begins late", self._place.name)
         self._check_pipe()
 
     def seek(self, tick: int) -> bool:
