@@ -11,6 +11,7 @@ from vdeblur.errors import SourceError
 from vdeblur.video.command import file_url
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.opening import open_again
+from vdeblur.video.places import check_unchanged
 
 _MIME_TYPES = {"png": "image/png", "mjpeg": "image/jpeg", "bmp": "image/bmp", "gif": "image/gif", "webp": "image/webp"}
 
@@ -31,6 +32,7 @@ def extract_covers(info: SourceInfo, indexes: tuple[int, ...], folder: Path) -> 
                 container.seek(0)
                 yield _write(info, index, data, folder)
     except (av.error.FFmpegError, StopIteration) as exc:
+        check_unchanged(info.name, info.path, info.file_id)
         raise SourceError(f"cannot read the cover picture of {info.name}: {exc}") from exc
 
 

@@ -33,6 +33,7 @@ def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, h
         chapters=media.chapters,
         metadata=media.metadata,
         duration_seconds=media.duration_seconds,
+        file_id=media.file_id,
         pictures=place.pictures,
     )
 

@@ -13,6 +13,7 @@ from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container
 from vdeblur.video.ffmpeg import run_ffmpeg
 from vdeblur.video.info import SourceInfo
+from vdeblur.video.places import check_unchanged
 
 TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
 #: NUT does not say how long a packet lasts, so text subtitles would never disappear.
@@ -54,6 +55,7 @@ class Question:
             target = file_url(str(Path(folder) / "trial"))
             finished = run_ffmpeg([*command, "-t", "0.5", *extra, "-f", self.container.muxer, target])
         if finished.returncode:
+            check_unchanged(info.name, info.path, info.file_id)
             return finished.reason
         return next((line for line in finished.messages if _UNREADABLE in line), None)
 

@@ -24,7 +24,7 @@ from vdeblur.video.opening import (
     read_picture,
     reason_of,
 )
-from vdeblur.video.places import DEFAULT_FRAME_RATE, Place
+from vdeblur.video.places import DEFAULT_FRAME_RATE, Place, file_id
 from vdeblur.video.wholeness import Cut, find_cut
 
 _log = logging.getLogger(__name__)
@@ -54,8 +54,12 @@ class Media(Protocol):
     input_options: dict[str, str]
     #: Where the file has been cut off, if it has.
     cut: Cut | None
+    #: Which file it is, where it is one.
+    file_id: tuple[int, int] | None
     #: Why reading stopped before the end, if it did.
     failure: str | None
+    #: What happened to the file while it was read, in plain words.
+    change: str | None
     #: Packets of the other streams, if they are kept.
     kept: deque[av.Packet[Any]]
 
@@ -88,7 +92,9 @@ class Stored:
         self.kept: deque[av.Packet[Any]] = deque()
         self._place = place
         self._keep = keep_packets
+        self.change: str | None = None
         self._container = container = open_container(place, frame_rate)
+        self.file_id, self._file_bytes = file_id(place.path), place.file_bytes
         try:
             check_container(container, place, frame_rate)
             self.stream = stream = choose_video(container, place)
@@ -134,6 +140,7 @@ class Stored:
             # end: behind the last packet it looks through FFmpeg's streams, and not through its own.
             _log.debug("%s has a stream that begins late", self._place.name)
         self._check_pipe()
+        self._check_file()
 
     def seek(self, tick: int) -> bool:
         if not self._place.twice:
@@ -149,6 +156,16 @@ class Stored:
         self.streams.clear()
         del self.stream
         self._container.close()
+
+    def _check_file(self) -> None:
+        """Notice a file that has changed its length while it was read."""
+        before, after = self._file_bytes, self._place.file_bytes
+        if self._place.path is None or before is None or file_id(self._place.path) != self.file_id or after is None:
+            return
+        if after < before:
+            self.failure = self.failure or "the file has become shorter while it was read"
+        elif after > before:
+            self.change = "the file has grown while it was read; what came late may be missing"
 
     def _check_pipe(self) -> None:
         """Raise what happened while the file object was read; FFmpeg took it for the end of the data."""
@@ -173,6 +190,8 @@ class Pictures:
         self.video_seconds: float | None = float(len(self._paths) * self.time_base)
         self.duration_seconds: float | None = self.video_seconds
         self.cut: Cut | None = None
+        self.file_id: tuple[int, int] | None = None
+        self.change: str | None = None
         self.container_name = "image2"
         self.chapters = 0
         self.metadata: dict[str, str] = {}

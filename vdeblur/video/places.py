@@ -148,6 +148,26 @@ class Place:
         return None
 
 
+def file_id(path: Path | None) -> tuple[int, int] | None:
+    """Device and number of a file, which another file in its place does not have; ``None`` if there is none."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def check_unchanged(name: str, path: Path | None, known: tuple[int, int] | None) -> None:
+    """Refuse to read another file than the one that was opened, for its sound would be joined to these frames.
+
+    Raises:
+        SourceError: the file has been removed or replaced.
+    """
+    if known is not None and (found := file_id(path)) != known:
+        what = "has been removed" if found is None else "is another file"
+        raise SourceError(f"{name} {what} since work began; give a file that stays in its place")
+
+
 def locate(source: str | Path | BinaryIO, *, allow_network: bool = False) -> Place:
     """Find out what ``source`` is. An existing file always wins over a pattern, a protocol or an option.
 

@@ -117,6 +117,8 @@ class Reader:
         if self._session.decoder.damaged:
             damaged = self._session.decoder.damaged
             notes.append(f"{damaged} frame{'s are' if damaged > 1 else ' is'} damaged in the source")
+        if self._session.media.change is not None:
+            notes.append(self._session.media.change)
         if self._shortfall is not None:
             notes.append(self._shortfall)
         elif self._session.media.failure is not None:

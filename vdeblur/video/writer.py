@@ -24,6 +24,7 @@ from vdeblur.video.info import SourceInfo
 from vdeblur.video.job import Job
 from vdeblur.video.matroska import mark_full_range
 from vdeblur.video.picture import Picture
+from vdeblur.video.places import check_unchanged
 from vdeblur.video.settings import EncodeOptions
 from vdeblur.video.streams import plan_streams
 from vdeblur.video.stretch import Stretch
@@ -172,6 +173,8 @@ class Writer:
                 self._throw_away()
 
     def _start(self, first: Frame) -> Feed:
+        info = self._job.info
+        check_unchanged(info.name, info.path, info.file_id)
         stretch = self._stretch.beginning_at(first.pts)
         if stretch is not self._stretch:
             earlier = float(stretch.moved_seconds - self._stretch.moved_seconds)
