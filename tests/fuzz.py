@@ -13,6 +13,7 @@ import json
 import os
 import queue
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -48,9 +49,12 @@ class Summary:
     """What came of a run."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
+    #: What was said, without numbers and names of files, and how often.
+    messages: Counter[str] = field(default_factory=Counter)
     #: Number of the input and what happened.
     faults: list[tuple[int, str]] = field(default_factory=list)
     slowest_seconds: float = 0.0
+    slowest_input: int | None = None
     largest_mb: int = 0
     seconds: float = 0.0
 
@@ -61,7 +65,9 @@ class Summary:
     def __str__(self) -> str:
         ends = ", ".join(f"{count} {name}" for name, count in self.outcomes.most_common())
         lines = [f"{self.count} inputs in {self.seconds:.0f} s: {ends}"]
-        lines.append(f"slowest {self.slowest_seconds:.1f} s, most memory above an idle worker {self.largest_mb} MB")
+        lines.append(
+            f"slowest {self.slowest_seconds:.1f} s (input {self.slowest_input}), most memory above an idle worker {self.largest_mb} MB"
+        )
         lines += [f"FAULT input {number}: {what}" for number, what in sorted(self.faults)]
         return "\n".join([*lines, f"{len(self.faults)} faults"])
 
@@ -250,7 +256,10 @@ def fuzz(count: int, seed: int, *, jobs: int, folder: Path, keep: Path | None = 
 
 def _note(summary: Summary, number: int, answer: dict[str, Any], name: str) -> None:
     summary.outcomes[answer["outcome"]] += 1
-    summary.slowest_seconds = max(summary.slowest_seconds, answer.get("seconds", 0.0))
+    words = re.sub(r"/\S+|\d+(\.\d+)?", "…", answer.get("message", ""))[:160]
+    summary.messages[f"{answer['outcome']}: {words}"] += 1
+    if (seconds := answer.get("seconds", 0.0)) > summary.slowest_seconds:
+        summary.slowest_seconds, summary.slowest_input = seconds, number
     summary.largest_mb = max(summary.largest_mb, answer.get("mb", 0))
     if answer["fault"]:
         summary.faults.append((number, f"{name}: {answer['fault']}"))
@@ -267,6 +276,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--seconds", type=float, default=Limits.seconds, help="time limit of one input")
     parser.add_argument("--memory-mb", type=int, default=Limits.memory_mb)
+    parser.add_argument("--messages", action="store_true", help="show everything that was said")
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "vdeblur-fuzz-faults")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vdeblur-fuzz-") as folder:
@@ -275,6 +285,8 @@ def main() -> int:
             limits=Limits(given.seconds, given.memory_mb), numbers=range(given.first, given.first + given.count),
         )  # fmt: skip
     print(summary)
+    if given.messages:
+        print(*(f"{count:6} {words}" for words, count in summary.messages.most_common()), sep="\n")
     return 1 if summary.faults else 0
 
 

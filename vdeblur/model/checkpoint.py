@@ -89,6 +89,8 @@ def _check_size(config: NetworkConfig, file_bytes: int) -> None:
     numbers = (*config.channels, *config.blocks, *config.decoder_blocks, *other)
     if not all(0 <= number <= _LARGEST_NUMBER for number in numbers):
         raise ValueError(f"the config has a number below 0 or above {_LARGEST_NUMBER}")
+    if min(config.channels) < 1 or not 0 < config.reach <= _LARGEST_NUMBER:
+        raise ValueError("the config has a number that must be above 0 and is not")
     quarter, eighth, sixteenth = config.channels
     encoder = zip((quarter, eighth, sixteenth), config.blocks, strict=True)
     decoder = zip((eighth, quarter), config.decoder_blocks, strict=True)

@@ -64,6 +64,8 @@ def _in_words(messages: Iterable[str], file_bytes: int | None) -> str | None:
             return f"it says that it holds more than {MOST_STREAMS} streams"
         if found := _SIZE.search(text):
             width, height = int(found[1]), int(found[2])
+            if width * height <= ALWAYS_PX:
+                continue
             held = file_bytes is not None and width * height <= MOST_PX
             why = f"which {file_bytes} bytes cannot hold" if held else "more than can be decoded"
             return f"it says that its picture is {width}×{height}, {why}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 
-from vdeblur.errors import SourceError
+from vdeblur.errors import SourceError, TargetError
 from vdeblur.video.command import file_url
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.opening import open_again
@@ -21,6 +21,7 @@ def extract_covers(info: SourceInfo, indexes: tuple[int, ...], folder: Path) -> 
 
     Raises:
         SourceError: the source cannot be opened again.
+        TargetError: the folder has no room.
     """
     if not indexes:
         return
@@ -41,5 +42,8 @@ def _write(info: SourceInfo, index: int, data: bytes, folder: Path) -> tuple[str
     kind = _MIME_TYPES.get(stream.codec, "image/png")
     name = stream.metadata.get("filename", f"cover.{kind.removeprefix('image/').replace('jpeg', 'jpg')}")
     path = folder / f"cover{index}"
-    path.write_bytes(data)
+    try:
+        path.write_bytes(data)
+    except OSError as exc:
+        raise TargetError(f"cannot write a cover picture into {folder}: {exc.strerror or exc}") from exc
     return file_url(str(path)), (f"filename={name}", f"mimetype={kind}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -25,6 +24,7 @@ from vdeblur.video.job import Job
 from vdeblur.video.matroska import mark_full_range
 from vdeblur.video.picture import Picture
 from vdeblur.video.places import check_unchanged
+from vdeblur.video.scratch import scratch_folder
 from vdeblur.video.settings import EncodeOptions
 from vdeblur.video.streams import plan_streams
 from vdeblur.video.stretch import Stretch
@@ -90,7 +90,7 @@ class Writer:
         self._last_pts: int | None = None
         self._feed: Feed | None = None
         self._target = open_target(target, pictures=container.one_file_a_frame, overwrite=overwrite, info=info)
-        self._folder = tempfile.TemporaryDirectory(prefix="vdeblur-", ignore_cleanup_errors=True)
+        self._folder = scratch_folder()
         try:
             self._job = self._plan(info, container, options)
         except BaseException:
