@@ -65,9 +65,8 @@ class Summary:
     def __str__(self) -> str:
         ends = ", ".join(f"{count} {name}" for name, count in self.outcomes.most_common())
         lines = [f"{self.count} inputs in {self.seconds:.0f} s: {ends}"]
-        lines.append(
-            f"slowest {self.slowest_seconds:.1f} s (input {self.slowest_input}), most memory above an idle worker {self.largest_mb} MB"
-        )
+        slowest = f"slowest {self.slowest_seconds:.1f} s (input {self.slowest_input})"
+        lines.append(f"{slowest}, most memory above that before {self.largest_mb} MB")
         lines += [f"FAULT input {number}: {what}" for number, what in sorted(self.faults)]
         return "\n".join([*lines, f"{len(self.faults)} faults"])
 
