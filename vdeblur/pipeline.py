@@ -79,6 +79,7 @@ def deblur_video(
     stop: Callable[[], bool] | None = None,
     interlaced: InterlacedMode = "keep",
     size_change: SizeChange = "stop",
+    allow_network: bool = False,
 ) -> Report:
     """Take the motion blur out of a video, and keep everything else in it as it was.
 
@@ -120,6 +121,8 @@ def deblur_video(
             "refuse" raises UsageError. Whole frames are restored as they are in every case.
         size_change: what to do where the size or the pixel format of the source changes: "stop" with a SourceError, or
             "fit" all later frames into the first size, with bars, and into the first format.
+        allow_network: open a URL (http, https, rtmp, rtsp, srt …). Without it nothing is read but the file itself, and
+            playlists, which name other files, are never opened from a file.
 
     Raises:
         UsageError: an argument cannot be; before any work starts.
@@ -138,6 +141,7 @@ def deblur_video(
             keep_packets=read_once,
             interlaced=interlaced,
             size_change=size_change,
+            allow_network=allow_network,
             **stretch,
         )
 

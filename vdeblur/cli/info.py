@@ -24,12 +24,13 @@ _BRANDS = frozenset({"major_brand", "minor_version", "compatible_brands"})
 
 @click.command("info", cls=GroupedCommand)
 @click.argument("file")
+@click.option("--allow-network", is_flag=True, cls=GroupedOption, help="Open FILE even if it is a URL.")
 @click.option("--json", "as_json", is_flag=True, cls=GroupedOption, help="As one JSON object.")
-def info(file: str, as_json: bool) -> None:
+def info(file: str, allow_network: bool, as_json: bool) -> None:
     """Show every stream of FILE, how its frames are read, and how vdeblur would write it back."""
     from vdeblur.video.reader import Reader
 
-    with Reader(file, threads=1, interlaced="keep") as reader:
+    with Reader(file, threads=1, interlaced="keep", allow_network=allow_network) as reader:
         source, notes = reader.info, reader.notes
     plan = plan_words(source)
     if as_json:

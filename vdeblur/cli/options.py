@@ -52,6 +52,8 @@ class RunOptions:
     interlaced: Literal["keep", "frame", "field", "refuse"] = "keep"
     #: What to do where the size or the pixel format changes in mid-stream.
     size_change: Literal["stop", "fit"] = "stop"
+    #: Open inputs that are URLs.
+    allow_network: bool = False
     codec: str | None = None
     crf: float | None = None
     preset: str | None = None

@@ -69,6 +69,9 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="Where the picture's size changes: stop (default), or fit the rest into the first size.",
     ),
     _INPUT(
+        "--allow-network", is_flag=True, help="Open inputs that are URLs; else nothing but files and pipes is read."
+    ),
+    _INPUT(
         "--config",
         type=click.Path(dir_okay=False, path_type=Path),
         help="YAML with any of these options; the command line has the last word.",
@@ -249,6 +252,7 @@ class _Run:
             frame_rate=options.rate,
             interlaced=options.interlaced,
             size_change=options.size_change,
+            allow_network=options.allow_network,
         )
 
 

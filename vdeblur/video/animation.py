@@ -15,6 +15,7 @@ import numpy as np
 from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.places import file_id
 from vdeblur.video.webp import Animation, Canvas, Planes, read_animation
 from vdeblur.video.wholeness import Cut
 
@@ -63,6 +64,8 @@ class AnimatedPictures:
         self.metadata: dict[str, str] = {}
         self.input_url: str | None = None
         self.input_options: dict[str, str] = {}
+        self.file_id = file_id(path)
+        self.change: str | None = None
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
 

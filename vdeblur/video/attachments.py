@@ -9,9 +9,11 @@ import av
 from av.container import InputContainer
 from av.stream import AttachmentStream
 
-from vdeblur.errors import SourceError
+from vdeblur.errors import SourceError, TargetError
 from vdeblur.video.command import file_url
 from vdeblur.video.info import SourceInfo, StreamInfo
+from vdeblur.video.opening import open_again
+from vdeblur.video.places import check_unchanged
 
 _MIME_TYPES = {"png": "image/png", "mjpeg": "image/jpeg", "bmp": "image/bmp", "gif": "image/gif", "webp": "image/webp"}
 #: What Matroska asks for where nothing is known (RFC 9559, FileMediaType).
@@ -23,17 +25,26 @@ def extract_attached(info: SourceInfo, indexes: tuple[int, ...], folder: Path) -
 
     Raises:
         SourceError: the source cannot be opened again.
+        TargetError: the folder has no room.
     """
     if not indexes:
         return
     try:
-        with av.open(str(info.path or info.input_url), metadata_errors="replace") as container:
+        with open_again(info) as container:
             for index in indexes:
                 path = folder / f"attached{index}"
-                path.write_bytes(_content(container, index))
+                _write(path, _content(container, index))
                 yield file_url(str(path)), tuple(f"{name}={value}" for name, value in _tags(info.streams[index]))
     except (av.error.FFmpegError, StopIteration) as exc:
+        check_unchanged(info.name, info.path, info.file_id)
         raise SourceError(f"cannot read what is attached to {info.name}: {exc}") from exc
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as exc:
+        raise TargetError(f"cannot write into {path.parent}: {exc.strerror or exc}") from exc
 
 
 def _content(container: InputContainer, index: int) -> bytes:

@@ -44,7 +44,8 @@ class Decoder:
     are kept, so that one bad packet does not cost all frames up to the next key frame.
     """
 
-    def __init__(self, context: VideoCodecContext, *, threads: int) -> None:
+    def __init__(self, context: VideoCodecContext, *, threads: int, max_px: int) -> None:
+        """``max_px`` = pixels one picture may have."""
         self._context = context
         self._sent = 0
         #: Frames that came out.
@@ -63,10 +64,12 @@ class Decoder:
         context.thread_type = "AUTO"
         context.thread_count = threads
         context.flags |= _UNALIGNED
+        context.options = {**context.options, "max_pixels": str(max_px)}
         try:
             context.open(strict=False)
         except (av.error.FFmpegError, ValueError) as exc:
-            raise SourceError(f"cannot open the {context.name} decoder: {exc}") from exc
+            reason = str(getattr(exc, "strerror", None) or exc)
+            raise SourceError(f"cannot open the {context.name} decoder: {reason}") from exc
 
     def frames(self, packets: Iterable[av.Packet[Any]]) -> Iterator[av.VideoFrame]:
         """Frames in the order they are shown."""

@@ -43,6 +43,7 @@ def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, h
         chapters=len(media.chapter_seconds),
         metadata=media.metadata,
         duration_seconds=media.duration_seconds,
+        file_id=media.file_id,
         pictures=place.pictures,
         programs=read_programs(place.path) if media.container_name == "mpegts" and place.path else Programs(),
     )

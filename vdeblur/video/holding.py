@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container
 from vdeblur.video.ffmpeg import run_ffmpeg
 from vdeblur.video.info import SourceInfo
+from vdeblur.video.places import check_unchanged
+from vdeblur.video.scratch import scratch_folder
 
 TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
 #: NUT does not say how long a packet lasts, so text subtitles would never disappear.
@@ -56,11 +57,12 @@ class Question:
         for position, (index, codec) in enumerate(codecs.items()):
             command += ["-map", f"0:{index}", f"-c:{position}", codec]
         command += [word for name, value in options.items() for word in (f"-{name}", value)]
-        with tempfile.TemporaryDirectory(prefix="vdeblur-") as folder:
+        with scratch_folder() as folder:
             target = file_url(str(Path(folder) / "trial"))
             finished = run_ffmpeg([*command, "-t", "0.5", *extra, "-f", self.container.muxer, target])
             found = _kinds_in(Path(folder) / "trial") if self.container.muxer in _LISTS_STREAMS else None
         if finished.returncode:
+            check_unchanged(info.name, info.path, info.file_id)
             return finished.reason
         wanted = Counter(info.streams[index].kind for index in codecs)
         if not extra and (wanted - found if found is not None else wanted["attachment"]):

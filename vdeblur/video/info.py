@@ -126,6 +126,8 @@ class SourceInfo:
     chapters: int
     metadata: dict[str, str]
     duration_seconds: float | None
+    #: Which file it was when it was opened (device and number), so that another one in its place is noticed.
+    file_id: tuple[int, int] | None = None
     #: Files of a picture sequence, in the order of their frames.
     pictures: tuple[Path, ...] = ()
     #: Of an MPEG-TS.

@@ -17,6 +17,7 @@ from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import Colour, Frame
+from vdeblur.video.claims import refused_claim
 from vdeblur.video.clock import Clock
 from vdeblur.video.colour import stream_colour
 from vdeblur.video.decoder import Decoder
@@ -35,7 +36,7 @@ from vdeblur.video.interlacing import (
     may_be_interlaced,
     treatment_words,
 )
-from vdeblur.video.places import locate
+from vdeblur.video.places import Place, locate
 from vdeblur.video.session import Session
 from vdeblur.video.shortfall import early_end, shortfall_at_end, shortfall_in_front
 from vdeblur.video.treatment import Deinterlaced, Shown, untreated
@@ -46,13 +47,13 @@ _TICK_TOLERANCE = Fraction(1, 1000)
 _INTERLEAVING_SECONDS = 1
 
 
-def probe(source: str | Path | BinaryIO) -> SourceInfo:
+def probe(source: str | Path | BinaryIO, *, allow_network: bool = False) -> SourceInfo:
     """What is known about a source: opens it, reads its headers and one frame, and closes it.
 
     Raises:
         UsageError, SourceError: as :class:`Reader`.
     """
-    with Reader(source, threads=1) as reader:
+    with Reader(source, threads=1, allow_network=allow_network) as reader:
         return reader.info
 
 
@@ -76,6 +77,7 @@ class Reader:
             ``None`` = frames as they are, and what their flags say.
         size_change: where the size or the pixel format changes, "stop" with an error or "fit" all later frames into
             the first size and format. ``None`` = frames as they are.
+        allow_network: open URLs too. A local source never opens anything on the network, nor any other file.
 
     Raises:
         UsageError: there is no such source, or an option does not fit it; or the video is interlaced and refused.
@@ -95,6 +97,7 @@ class Reader:
         keep_packets: bool = False,
         interlaced: InterlacedMode | None = None,
         size_change: SizeChange | None = None,
+        allow_network: bool = False,
     ) -> None:
         if size_change is not None and size_change not in SIZE_CHANGES:
             raise UsageError(f"size change cannot be {size_change!r}; it is one of {', '.join(SIZE_CHANGES)}")
@@ -115,7 +118,7 @@ class Reader:
         self._closed = False
         self._threads, self._keep = threads, keep_packets
         self._frame_rate = None if frame_rate is None else Fraction(frame_rate)
-        self._place = locate(source)
+        self._place = locate(source, allow_network=allow_network)
         self._lost_at_end = 0
         self._shortfall: str | None = None
         self._early_end: str | None = None
@@ -156,6 +159,8 @@ class Reader:
         if self._session.decoder.damaged:
             damaged = self._session.decoder.damaged
             notes.append(f"{damaged} frame{'s are' if damaged > 1 else ' is'} damaged in the source")
+        if self._session.media.change is not None:
+            notes.append(self._session.media.change)
         if self._shortfall is not None:
             notes.append(self._shortfall)
         elif self._session.media.failure is not None:
@@ -417,11 +422,17 @@ class Reader:
         self._shortfall = shortfall_at_end(media, ended, asked)
         self._early_end = early_end(media, ended) if end is None else None
 
+    def _claim(self) -> str | None:
+        """A size of the picture that was refused, in words."""
+        if not self._place.again:
+            return None
+        return refused_claim(lambda: _decode_one(self._place, self._frame_rate), self._place.file_bytes)
+
     def _check_result(self, *, seen: bool, given: int, start_pts: int) -> None:
         name = self._place.name
         if not seen:
             reason = self._session.media.failure or self._session.decoder.last_error or "it holds none"
-            raise SourceError(f"no frame of {name} can be decoded: {self._place.hint or reason}")
+            raise SourceError(f"no frame of {name} can be decoded: {self._place.hint or self._claim() or reason}")
         if not given:
             start = float(self._start or 0)
             until = "" if self._duration is None else f" to {start + float(self._duration):g} s"
@@ -450,6 +461,11 @@ def _of_pairs(info: SourceInfo) -> SourceInfo:
         frame_count_from_header=None if count is None else -(-count // 2),
     )
     return replace(info, video=video)
+
+
+def _decode_one(place: Place, frame_rate: Fraction | None) -> None:
+    with Session(place, threads=1, frame_rate=frame_rate) as session:
+        next(session.pictures(), None)
 
 
 def _seconds(name: str, value: float | None, *, least: float | None = None) -> Fraction | None:

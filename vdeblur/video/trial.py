@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +20,7 @@ from vdeblur.video.containers import Container
 from vdeblur.video.ffmpeg import find_ffmpeg, run_ffmpeg
 from vdeblur.video.picture import Picture, RawMuxer, blank
 from vdeblur.video.reader import Reader
+from vdeblur.video.scratch import scratch_folder
 from vdeblur.video.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def trial_of(
 @lru_cache(maxsize=64)
 def _try(program: Path, setup: _Setup) -> Trial:
     _log.debug("trying %s with %s", dict(setup.video_options)["c"], program)
-    with tempfile.TemporaryDirectory(prefix="vdeblur-") as folder:
+    with scratch_folder() as folder:
         target = Path(folder) / f"trial.{setup.muxer}"
         stream = OutputStream(0, from_pipe=True, options=dict(setup.video_options))
         output = Output(file_url(str(target)), setup.muxer, dict(setup.output_options), extra=setup.extra)

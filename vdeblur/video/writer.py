@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -27,6 +26,8 @@ from vdeblur.video.journal import Journal, Position
 from vdeblur.video.matroska import mark_full_range
 from vdeblur.video.outcomes import Outcome
 from vdeblur.video.picture import Picture
+from vdeblur.video.places import check_unchanged
+from vdeblur.video.scratch import scratch_folder
 from vdeblur.video.segments import carrier_for, inspect
 from vdeblur.video.settings import EncodeOptions
 from vdeblur.video.streams import plan_streams
@@ -104,7 +105,7 @@ class Writer:
         self._evenness = Evenness(container, picture)
         self._joining: Joining | None = None
         self._target = open_target(target, pictures=container.one_file_a_frame, overwrite=overwrite, info=info)
-        self._folder = tempfile.TemporaryDirectory(prefix="vdeblur-", ignore_cleanup_errors=True)
+        self._folder = scratch_folder()
         self._journal: Journal | None = None
         #: Where an interrupted job stopped, if one goes on.
         self.position: Position | None = None
@@ -264,6 +265,8 @@ class Writer:
 
     def _start(self, first: Frame) -> Feed:
         """A running encode of all frames, or of a piece."""
+        info = self._job.info
+        check_unchanged(info.name, info.path, info.file_id)
         stretch = self._stretch.beginning_at(first.pts)
         if stretch is not self._stretch:
             earlier = float(stretch.moved_seconds - self._stretch.moved_seconds)
