@@ -135,7 +135,7 @@ def _shortcoming(trial: Trial, wanted: PixelFormat, settings: Settings) -> str |
     back = trial.read_back
     if back is None or back == wanted:
         return None
-    # VP8 and VP9 keep alpha in a second stream that only libvpx decodes.
+    # Libraries without the decoders of libvpx do not see the alpha of VP8 and VP9.
     alpha_lost = wanted.alpha and not back.alpha and not encoder.name.startswith("libvpx")
     # H.264 without chroma is decoded with neutral chroma; ProRes 4444 is always decoded to twelve bits.
     layouts_differ = (back.family, back.chroma_shift) != (wanted.family, wanted.chroma_shift)
