@@ -86,5 +86,6 @@ def make_corpus(folder: Path) -> list[Path]:
         (folder / name).write_text(text, encoding="utf-8")
     for name, recipe in RECIPES.items():
         if not (folder / name).exists():
-            ffmpeg(*shlex.split(recipe.format(srt=folder / "words.srt")), str(folder / name))
+            words = shlex.split(recipe.format(srt=folder / "words.srt"))
+            ffmpeg(*words, "-fflags", "+bitexact", "-flags", "+bitexact", str(folder / name))
     return sorted(folder / name for name in (*RECIPES, *TEXTS))

@@ -28,8 +28,6 @@ _OPEN_OTHERS = _PLAYLISTS | {
     "dvdvideo", "libcdio", "alsa", "oss", "sndio", "pulse", "jack", "fbdev", "kmsgrab", "x11grab", "xcbgrab",
     "v4l2", "video4linux2", "avfoundation", "dshow", "gdigrab", "vfwcap", "decklink", "android_camera", "iec61883",
 }  # fmt: skip
-#: What newer FFmpeg programs make of the same file.
-_NEWER_NAMES = {"webp_pipe": ("webp_anim",)}
 #: How playlists begin.
 _BEGINNINGS = {
     b"#EXTM3U": "an HLS playlist",
@@ -61,10 +59,10 @@ def opening_options(*, network: bool, file: bool) -> dict[str, str]:
 
 
 def reopening_options(container: str, *, network: bool) -> dict[str, str]:
-    """The same for FFmpeg programs that open the source again; a file must be of the same format then."""
+    """The same for opening the source again; a file is not guessed at once more, but read as the format it was."""
     if network:
         return opening_options(network=True, file=False)
-    return {"protocol_whitelist": "file", "format_whitelist": ",".join((container, *_NEWER_NAMES.get(container, ())))}
+    return {"protocol_whitelist": "file", "format_whitelist": container, "f": container.split(",")[0]}
 
 
 @cache

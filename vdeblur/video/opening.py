@@ -105,10 +105,9 @@ def open_again(info: SourceInfo) -> InputContainer:
         SourceError: it cannot be read any more.
     """
     options = dict(info.input_options)
+    name, timeout = options.pop("f", None), NETWORK_TIMEOUT_SECONDS
     try:
-        return av.open(
-            str(info.input_url), "r", options=options, metadata_errors="replace", timeout=NETWORK_TIMEOUT_SECONDS
-        )
+        return av.open(str(info.input_url), "r", name, options=options, metadata_errors="replace", timeout=timeout)
     except (av.error.FFmpegError, ValueError) as exc:
         raise SourceError(f"cannot read {info.name} once more: {reason_of(exc)}") from exc
 

@@ -163,7 +163,7 @@ def check_unchanged(name: str, path: Path | None, known: tuple[int, int] | None)
     Raises:
         SourceError: the file has been removed or replaced.
     """
-    if known is not None and (found := file_id(path)) != known:
+    if path is not None and known is not None and (found := file_id(path)) != known:
         what = "has been removed" if found is None else "is another file"
         raise SourceError(f"{name} {what} since work began; give a file that stays in its place")
 

@@ -250,6 +250,7 @@ class Writer:
             self._feed.finish()
             return
         self._end_piece(self._journal)
+        self._check_source()
         self._joining = Joining(self._job, self._stretch, str(self._carrier))
         self._joining.run(self._journal.folder, self._journal.record.segments)
 
@@ -265,8 +266,7 @@ class Writer:
 
     def _start(self, first: Frame) -> Feed:
         """A running encode of all frames, or of a piece."""
-        info = self._job.info
-        check_unchanged(info.name, info.path, info.file_id)
+        self._check_source()
         stretch = self._stretch.beginning_at(first.pts)
         if stretch is not self._stretch:
             earlier = float(stretch.moved_seconds - self._stretch.moved_seconds)
@@ -289,6 +289,11 @@ class Writer:
     def _note(self, words: str | None) -> None:
         if words is not None:
             self.notes.append(words)
+
+    def _check_source(self) -> None:
+        """Let FFmpeg open the source only if it is still the file whose frames these are."""
+        info = self._job.info
+        check_unchanged(info.name, info.path, info.file_id)
 
     def _check(self, frame: Frame) -> None:
         picture = self._picture
