@@ -215,11 +215,20 @@ def test_one_and_two_frames(count: int) -> None:
 
 
 def test_a_stretch_is_deinterlaced_as_within_the_whole(tmp_path: Path) -> None:
-    source = interlaced("tff", FFV1, ".mkv", frames=8)
+    source = interlaced("tff", f"{FFV1} -g 1", ".mkv", frames=8)
     _, whole = read(source, interlaced="field")
     _, part = read(source, interlaced="field", start_seconds=0.12, duration_seconds=0.08)
     assert times(part) == times(whole)[6:10]
     assert same_samples(part, whole[6:10])
+
+
+def test_samples_stay_within_their_bits() -> None:
+    """Grey of ten bits travels in sixteen, where bwdif may overshoot."""
+    filters = "format=gray10le,geq=lum='if(gt(random(1),0.5),1023,0)',setfield=tff"
+    source = made(filters, "-c:v ffv1 -level 3 -pix_fmt gray10le", ".mkv", frames=4, source="color=s=64x48")
+    _, frames = read(source, interlaced="field")
+    assert {frame.format.name for frame in frames} == {"gray10le"}
+    assert max(frame.planes[0].max() for frame in frames) == 1023
 
 
 def test_refused_before_work(tmp_path: Path) -> None:

@@ -81,6 +81,13 @@ def test_the_remedy_counts_from_the_start(two_sizes: Path) -> None:
     assert len(read(two_sizes, size_change="stop", start_seconds=0.08, duration_seconds=0.12)) == 3
 
 
+def test_the_remedy_counts_source_time_at_field_rate(tmp_path: Path) -> None:
+    encode, filters = f"{X264} {FLAGS}", "setfield=tff"
+    path = joined(tmp_path, part("160x96", "1", encode, filters=filters), part("64x48", "1.2", encode, filters=filters))
+    with pytest.raises(SourceError, match=r"--duration 0\.2 restores"):
+        read(path, size_change="stop", interlaced="field")
+
+
 def test_what_lies_before_the_start_does_not_matter(two_sizes: Path) -> None:
     frames = read(two_sizes, size_change="stop", start_seconds=0.2)
     assert [frame.size for frame in frames] == [(192, 192)] * 5

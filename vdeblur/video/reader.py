@@ -237,7 +237,7 @@ class Reader:
             self._treatment_notes.append("each field is a picture of its own in the source; two make a frame")
         self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
         given, frames = 0, self._treated(chain([head], stamped), header)
-        self._fit = self._fit_to(self.info.video, begin, time_base)
+        self._fit = self._fit_to(self.info.video, start_pts if begin is None else begin, time_base)
         for shown in frames:
             if begin is not None and shown.source_tick < begin:
                 continue
@@ -288,19 +288,19 @@ class Reader:
         self.info = replace(self.info, video=whole.described(video))
         return whole.frames(pictures)
 
-    def _fit_to(self, video: VideoInfo, begin: int | None, source_time_base: Fraction) -> Fit | None:
+    def _fit_to(self, video: VideoInfo, begin: int, source_time_base: Fraction) -> Fit | None:
         """What makes all frames one size and format, or stops where they differ, if that is wanted."""
         if self._size_change is None:
             return None
         decoder = self._session.decoder
-        first, shape = video.start_pts if begin is None else begin, decoder.sample_aspect_ratio
+        shape = decoder.sample_aspect_ratio
 
         def pixel_shape() -> Fraction | None:
             now = decoder.sample_aspect_ratio
             return None if now == shape else now
 
         def seconds_before(tick: int) -> float:
-            return float((tick - first) * source_time_base)
+            return float((tick - begin) * source_time_base)
 
         return Fit(video, self._size_change, pixel_shape=pixel_shape, seconds_before=seconds_before)
 
