@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from interlaced import FLAGS
 from writing import same_samples
 
 from vdeblur.engine import Deblurrer
-from vdeblur.errors import SourceError, UsageError
+from vdeblur.errors import Interrupted, SourceError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.pipeline import Report, deblur_video
 from vdeblur.scenes import Breaks
@@ -212,6 +213,17 @@ def test_nothing_is_carried_across() -> None:
     deblurrer = Deblurrer(Mixing(), device="cpu", precision="float32")
     apart = [*deblurrer.run(iter(frames[:3])), *deblurrer.run(iter(frames[3:]))]
     assert all(planes_equal(a, b) for a, b in zip(deblurrer.run(iter(cut)), apart, strict=True))
+
+
+@pytest.mark.parametrize("frames", [4, 5, 6, 8])
+def test_a_stopped_job_goes_on_to_the_same_result(frames: int, two_sizes: Path, tmp_path: Path) -> None:
+    options = {"model": Mixing(), "strength": 1.0, "size_change": "fit", "segment_seconds": 0}
+    count = itertools.count(1)
+    restored(two_sizes, tmp_path / "whole.mkv", **options)
+    with pytest.raises(Interrupted):
+        restored(two_sizes, tmp_path / "out.mkv", **options, stop=lambda: next(count) >= frames)
+    restored(two_sizes, tmp_path / "out.mkv", **options, resume=True)
+    assert same_samples(read(tmp_path / "out.mkv"), read(tmp_path / "whole.mkv"))
 
 
 # --- The parts --------------------------------------------------------------------------------------------------------

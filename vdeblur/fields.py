@@ -12,26 +12,47 @@ twice as far apart in time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import torch
 
+from vdeblur.engine import Deblurrer, Restored, Snapshot
 from vdeblur.frames import FieldOrder, Frame
-
-#: Takes pictures and gives them restored, as many and in order: :meth:`vdeblur.engine.Deblurrer.run`.
-Run = Callable[[Iterable[Frame]], Generator[Frame, None, None]]
-#: Takes interlaced frames and gives two pictures for each, the earlier first: :func:`vdeblur.video.deinterlace.bob`.
-Bob = Callable[[Iterable[Frame], FieldOrder], Iterator[Frame]]
+from vdeblur.video.deinterlace import bob
 
 
-def restore_fields(run: Run, bob: Bob, frames: Iterable[Frame], order: FieldOrder) -> Generator[Frame, None, None]:
-    """Restore interlaced frames: N in, N out, in order. Lazy.
+def restorations(
+    deblurrer: Deblurrer,
+    frames: Iterable[Frame],
+    order: FieldOrder | None,
+    *,
+    after: Snapshot | None = None,
+    done: Sequence[Frame] = (),
+) -> Generator[Restored, None, None]:
+    """Restore frames, whole ones or interlaced ones in the order of their fields: N in, N out, in order. Lazy.
 
-    Rows that ``run`` leaves alone come back bit for bit.
+    Rows that the network leaves alone come back bit for bit.
+
+    Args:
+        order: which field comes first; ``None`` = frames are whole.
+        after: what was remembered where an interrupted job goes on.
+        done: then the last frame that was restored, for interlaced frames behind the one before it, if there is one.
+
+    Raises:
+        NetworkError, DeviceError, SourceError: as :meth:`vdeblur.engine.Deblurrer.restorations`.
     """
+    if order is None:
+        return deblurrer.restorations(chain(done, frames), after=after)
+    return _of_fields(deblurrer, frames, order, after, done)
+
+
+def _of_fields(
+    deblurrer: Deblurrer, frames: Iterable[Frame], order: FieldOrder, after: Snapshot | None, done: Sequence[Frame]
+) -> Generator[Restored, None, None]:
     originals: deque[Frame] = deque()
 
     def remembered() -> Iterator[Frame]:
@@ -39,9 +60,13 @@ def restore_fields(run: Run, bob: Bob, frames: Iterable[Frame], order: FieldOrde
             originals.append(frame)
             yield frame
 
-    with closing(run(bob(remembered(), order))) as restored:
+    # Of the frames that are done, the last picture alone is asked for again.
+    pictures = islice(bob(chain(done, remembered()), order), max(0, 2 * len(done) - 1), None)
+    with closing(deblurrer.restorations(pictures, after=after)) as restored:
         for first in restored:
-            yield weave(first, next(restored), order, like=originals.popleft())
+            second = next(restored)
+            woven = weave(first.frame, second.frame, order, like=originals.popleft())
+            yield Restored(woven, second.snapshot)
 
 
 def weave(first: Frame, second: Frame, order: FieldOrder, *, like: Frame) -> Frame:
