@@ -441,11 +441,8 @@ def test_flushing_nothing_gives_nothing() -> None:
 # --- Going on after a stop --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jump", [True, False])
-@pytest.mark.parametrize("lookahead", [0, 1])
-@pytest.mark.parametrize(
-    ("mode", "frames"), [("keep", 1), ("keep", 2), ("keep", 7), ("frame", 5), ("field", 8), ("field", 9)]
-)
+@pytest.mark.parametrize(("lookahead", "jump"), [(0, True), (1, True), (1, False)])
+@pytest.mark.parametrize(("mode", "frames"), [("keep", 1), ("keep", 5), ("frame", 5), ("field", 8), ("field", 9)])
 def test_a_stopped_job_goes_on_to_the_same_result(
     mode: str, frames: int, lookahead: int, jump: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
