@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,8 +21,8 @@ from synthetic import CLEAN, tiles
 from writing import same_samples
 
 from vdeblur.engine import Deblurrer
-from vdeblur.errors import SourceError, UsageError
-from vdeblur.fields import restore_fields, weave
+from vdeblur.errors import Interrupted, SourceError, UsageError
+from vdeblur.fields import restorations, weave
 from vdeblur.frames import Frame, PixelFormat
 from vdeblur.pipeline import Report, deblur_video
 from vdeblur.training.stills import Textures
@@ -215,11 +216,20 @@ def test_one_and_two_frames(count: int) -> None:
 
 
 def test_a_stretch_is_deinterlaced_as_within_the_whole(tmp_path: Path) -> None:
-    source = interlaced("tff", FFV1, ".mkv", frames=8)
+    source = interlaced("tff", f"{FFV1} -g 1", ".mkv", frames=8)
     _, whole = read(source, interlaced="field")
     _, part = read(source, interlaced="field", start_seconds=0.12, duration_seconds=0.08)
     assert times(part) == times(whole)[6:10]
     assert same_samples(part, whole[6:10])
+
+
+def test_samples_stay_within_their_bits() -> None:
+    """Grey of ten bits travels in sixteen, where bwdif may overshoot."""
+    filters = "format=gray10le,geq=lum='if(gt(random(1),0.5),1023,0)',setfield=tff"
+    source = made(filters, "-c:v ffv1 -level 3 -pix_fmt gray10le", ".mkv", frames=4, source="color=s=64x48")
+    _, frames = read(source, interlaced="field")
+    assert {frame.format.name for frame in frames} == {"gray10le"}
+    assert max(frame.planes[0].max() for frame in frames) == 1023
 
 
 def test_refused_before_work(tmp_path: Path) -> None:
@@ -390,7 +400,7 @@ def test_fields_are_one_sequence_for_the_network(lookahead: int) -> None:
     deblurrer = Deblurrer(network, device="cpu", precision="float32", lookahead=lookahead)
     frames = list(clip(5, 36, 52))
     expected = list(deblurrer.run(bob(iter(frames), "tff")))
-    found = [each.frame for each in restore_fields(deblurrer, bob, iter(frames), "tff")]
+    found = [each.frame for each in restorations(deblurrer, iter(frames), "tff")]
     assert len(found) == 5
     for n, frame in enumerate(found):
         assert np.array_equal(frame.planes[0][0::2], expected[2 * n].planes[0][0::2])
@@ -407,7 +417,7 @@ def test_few_frames_are_under_way() -> None:
             yield frame
 
     deblurrer = Deblurrer(Identity(), device="cpu", precision="float32")
-    restored = restore_fields(deblurrer, bob, frames(), "tff")
+    restored = restorations(deblurrer, frames(), "tff")
     for given, _ in enumerate(restored, 1):
         assert taken <= given + 3
 
@@ -426,6 +436,40 @@ def test_a_change_of_size_is_no_hindrance() -> None:
 
 def test_flushing_nothing_gives_nothing() -> None:
     assert Deinterlacer("field", "tff", halved=True, frame_ticks=1).flush() == []
+
+
+# --- Going on after a stop --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("lookahead", "jump"), [(0, True), (1, True), (1, False)])
+@pytest.mark.parametrize(("mode", "frames"), [("keep", 1), ("keep", 5), ("frame", 5), ("field", 8), ("field", 9)])
+def test_a_stopped_job_goes_on_to_the_same_result(
+    mode: str, frames: int, lookahead: int, jump: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not jump:
+        monkeypatch.setattr(Reader, "can_jump", False)
+    source = interlaced("bff", f"{X264} -g 4", ".mp4", source="testsrc2=size=64x48:rate=50")
+    options: dict[str, Any] = {"model": Mixing(), "interlaced": mode, "lookahead": lookahead, "segment_seconds": 0}
+    count = itertools.count(1)
+    restored(source, tmp_path / "whole.mkv", "ffv1", **options)
+    with pytest.raises(Interrupted):
+        restored(source, tmp_path / "out.mkv", "ffv1", **options, stop=lambda: next(count) >= frames)
+    report = restored(source, tmp_path / "out.mkv", "ffv1", **options, resume=True)
+    reader, found = read(tmp_path / "out.mkv")
+    whole_reader, whole = read(tmp_path / "whole.mkv")
+    assert report.frames == len(whole) == (20 if mode == "field" else 10)
+    assert same_samples(found, whole)
+    assert times(found) == times(whole)
+    assert reader.info.video.interlacing == whole_reader.info.video.interlacing
+    assert reader.info.video.interlacing.order == ("bff" if mode == "keep" else None)
+
+
+def test_a_job_goes_on_in_its_own_mode_only(tmp_path: Path) -> None:
+    source = interlaced("bff", FFV1, ".mkv", frames=4)
+    with pytest.raises(Interrupted):
+        restored(source, tmp_path / "out.mkv", "ffv1", segment_seconds=0, stop=lambda: True)
+    with pytest.raises(UsageError, match="interlaced"):
+        restored(source, tmp_path / "out.mkv", "ffv1", interlaced="frame", resume=True)
 
 
 # --- What it is worth -------------------------------------------------------------------------------------------------
@@ -468,7 +512,7 @@ def test_fields_gain_what_blind_restoring_does_not(moving: tuple[list[Frame], li
     deblurrer = Deblurrer("fast", device="cpu")
     before = decibels(blurred, sharp)
     blind = decibels(list(deblurrer.run(iter(blurred))), sharp)
-    kept = [each.frame for each in restore_fields(deblurrer, bob, iter(blurred), "tff")]
+    kept = [each.frame for each in restorations(deblurrer, iter(blurred), "tff")]
     assert decibels(kept, sharp) > before + 0.5
     assert decibels(kept, sharp) > blind + 0.5
     # No combs that are not the scene's own: rows do not alternate more than in the truth.

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from clips import clip, copy_of, ffmpeg
 from doubles import Mixing
-from interlaced import FFV1, interlaced
 from writing import packets, read_all, same_samples, ticks
 
 from vdeblur import resuming
@@ -404,15 +403,3 @@ def test_options_go_where_they_belong(tmp_path: Path) -> None:
     found = probe(target)
     assert [stream.codec for stream in found.streams] == ["h264", "flac"]
     assert found.metadata["title"] == "Pieces"
-
-
-@pytest.mark.parametrize(("mode", "frames"), [("keep", 1), ("keep", 2), ("keep", 9), ("frame", 9), ("field", 9)])
-def test_interlaced_jobs_go_on_too(mode: str, frames: int, tmp_path: Path) -> None:
-    source = interlaced("bff", FFV1, ".mkv", frames=10)
-    whole, resumed = tmp_path / "whole.mkv", tmp_path / "resumed.mkv"
-    restore(source, whole, segment_seconds=None, interlaced=mode)
-    stopped(source, resumed, frames, interlaced=mode)
-    restore(source, resumed, interlaced=mode, resume=True)
-    assert same_samples(read_all(resumed), read_all(whole))
-    assert ticks(resumed) == ticks(whole)
-    assert probe(resumed).video.interlacing == probe(whole).video.interlacing

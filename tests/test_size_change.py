@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from interlaced import FLAGS
 from writing import same_samples
 
 from vdeblur.engine import Deblurrer
-from vdeblur.errors import SourceError, UsageError
+from vdeblur.errors import Interrupted, SourceError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.pipeline import Report, deblur_video
 from vdeblur.scenes import Breaks
@@ -79,6 +80,13 @@ def test_the_remedy_counts_from_the_start(two_sizes: Path) -> None:
     with pytest.raises(SourceError, match=r"at 0\.200 s; --duration 0\.12 restores"):
         read(two_sizes, size_change="stop", start_seconds=0.08)
     assert len(read(two_sizes, size_change="stop", start_seconds=0.08, duration_seconds=0.12)) == 3
+
+
+def test_the_remedy_counts_source_time_at_field_rate(tmp_path: Path) -> None:
+    encode, filters = f"{X264} {FLAGS}", "setfield=tff"
+    path = joined(tmp_path, part("160x96", "1", encode, filters=filters), part("64x48", "1.2", encode, filters=filters))
+    with pytest.raises(SourceError, match=r"--duration 0\.2 restores"):
+        read(path, size_change="stop", interlaced="field")
 
 
 def test_what_lies_before_the_start_does_not_matter(two_sizes: Path) -> None:
@@ -205,6 +213,17 @@ def test_nothing_is_carried_across() -> None:
     deblurrer = Deblurrer(Mixing(), device="cpu", precision="float32")
     apart = [*deblurrer.run(iter(frames[:3])), *deblurrer.run(iter(frames[3:]))]
     assert all(planes_equal(a, b) for a, b in zip(deblurrer.run(iter(cut)), apart, strict=True))
+
+
+@pytest.mark.parametrize("frames", [4, 5, 6, 8])
+def test_a_stopped_job_goes_on_to_the_same_result(frames: int, two_sizes: Path, tmp_path: Path) -> None:
+    options = {"model": Mixing(), "strength": 1.0, "size_change": "fit", "segment_seconds": 0}
+    count = itertools.count(1)
+    restored(two_sizes, tmp_path / "whole.mkv", **options)
+    with pytest.raises(Interrupted):
+        restored(two_sizes, tmp_path / "out.mkv", **options, stop=lambda: next(count) >= frames)
+    restored(two_sizes, tmp_path / "out.mkv", **options, resume=True)
+    assert same_samples(read(tmp_path / "out.mkv"), read(tmp_path / "whole.mkv"))
 
 
 # --- The parts --------------------------------------------------------------------------------------------------------

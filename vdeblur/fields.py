@@ -12,9 +12,9 @@ twice as far apart in time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -22,44 +22,51 @@ import torch
 
 from vdeblur.engine import Deblurrer, Restored, Snapshot
 from vdeblur.frames import FieldOrder, Frame
-
-#: Takes interlaced frames and gives two pictures for each, the earlier first: :func:`vdeblur.video.deinterlace.bob`.
-Bob = Callable[[Iterable[Frame], FieldOrder], Iterator[Frame]]
-#: Frames before one that decide what its fields are completed to: bwdif looks at one, and one more is its first.
-RUN_UP_FRAMES = 2
+from vdeblur.video.deinterlace import bob
 
 
-def restore_fields(
+def restorations(
     deblurrer: Deblurrer,
-    bob: Bob,
     frames: Iterable[Frame],
-    order: FieldOrder,
+    order: FieldOrder | None,
     *,
     after: Snapshot | None = None,
-    known: int = 0,
+    done: Sequence[Frame] = (),
 ) -> Generator[Restored, None, None]:
-    """Restore interlaced frames: N in, N out, in order, as :meth:`Deblurrer.restorations` does whole ones. Lazy.
+    """Restore frames, whole ones or interlaced ones in the order of their fields: N in, N out, in order. Lazy.
 
     Rows that the network leaves alone come back bit for bit.
 
     Args:
-        after: what was remembered after the last of the frames that are known.
-        known: frames in front that do not come out: the last one restored and up to ``RUN_UP_FRAMES`` before it.
+        order: which field comes first; ``None`` = frames are whole.
+        after: what was remembered where an interrupted job goes on.
+        done: then the last frame that was restored, for interlaced frames behind the one before it, if there is one.
+
+    Raises:
+        NetworkError, DeviceError, SourceError: as :meth:`vdeblur.engine.Deblurrer.restorations`.
     """
+    if order is None:
+        return deblurrer.restorations(chain(done, frames), after=after)
+    return _of_fields(deblurrer, frames, order, after, done)
+
+
+def _of_fields(
+    deblurrer: Deblurrer, frames: Iterable[Frame], order: FieldOrder, after: Snapshot | None, done: Sequence[Frame]
+) -> Generator[Restored, None, None]:
     originals: deque[Frame] = deque()
 
     def remembered() -> Iterator[Frame]:
-        for number, frame in enumerate(frames):
-            if number >= known:
-                originals.append(frame)
+        for frame in frames:
+            originals.append(frame)
             yield frame
 
-    # Of the known ones the engine takes the very last picture again.
-    pictures = islice(bob(remembered(), order), max(0, 2 * known - 1), None)
+    # Of the frames that are done, the last picture alone is asked for again.
+    pictures = islice(bob(chain(done, remembered()), order), max(0, 2 * len(done) - 1), None)
     with closing(deblurrer.restorations(pictures, after=after)) as restored:
         for first in restored:
             second = next(restored)
-            yield Restored(weave(first.frame, second.frame, order, like=originals.popleft()), second.snapshot)
+            woven = weave(first.frame, second.frame, order, like=originals.popleft())
+            yield Restored(woven, second.snapshot)
 
 
 def weave(first: Frame, second: Frame, order: FieldOrder, *, like: Frame) -> Frame:

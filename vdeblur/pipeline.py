@@ -17,13 +17,11 @@ from torch import Tensor
 
 from vdeblur.arrays import Arrays, Channels
 from vdeblur.compare import CompareMode, Comparison
-from vdeblur.engine import Deblurrer, Network, Restored, Snapshot
+from vdeblur.engine import Deblurrer, Network
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
-from vdeblur.fields import RUN_UP_FRAMES, restore_fields
 from vdeblur.frames import Frame
 from vdeblur.loop import Loop, Progress, frames_total, refuse_shortfall
 from vdeblur.resuming import SEGMENT_SECONDS, reach, terms_of
-from vdeblur.video.deinterlace import bob
 from vdeblur.video.fit import SizeChange
 from vdeblur.video.interlacing import InterlacedMode
 from vdeblur.video.journal import Journal
@@ -74,12 +72,12 @@ def deblur_video(
     progress: Callable[[Progress], None] | None = None,
     note: Callable[[str], None] | None = None,
     frame_rate: Fraction | None = None,
+    allow_network: bool = False,
+    interlaced: InterlacedMode = "keep",
+    size_change: SizeChange = "stop",
     segment_seconds: float | None = None,
     resume: bool = False,
     stop: Callable[[], bool] | None = None,
-    interlaced: InterlacedMode = "keep",
-    size_change: SizeChange = "stop",
-    allow_network: bool = False,
 ) -> Report:
     """Take the motion blur out of a video, and keep everything else in it as it was.
 
@@ -111,11 +109,6 @@ def deblur_video(
         note: called in this thread before work starts, with each thing that is copied, converted or not kept. The
             report has these again, and those that come up later.
         frame_rate: of picture sequences, which have no times of their own (default 25).
-        segment_seconds: make the video in pieces of so many seconds of work. Finished pieces outlive a failure, a
-            crash and a power cut, in a hidden folder beside the target; ``resume`` goes on with them. Ignored where
-            the target or its codec cannot be made in pieces.
-        resume: go on where the interrupted job of this target stopped. Everything else must be as it was then.
-        stop: asked after every frame; True ends the job with Interrupted, and keeps what is done where pieces are made.
         interlaced: what to do with interlaced video, by its flags and its pictures: "keep" restores each field and
             gives interlaced video again, "frame" makes one whole frame of each frame, "field" one of each field, and
             "refuse" raises UsageError. Whole frames are restored as they are in every case.
@@ -123,6 +116,11 @@ def deblur_video(
             "fit" all later frames into the first size, with bars, and into the first format.
         allow_network: open a URL (http, https, rtmp, rtsp, srt …). Without it nothing is read but the file itself, and
             playlists, which name other files, are never opened from a file.
+        segment_seconds: make the video in pieces of so many seconds of work. Finished pieces outlive a failure, a
+            crash and a power cut, in a hidden folder beside the target; ``resume`` goes on with them. Ignored where
+            the target or its codec cannot be made in pieces.
+        resume: go on where the interrupted job of this target stopped. Everything else must be as it was then.
+        stop: asked after every frame; True ends the job with Interrupted, and keeps what is done where pieces are made.
 
     Raises:
         UsageError: an argument cannot be; before any work starts.
@@ -132,17 +130,17 @@ def deblur_video(
     """
     read_once = _can_be_read_only_once(source)
     stretch: dict[str, Any] = {"start_seconds": start_seconds, "duration_seconds": duration_seconds}
+    reading: dict[str, Any] = {
+        "frame_rate": frame_rate,
+        "interlaced": interlaced,
+        "size_change": size_change,
+        "allow_network": allow_network,
+    }
     journal = _journal_of(target, segment_seconds, resume=resume, read_once=read_once)
 
     def open_source() -> Reader:
         return Reader(
-            source,
-            frame_rate=frame_rate,
-            keep_packets=read_once,
-            interlaced=interlaced,
-            size_change=size_change,
-            allow_network=allow_network,
-            **stretch,
+            source, frame_rate=frame_rate, keep_packets=read_once, allow_network=allow_network, **stretch, **treatment
         )
 
     try:
@@ -157,13 +155,8 @@ def deblur_video(
                 height, width = comparison.size(height, width)
             terms: dict[str, Any] = {}
             if journal is not None:
-                terms = terms_of(reader.info, deblurrer) | {
-                    "compare": compare,
-                    "frame_rate": str(frame_rate),
-                    "interlaced": interlaced,
-                    "size_change": size_change,
-                    **stretch,
-                }
+                terms = {**terms_of(reader.info, deblurrer), "compare": compare, **stretch, **reading}
+                terms["frame_rate"] = str(frame_rate)
             writer = stack.enter_context(
                 Writer(
                     target,
@@ -186,22 +179,15 @@ def deblur_video(
             if note is not None:
                 for words in (*reader.notes, *writer.notes):
                     note(words)
-            order, known = reader.info.video.interlacing.order, list[Frame]()
+            done: tuple[Frame, ...] = ()
             if writer.position is not None and not writer.position.complete:
-                run_up = 0 if order is None else RUN_UP_FRAMES
-                reader, known = reach(writer.position, reader, open_source, stack, run_up=run_up)
-
-            def restore(frames: Iterable[Frame], after: Snapshot | None) -> Generator[Restored, None, None]:
-                if order is None:
-                    return deblurrer.restorations(frames, after=after)
-                return restore_fields(deblurrer, bob, frames, order, after=after, known=len(known))
-
+                reader, done = reach(writer.position, reader, open_source, stack)
             total = frames_total(video, start_seconds, duration_seconds)
             pieces = SEGMENT_SECONDS if segment_seconds is None else segment_seconds
             loop = Loop(
                 reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal, piece_seconds=pieces
             )
-            loop.run(restore, comparison, known)
+            loop.run(deblurrer, comparison, done)
             notes = (*loop.notes, *writer.notes)
             outcomes = tuple(writer.outcomes)
             return Report(loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target), outcomes)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from vdeblur.video.decoder import Decoder
 from vdeblur.video.describe import describe
 from vdeblur.video.fieldpairs import are_fields, woven_pictures
 from vdeblur.video.fit import SIZE_CHANGES, Fit, SizeChange
-from vdeblur.video.info import SourceInfo, VideoInfo
+from vdeblur.video.info import SourceInfo
 from vdeblur.video.interlacing import (
     INTERLACED_MODES,
     PICTURES,
@@ -45,6 +46,9 @@ from vdeblur.video.treatment import Deinterlaced, Shown, untreated
 _TICK_TOLERANCE = Fraction(1, 1000)
 #: Streams are interleaved no more loosely than this, so packets that belong to the last frame have come by then.
 _INTERLEAVING_SECONDS = 1
+
+#: Pictures with their ticks.
+Timed = Iterator[tuple[av.VideoFrame, int]]
 
 
 def probe(source: str | Path | BinaryIO, *, allow_network: bool = False) -> SourceInfo:
@@ -104,10 +108,12 @@ class Reader:
         if interlaced is not None and interlaced not in INTERLACED_MODES:
             raise UsageError(f"interlaced cannot be {interlaced!r}; it is one of {', '.join(INTERLACED_MODES)}")
         self._interlaced, self._size_change = interlaced, size_change
+        self._start_pts: int | None = None
+        self._pairs = False
+        self._treatment: Callable[[Timed], Iterator[Shown]]
         self._fit: Fit | None = None
         self._field_watch: FieldWatch | None = None
         self._treatment_notes: list[str] = []
-        self._deinterlaces = False
         self._start = _seconds("start", start_seconds, least=0)
         self._duration = _seconds("duration", duration_seconds)
         if threads < 0:
@@ -139,10 +145,8 @@ class Reader:
 
     @property
     def can_jump(self) -> bool:
-        """Whether :meth:`skip_to` may be tried: frames and times are the source's own, and it can be read anywhere."""
-        video = self.info.video
-        plain = video.interlacing.order is None and not self._deinterlaces and not video.field_pairs
-        return self._place.again and plain and not self._even and not self._clock.repaired
+        """Whether :meth:`skip_to` may be tried: times are the source's own, and it can be read from anywhere."""
+        return self._place.again and not self._even and not self._clock.repaired
 
     @property
     def skipped_packets(self) -> int:
@@ -208,7 +212,7 @@ class Reader:
             self._frames.close()
             self._first = None
             self._clock = self._new_clock()
-            self._frames = self._read_since(pts)
+            self._frames = self._read(since=pts)
             try:
                 self._first = next(self._frames, None)
             except (SourceError, UsageError):
@@ -241,38 +245,33 @@ class Reader:
                 self._frames.close()
                 self._session.close()
 
-    def _read(self) -> Generator[Frame, None, None]:
-        """Frames of the wanted stretch."""
-        media = self._session.media
-        header, time_base, start_pts = stream_colour(media.stream), media.time_base, media.start_pts
+    def _read(self, *, since: int | None = None) -> Generator[Frame, None, None]:
+        """Frames of the wanted stretch, or those of it from tick ``since`` on."""
+        time_base = self._session.media.time_base
+        start_pts = self._session.media.start_pts if since is None else self._start_pts
         begin, end = self._range(start_pts, time_base)
-        del media
-        pictures = self._pictures(None if begin is None else begin - self._run_up_ticks)
-        first = next(pictures, None)
-        if first is None:
+        earliest = begin if since is None else int(since * self.info.video.time_base / time_base)
+        earliest = None if earliest is None else earliest - self._run_up_ticks
+        stamped = self._stamped(self._whole_pictures(self._pictures(earliest), again=since is not None))
+        head = next(stamped, None)
+        if head is None:
             self._check_result(seen=False, given=0, start_pts=0)
             return
-        pictures = chain([first], pictures)
-        pairs = self._interlaced is not None and are_fields(self._session.media.stream.codec_context.name, first)
-        stamped = self._stamped(woven_pictures(pictures) if pairs else pictures)
-        head = next(stamped)
         if start_pts is None:
             start_pts = head[1]
             begin, end = self._range(start_pts, time_base)
-        if begin is not None:
+            earliest = None if begin is None else begin - self._run_up_ticks
+        if earliest is not None:
             # What lies before may be of another size.
-            wanted = (one for one in chain([head], stamped) if one[1] >= begin - self._run_up_ticks)
-            head = next(wanted, head)
-        self.info = describe(self._place, self._session.media, head[0], start_pts, header)
-        self.info = _with_first_shape(self.info, self._session.decoder)
-        if pairs:
-            self.info = _of_pairs(self.info)
-            self._treatment_notes.append("each field is a picture of its own in the source; two make a frame")
+            head = next((one for one in chain([head], stamped) if one[1] >= earliest), head)
+        stamped = chain([head], stamped)
+        if since is None:
+            self._start_pts = start_pts
+            stamped = self._begin(head[0], stamped, begin)
         self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
-        given, frames = 0, self._treated(chain([head], stamped), header)
-        self._fit = self._fit_to(self.info.video, begin, time_base)
-        for shown in frames:
-            if begin is not None and shown.source_tick < begin:
+        given = 0
+        for shown in self._treatment(stamped):
+            if (begin is not None and shown.source_tick < begin) or (since is not None and shown.frame.pts < since):
                 continue
             if end is not None and shown.source_tick >= end:
                 self._collect_until(end)
@@ -283,73 +282,85 @@ class Reader:
             self._check_length(start_pts, end)
         self._check_result(seen=True, given=given, start_pts=start_pts)
 
-    def _read_since(self, since: int) -> Generator[Frame, None, None]:
-        """Frames of the wanted stretch from tick ``since`` on, once it is known what they are."""
-        video, header = self.info.video, stream_colour(self._session.media.stream)
-        _, end = self._range(video.start_pts, video.time_base)
-        for shown in untreated(self._stamped(self._pictures(since)), header, video.time_base):
-            if shown.source_tick < since:
-                continue
-            if end is not None and shown.source_tick >= end:
-                break
-            yield shown.frame if self._fit is None else self._fit.frame(shown)
-        else:
-            self._check_length(video.start_pts, end)
+    def _whole_pictures(self, pictures: Iterator[av.VideoFrame], *, again: bool) -> Iterator[av.VideoFrame]:
+        """Pictures that are no single fields, unless frames are wanted as they are."""
+        first = next(pictures, None)
+        if first is None:
+            return pictures
+        if not again:
+            codec = self._session.media.stream.codec_context.name
+            self._pairs = self._interlaced is not None and are_fields(codec, first)
+        pictures = chain([first], pictures)
+        return woven_pictures(pictures) if self._pairs else pictures
+
+    def _begin(self, first: av.VideoFrame, pictures: Timed, begin: int | None) -> Timed:
+        """Find out what the source is and how its pictures are treated; the same pictures."""
+        media = self._session.media
+        header = stream_colour(media.stream)
+        self.info = describe(self._place, media, first, self._start_pts or 0, header)
+        self.info = _with_first_shape(self.info, self._session.decoder)
+        if self._pairs:
+            self.info = _of_pairs(self.info)
+            self._treatment_notes.append("each field is a picture of its own in the source; two make a frame")
+        self._treatment = partial(untreated, header=header, time_base=media.time_base)
+        if self._interlaced is not None and may_be_interlaced(self.info.video):
+            pictures = self._treat_fields(self._interlaced, pictures, header)
+        if self._size_change is not None:
+            start = begin if begin is not None else self._start_pts or 0
+            self._fit = self._fit_to(self._size_change, start, media.time_base)
+        return pictures
 
     @property
     def _run_up_ticks(self) -> int:
         """How far before the first wanted frame to begin: fields are completed from the frames around them."""
         rate, time_base = self._session.media.rate, self._session.media.time_base
-        return round(2 / (rate * time_base)) if rate and self._interlaced in ("frame", "field") else 0
+        # Where fields are pictures of their own, the rate is theirs.
+        return round(4 / (rate * time_base)) if rate and self._interlaced in ("frame", "field") else 0
 
-    def _stamped(self, pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, int]]:
+    def _stamped(self, pictures: Iterable[av.VideoFrame]) -> Timed:
         """Pictures with their ticks."""
         for picture in pictures:
             yield picture, self._clock.stamp(picture.pts, picture.dts, picture.duration)
 
-    def _treated(self, pictures: Iterator[tuple[av.VideoFrame, int]], header: Colour) -> Iterator[Shown]:
-        """Frames of pictures, deinterlaced if that is wanted; completes what is known of the source."""
-        mode, video = self._interlaced, self.info.video
-        if mode is None or not may_be_interlaced(video):
-            return untreated(pictures, header, video.time_base)
-        look, ahead = Look(), []
+    def _treat_fields(self, mode: InterlacedMode, pictures: Timed, header: Colour) -> Timed:
+        """Find out whether the video is interlaced, and decide what becomes of it; the same pictures."""
+        look, video = Look(), self.info.video
         if self._place.again and not self._place.network:
             self._look_in_places(look)
         else:
             ahead = list(islice(pictures, PICTURES))
             look.at(picture for picture, _ in ahead)
-        pictures = chain(ahead, pictures)
+            pictures = chain(ahead, pictures)
         interlacing, notes = look.judged(video.interlacing.flagged)
         video = replace(video, interlacing=interlacing)
         check_treatable(video, mode, self._place.name)
         self.info = replace(self.info, video=video)
         self._treatment_notes += notes
-        if interlacing.order is None or mode == "refuse":
-            return untreated(pictures, header, video.time_base)
+        if interlacing.order is None:
+            return pictures
         self._treatment_notes.append(treatment_words(interlacing.order, mode))
-        if mode == "keep":
-            self._field_watch = FieldWatch(interlacing, video.time_base)
-            return untreated(self._field_watch.pictures(pictures), header, video.time_base)
-        self._deinterlaces = True
-        whole = Deinterlaced(video, mode, header)
-        self.info = replace(self.info, video=whole.described(video))
-        return whole.frames(pictures)
+        if mode in ("frame", "field"):
+            whole = Deinterlaced(video, mode, header)
+            self.info = replace(self.info, video=whole.described(video))
+            self._treatment = whole.frames
+        else:
+            watch = self._field_watch = FieldWatch(interlacing, video.time_base)
+            plain = self._treatment
+            self._treatment = lambda pictures: plain(watch.pictures(pictures))
+        return pictures
 
-    def _fit_to(self, video: VideoInfo, begin: int | None, source_time_base: Fraction) -> Fit | None:
-        """What makes all frames one size and format, or stops where they differ, if that is wanted."""
-        if self._size_change is None:
-            return None
-        decoder = self._session.decoder
-        first, shape = video.start_pts if begin is None else begin, decoder.sample_aspect_ratio
+    def _fit_to(self, change: SizeChange, begin: int, source_time_base: Fraction) -> Fit:
+        """What makes all frames one size and format, or stops where they differ."""
+        shape = self._session.decoder.sample_aspect_ratio
 
         def pixel_shape() -> Fraction | None:
-            now = decoder.sample_aspect_ratio
+            now = self._session.decoder.sample_aspect_ratio
             return None if now == shape else now
 
         def seconds_before(tick: int) -> float:
-            return float((tick - first) * source_time_base)
+            return float((tick - begin) * source_time_base)
 
-        return Fit(video, self._size_change, pixel_shape=pixel_shape, seconds_before=seconds_before)
+        return Fit(self.info.video, change, pixel_shape=pixel_shape, seconds_before=seconds_before)
 
     def _look_in_places(self, look: Look) -> None:
         """Look at pictures from the wanted stretch, without touching the one that is read."""
