@@ -139,9 +139,7 @@ def deblur_video(
     journal = _journal_of(target, segment_seconds, resume=resume, read_once=read_once)
 
     def open_source() -> Reader:
-        return Reader(
-            source, frame_rate=frame_rate, keep_packets=read_once, allow_network=allow_network, **stretch, **treatment
-        )
+        return Reader(source, keep_packets=read_once, **stretch, **reading)
 
     try:
         with ExitStack() as stack:
