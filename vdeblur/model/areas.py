@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import ceil
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ def whole_of(x: Tensor) -> Area:
 
 
 def tiles_of(whole: Area, side: int, multiple: int) -> list[Area]:
-    """Rectangles that cover ``whole``, none longer or wider than ``side``, as equal as multiples of ``multiple`` can be.
+    """Rectangles that cover ``whole``, none longer or wider than ``side``, as equal as multiples of ``multiple`` are.
 
     ``side`` and the size of ``whole`` are multiples of ``multiple``.
     """
@@ -89,7 +90,7 @@ def _cut(start: int, end: int, side: int, multiple: int) -> list[tuple[int, int]
     units, most = (end - start) // multiple, side // multiple
     count = ceil(units / most)
     edges = [start + units * n // count * multiple for n in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def upsample_area(x: Tensor, factor: int, area: Area) -> Tensor:

@@ -154,6 +154,10 @@ class DeblurNet(nn.Module):
         self.decode4 = residual_blocks(c4, config.decoder_blocks[1])
         self.head = zero_init(conv3x3(c4, 48))
 
+    def work_in_strips(self, pixels: int | None) -> None:
+        """On a CPU, look along the motion of so many pixels at a time; None: of as many as is fastest."""
+        self.taps.strip_pixels = pixels
+
     def encode(self, frame: Tensor, *, side: int | None = None) -> Features:
         """Features of one frame alone: computed once and kept while the window slides over it."""
         quarter = self._quarter(frame, side)
@@ -311,7 +315,8 @@ class DeblurNet(nn.Module):
             quarter = outer.divided(4)
             x = quarter.of(current.quarter) + upsample_area(coarse, 2, quarter)
             x = self.decode4(x + self.join4(torch.cat((x, texture), 1)))
-            return F.pixel_shuffle(self.head(x), 4).float() + luma_correction
+            change: Tensor = F.pixel_shuffle(self.head(x), 4).float() + luma_correction
+            return change
 
         reach = 4 * (2 + 2 * self.config.decoder_blocks[1])
         residual = in_tiles(detail, whole_of(current.luma), side, reach=reach, multiple=self.stride, scale=1)

@@ -113,6 +113,8 @@ class SteeredTaps(nn.Module):
         seen = neighbours * (neighbour_points + 1) if neighbour_points else 0
         seen += 2 * beside
         self.guides = guides
+        #: Pixels of a strip, None for STRIP_PIXELS.
+        self.strip_pixels: int | None = None
         self.filters = nn.Conv2d(len(self.offsets) + 2 + seen + guides, hidden, 1)
         self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
         self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
@@ -141,7 +143,8 @@ class SteeredTaps(nn.Module):
         """
         sight = self.prepare(frame, motion, neighbours)
         area = (whole_of(frame) if area is None else area).divided(self.scale)
-        parts = [self._deconvolve(sight, guide, strip) for strip in _strips(sight.luma, area, 4 // self.scale)]
+        strips = _strips(sight.luma, area, 4 // self.scale, self.strip_pixels or STRIP_PIXELS)
+        parts = [self._deconvolve(sight, guide, strip) for strip in strips]
         correction, texture = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
         if self.scale > 1:
             correction = upsample(correction, self.scale)
@@ -237,8 +240,9 @@ def _steps(displacement: Tensor) -> Tensor:
 
 def _places(picture: Tensor, area: Area) -> Tensor:
     """Places of an area's pixels (1, h, w, 2) in a picture (B, C, H, W)."""
+    height, width = picture.shape[-2:]
     rows, columns = slice(area.top, area.bottom), slice(area.left, area.right)
-    return normal_grid(*picture.shape[-2:], picture.device, rows=rows, columns=columns)
+    return normal_grid(height, width, picture.device, rows=rows, columns=columns)
 
 
 def _sampled(picture: Tensor, base: Tensor, step: Tensor, offsets: Tensor) -> Tensor:
@@ -248,11 +252,9 @@ def _sampled(picture: Tensor, base: Tensor, step: Tensor, offsets: Tensor) -> Te
     return taps.view(picture.shape[0], len(offsets), *step.shape[1:3])
 
 
-def _strips(picture: Tensor, area: Area, multiple: int) -> list[Area]:
+def _strips(picture: Tensor, area: Area, multiple: int, pixels: int) -> list[Area]:
     """Rows of an area to work on at a time: on a CPU so few that what is computed of them stays in its cache."""
     if picture.device.type != "cpu":
         return [area]
-    rows = max(8, STRIP_PIXELS // (picture.shape[0] * area.width) // multiple * multiple)
-    return [
-        area._replace(top=top, bottom=min(area.bottom, top + rows)) for top in range(area.top, area.bottom, rows)
-    ]
+    rows = max(8, pixels // (picture.shape[0] * area.width) // multiple * multiple)
+    return [area._replace(top=top, bottom=min(area.bottom, top + rows)) for top in range(area.top, area.bottom, rows)]
