@@ -12,14 +12,22 @@ import torch
 from torch.nn import functional
 
 from vdeblur.errors import DeviceError, UsageError
-from vdeblur.memory import available_bytes
+from vdeblur.memory import available_bytes, spare
 
 logger = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 #: How PyTorch's allocators say that there is no memory left, where they do not raise OutOfMemoryError.
-NO_MEMORY = ("out of memory", "not enough memory", "allocate memory")
+#: The last three come from C++ and from oneDNN, which says no more.
+NO_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "allocate memory",
+    "bad_alloc",
+    "could not create a primitive",
+    "could not create a memory object",
+)
 
 #: bfloat16 is taken on a CPU only if a convolution is faster by at least this much.
 WORTHWHILE_SPEEDUP = 1.2
@@ -101,9 +109,11 @@ def peak_bytes(device: torch.device, work: Callable[[], object]) -> int:
 
 
 def release(device: torch.device) -> None:
-    """Give back what PyTorch keeps of a device's memory without using it."""
+    """Give back what is kept of a device's memory without being used; on a CPU, do so from now on."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif device.type == "cpu":
+        spare()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

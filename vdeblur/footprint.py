@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 #: Side of the trial frame in pixels, and of the tiles that it is also cut into. (In smaller frames than this one,
 #: the network looks for the exposure at more points.)
-TRIAL, TILE = 512, 64
+TRIAL, TILE = 512, 128
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from vdeblur.compare import CompareMode, Comparison
 from vdeblur.engine import Deblurrer, Network
 from vdeblur.errors import Interrupted, SourceError, TargetError, UsageError, VdeblurError
 from vdeblur.frames import Frame
+from vdeblur.tiles import TileWish
 from vdeblur.video.info import VideoInfo
 from vdeblur.video.reader import Reader
 from vdeblur.video.writer import EncodeOptions, Writer
@@ -93,6 +94,7 @@ def deblur_video(
     progress: Callable[[Progress], None] | None = None,
     note: Callable[[str], None] | None = None,
     frame_rate: Fraction | None = None,
+    tile: TileWish = "auto",
 ) -> Report:
     """Take the motion blur out of a video, and keep everything else in it as it was.
 
@@ -115,7 +117,7 @@ def deblur_video(
         source: a file, a pattern ("frame_%05d.png"), a folder of pictures, a URL, "-" (standard input) or a binary
             file object.
         target: a file (its ending says the container), a pattern, "-" (standard output) or a binary file object.
-        model, device, precision, strength, lookahead: as for :class:`vdeblur.engine.Deblurrer`.
+        model, device, precision, strength, lookahead, tile: as for :class:`vdeblur.engine.Deblurrer`.
         start_seconds, duration_seconds: the stretch of the video to restore, from its start; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
         encode: codec, quality, pixel format and further FFmpeg options.
@@ -141,7 +143,9 @@ def deblur_video(
         ) as reader:
             _refuse_shortfall(reader)
             video = reader.info.video
-            deblurrer = Deblurrer(model, device=device, precision=precision, strength=strength, lookahead=lookahead)
+            deblurrer = Deblurrer(
+                model, device=device, precision=precision, strength=strength, lookahead=lookahead, tile=tile
+            )
             comparison, (height, width) = None, (video.height, video.width)
             if compare is not None:
                 comparison = Comparison(compare, video.format, rotation_degrees=video.rotation_degrees)
@@ -166,7 +170,7 @@ def deblur_video(
                         note(words)
                 job = _Job(reader, writer, _frames_total(video, start_seconds, duration_seconds), progress)
                 job.run(deblurrer, comparison)
-                notes = (*reader.notes, *writer.notes)
+                notes = (*reader.notes, *deblurrer.notes, *writer.notes)
                 return Report(job.written, reader.skipped_packets, job.elapsed_seconds, notes, _name(target))
     except KeyboardInterrupt as exc:
         raise Interrupted(f"stopped by Ctrl-C before {_name(target)} was complete") from exc
@@ -181,6 +185,7 @@ def deblur_frames(
     strength: float = 1.0,
     lookahead: int = 1,
     channels: Channels = "rgb",
+    tile: TileWish = "auto",
 ) -> Generator[P, None, None]:
     """Take the motion blur out of pictures that follow each other. Lazy: one comes out for each that goes in.
 
@@ -205,7 +210,7 @@ def deblur_frames(
         frames: NumPy arrays (H, W, 3), (H, W, 4) or (H, W), uint8, uint16 or float32; or tensors (3, H, W) or
             (1, 3, H, W), uint8, uint16 or floating, on any device; or one array (T, H, W, 3) or tensor (T, 3, H, W).
             Floats are display-referred R'G'B' in [0, 1].
-        model, device, precision, strength, lookahead: as for :class:`vdeblur.engine.Deblurrer`.
+        model, device, precision, strength, lookahead, tile: as for :class:`vdeblur.engine.Deblurrer`.
         channels: order of the colours, "rgb" or "bgr".
 
     Raises:
@@ -217,7 +222,7 @@ def deblur_frames(
     if isinstance(frames, (np.ndarray, Tensor)) and frames.ndim != 4:
         raise UsageError(f"one array of shape {tuple(frames.shape)} is no sequence of pictures; put it into a list")
     arrays = Arrays(channels)
-    deblurrer = Deblurrer(model, device=device, precision=precision, strength=strength, lookahead=lookahead)
+    deblurrer = Deblurrer(model, device=device, precision=precision, strength=strength, lookahead=lookahead, tile=tile)
     return _restored_pictures(frames, arrays, deblurrer)
 
 

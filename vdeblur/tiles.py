@@ -43,9 +43,11 @@ class Tileable(Protocol):
     minimum_size: int
     #: Least useful side of a tile.
     smallest_tile: int
+    #: On a CPU, pixels that are taken at a time, where that makes no other difference.
+    strip_pixels: int
 
     def work_in_strips(self, pixels: int | None, /) -> None:
-        """On a CPU, take so many pixels at a time where that makes no other difference; None: the fastest number."""
+        """Take so many pixels at a time instead; None: ``strip_pixels`` again."""
 
     def encode(self, frame: Tensor, /, *, side: int | None = None) -> Any: ...
 
@@ -141,10 +143,13 @@ class Tiles:
             return None
         plenty = PLENTY.get(self._device.type, 0) * size[0] * size[1]
         free = free_bytes(self._device)
-        if free is None or free >= plenty or self._footprint is None:
+        if free is None or free >= plenty:
             return None
+        release(self._device)
+        need = self._footprint
+        free = free_bytes(self._device)  # again: what libraries set up in the trials stays with them
         side = None
-        while self._footprint.bytes(*size, side) > USABLE * free:
+        while need is not None and free is not None and need.bytes(*size, side) > USABLE * free:
             smaller = self._smaller(size, side)
             if smaller is None:
                 break
@@ -171,16 +176,20 @@ class Tiles:
             return None
         finally:
             self._network.work_in_strips(None)
+            release(self._device)
 
     def _measured(self, size: int, side: int | None) -> int:
         trial = Trial(self._network, self._device, size, side)
         return peak_bytes(self._device, trial) if self._device.type == "cuda" else held_bytes(trial)
 
     def _strip_bytes(self) -> int:
-        """What strips of the usual size take more than the thinnest ones, with which the trials go on."""
-        usual = self._measured(TRIAL, None)
-        self._network.work_in_strips(1)
-        return max(0, usual - self._measured(TRIAL, None))
+        """What strips of the usual size take, from what thin ones take; the trials go on with the thinnest."""
+        thin, taken = TRIAL * 8, []
+        for rows in (2, 1):
+            self._network.work_in_strips(rows * thin)
+            taken.append(self._measured(TRIAL, None))
+        usual = int(self._network.strip_pixels)
+        return max(0, (taken[0] - taken[1]) * usual // thin)
 
 
 class Trial:

@@ -16,7 +16,7 @@ from vdeblur.model.convgru import HalfGRU
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.flow import Level, flow, pyramid
 from vdeblur.model.motion import CLUES, Motion, clip_motion, motion_between
-from vdeblur.model.steering import Neighbour, SteeredTaps, luma
+from vdeblur.model.steering import STRIP_PIXELS, Neighbour, SteeredTaps, luma
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +119,7 @@ class DeblurNet(nn.Module):
     minimum_size = 32
     #: Least side of a tile; below it, what tiles compute twice costs more than it saves.
     smallest_tile = 64
+    strip_pixels = STRIP_PIXELS
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -155,7 +156,7 @@ class DeblurNet(nn.Module):
         self.head = zero_init(conv3x3(c4, 48))
 
     def work_in_strips(self, pixels: int | None) -> None:
-        """On a CPU, look along the motion of so many pixels at a time; None: of as many as is fastest."""
+        """On a CPU, look along the motion of so many pixels at a time; None: of ``strip_pixels`` again."""
         self.taps.strip_pixels = pixels
 
     def encode(self, frame: Tensor, *, side: int | None = None) -> Features:
