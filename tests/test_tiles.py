@@ -360,7 +360,7 @@ folder, spare_mb, tile = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(1)
 deblurrer = Deblurrer("balanced", device="cpu", precision="float32", tile=tile)
 list(Deblurrer("balanced", device="cpu", precision="float32").run(clip(2, 64, 64)))  # what libraries load late
-frames = list(clip(2, 640, 1152))
+frames = list(clip(2, 800, 1280))
 used = memory._field(memory.Path("/proc/self/status"), "VmSize:")
 resource.setrlimit(resource.RLIMIT_AS, (used + (spare_mb << 20),) * 2)
 free = memory.available_bytes()
@@ -384,8 +384,8 @@ def test_a_frame_that_does_not_fit_is_restored_in_tiles(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=True)
         return json.loads(done.stdout)
 
-    assert "out of memory: a 1152×640 frame on cpu; use --tile auto" in limited("off")["error"]
-    expected = list(on_cpu("balanced", tile="off").run(clip(2, 640, 1152)))
+    assert "out of memory: a 1280×800 frame on cpu; use --tile auto" in limited("off")["error"]
+    expected = list(on_cpu("balanced", tile="off").run(clip(2, 800, 1280)))
     for tile, words in (("auto", "memory is short"), ("1024", "memory ran out")):
         told = limited(tile)
         assert words in told["notes"][0]

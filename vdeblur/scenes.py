@@ -53,6 +53,16 @@ class Breaks:
         jump = self._jumps(previous, current)
         return self.score(previous, current) >= self._cut_percent or jump
 
+    def memory(self) -> dict[str, Any]:
+        """What it remembers beside the last frame, in plain numbers and words, for :meth:`restore`."""
+        return {"difference": self._difference, "step": None if self._step is None else str(self._step)}
+
+    def restore(self, memory: dict[str, Any]) -> None:
+        """Go on as if it had seen the frames before; the last one is looked at again when it comes."""
+        self._last = None
+        self._difference = float(memory["difference"])
+        self._step = None if memory["step"] is None else Fraction(memory["step"])
+
     def score(self, previous: Frame, current: Frame) -> float:
         """Scene change score in percent, 0 to 100, as ``lavfi.scd.score``."""
         before = self._last[1] if self._last is not None and self._last[0] is previous else thumbnail(previous)
