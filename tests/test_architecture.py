@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parents[1] / "vdeblur"
 
 #: Floor of each module or folder; a module may import from its own room or from lower floors only.
 FLOORS = {
-    "errors": 0, "frames": 0, "config": 0,
+    "errors": 0, "frames": 0, "config": 0, "memory": 0,
     "video": 1, "windows": 1, "pixels": 1, "scenes": 1, "model": 1, "transfer": 1, "workers": 1, "metrics": 1,
-    "compute": 1, "arrays": 1,
+    "compute": 1, "arrays": 1, "footprint": 1, "tiles": 1.5,
     "engine": 2, "compare": 2,
     "fields": 2.5, "resuming": 2.5, "loop": 2.7, "pipeline": 3,
     "evaluation": 4.5, "training": 4, "live": 4, "bench": 4,

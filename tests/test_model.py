@@ -160,8 +160,9 @@ def test_taps_look_along_the_motion() -> None:
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 3, 64, 64) / 64
     motion = torch.zeros(1, 2, 8, 8)
     motion[:, 0] = 4.0
-    path = taps._path(luma(ramp), motion)
-    seen = taps.look(luma(ramp), path, [], slice(0, 64))[0, :, 20, 20]
+    sight = taps.prepare(ramp, motion, [])
+    path = taps.path(sight)
+    seen = taps.look(sight, path)[0, :, 20, 20]
     torch.testing.assert_close(seen[:2], torch.tensor([-4 / 64, 4 / 64]) * CONTRAST, atol=1e-4, rtol=0)
     torch.testing.assert_close(seen[2:], torch.tensor([math.log(5) / 4, 20 / 64 - 0.5]), atol=1e-4, rtol=0)
     assert float(path.length[0, 0, 20, 20]) == pytest.approx(4.0)
@@ -173,7 +174,8 @@ def test_taps_look_beside_the_motion() -> None:
     ramp = torch.arange(64.0).view(1, 1, 64, 1).expand(1, 3, 64, 64) / 64
     motion = torch.zeros(1, 2, 8, 8)
     motion[:, 0] = 4.0
-    seen = taps.look(luma(ramp), taps._path(luma(ramp), motion), [], slice(0, 64))[0, -4:, 20, 20]
+    sight = taps.prepare(ramp, motion, [])
+    seen = taps.look(sight, taps.path(sight))[0, -4:, 20, 20]
     torch.testing.assert_close(seen, torch.tensor([-1, -1, 1, 1]) / 64 * CONTRAST, atol=1e-3, rtol=0)
 
 
@@ -184,11 +186,11 @@ def test_taps_find_the_pixel_in_a_neighbour() -> None:
     motion, back = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
     motion[:, 0], back[:, 0] = 4.0, -3.0
     trusted, wrong, missing = (torch.full((1, 1, 8, 8), value) for value in (0.0, 0.1, 1.0))
-    path = taps._path(luma(ramp), motion)
+    path = taps.path(taps.prepare(ramp, motion, []))
     seen = []
     for frame, mismatch in ((ramp + 3 / 64, trusted), (ramp + 3 / 64, wrong), (ramp, missing), (None, missing)):
-        view = taps._view(Neighbour(frame, back, mismatch), path)
-        seen.append(taps._look_into(view, luma(ramp), path, slice(0, 64))[0, :, 20, 20])
+        view = taps._view(Neighbour(frame, back, mismatch))
+        seen.append(taps._look_into(view, luma(ramp), path)[0, :, 20, 20])
     difference = 4 / 64 * CONTRAST
     torch.testing.assert_close(seen[0], torch.tensor([-difference, 0, difference, 1]), atol=1e-4, rtol=0)
     torch.testing.assert_close(seen[1], seen[0] / 2)

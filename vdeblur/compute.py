@@ -5,16 +5,29 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from functools import cache
 
 import torch
 from torch.nn import functional
 
 from vdeblur.errors import DeviceError, UsageError
+from vdeblur.memory import available_bytes, spare
 
 logger = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+#: How PyTorch's allocators say that there is no memory left, where they do not raise OutOfMemoryError.
+#: The last three come from C++ and from oneDNN, which says no more.
+NO_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "allocate memory",
+    "bad_alloc",
+    "could not create a primitive",
+    "could not create a memory object",
+)
 
 #: bfloat16 is taken on a CPU only if a convolution is faster by at least this much.
 WORTHWHILE_SPEEDUP = 1.2
@@ -77,6 +90,37 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision == "float16" and device.type == "cpu":
         raise UsageError("precision float16 is many times slower than float32 on a CPU; use auto, bfloat16 or float32")
     return PRECISIONS[precision]
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes of a device's memory that can still be taken; None where it does not tell."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
+    return available_bytes() if device.type == "cpu" else None
+
+
+def peak_bytes(device: torch.device, work: Callable[[], object]) -> int:
+    """Most bytes of a CUDA device that ``work`` holds at a time, besides what is held already."""
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    work()
+    return int(torch.cuda.max_memory_allocated(device) - before)
+
+
+def release(device: torch.device) -> None:
+    """Give back what is kept of a device's memory without being used; on a CPU, do so from now on."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "cpu":
+        spare()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of PyTorch, Python or a network says that memory ran out."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in NO_MEMORY)
 
 
 def _problem(name: str) -> str | None:

@@ -22,6 +22,7 @@ from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.loop import Loop, Progress, frames_total, refuse_shortfall
 from vdeblur.resuming import SEGMENT_SECONDS, reach, terms_of
+from vdeblur.tiles import TileWish
 from vdeblur.video.fit import SizeChange
 from vdeblur.video.interlacing import InterlacedMode
 from vdeblur.video.journal import Journal
@@ -75,6 +76,7 @@ def deblur_video(
     allow_network: bool = False,
     interlaced: InterlacedMode = "keep",
     size_change: SizeChange = "stop",
+    tile: TileWish = "auto",
     segment_seconds: float | None = None,
     resume: bool = False,
     stop: Callable[[], bool] | None = None,
@@ -100,7 +102,7 @@ def deblur_video(
         source: a file, a pattern ("frame_%05d.png"), a folder of pictures, a URL, "-" (standard input) or a binary
             file object.
         target: a file (its ending says the container), a pattern, "-" (standard output) or a binary file object.
-        model, device, precision, strength, lookahead: as for :class:`vdeblur.engine.Deblurrer`.
+        model, device, precision, strength, lookahead, tile: as for :class:`vdeblur.engine.Deblurrer`.
         start_seconds, duration_seconds: the stretch of the video to restore, from its start; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
         encode: codec, quality, pixel format and further FFmpeg options.
@@ -146,7 +148,9 @@ def deblur_video(
             reader = stack.enter_context(open_source())
             refuse_shortfall(reader)
             video = reader.info.video
-            deblurrer = Deblurrer(model, device=device, precision=precision, strength=strength, lookahead=lookahead)
+            deblurrer = Deblurrer(
+                model, device=device, precision=precision, strength=strength, lookahead=lookahead, tile=tile
+            )
             comparison, (height, width) = None, (video.height, video.width)
             if compare is not None:
                 comparison = Comparison(compare, video.format, rotation_degrees=video.rotation_degrees)
@@ -186,7 +190,7 @@ def deblur_video(
                 reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal, piece_seconds=pieces
             )
             loop.run(deblurrer, comparison, done)
-            notes = (*loop.notes, *writer.notes)
+            notes = (*loop.notes, *deblurrer.notes, *writer.notes)
             outcomes = tuple(writer.outcomes)
             return Report(loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target), outcomes)
     except VdeblurError as exc:
@@ -228,6 +232,7 @@ def deblur_frames(
     strength: float = 1.0,
     lookahead: int = 1,
     channels: Channels = "rgb",
+    tile: TileWish = "auto",
 ) -> Generator[P, None, None]:
     """Take the motion blur out of pictures that follow each other. Lazy: one comes out for each that goes in.
 
@@ -252,7 +257,7 @@ def deblur_frames(
         frames: NumPy arrays (H, W, 3), (H, W, 4) or (H, W), uint8, uint16 or float32; or tensors (3, H, W) or
             (1, 3, H, W), uint8, uint16 or floating, on any device; or one array (T, H, W, 3) or tensor (T, 3, H, W).
             Floats are display-referred R'G'B' in [0, 1].
-        model, device, precision, strength, lookahead: as for :class:`vdeblur.engine.Deblurrer`.
+        model, device, precision, strength, lookahead, tile: as for :class:`vdeblur.engine.Deblurrer`.
         channels: order of the colours, "rgb" or "bgr".
 
     Raises:
@@ -264,7 +269,7 @@ def deblur_frames(
     if isinstance(frames, (np.ndarray, Tensor)) and frames.ndim != 4:
         raise UsageError(f"one array of shape {tuple(frames.shape)} is no sequence of pictures; put it into a list")
     arrays = Arrays(channels)
-    deblurrer = Deblurrer(model, device=device, precision=precision, strength=strength, lookahead=lookahead)
+    deblurrer = Deblurrer(model, device=device, precision=precision, strength=strength, lookahead=lookahead, tile=tile)
     return _restored_pictures(frames, arrays, deblurrer)
 
 

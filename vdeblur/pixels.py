@@ -9,7 +9,7 @@ ITU-R BT.601, BT.709 and BT.2020 and of SMPTE ST 240.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, floor
@@ -112,25 +112,34 @@ def add_residual(
         planes: as for :func:`rgb_from_planes`, integer or float32 samples.
         residual: (1, 3, H, W) float32, in R'G'B' as :func:`rgb_from_planes` makes them.
     """
-    levels = levels_of(pixel_format, colour)
-    height = planes[0].shape[0]
     change = residual[0]  # (3, H, W)
     if change.stride(-1) != 1:
         change = change.contiguous()
+    corrections = _corrections(change, pixel_format, colour, height=planes[0].shape[0], strength=strength)
+    count = pixel_format.colour_planes
+    added = [_add(plane, next(corrections), pixel_format) for plane in planes[:count]]  # one at a time: they are large
+    return (*added, *planes[count:])
+
+
+def _corrections(
+    change: Tensor, pixel_format: PixelFormat, colour: Colour, *, height: int, strength: float
+) -> Iterator[Tensor]:
+    """What a change of R'G'B' (3, H, W) adds to each colour plane."""
+    levels = levels_of(pixel_format, colour)
     gain = strength * levels.scale
     if pixel_format.family == "rgb":
-        corrections = [change[channel] * gain for channel in (1, 2, 0)]
-    else:
-        matrix = matrix_of(colour, height)
-        corrections = [_mix(change, matrix.luma, gain)]
+        for channel in (1, 2, 0):
+            yield change[channel] * gain
+        return
+    matrix = matrix_of(colour, height)
+    yield _mix(change, matrix.luma, gain)
     if pixel_format.family == "yuv":
         (shift_x, shift_y), (phase_x, phase_y) = pixel_format.chroma_shift, chroma_phase(pixel_format, colour)
         gain = strength * levels.chroma_scale
         change = _average(change, dim=1, factor=1 << shift_y, phase=phase_y)
-        chroma = torch.stack((_mix(change, matrix.cb, gain), _mix(change, matrix.cr, gain)))
-        corrections += _average(chroma, dim=2, factor=1 << shift_x, phase=phase_x).unbind()
-    pairs = zip(planes, corrections, strict=False)
-    return (*(_add(plane, correction, pixel_format) for plane, correction in pairs), *planes[len(corrections) :])
+        for weights in (matrix.cb, matrix.cr):
+            chroma = _mix(change, weights, gain)[None]
+            yield _average(chroma, dim=2, factor=1 << shift_x, phase=phase_x)[0]
 
 
 def pad_to_multiple(x: Tensor, multiple: int, *, minimum: int) -> Tensor:

@@ -18,6 +18,9 @@ from vdeblur.errors import UsageError
 #: Largest strength the engine takes; said here so that a wrong value is refused before PyTorch is loaded.
 MAX_STRENGTH = 1.5
 
+#: Least side of a tile that the engine takes, likewise.
+LEAST_TILE = 64
+
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -43,6 +46,8 @@ class RunOptions:
     lookahead: int = 1
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    #: "auto", "off" (which YAML takes for false), or the side of the tiles in pixels.
+    tile: int | str | bool = "auto"
     #: Seconds, or a time like "1:30" or "00:01:30.500".
     start: float | str | None = None
     duration: float | str | None = None
@@ -87,7 +92,18 @@ class RunOptions:
             raise UsageError("resume and segments off exclude each other; choose one")
         if self.quiet and self.verbose:
             raise UsageError("quiet and verbose exclude each other; choose one")
-        _ = self.start_seconds, self.rate, self.ffmpeg_arguments
+        _ = self.tile_wish, self.start_seconds, self.rate, self.ffmpeg_arguments
+
+    @property
+    def tile_wish(self) -> int | Literal["auto", "off"]:
+        """``tile`` as the engine takes it."""
+        if self.tile == "auto":
+            return "auto"
+        if self.tile == "off" or self.tile is False:
+            return "off"
+        if str(self.tile).isdecimal() and int(self.tile) >= LEAST_TILE:
+            return int(self.tile)
+        raise UsageError(f"tile cannot be {self.tile!r}; it is auto, off, or a side in pixels of at least {LEAST_TILE}")
 
     @property
     def start_seconds(self) -> float | None:

@@ -54,11 +54,16 @@ def upsample(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
-def normal_grid(height: int, width: int, device: torch.device) -> Tensor:
-    """Pixel centres (1, H, W, 2), x before y, in the units of ``grid_sample``: −1 … 1 from edge to edge; float32."""
-    y = (torch.arange(height, device=device, dtype=torch.float32) * 2 + 1) / height - 1
-    x = (torch.arange(width, device=device, dtype=torch.float32) * 2 + 1) / width - 1
-    return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1)[None]
+def normal_grid(
+    height: int, width: int, device: torch.device, *, rows: slice = slice(None), columns: slice = slice(None)
+) -> Tensor:
+    """Pixel centres (1, H, W, 2), x before y, in the units of ``grid_sample``: −1 … 1 from edge to edge; float32.
+
+    ``rows`` and ``columns``: only those of them.
+    """
+    y = ((torch.arange(height, device=device, dtype=torch.float32) * 2 + 1) / height - 1)[rows]
+    x = ((torch.arange(width, device=device, dtype=torch.float32) * 2 + 1) / width - 1)[columns]
+    return torch.stack((x.expand(len(y), len(x)), y[:, None].expand(len(y), len(x))), dim=-1)[None]
 
 
 def warp(x: Tensor, displacement: Tensor) -> Tensor:

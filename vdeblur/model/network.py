@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.errors import UsageError
+from vdeblur.model.areas import Area, in_tiles, upsample_area, whole_of
 from vdeblur.model.blocks import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.flow import Level, flow, pyramid
 from vdeblur.model.motion import CLUES, Motion, clip_motion, motion_between
-from vdeblur.model.steering import Neighbour, SteeredTaps
+from vdeblur.model.steering import STRIP_PIXELS, Neighbour, SteeredTaps, luma
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +66,9 @@ class NetworkConfig:
 
 
 class Features(NamedTuple):
-    """What is computed once a frame: the frame itself, features at 1/4, 1/8, 1/16 and the levels that are matched."""
+    """What is computed once a frame: its luma, features at 1/4, 1/8, 1/16 and the levels that are matched."""
 
-    frame: Tensor
+    luma: Tensor
     quarter: Tensor
     eighth: Tensor
     sixteenth: Tensor
@@ -109,10 +110,17 @@ class DeblurNet(nn.Module):
     Frames are R'G'B' (B, 3, H, W) in [0, 1]; H and W are multiples of ``stride`` and at least ``minimum_size``.
     Features and states are tuples of tensors; a state of None starts. The network computes in the dtype of its
     parameters; positions, matching and the returned residual are float32.
+
+    With a ``side``, a multiple of ``stride``, all that is finer than 1/8 of the frame is computed in tiles of so many
+    pixels each way, and as much around them as the convolutions reach. Motion, memory and what is looked at along the
+    motion stay whole. So features, state and residual are the same, but for the rounding of sums, for any ``side``.
     """
 
     stride = 16
     minimum_size = 32
+    #: Least side of a tile; below it, what tiles compute twice costs more than it saves.
+    smallest_tile = 64
+    strip_pixels = STRIP_PIXELS
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -148,30 +156,52 @@ class DeblurNet(nn.Module):
         self.decode4 = residual_blocks(c4, config.decoder_blocks[1])
         self.head = zero_init(conv3x3(c4, 48))
 
-    def encode(self, frame: Tensor) -> Features:
+    def work_in_strips(self, pixels: int | None) -> None:
+        """On a CPU, look along the motion of so many pixels at a time; None: of ``strip_pixels`` again."""
+        self.taps.strip_pixels = pixels
+
+    def encode(self, frame: Tensor, *, side: int | None = None) -> Features:
         """Features of one frame alone: computed once and kept while the window slides over it."""
-        quarter = self.stem((F.pixel_unshuffle(frame, 4) * 4 - 2).to(self.head.weight.dtype))
+        quarter = self._quarter(frame, side)
         eighth = self.down8(quarter)
         sixteenth = self.down16(eighth)
-        return Features(frame, quarter, eighth, sixteenth, pyramid(frame, self.config.flow_finest))
+        grey = luma(frame)
+        return Features(grey, quarter, eighth, sixteenth, pyramid(grey, self.config.flow_finest))
+
+    def _quarter(self, frame: Tensor, side: int | None) -> Tensor:
+        """Features at 1/4, tile by tile where there is a ``side``."""
+        dtype = self.head.weight.dtype
+        reach = 4 * (1 + 2 * self.config.blocks[0])
+        parts = in_tiles(
+            lambda outer: self.stem((F.pixel_unshuffle(outer.of(frame), 4) * 4 - 2).to(dtype)),
+            whole_of(frame), side, reach=reach, multiple=self.stride, scale=4,
+        )  # fmt: skip
+        return parts.contiguous(memory_format=torch.channels_last) if side else parts
 
     def residual(
-        self, previous: Features | None, current: Features, following: Features | None, state: State | None
+        self,
+        previous: Features | None,
+        current: Features,
+        following: Features | None,
+        state: State | None,
+        *,
+        side: int | None = None,
     ) -> tuple[Tensor, State]:
         """Correction of the current frame.
 
         Args:
             previous, following: features of the neighbours, None where there is none.
             state: what the step before returned, None to start.
+            side: of the tiles; it may differ from frame to frame.
 
         Returns:
             Residual (B, 3, H, W), float32, to be added to the frame, and the new state.
         """
         motion = self._match(previous, current, following)
-        profile = motion_profile(current.frame, motion.velocity)
+        profile = motion_profile(current.luma, motion.velocity)
         joined, state = self._remember(current, motion, profile, state)
-        frames = tuple(None if features is None else features.frame for features in (previous, following))
-        return self._restore(current, joined, motion, self._neighbours(frames, motion)).residual, state
+        frames = tuple(None if features is None else features.luma for features in (previous, following))
+        return self._restore(current, joined, motion, self._neighbours(frames, motion), side=side).residual, state
 
     @staticmethod
     def state_from(tensors: Sequence[Tensor]) -> State:
@@ -185,7 +215,7 @@ class DeblurNet(nn.Module):
         previous, current, following = (None if frame is None else self.encode(frame) for frame in window)
         assert current is not None
         residual, state = self.residual(previous, current, following, state)
-        return current.frame + residual, state
+        return window[1] + residual, state
 
     def restore_clip(
         self,
@@ -214,7 +244,7 @@ class DeblurNet(nn.Module):
 
     def _remember_clip(self, features: Features, motion: Motion, length: int) -> Joined:
         """All frames of packed clips, one after the other through the memory; packed again."""
-        profile = motion_profile(features.frame, motion.velocity)
+        profile = motion_profile(features.luma, motion.velocity)
         state: State | None = None
         steps = []
         for t in range(length):
@@ -238,8 +268,9 @@ class DeblurNet(nn.Module):
         """
         frames, motion = clip.flatten(0, 1), self.motions(clip, lookahead=lookahead)
         neighbours = self._neighbours(beside(clip, lookahead), motion)
-        centre, path, views = self.taps.prepare(frames, motion.velocity * exposure, neighbours)
-        return self.taps.look(centre, path, views, slice(None)), path.length
+        sight = self.taps.prepare(frames, motion.velocity * exposure, neighbours)
+        path = self.taps.path(sight)
+        return self.taps.look(sight, path), path.length
 
     def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
         finest = self.config.flow_finest
@@ -277,16 +308,25 @@ class DeblurNet(nn.Module):
         motion: Motion,
         neighbours: tuple[Neighbour, ...],
         steer: Tensor | None = None,
+        side: int | None = None,
     ) -> Estimate:
         """Motion during the exposure, deconvolution along it, and the decoder that joins all."""
         fused, exposure = joined
         exposed = motion.velocity * exposure + self.refine(fused).float()
         steer = self._steer(exposed) if steer is None else steer
         x = self.decode8(torch.cat((fused, (steer / 16).to(fused.dtype)), 1))
-        luma_correction, texture = self.taps(current.frame, steer, self.guide(x), neighbours)
-        x = current.quarter + upsample(self.up4(x), 2)
-        x = self.decode4(x + self.join4(torch.cat((x, texture), 1)))
-        residual = F.pixel_shuffle(self.head(x), 4).float() + luma_correction
+        guide, coarse = self.guide(x), self.up4(x)
+
+        def detail(outer: Area) -> Tensor:
+            luma_correction, texture = self.taps(current.luma, steer, guide, neighbours, outer)
+            quarter = outer.divided(4)
+            x = quarter.of(current.quarter) + upsample_area(coarse, 2, quarter)
+            x = self.decode4(x + self.join4(torch.cat((x, texture), 1)))
+            change: Tensor = F.pixel_shuffle(self.head(x), 4).float() + luma_correction
+            return change
+
+        reach = 4 * (2 + 2 * self.config.decoder_blocks[1])
+        residual = in_tiles(detail, whole_of(current.luma), side, reach=reach, multiple=self.stride, scale=1)
         return Estimate(residual, motion.velocity, exposed, exposure)
 
     def _steer(self, exposed: Tensor) -> Tensor:
@@ -308,8 +348,8 @@ def at(packed: Tensor, t: int, length: int) -> Tensor:
 
 def features_at(packed: Features, t: int, length: int) -> Features:
     """What the recurrent part needs of frame ``t`` of every clip; it needs no levels."""
-    frame, quarter, eighth, sixteenth = (at(tensor, t, length) for tensor in packed[:4])
-    return Features(frame, quarter, eighth, sixteenth, levels=())
+    grey, quarter, eighth, sixteenth = (at(tensor, t, length) for tensor in packed[:4])
+    return Features(grey, quarter, eighth, sixteenth, levels=())
 
 
 def motion_at(packed: Motion, t: int, length: int) -> Motion:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vdeblur.model.areas import Area, upsample_area, whole_of
 from vdeblur.model.blocks import activate, normal_grid, upsample, zero_init
 
 #: Luma weights of R', G', B' (ITU-R BT.601): any fixed weights would do, the network only needs one sharpness channel.
@@ -20,7 +21,9 @@ CONTRAST = 8.0
 
 
 def luma(frame: Tensor) -> Tensor:
-    """(B, 3, H, W) → (B, 1, H, W)."""
+    """(B, 3, H, W) → (B, 1, H, W), float32. A picture with one channel is luma already."""
+    if frame.shape[1] == 1:
+        return frame.float()
     red, green, blue = frame.float().chunk(3, dim=1)
     return red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
 
@@ -34,8 +37,9 @@ MISMATCH_LIMIT = 0.2
 class Neighbour(NamedTuple):
     """Another frame in which each pixel is seen again.
 
-    ``frame`` (B, 3, H, W) in [0, 1], None where there is none; ``displacement`` (B, 2, H/8, W/8) to the pixel's place
-    there, in pixels; ``mismatch`` (B, 1, H/8, W/8), the mean difference in luma there, 1 where there is no frame.
+    ``frame`` (B, 3, H, W) in [0, 1] or its luma (B, 1, H, W), None where there is none; ``displacement``
+    (B, 2, H/8, W/8) to the pixel's place there, in pixels; ``mismatch`` (B, 1, H/8, W/8), the mean difference in luma
+    there, 1 where there is no frame.
     """
 
     frame: Tensor | None
@@ -44,20 +48,30 @@ class Neighbour(NamedTuple):
 
 
 class View(NamedTuple):
-    """A neighbour at the resolution of the taps: luma (B, 1, h, w), the places (B, h, w, 2) to look at in the units of
-    ``grid_sample``, and how far to trust it (B, 1, h, w), 0 to 1."""
+    """A neighbour made ready to be looked at: its luma (B, 1, h, w) at the resolution of the taps; at 1/8 the step to
+    the pixel's place there (B, 2, H/8, W/8) in the units of ``grid_sample``, and the trust in it (B, 1, H/8, W/8)."""
 
     luma: Tensor
-    base: Tensor
+    step: Tensor
     trust: Tensor
 
 
+class Sight(NamedTuple):
+    """A frame made ready to be looked at, as a :class:`View`; the motion's length (B, 1, H/8, W/8) is in pixels."""
+
+    luma: Tensor
+    step: Tensor
+    length: Tensor
+    views: tuple[View | None, ...]
+
+
 class Path(NamedTuple):
-    """Where each pixel looks: its own place (1, h, w, 2), the motion (B, h, w, 2), and its length (B, 1, h, w).
+    """Where the pixels of an area look: their place (1, h, w, 2), the motion (B, h, w, 2), its length (B, 1, h, w).
 
     Places are in the units of ``grid_sample``, lengths in pixels of the frame.
     """
 
+    area: Area
     base: Tensor
     step: Tensor
     length: Tensor
@@ -99,71 +113,79 @@ class SteeredTaps(nn.Module):
         seen = neighbours * (neighbour_points + 1) if neighbour_points else 0
         seen += 2 * beside
         self.guides = guides
+        #: Pixels of a strip, None for STRIP_PIXELS.
+        self.strip_pixels: int | None = None
         self.filters = nn.Conv2d(len(self.offsets) + 2 + seen + guides, hidden, 1)
         self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
         self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
         self.texture = nn.Conv2d(hidden, features, 1)
 
     def forward(
-        self, frame: Tensor, motion: Tensor, guide: Tensor, neighbours: Sequence[Neighbour] = ()
+        self,
+        frame: Tensor,
+        motion: Tensor,
+        guide: Tensor,
+        neighbours: Sequence[Neighbour] = (),
+        area: Area | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Deconvolve a frame along its motion.
 
         Args:
-            frame: (B, 3, H, W) in [0, 1].
+            frame: (B, 3, H, W) in [0, 1], or its luma (B, 1, H, W).
             motion: displacement during the exposure (B, 2, H/8, W/8) in pixels of the frame.
             guide: what to mind there, noise for one (B, G, H/8, W/8).
             neighbours: as many as the taps were made for.
+            area: only there; edges are multiples of 4. Where it ends inside of the frame, the outermost ``scale``
+                pixels of the correction differ from those of the whole.
 
         Returns:
             The luma correction (B, 1, H, W), float32, and texture features (B, features · (4/scale)², H/4, W/4).
         """
-        centre, path, views = self.prepare(frame, motion, neighbours)
-        guide = upsample(guide, 8 // self.scale)
-        parts = [self._deconvolve(centre, path, views, guide, rows) for rows in _strips(centre, 4 // self.scale)]
+        sight = self.prepare(frame, motion, neighbours)
+        area = (whole_of(frame) if area is None else area).divided(self.scale)
+        strips = _strips(sight.luma, area, 4 // self.scale, self.strip_pixels or STRIP_PIXELS)
+        parts = [self._deconvolve(sight, guide, strip) for strip in strips]
         correction, texture = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
         if self.scale > 1:
             correction = upsample(correction, self.scale)
         return correction, texture
 
-    def prepare(
-        self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]
-    ) -> tuple[Tensor, Path, list[View | None]]:
-        """Luma, paths and views of a frame at the resolution of the taps, as :meth:`look` takes them."""
-        centre = self._grey(frame)
-        path = self._path(centre, motion.float())
-        return centre, path, [self._view(neighbour, path) for neighbour in neighbours]
+    def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
+        """All that is computed once for a frame."""
+        motion = motion.float()
+        length = motion.square().sum(dim=1, keepdim=True).sqrt()
+        return Sight(self._grey(frame), _steps(motion), length, tuple(self._view(one) for one in neighbours))
+
+    def path(self, sight: Sight, area: Area | None = None) -> Path:
+        """Where the pixels of an area look, of the whole frame where none is given."""
+        area = whole_of(sight.luma) if area is None else area
+        return Path(area, _places(sight.luma, area), self._raised(sight.step, area), self._upsample(sight.length, area))
 
     def _grey(self, frame: Tensor) -> Tensor:
         """Luma at the resolution of the taps: (B, 3, H, W) → (B, 1, h, w)."""
         return F.avg_pool2d(luma(frame), self.scale) if self.scale > 1 else luma(frame)
 
-    def _path(self, centre: Tensor, motion: Tensor) -> Path:
-        """The motion at each sample of ``centre`` (B, 1, h, w)."""
-        height, width = centre.shape[-2:]
-        length = upsample(motion.square().sum(dim=1, keepdim=True).sqrt(), 8 // self.scale)
-        return Path(normal_grid(height, width, centre.device), self._steps(motion), length)
+    def _upsample(self, x: Tensor, area: Area) -> Tensor:
+        """(B, C, H/8, W/8) → an area of it at the resolution of the taps."""
+        return upsample_area(x, 8 // self.scale, area)
 
-    def _steps(self, displacement: Tensor) -> Tensor:
-        """(B, 2, H/8, W/8) in pixels of the frame → (B, h, w, 2) in the units of ``grid_sample``."""
-        height, width = displacement.shape[-2:]
-        span = displacement.new_tensor((2.0 / width, 2.0 / height)) / 8
-        return upsample(displacement * span.view(1, 2, 1, 1), 8 // self.scale).permute(0, 2, 3, 1).contiguous()
+    def _raised(self, step: Tensor, area: Area) -> Tensor:
+        """Steps (B, 2, H/8, W/8) → (B, h, w, 2) in an area."""
+        return self._upsample(step, area).permute(0, 2, 3, 1).contiguous()
 
-    def _view(self, neighbour: Neighbour, path: Path) -> View | None:
+    def _view(self, neighbour: Neighbour) -> View | None:
         """A neighbour made ready to be looked at, None where there is none."""
         if neighbour.frame is None:
             return None
-        trust = upsample((1 - neighbour.mismatch.float() / MISMATCH_LIMIT).clamp(min=0), 8 // self.scale)
-        return View(self._grey(neighbour.frame), path.base + self._steps(neighbour.displacement.float()), trust)
+        trust = (1 - neighbour.mismatch.float() / MISMATCH_LIMIT).clamp(min=0)
+        return View(self._grey(neighbour.frame), _steps(neighbour.displacement.float()), trust)
 
-    def _deconvolve(
-        self, centre: Tensor, path: Path, views: Sequence[View | None], guide: Tensor, rows: slice
-    ) -> tuple[Tensor, Tensor]:
-        """Correction and texture of some rows."""
+    def _deconvolve(self, sight: Sight, guide: Tensor, area: Area) -> tuple[Tensor, Tensor]:
+        """Correction and texture of an area."""
         dtype = self.filters.weight.dtype
-        seen = torch.cat((self.look(centre, path, views, rows).to(dtype), guide[:, :, rows].to(dtype)), 1)
-        x = self.invert(seen.contiguous(memory_format=torch.channels_last), path.length[:, :, rows])
+        path = self.path(sight, area)
+        seen = torch.cat((self.look(sight, path).to(dtype), self._upsample(guide, area).to(dtype)), 1)
+        x = self.invert(seen.contiguous(memory_format=torch.channels_last), path.length)
         correction = self.correction(x).float() / CONTRAST
         return correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale)
 
@@ -174,53 +196,65 @@ class SteeredTaps(nn.Module):
             x = activate(layer(x))
         return x * (length * length / (1 + length * length)).to(x.dtype)
 
-    def look(self, centre: Tensor, path: Path, views: Sequence[View | None], rows: slice) -> Tensor:
-        """What the pixels of some rows see, (B, K, rows, w) float32, of the order of 1.
+    def look(self, sight: Sight, path: Path) -> Tensor:
+        """What the pixels of an area see, (B, K, h, w) float32, of the order of 1.
 
         Differences to the pixel along its motion, the motion's length, the pixel's own luma, and for each neighbour the
         differences there and the trust in them; then the differences beside the motion.
         """
-        here, length = centre[:, :, rows], path.length[:, :, rows]
-        along = _sampled(centre, path.base[:, rows], path.step[:, rows], self.offsets)
-        parts = [(along - here) * CONTRAST, torch.log1p(length) / 4, here - 0.5]
-        parts += [self._look_into(view, centre, path, rows) for view in views]
+        here = path.area.of(sight.luma)
+        along = _sampled(sight.luma, path.base, path.step, self.offsets)
+        parts = [(along - here) * CONTRAST, torch.log1p(path.length) / 4, here - 0.5]
+        parts += [self._look_into(view, here, path) for view in sight.views]
         if len(self.beside_offsets):
-            parts += [(seen - here) * CONTRAST for seen in self._look_beside(centre, path, rows)]
+            parts += [(seen - here) * CONTRAST for seen in self._look_beside(sight.luma, path)]
         return torch.cat(parts, 1)
 
-    def _look_beside(self, centre: Tensor, path: Path, rows: slice) -> list[Tensor]:
-        """Luma on the two lines beside the motion: (B, K, rows, w) each."""
-        step, base = path.step[:, rows], path.base[:, rows]
-        span = step.new_tensor((centre.shape[-1] / 2, centre.shape[-2] / 2))
-        along = step * span
+    def _look_beside(self, centre: Tensor, path: Path) -> list[Tensor]:
+        """Luma on the two lines beside the motion: (B, K, h, w) each."""
+        span = path.step.new_tensor((centre.shape[-1] / 2, centre.shape[-2] / 2))
+        along = path.step * span
         along = along / (along.norm(dim=-1, keepdim=True) + 1e-3)
         across = torch.stack((-along[..., 1], along[..., 0]), -1) / span
-        return [_sampled(centre, base + side * across, step, self.beside_offsets) for side in (-1.0, 1.0)]
+        return [_sampled(centre, path.base + side * across, path.step, self.beside_offsets) for side in (-1.0, 1.0)]
 
-    def _look_into(self, view: View | None, centre: Tensor, path: Path, rows: slice) -> Tensor:
-        """A neighbour's differences to the centre times CONTRAST, and the trust in them: (B, K + 1, rows, w).
+    def _look_into(self, view: View | None, here: Tensor, path: Path) -> Tensor:
+        """A neighbour's differences to the centre times CONTRAST, and the trust in them: (B, K + 1, h, w).
 
         All are weighted by the trust, so that a missing neighbour and a wrong match are zeros.
         """
-        here = centre[:, :, rows]
         if view is None:
             return here.new_zeros(here.shape[0], len(self.neighbour_offsets) + 1, *here.shape[2:])
-        taps = _sampled(view.luma, view.base[:, rows], path.step[:, rows], self.neighbour_offsets)
-        trust = view.trust[:, :, rows]
+        place = path.base + self._raised(view.step, path.area)
+        taps = _sampled(view.luma, place, path.step, self.neighbour_offsets)
+        trust = self._upsample(view.trust, path.area)
         return torch.cat(((taps - here) * (CONTRAST * trust), trust), 1)
 
 
+def _steps(displacement: Tensor) -> Tensor:
+    """(B, 2, H/8, W/8) in pixels of the frame → in the units of ``grid_sample``."""
+    height, width = displacement.shape[-2:]
+    span = displacement.new_tensor((2.0 / width, 2.0 / height)) / 8
+    return displacement * span.view(1, 2, 1, 1)
+
+
+def _places(picture: Tensor, area: Area) -> Tensor:
+    """Places of an area's pixels (1, h, w, 2) in a picture (B, C, H, W)."""
+    height, width = picture.shape[-2:]
+    rows, columns = slice(area.top, area.bottom), slice(area.left, area.right)
+    return normal_grid(height, width, picture.device, rows=rows, columns=columns)
+
+
 def _sampled(picture: Tensor, base: Tensor, step: Tensor, offsets: Tensor) -> Tensor:
-    """A picture (B, 1, h, w) at ``base`` + each offset · ``step``, both (B, rows, w, 2): (B, K, rows, w)."""
-    grid = torch.addcmul(base[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, rows, w, 2)
+    """A picture (B, 1, H, W) at ``base`` + each offset · ``step``, both (B, h, w, 2): (B, K, h, w)."""
+    grid = torch.addcmul(base[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
     taps = F.grid_sample(picture, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
     return taps.view(picture.shape[0], len(offsets), *step.shape[1:3])
 
 
-def _strips(centre: Tensor, multiple: int) -> list[slice]:
-    """Rows to work on at a time: on a CPU so few that what is computed of them stays in its cache."""
-    batch, _, height, width = centre.shape
-    if centre.device.type != "cpu":
-        return [slice(0, height)]
-    rows = max(8, STRIP_PIXELS // (batch * width) // multiple * multiple)
-    return [slice(top, min(height, top + rows)) for top in range(0, height, rows)]
+def _strips(picture: Tensor, area: Area, multiple: int, pixels: int) -> list[Area]:
+    """Rows of an area to work on at a time: on a CPU so few that what is computed of them stays in its cache."""
+    if picture.device.type != "cpu":
+        return [area]
+    rows = max(8, pixels // (picture.shape[0] * area.width) // multiple * multiple)
+    return [area._replace(top=top, bottom=min(area.bottom, top + rows)) for top in range(area.top, area.bottom, rows)]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vdeblur.model.areas import Area
 from vdeblur.model.blocks import zero_init
 from vdeblur.model.convgru import ConvGRU
 from vdeblur.model.motion import Motion, clip_motion
@@ -96,7 +97,7 @@ class NoTaps(nn.Module):
         self.channels = channels
 
     def forward(
-        self, frame: Tensor, _motion: Tensor, _guide: Tensor, _neighbours: tuple[Neighbour, ...]
+        self, frame: Tensor, _motion: Tensor, _guide: Tensor, _neighbours: tuple[Neighbour, ...], _area: Area
     ) -> tuple[Tensor, Tensor]:
         batch, _, height, width = frame.shape
         return torch.zeros_like(frame[:, :1]), frame.new_zeros(batch, self.channels, height // 4, width // 4)
@@ -228,8 +229,8 @@ class WithChannelAttention(DeblurNet):
         super().__init__(config)
         self.attention = ChannelAttention(config.channels[2])
 
-    def encode(self, frame: Tensor) -> Features:
-        features = super().encode(frame)
+    def encode(self, frame: Tensor, *, side: int | None = None) -> Features:
+        features = super().encode(frame, side=side)
         return features._replace(sixteenth=self.attention(features.sixteenth))
 
 
@@ -240,8 +241,8 @@ class WithWindowAttention(DeblurNet):
         super().__init__(config)
         self.attention = WindowAttention(config.channels[2])
 
-    def encode(self, frame: Tensor) -> Features:
-        features = super().encode(frame)
+    def encode(self, frame: Tensor, *, side: int | None = None) -> Features:
+        features = super().encode(frame, side=side)
         return features._replace(sixteenth=self.attention(features.sixteenth))
 
 

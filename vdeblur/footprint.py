@@ -1,0 +1,95 @@
+"""Footprint: how much memory restoring a frame takes, found out before it is taken."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+#: Side of the trial frame in pixels, and of the tiles that it is also cut into. (In smaller frames than this one,
+#: the network looks for the exposure at more points.)
+TRIAL, TILE = 512, 128
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes it takes to restore a frame: some at any size, some for each pixel, some for each pixel of a tile."""
+
+    fixed: float
+    each_pixel: float
+    each_tile_pixel: float
+    #: Pixels around a tile that are computed with it.
+    overlap: int
+
+    def bytes(self, height: int, width: int, side: int | None) -> int:
+        """For a frame of this size, in tiles or whole."""
+        tile = height * width
+        if side is not None:
+            rows, columns = (min(size, side + 2 * self.overlap) for size in (height, width))
+            tile = rows * columns
+        return int(self.fixed + self.each_pixel * height * width + self.each_tile_pixel * tile)
+
+
+def footprint(measure: Callable[[int, int | None], int], *, tile: int, overlap: int, fixed: int) -> Footprint:
+    """The footprint from two trials: an untiled frame costs both parts a pixel, a tiled one mostly the first.
+
+    Args:
+        measure: restores a square frame of so many pixels a side, in tiles of so many or whole; returns the most bytes
+            it held at a time.
+        tile: side of the tiles to try.
+        fixed: bytes that come to what is measured, whatever the size.
+    """
+    area, part = TRIAL * TRIAL, (tile + 2 * overlap) ** 2
+    both = measure(TRIAL, None) / area
+    whole = (measure(TRIAL, tile) - both * part) / (area - part)
+    whole = min(max(whole, 0.0), both)
+    return Footprint(fixed, whole, both - whole, overlap)
+
+
+def held_bytes(work: Callable[[], object]) -> int:
+    """Most bytes of tensors that ``work`` holds at a time, of those it makes.
+
+    On any device. What a kernel takes within itself is not seen.
+    """
+    tally = _Tally()
+    with tally:
+        work()
+    return tally.most
+
+
+class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the storages that operators return, while they live."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now: int = 0
+        self.most: int = 0
+        self._living: dict[int, weakref.ref[Any]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in (result,) if isinstance(result, Tensor) else tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._watch(tensor.untyped_storage())
+        return result
+
+    def _watch(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._living:
+            return
+
+        def gone(_: object) -> None:
+            self.now -= size
+            del self._living[key]
+
+        self._living[key] = weakref.ref(storage, gone)
+        self.now += size
+        self.most = max(self.most, self.now)

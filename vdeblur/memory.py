@@ -1,0 +1,115 @@
+"""Memory: how much of the computer's own may still be taken."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Blocks from this size on are given back when they are freed, once :func:`spare` has been called.
+LARGE_BLOCK = 1 << 20
+_M_MMAP_THRESHOLD = -3  # malloc.h
+
+#: What a version 1 control group says when it sets no limit is near 2^63.
+_NO_LIMIT = 1 << 60
+
+
+def available_bytes() -> int | None:
+    """Bytes this process may still take without paging: the machine's, its control group's and its own limits.
+
+    None where the system does not tell.
+    """
+    known = [number for number in (_of_the_machine(), *_of_the_groups(), *_of_the_process()) if number is not None]
+    return max(0, min(known)) if known else None
+
+
+def spare() -> None:
+    """Make the C library (glibc) give large blocks back when they are freed, and what it keeps now.
+
+    Otherwise it keeps blocks of up to 32 MiB for later, and holes between them. This costs time: fresh pages are
+    cleared each time.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):
+            library = ctypes.CDLL(None)
+            library.mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
+            library.malloc_trim(0)
+
+
+def _of_the_machine() -> int | None:
+    if sys.platform == "linux":
+        return _field(Path("/proc/meminfo"), "MemAvailable:")
+    if sys.platform == "win32":
+        return _windows_available()
+    try:  # macOS tells its total; what others use can be paged out
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (ValueError, OSError):
+        return None
+
+
+def _windows_available() -> int | None:
+    """``ullAvailPhys`` of MEMORYSTATUSEX (GlobalMemoryStatusEx, kernel32)."""
+    buffer = ctypes.create_string_buffer(64)
+    fields = ctypes.cast(buffer, ctypes.POINTER(ctypes.c_uint32))
+    fields[0] = 64
+    if not getattr(ctypes, "windll").kernel32.GlobalMemoryStatusEx(buffer):  # noqa: B009
+        return None
+    return int(ctypes.cast(buffer, ctypes.POINTER(ctypes.c_uint64))[2])
+
+
+def _of_the_groups() -> Iterator[int | None]:
+    """What the control groups (versions 2 and 1) of this process and those above leave; Linux."""
+    for line in _text(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, name = line.split(":", 2)
+        if controllers == "":
+            yield from _group(Path("/sys/fs/cgroup"), name, "memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            root = Path("/sys/fs/cgroup/memory")
+            yield from _group(root, name, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def _group(root: Path, name: str, limit: str, used: str, cache: str) -> Iterator[int | None]:
+    """What is left from a group up to the root; what files are cached would be given back."""
+    folder = root / name.lstrip("/")
+    for place in (folder, *folder.parents):
+        most, now = _number(place / limit), _number(place / used)
+        if most is not None and now is not None and most < _NO_LIMIT:
+            yield most - now + (_field(place / "memory.stat", cache, unit=1) or 0)
+        if place == root:
+            return
+
+
+def _of_the_process() -> Iterator[int | None]:
+    """What ``ulimit -v`` and ``ulimit -d`` leave; on Linux, where the process can know what it uses."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    for limit, used in ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:")):
+        most, now = resource.getrlimit(limit)[0], _field(Path("/proc/self/status"), used)
+        if most != resource.RLIM_INFINITY and now is not None:
+            yield most - now
+
+
+def _field(path: Path, name: str, *, unit: int = 1024) -> int | None:
+    """The number after a name in a file of the kernel, given there in ``unit`` bytes."""
+    for line in _text(path).splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == name and words[1].isdigit():
+            return int(words[1]) * unit
+    return None
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
