@@ -231,6 +231,9 @@ class FakeReader:
 class FakeWriter:
     """Keeps what it is given, or forgets it; sleeps for each, or fails at the n-th or at the end (-1)."""
 
+    segmented = False
+    position = None
+
     def __init__(
         self, *, seconds: float = 0.0, failure: tuple[int, BaseException] | None = None, forget: bool = False
     ) -> None:

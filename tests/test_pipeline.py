@@ -32,6 +32,7 @@ from vdeblur.errors import (
     VdeblurError,
 )
 from vdeblur.frames import Frame
+from vdeblur.loop import frames_total
 from vdeblur.pipeline import Progress, deblur_video
 from vdeblur.video.encoding import EncodeOptions
 from vdeblur.video.reader import Reader, probe
@@ -507,11 +508,11 @@ def test_compare_sizes_the_writer_and_turns_with_the_video(run: Run) -> None:
 
 def test_frame_totals() -> None:
     video = FakeReader(clip(1, colour=BT709), count=100).info.video
-    assert pipeline._frames_total(video, None, None) == 100
-    assert pipeline._frames_total(video, 1.0, None) == 75
-    assert pipeline._frames_total(video, 3.0, 5.0) == 25
-    assert pipeline._frames_total(video, None, 0.5) == 12
+    assert frames_total(video, None, None) == 100
+    assert frames_total(video, 1.0, None) == 75
+    assert frames_total(video, 3.0, 5.0) == 25
+    assert frames_total(video, None, 0.5) == 12
     unknown = FakeReader(clip(1)).info.video
-    assert pipeline._frames_total(unknown, None, None) is None
-    assert pipeline._frames_total(unknown, None, 2.0) == 50
+    assert frames_total(unknown, None, None) is None
+    assert frames_total(unknown, None, 2.0) == 50
     assert Fraction(25) == video.average_rate

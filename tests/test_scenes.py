@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import json
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -141,31 +142,24 @@ def test_memory_goes_on_bit_for_bit() -> None:
     breaks, broken, sizes = Breaks(), [], []
     for n in range(1, len(frames_)):
         fresh = Breaks()
-        fresh.restore({name: np.array(value.tolist(), value.dtype) for name, value in breaks.memory().items()})
+        written = json.dumps(breaks.memory())
+        fresh.restore(json.loads(written))
         copied = copy.copy(breaks)
         answer = breaks(frames_[n - 1], frames_[n])
         assert fresh(frames_[n - 1], frames_[n]) == copied(frames_[n - 1], frames_[n]) == answer
-        assert same_memory(fresh, breaks)
-        assert same_memory(copied, breaks)
+        assert fresh.memory() == copied.memory() == breaks.memory()
         broken.append(answer)
-        sizes.append(sum(value.nbytes for value in breaks.memory().values()))
+        sizes.append(len(written))
     assert any(broken)
     assert not all(broken)
-    assert max(sizes) < 10_000
-    assert any(size > 9_000 for size in sizes), "no flash was among them"
+    assert 10_000 < max(sizes) < 15_000, "a flash was among them"
+    assert sorted(sizes)[len(sizes) // 2] < 100
 
 
-def test_an_empty_memory_is_a_fresh_start() -> None:
-    breaks = Breaks()
-    broken_at(listed([texture(1), np.ones((96, 160))]), breaks)
-    assert set(breaks.memory()) == {"step", "hidden", "hidden_noise", "flash_frames"}
-    breaks.restore({})
-    assert breaks.memory() == {}
-
-
-def same_memory(one: Breaks, other: Breaks) -> bool:
-    a, b = one.memory(), other.memory()
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+@pytest.mark.parametrize("cells", ["", "no base64", "AAAA"])
+def test_a_damaged_memory_is_refused(cells: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Breaks().restore({"step": "1/25", "hidden": {"cells": cells, "noise": 0.0, "flash": 1}})
 
 
 def every_kind() -> list[Frame]:

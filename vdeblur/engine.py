@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vdeblur.compute import choose_dtype, find_device
-from vdeblur.errors import DeviceError, NetworkError, UsageError, VdeblurError
+from vdeblur.errors import DeviceError, NetworkError, SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.model.checkpoint import load_network
 from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes
@@ -61,6 +62,44 @@ class Memory:
 
     def copy(self) -> Memory:
         return Memory(copy.copy(self.window), copy.copy(self.breaks), self.state)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What is remembered after a frame, without the frames themselves: enough to go on once they are read again."""
+
+    #: The network's recurrent state.
+    state: Any
+    #: Frames taken beyond the last restored one: 0, or 1 with lookahead.
+    ahead: int
+    #: Whether the frame ahead belongs to the same shot.
+    joined: bool
+    #: What the search for cuts remembers (:meth:`vdeblur.scenes.Breaks.memory`).
+    breaks: dict[str, Any]
+
+    @staticmethod
+    def of(memory: Memory) -> Snapshot:
+        window = memory.window
+        return Snapshot(memory.state, window.lookahead, window.before is not None, memory.breaks.memory())
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The state's tensors, on the CPU.
+
+        Raises:
+            NetworkError: the state of this network is no tuple of tensors.
+        """
+        parts = () if self.state is None else self.state
+        if not isinstance(parts, tuple) or not all(isinstance(part, Tensor) for part in parts):
+            raise NetworkError("the network's state is no tuple of tensors; a job with it cannot be kept for later")
+        return tuple(part.cpu() for part in parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """A restored frame, and what was remembered when it had been restored."""
+
+    frame: Frame
+    snapshot: Snapshot
 
 
 class Deblurrer:
@@ -110,7 +149,7 @@ class Deblurrer:
             raise UsageError(f"strength cannot be {strength!r}; it is 0 (nothing) to {MAX_STRENGTH}, 1 as trained")
         self.strength = float(strength)
         self.lookahead = lookahead
-        self._memory = Memory(SlidingWindow(lookahead=lookahead))
+        self._memory = self.empty_memory()
         self.device = find_device(device)
         self.dtype = choose_dtype(precision, self.device)
         with _failures(f"loading the network on {self.device}"):
@@ -127,20 +166,57 @@ class Deblurrer:
             NetworkError: the network failed or returned nan or inf; with the frame's time.
             DeviceError: out of memory; with the frame's time.
         """
-        memory = Memory(SlidingWindow(lookahead=self.lookahead))
+        with contextlib.closing(self.restorations(frames)) as restorations:
+            for restored in restorations:
+                yield restored.frame
+
+    def restorations(
+        self, frames: Iterable[Frame], *, after: Snapshot | None = None
+    ) -> Generator[Restored, None, None]:
+        """As :meth:`run`, with what is remembered after each frame.
+
+        Args:
+            frames: as for :meth:`run`; with ``after`` from the last restored frame on, which does not come out again.
+            after: a snapshot to go on from; its state may be on any device.
+
+        Raises:
+            NetworkError, DeviceError: as :meth:`run`.
+            SourceError: there are fewer frames than had been taken before the snapshot.
+        """
+        frames = iter(frames)
+        memory = self.empty_memory() if after is None else self._memory_from(after, frames)
         flying: deque[_Flight] = deque()
         try:
             for frame in frames:
                 flying += self._push(memory, frame)
                 while len(flying) > self._transfer.in_flight:
-                    yield flying.popleft().result()
+                    yield flying.popleft().restored()
             flying += self._finish(memory)
             while flying:
-                yield flying.popleft().result()
+                yield flying.popleft().restored()
         finally:
             for flight in flying:  # nobody wants them any more, but the transfers end before their slots are free
                 with contextlib.suppress(Exception):
                     flight.download.result()
+
+    def empty_memory(self) -> Memory:
+        """What is remembered before the first frame: nothing."""
+        return Memory(SlidingWindow(lookahead=self.lookahead))
+
+    def _memory_from(self, snapshot: Snapshot, frames: Iterator[Frame]) -> Memory:
+        """The memory a snapshot was taken of; the frames that had been taken are taken again."""
+        taken = list(itertools.islice(frames, 1 + snapshot.ahead))
+        if len(taken) <= snapshot.ahead:
+            raise SourceError("the source has fewer frames than when the job began")
+        memory = self.empty_memory()
+        items = [self._encoded(frame) for frame in taken]
+        memory.window.newest = items[-1]
+        memory.window.before = items[0] if snapshot.ahead and snapshot.joined else None
+        memory.breaks.restore(snapshot.breaks)
+        if snapshot.state is not None:
+            parts = tuple(part.to(self.device) for part in snapshot.state)
+            memory.state = getattr(self.network, "state_from", tuple)(parts)
+        return memory
 
     def step(self, frame: Frame) -> Frame | None:
         """Take a frame; return it restored with lookahead 0, or the one before it (None at the first) with 1.
@@ -158,7 +234,7 @@ class Deblurrer:
 
     def reset(self) -> None:
         """Forget what :meth:`step` has seen: the next frame is the first of a clip."""
-        self._memory = Memory(SlidingWindow(lookahead=self.lookahead))
+        self._memory = self.empty_memory()
 
     def suspend(self) -> Memory:
         """What :meth:`step` remembers now. :meth:`resume` goes on from it, as often as wanted."""
@@ -184,6 +260,10 @@ class Deblurrer:
             window = memory.window.push(self._encode(frame), joined=joined)
         return [] if window is None else [self._restore(memory, window)]
 
+    def _encoded(self, frame: Frame) -> _Item:
+        with _working(frame, self.device):
+            return self._encode(frame)
+
     def _finish(self, memory: Memory) -> list[_Flight]:
         window = memory.window.finish()
         return [] if window is None else [self._restore(memory, window)]
@@ -208,7 +288,7 @@ class Deblurrer:
                 planes = add_residual(item.planes, residual, frame.format, frame.colour, strength=self.strength)
                 planes = (*planes, residual.sum())  # finite only if every value is
             stay = isinstance(frame.planes[0], Tensor) and frame.planes[0].device == self.device
-            return _Flight(frame, self.device, self._transfer.download(planes, stay=stay))
+            return _Flight(frame, self.device, self._transfer.download(planes, stay=stay), Snapshot.of(memory))
 
 
 @dataclass(frozen=True)
@@ -218,6 +298,11 @@ class _Flight:
     frame: Frame
     device: torch.device
     download: Download
+    #: What is remembered when it has been restored.
+    snapshot: Snapshot
+
+    def restored(self) -> Restored:
+        return Restored(self.result(), self.snapshot)
 
     def result(self) -> Frame:
         with _working(self.frame, self.device):

@@ -25,6 +25,8 @@ class VdeblurError(Exception):
     stage: str | None = None
     #: Time of the frame at hand in seconds from the start of the video, or None.
     time_seconds: float | None = None
+    #: What of the work is kept and how to go on with it, or None.
+    kept: str | None = None
 
     def at(self, stage: str, time_seconds: float | None = None) -> VdeblurError:
         """Return self, marked with the stage and the frame's time, unless a deeper stage already marked it."""
@@ -33,12 +35,17 @@ class VdeblurError(Exception):
             self.time_seconds = time_seconds
         return self
 
+    def with_kept(self, kept: str | None) -> VdeblurError:
+        """Return self with what of the work is kept."""
+        self.kept = kept
+        return self
+
     def __str__(self) -> str:
         message = super().__str__()
-        if self.stage is None:
-            return message
-        where = self.stage if self.time_seconds is None else f"{self.stage} at {self.time_seconds:.3f} s"
-        return f"{where}: {message}"
+        if self.stage is not None:
+            where = self.stage if self.time_seconds is None else f"{self.stage} at {self.time_seconds:.3f} s"
+            message = f"{where}: {message}"
+        return message if self.kept is None else f"{message}; {self.kept}"
 
 
 class UsageError(VdeblurError, ValueError):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,47 +18,17 @@ from torch import Tensor
 from vdeblur.arrays import Arrays, Channels
 from vdeblur.compare import CompareMode, Comparison
 from vdeblur.engine import Deblurrer, Network
-from vdeblur.errors import Interrupted, SourceError, TargetError, UsageError, VdeblurError
+from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.video.info import VideoInfo
+from vdeblur.loop import Loop, Progress, frames_total, refuse_shortfall
+from vdeblur.resuming import SEGMENT_SECONDS, reach, terms_of
+from vdeblur.video.journal import Journal
 from vdeblur.video.reader import Reader
 from vdeblur.video.writer import EncodeOptions, Writer
-from vdeblur.workers import WriteBehind, prefetch
+
+__all__ = ["EncodeOptions", "Progress", "Report", "deblur_frames", "deblur_video"]
 
 P = TypeVar("P", bound=np.ndarray[Any, Any] | Tensor)
-
-#: Frames that wait on each side of the network: enough to level out key frames, few enough for 4K.
-QUEUE_FRAMES = 3
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is."""
-
-    #: Frames written.
-    frames: int
-    #: Frames to write, by the source's header; None where it does not say.
-    frames_total: int | None
-    #: Length of what has been written, in the video's own time.
-    media_seconds: float
-    #: Time since the first frame was asked for.
-    elapsed_seconds: float
-
-    @property
-    def frames_per_second(self) -> float:
-        return self.frames / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
-
-    @property
-    def speed(self) -> float:
-        """Seconds of video for each second of work: 1 is real time."""
-        return self.media_seconds / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
-
-    @property
-    def eta_seconds(self) -> float | None:
-        """Seconds still to go, if the header's number of frames is right."""
-        if self.frames_total is None or self.frames == 0 or self.frames > self.frames_total:
-            return None
-        return (self.frames_total - self.frames) * self.elapsed_seconds / self.frames
 
 
 @dataclass(frozen=True)
@@ -93,6 +62,9 @@ def deblur_video(
     progress: Callable[[Progress], None] | None = None,
     note: Callable[[str], None] | None = None,
     frame_rate: Fraction | None = None,
+    segment_seconds: float | None = None,
+    resume: bool = False,
+    stop: Callable[[], bool] | None = None,
 ) -> Report:
     """Take the motion blur out of a video, and keep everything else in it as it was.
 
@@ -124,52 +96,103 @@ def deblur_video(
         note: called in this thread before work starts, with each thing that is copied, converted or not kept. The
             report has these again, and those that come up later.
         frame_rate: of picture sequences, which have no times of their own (default 25).
+        segment_seconds: make the video in pieces of so many seconds of work. Finished pieces outlive a failure, a
+            crash and a power cut, in a hidden folder beside the target; ``resume`` goes on with them. Ignored where
+            the target or its codec cannot be made in pieces.
+        resume: go on where the interrupted job of this target stopped. Everything else must be as it was then.
+        stop: asked after every frame; True ends the job with Interrupted, and keeps what is done where pieces are made.
 
     Raises:
         UsageError: an argument cannot be; before any work starts.
         SourceError, NetworkError, DeviceError, TargetError: with the stage and the time of the frame at hand.
-        Interrupted: Ctrl-C. In every case no thread, process or half-written target is left.
+        Interrupted: Ctrl-C, or ``stop``. In every case no thread, process or half-written target is left.
+            ``error.kept`` says what of the work is kept.
     """
     read_once = _can_be_read_only_once(source)
+    stretch: dict[str, Any] = {"start_seconds": start_seconds, "duration_seconds": duration_seconds}
+    journal = _journal_of(target, segment_seconds, resume=resume, read_once=read_once)
+
+    def open_source() -> Reader:
+        return Reader(source, frame_rate=frame_rate, keep_packets=read_once, **stretch)
+
     try:
-        with Reader(
-            source,
-            start_seconds=start_seconds,
-            duration_seconds=duration_seconds,
-            frame_rate=frame_rate,
-            keep_packets=read_once,
-        ) as reader:
-            _refuse_shortfall(reader)
+        with ExitStack() as stack:
+            reader = stack.enter_context(open_source())
+            refuse_shortfall(reader)
             video = reader.info.video
             deblurrer = Deblurrer(model, device=device, precision=precision, strength=strength, lookahead=lookahead)
             comparison, (height, width) = None, (video.height, video.width)
             if compare is not None:
                 comparison = Comparison(compare, video.format, rotation_degrees=video.rotation_degrees)
                 height, width = comparison.size(height, width)
-            with Writer(
-                target,
-                info=reader.info,
-                frame_format=video.format,
-                colour=video.colour,
-                width=width,
-                height=height,
-                time_base=video.time_base,
-                options=encode,
-                overwrite=overwrite,
-                packets=reader.take_packets if read_once else None,
-                templates=reader.stream_templates() if read_once else (),
-                start_seconds=start_seconds,
-                duration_seconds=duration_seconds,
-            ) as writer:
-                if note is not None:
-                    for words in (*reader.notes, *writer.notes):
-                        note(words)
-                job = _Job(reader, writer, _frames_total(video, start_seconds, duration_seconds), progress)
-                job.run(deblurrer, comparison)
-                notes = (*reader.notes, *writer.notes)
-                return Report(job.written, reader.skipped_packets, job.elapsed_seconds, notes, _name(target))
+            terms: dict[str, Any] = {}
+            if journal is not None:
+                terms = terms_of(reader.info, deblurrer) | {
+                    "compare": compare,
+                    "frame_rate": str(frame_rate),
+                    **stretch,
+                }
+            writer = stack.enter_context(
+                Writer(
+                    target,
+                    info=reader.info,
+                    frame_format=video.format,
+                    colour=video.colour,
+                    width=width,
+                    height=height,
+                    time_base=video.time_base,
+                    options=encode,
+                    overwrite=overwrite,
+                    packets=reader.take_packets if read_once else None,
+                    templates=reader.stream_templates() if read_once else (),
+                    journal=journal,
+                    terms=terms,
+                    resume=resume,
+                    **stretch,
+                )
+            )
+            if note is not None:
+                for words in (*reader.notes, *writer.notes):
+                    note(words)
+            done = None
+            if writer.position is not None and not writer.position.complete:
+                reader, done = reach(writer.position, reader, open_source, stack)
+            total = frames_total(video, start_seconds, duration_seconds)
+            pieces = SEGMENT_SECONDS if segment_seconds is None else segment_seconds
+            loop = Loop(
+                reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal, piece_seconds=pieces
+            )
+            loop.run(deblurrer, comparison, done)
+            notes = (*loop.notes, *writer.notes)
+            return Report(loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target))
+    except VdeblurError as exc:
+        exc.with_kept(_kept(journal))
+        raise
     except KeyboardInterrupt as exc:
-        raise Interrupted(f"stopped by Ctrl-C before {_name(target)} was complete") from exc
+        raise Interrupted(f"stopped by Ctrl-C before {_name(target)} was complete").with_kept(_kept(journal)) from exc
+
+
+def _journal_of(
+    target: str | Path | BinaryIO, segment_seconds: float | None, *, resume: bool, read_once: bool
+) -> Journal | None:
+    """Where to keep what is finished, if that is wanted and can be."""
+    if segment_seconds is not None and not segment_seconds >= 0:
+        raise UsageError(f"segment_seconds cannot be {segment_seconds}; it is a number of seconds from 0, or None")
+    if not resume and segment_seconds is None:
+        return None
+    if isinstance(target, (str, Path)) and str(target) not in ("", "-") and not read_once:
+        return Journal(Path(target))
+    if resume:
+        raise UsageError(f"nothing is there to resume: {_name(target)} or its source is a pipe")
+    return None
+
+
+def _kept(journal: Journal | None) -> str | None:
+    """What of the work outlives a failure, in plain words."""
+    if journal is None or journal.record.position is None:
+        return None
+    frames = journal.record.position.frames
+    return f"{frames} frame{'s are' if frames > 1 else ' is'} kept: the same again with --resume goes on"
 
 
 def deblur_frames(
@@ -245,101 +268,6 @@ def _restored_pictures(pictures: Iterable[P], arrays: Arrays, deblurrer: Deblurr
             raise
 
 
-class _Job:
-    """One video on its way: what is written, and who is told."""
-
-    def __init__(
-        self, reader: Reader, writer: Writer, frames_total: int | None, progress: Callable[[Progress], None] | None
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._frames_total = frames_total
-        self._progress = progress
-        self._began = time.perf_counter()
-        self._first: Frame | None = None
-        self._last: Frame | None = None
-        self._told = 0
-        self.written = 0
-
-    @property
-    def elapsed_seconds(self) -> float:
-        return time.perf_counter() - self._began
-
-    def run(self, deblurrer: Deblurrer, comparison: Comparison | None) -> None:
-        """The loop: read ahead, restore, write behind."""
-        originals: deque[Frame] = deque()
-        with (
-            prefetch(self._frames(), depth=QUEUE_FRAMES, name="read", unblock=self._reader.close) as ahead,
-            WriteBehind(self._write, depth=QUEUE_FRAMES, name="write", unblock=self._writer.abort) as behind,
-            closing(deblurrer.run(_remembered(ahead, originals))) as restored,
-        ):
-            for frame in restored:
-                original = originals.popleft()
-                behind.put(frame if comparison is None else comparison.draw(original, frame))
-                self._tell()
-        with _stage("write", TargetError, self._last):
-            self._writer.close()
-        self._tell()
-
-    def _frames(self) -> Iterator[Frame]:
-        """The reader's frames, in the reading thread."""
-        frame: Frame | None = None
-        while True:
-            with _stage("read", SourceError, frame):
-                frame = next(self._reader, None)
-                if frame is None:
-                    _refuse_shortfall(self._reader)
-            if frame is None:
-                return
-            yield frame
-
-    def _write(self, frame: Frame) -> None:
-        """Write a frame, in the writing thread."""
-        with _stage("write", TargetError, frame):
-            self._writer.write(frame)
-        self._first, self._last = self._first or frame, frame
-        self.written += 1
-
-    def _tell(self) -> None:
-        """Report progress if there is any."""
-        written, first, last = self.written, self._first, self._last
-        if self._progress is None or written == self._told or first is None or last is None:
-            return
-        self._told = written
-        media_seconds = float((last.pts - first.pts + last.duration) * last.time_base)
-        self._progress(Progress(written, self._frames_total, media_seconds, self.elapsed_seconds))
-
-
-def _refuse_shortfall(reader: Reader) -> None:
-    """Do not pass part of a video off as the whole.
-
-    Raises:
-        SourceError: it is cut off, or could not be read to its end.
-    """
-    if reader.shortfall is not None:
-        raise SourceError(f"{reader.shortfall}; a shorter duration restores what is there")
-
-
-def _remembered(frames: Iterable[Frame], memory: deque[Frame]) -> Iterator[Frame]:
-    for frame in frames:
-        memory.append(frame)
-        yield frame
-
-
-@contextmanager
-def _stage(name: str, kind: type[VdeblurError], frame: Frame | None) -> Iterator[None]:
-    """Mark what fails with the stage and the time of the frame at hand."""
-    seconds = None if frame is None else frame.time_seconds
-    try:
-        yield
-    except VdeblurError as exc:
-        exc.at(name, seconds)
-        raise
-    except Exception as exc:
-        text = (str(exc).strip() or type(exc).__name__).splitlines()[0]
-        raise kind(f"{type(exc).__name__}: {text}").at(name, seconds) from exc
-
-
 def _can_be_read_only_once(source: str | Path | BinaryIO) -> bool:
     """Whether sound and subtitles must be taken while the frames are read, because FFmpeg cannot open it again."""
     if not isinstance(source, (str, Path)):
@@ -348,17 +276,6 @@ def _can_be_read_only_once(source: str | Path | BinaryIO) -> bool:
         return str(source) in ("-", "pipe:", "pipe:0") or stat.S_ISFIFO(os.stat(source).st_mode)
     except (OSError, ValueError):  # a URL, a pattern, or a wrong name, of which the reader will speak
         return False
-
-
-def _frames_total(video: VideoInfo, start_seconds: float | None, duration_seconds: float | None) -> int | None:
-    """Frames to come, as far as headers say."""
-    if start_seconds is None and duration_seconds is None and video.frame_count_from_header:
-        return video.frame_count_from_header
-    if video.average_rate is None or (video.duration_seconds is None and duration_seconds is None):
-        return None
-    left = float("inf") if video.duration_seconds is None else video.duration_seconds - (start_seconds or 0.0)
-    wanted = left if duration_seconds is None else min(left, duration_seconds)
-    return max(1, round(wanted * video.average_rate))
 
 
 def _name(target: str | Path | BinaryIO) -> str:

@@ -9,6 +9,8 @@ while a cut too many costs what the network has learned from a frame or two: in 
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -100,33 +102,38 @@ class Breaks:
             return True
         return False
 
-    def memory(self) -> dict[str, NDArray[Any]]:
-        """What it remembers, as arrays; :meth:`restore` goes on from them with the same decisions, bit for bit.
+    def memory(self) -> dict[str, Any]:
+        """What it remembers beside the last frame, in plain numbers and words, for :meth:`restore`.
 
-        A key is there only while there is something to remember: "step", int64 (2,), numerator and denominator of the
-        last step in seconds; "hidden", float32 (CELLS, CELLS), "hidden_noise", float64 (), and "flash_frames",
-        int64 (), during a flash or while a fade has left nothing to see. The newest frame itself is not among them:
-        give the same one as ``previous`` to the next call.
+        "step": the last step of time in seconds, a fraction as text, or None. "hidden": what a flash or a fade hides,
+        None most of the time, else its "cells" (base64 of CELLS × CELLS little-endian float32), its "noise" (a float),
+        and for how many frames it has been hidden by a "flash" (0: by a fade).
         """
-        kept: dict[str, NDArray[Any]] = {}
-        if self._step is not None:
-            kept["step"] = np.array([self._step.numerator, self._step.denominator], np.int64)
-        if self._hidden is not None:
-            kept["hidden"] = self._hidden.cells.copy()
-            kept["hidden_noise"] = np.array(self._hidden.noise, np.float64)
-            kept["flash_frames"] = np.array(self._flash_frames, np.int64)
-        return kept
+        hidden = self._hidden
+        return {
+            "step": None if self._step is None else str(self._step),
+            "hidden": None
+            if hidden is None
+            else {
+                "cells": b64encode(hidden.cells.astype("<f4").tobytes()).decode(),
+                "noise": hidden.noise,
+                "flash": self._flash_frames,
+            },
+        }
 
-    def restore(self, memory: dict[str, NDArray[Any]]) -> None:
-        """Go on from what :meth:`memory` gave; an empty one is a fresh start."""
-        self._last, self._step = None, None
+    def restore(self, memory: Mapping[str, Any]) -> None:
+        """Go on as if it had seen the frames before, with the same decisions; the last one is looked at again.
+
+        Raises:
+            ValueError, TypeError, KeyError: that is no memory.
+        """
+        step, hidden = memory["step"], memory["hidden"]
+        self._last, self._step = None, None if step is None else Fraction(step)
         self._uncover()
-        if "step" in memory:
-            numerator, denominator = memory["step"].tolist()
-            self._step = Fraction(numerator, denominator)
-        if "hidden" in memory:
-            self._hidden = Thumbnail(memory["hidden"].astype(np.float32), float(memory["hidden_noise"]))
-            self._flash_frames = int(memory["flash_frames"])
+        if hidden is not None:
+            cells = np.frombuffer(b64decode(hidden["cells"], validate=True), "<f4").astype(np.float32)
+            self._hidden = Thumbnail(cells.reshape(CELLS, CELLS), float(hidden["noise"]))
+            self._flash_frames = int(hidden["flash"])
 
     def _cuts(self, before: Thumbnail, now: Thumbnail) -> bool:
         change = float(np.abs(now.cells - before.cells).mean())

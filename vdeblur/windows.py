@@ -35,8 +35,9 @@ class SlidingWindow(Generic[F]):
     def __init__(self, *, lookahead: int) -> None:
         if lookahead not in (0, 1):
             raise UsageError(f"lookahead cannot be {lookahead!r}; it is 0 (no delay) or 1 (one frame of delay)")
-        self._lookahead = lookahead
-        self._before: F | None = None  # the frame before the newest, in the same shot
+        self.lookahead = lookahead
+        #: The frame before the newest, if it is of the same shot.
+        self.before: F | None = None
         self.newest: F | None = None
 
     def push(self, frame: F, *, joined: bool) -> Window[F] | None:
@@ -45,18 +46,18 @@ class SlidingWindow(Generic[F]):
         Args:
             joined: whether it belongs to the same shot as the frame before it; no window reaches across a break.
         """
-        last, before = self.newest, self._before
+        last, before = self.newest, self.before
         neighbour = last if joined else None
-        self._before, self.newest = neighbour, frame
-        if self._lookahead == 0:
+        self.before, self.newest = neighbour, frame
+        if self.lookahead == 0:
             return _window(neighbour, frame, None)
         return None if last is None else _window(before, last, frame if joined else None)
 
     def finish(self) -> Window[F] | None:
         """End of the frames: return the window still owed (with lookahead 1, the last frame's) and forget them all."""
-        last, before = self.newest, self._before
-        self._before = self.newest = None
-        return None if last is None or self._lookahead == 0 else _window(before, last, None)
+        last, before = self.newest, self.before
+        self.before = self.newest = None
+        return None if last is None or self.lookahead == 0 else _window(before, last, None)
 
 
 def windows(frames: Iterable[F], *, lookahead: int, breaks: Callable[[F, F], bool]) -> Iterator[Window[F]]:

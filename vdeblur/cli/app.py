@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import signal
 import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 
 import click
 
 from vdeblur import __version__
 from vdeblur.cli import failures
+from vdeblur.cli.ending import ending_like_ctrl_c
 from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, JSON_EVENTS, write_block, write_commands, write_options
 
 DEFAULT_COMMAND = "run"
@@ -27,10 +23,6 @@ COMMANDS = {
     "info": ("vdeblur.cli.info:info", "Show what a video holds and what would become of it."),
     "doctor": ("vdeblur.cli.doctor:doctor", "Show what this machine offers; for bug reports."),
 }
-#: Signals that ask a process to end; each becomes what Ctrl-C is.
-_ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-#: While the first one closes everything, impatience must not tear it out of that.
-_CLOSING_SECONDS = 5.0
 
 
 class Doors(click.Group):
@@ -82,7 +74,7 @@ def with_command(arguments: Sequence[str]) -> list[str]:
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Do what the arguments say; return the exit code. Every failure has been said in one line."""
-    with _ending_like_ctrl_c() as ended:
+    with ending_like_ctrl_c() as ended:
         code = _run(arguments)
         if ended and code == failures.EXIT_INTERRUPTED:
             return 128 + ended[0]
@@ -111,32 +103,3 @@ def _run(arguments: Sequence[str]) -> int:
         failures.error_line(str(error))
         failures.show_traceback(exc)
         return error.exit_code
-
-
-@contextlib.contextmanager
-def _ending_like_ctrl_c() -> Iterator[list[int]]:
-    """Let SIGTERM and its like close everything as Ctrl-C does; gives the numbers of those that were obeyed."""
-    came: list[int] = []
-    deaf_until = 0.0
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        nonlocal deaf_until
-        if time.monotonic() < deaf_until:
-            return
-        deaf_until = time.monotonic() + _CLOSING_SECONDS
-        came.append(number)
-        raise KeyboardInterrupt
-
-    before = {}
-    for name in _ENDING_SIGNALS:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            before[number] = signal.signal(number, end)
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

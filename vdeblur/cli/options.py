@@ -56,6 +56,10 @@ class RunOptions:
     drop: tuple[str, ...] = ()
     #: Strings of further FFmpeg output options, each split as a shell would.
     ffmpeg_args: tuple[str, ...] = ()
+    #: Go on with interrupted jobs.
+    resume: bool = False
+    #: Seconds of work after which what is done outlives a crash, or "off".
+    segments: float | str = 60.0
     json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -73,6 +77,8 @@ class RunOptions:
             raise UsageError(f"crf cannot be {self.crf:g}; for H.264 and HEVC it is 0 (best) to 51")
         if self.duration_seconds == 0:
             raise UsageError("duration cannot be 0; it is a time above 0")
+        if self.resume and self.segment_seconds is None:
+            raise UsageError("resume and segments off exclude each other; choose one")
         if self.quiet and self.verbose:
             raise UsageError("quiet and verbose exclude each other; choose one")
         _ = self.start_seconds, self.rate, self.ffmpeg_arguments
@@ -84,6 +90,12 @@ class RunOptions:
     @property
     def duration_seconds(self) -> float | None:
         return None if self.duration is None else parse_seconds("duration", self.duration)
+
+    @property
+    def segment_seconds(self) -> float | None:
+        """``segments`` as seconds; ``None`` = off."""
+        # YAML reads a bare "off" as false.
+        return None if self.segments in ("off", False) else parse_seconds("segments", self.segments)
 
     @property
     def rate(self) -> Fraction | None:

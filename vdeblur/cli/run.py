@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vdeblur.cli import failures
+from vdeblur.cli import ending, failures
 from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, JSON_EVENTS, GroupedCommand, GroupedOption
 from vdeblur.cli.jobs import PIPE, Job, Plan, plan_jobs
 from vdeblur.cli.options import RunOptions, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
 from vdeblur.errors import Interrupted, TargetError, UsageError, VdeblurError
+from vdeblur.video.journal import Journal
 
 if TYPE_CHECKING:
     from vdeblur.pipeline import Report
@@ -41,6 +42,10 @@ _OPTIONS: tuple[Decorator, ...] = (
     _OUTPUT("-y/-n", "--yes/--no", "overwrite", help="Replace existing files / skip them. Otherwise you are asked."),
     _OUTPUT("--compare", type=click.Choice(["side", "split"]), help="Before and after in one picture."),
     _OUTPUT("-f", "--format", metavar="NAME", help="Container where the name does not say it, e.g. nut for -o -."),
+    _OUTPUT("--resume", is_flag=True, help="Go on with jobs that were interrupted."),
+    _OUTPUT(
+        "--segments", metavar="SECONDS", help="Work after which what is done outlives a crash (default: 60), or off."
+    ),
     _RESTORATION("-m", "--model", metavar="NAME", help="Network: a name (default: fast) or a .safetensors file."),
     _RESTORATION("--strength", type=float, metavar="NUMBER", help="0 (nothing) to 1.5 (default: 1, as trained)."),
     _RESTORATION("--lookahead", type=int, metavar="0|1", help="Frames of the future it may see (default: 1)."),
@@ -127,13 +132,18 @@ def _start_logging(options: RunOptions) -> None:
 
 
 def _decide(jobs: Sequence[Job], options: RunOptions) -> list[tuple[Job, str]]:
-    """What to do about targets that exist: every job with "write", "replace" or "skip", before any work."""
+    """What to do about each target, before any work: "write", "replace", "resume" or "skip"."""
     if any(job.to_pipe for job in jobs) and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; redirect it, or name a file with -o")
     return [(job, _decide_one(job, options)) for job in jobs]
 
 
 def _decide_one(job: Job, options: RunOptions) -> str:
+    if options.resume and not job.to_pipe:
+        if Journal(Path(job.target)).unfinished is not None:
+            return "resume"
+        if os.path.isfile(job.target) and not options.overwrite:
+            return "skip"
     if job.to_pipe or not os.path.isfile(job.target):
         return "replace" if options.overwrite else "write"
     if options.overwrite is not None:
@@ -160,29 +170,41 @@ class _Run:
                     skipped += 1
                     self._reporter.skipped(job, f"{job.target} exists")
                     continue
-                codes.append(self._one(job, number, len(decided), overwrite=decision == "replace"))
+                codes.append(self._one(job, number, len(decided), decision))
                 if codes[-1] in (failures.EXIT_INTERRUPTED, failures.EXIT_BROKEN_PIPE):
                     return codes[-1]
             wrong = [code for code in codes if code]
             self._reporter.end(len(codes) - len(wrong), skipped, len(wrong))
         return wrong[0] if wrong else 0
 
-    def _one(self, job: Job, number: int, count: int, *, overwrite: bool) -> int:
+    def _one(self, job: Job, number: int, count: int, decision: str) -> int:
         """Do one job and say what became of it; return its exit code."""
         self._reporter.start(job, number, count)
         try:
-            report = self._restore(job, overwrite=overwrite)
+            report = self._restore(job, decision)
         except (Exception, KeyboardInterrupt) as exc:
             if isinstance(exc, BrokenPipeError) or (job.to_pipe and failures.is_broken_pipe(exc)):
                 return failures.EXIT_BROKEN_PIPE
             error = failures.as_error(exc)
             if isinstance(error, Interrupted):
-                error = Interrupted(f"interrupted; {_unwritten(job)}")
+                error = Interrupted(f"interrupted; {_unwritten(job)}").with_kept(error.kept)
             return _say_failure(error, self._reporter, cause=exc, job=job, named=count > 1)
         self._reporter.done(job, report)
         return 0
 
-    def _restore(self, job: Job, *, overwrite: bool) -> Report:
+    def _restore(self, job: Job, decision: str) -> Report:
+        """Restore one video. Ctrl-C waits for the end of a frame once frames are being written to a file."""
+        waits = False
+
+        def stop() -> bool:
+            nonlocal waits
+            waits = self._options.segment_seconds is not None and PIPE not in (job.source, job.target)
+            return asked()
+
+        with ending.current.patient(lambda: waits) as asked:
+            return self._restore_until(job, decision, stop)
+
+    def _restore_until(self, job: Job, decision: str, stop: Callable[[], bool]) -> Report:
         # Here and not above: PyTorch takes seconds to load, and a wrong call should not wait for it.
         from vdeblur.pipeline import deblur_video
         from vdeblur.video.writer import EncodeOptions
@@ -208,7 +230,10 @@ class _Run:
                 container=options.format,
                 drop=options.drop,
             ),
-            overwrite=overwrite,
+            overwrite=decision in ("replace", "resume"),
+            resume=decision == "resume",
+            segment_seconds=options.segment_seconds,
+            stop=stop,
             progress=self._reporter.progress,
             note=self._reporter.note,
             frame_rate=options.rate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -171,6 +172,11 @@ class DeblurNet(nn.Module):
         joined, state = self._remember(current, motion, profile, state)
         frames = tuple(None if features is None else features.frame for features in (previous, following))
         return self._restore(current, joined, motion, self._neighbours(frames, motion)).residual, state
+
+    @staticmethod
+    def state_from(tensors: Sequence[Tensor]) -> State:
+        """A state from its parts, in their order."""
+        return State(*tensors)
 
     def forward(
         self, window: tuple[Tensor | None, Tensor, Tensor | None], state: State | None = None

@@ -56,13 +56,13 @@ class Output:
 def build_command(
     pipe: Input, streams: Sequence[OutputStream], output: Output, *, source: Input | None = None, video_index: int = 0
 ) -> list[str]:
-    """Command that reads raw frames in NUT from ``pipe`` and everything else from ``source``.
+    """Command that reads the video from ``pipe``, raw frames in NUT unless it says otherwise, the rest from ``source``.
 
     ``video_index`` is the stream of the source that the frames replace. Tags and chapters come from the source.
     """
     # The builder takes text only, and names of files may be none: it gets stand-ins.
     urls = {_PIPE: pipe.url, _OUTPUT: output.url}
-    inputs = {True: ffmpeg.input(_PIPE, format="nut", **pipe.options)}
+    inputs = {True: ffmpeg.input(_PIPE, **{"format": "nut", **pipe.options})}
     options: dict[str, Any] = dict(output.options)
     if source is not None:
         urls[_SOURCE] = source.url

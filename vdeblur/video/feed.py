@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import av
 
@@ -11,9 +14,12 @@ from vdeblur.errors import TargetError
 from vdeblur.frames import Frame
 from vdeblur.video.companions import Companions
 from vdeblur.video.job import Job
+from vdeblur.video.journal import Segment
 from vdeblur.video.picture import RawMuxer
 from vdeblur.video.process import FFmpegProcess, write_all
+from vdeblur.video.segments import join
 from vdeblur.video.stretch import Stretch
+from vdeblur.video.targets import Target
 
 _log = logging.getLogger(__name__)
 
@@ -21,25 +27,88 @@ _log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 20.0
 
 
-class Feed:
-    """FFmpeg and its input.
+class Encode:
+    """FFmpeg, and the pipe into it.
+
+    Args:
+        target: what it writes, for its standard output and for messages.
 
     Raises:
         TargetError: FFmpeg cannot be started.
     """
 
-    def __init__(self, job: Job, stretch: Stretch, companions: Companions | None) -> None:
-        self._job = job
+    def __init__(self, command: Sequence[str], target: Target) -> None:
+        self._name = target.name
+        stdout = None if target.is_standard_output else subprocess.DEVNULL
+        self.process = FFmpegProcess(command, stdout=stdout, sink=target.sink)
+        self.pipe = _Pipe(self.process)
+        #: FFmpeg has ended well before its input, because an option of the user said so.
+        self.satisfied = False
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around writing to the pipe: what fails there has a reason that FFmpeg knows.
+
+        Raises:
+            TargetError: FFmpeg has failed.
+        """
+        try:
+            yield
+            self.pipe.check()
+        except (OSError, av.error.FFmpegError) as exc:
+            self._stopped(exc)
+
+    def finish(self) -> None:
+        """End the input, and wait until FFmpeg has written everything.
+
+        Raises:
+            TargetError: FFmpeg has failed.
+        """
+        with self.writing():
+            self.process.stdin.close()
+        if self.process.wait() or self.process.sink_failure is not None:
+            self._stopped(None)
+        self.process.kill()
+
+    def interrupt(self) -> None:
+        """End FFmpeg at once; what is written after that goes nowhere."""
+        self.process.interrupt()
+        self.pipe.cut = True
+
+    def _stopped(self, cause: Exception | None) -> None:
+        """FFmpeg reads no more: because it has what it was asked for, or because it failed."""
+        if self.process.wait_for(_PATIENCE_SECONDS) == 0 and self.process.sink_failure is None:
+            self.satisfied = self.pipe.cut = True
+            return
+        self.process.interrupt()
+        self.process.wait()
+        cause = self.process.sink_failure or cause
+        reason = str(self.process.sink_failure or self.process.reason())
+        raise TargetError(f"cannot write {self._name}: {reason}") from cause
+
+
+class Feed:
+    """Raw frames, and packets beside them, on their way into an encode.
+
+    Raises:
+        TargetError: FFmpeg cannot be started.
+    """
+
+    def __init__(
+        self, job: Job, command: Sequence[str], stretch: Stretch, companions: Companions | None = None
+    ) -> None:
         self._stretch = stretch
         self._companions = companions
-        #: FFmpeg has ended well before the last frame, because an option of the user said so.
-        self.satisfied = False
-        stdout = None if job.target.is_standard_output else subprocess.DEVNULL
-        self.process = FFmpegProcess(job.command(stretch), stdout=stdout, sink=job.target.sink)
-        self._pipe = _Pipe(self.process)
-        self._muxer = RawMuxer(self._pipe, job.picture)
+        self.encode = Encode(command, job.target)
+        self._muxer = RawMuxer(self.encode.pipe, job.picture)
+        #: Times of the frames so far, as they were sent.
+        self.times: list[int] = []
         if companions is not None:
             companions.add_to(self._muxer)
+
+    @property
+    def satisfied(self) -> bool:
+        return self.encode.satisfied
 
     def send(self, frame: Frame) -> None:
         """Pass a frame on, and the packets that have come with it.
@@ -49,12 +118,11 @@ class Feed:
         """
         if self.satisfied:
             return
-        try:
+        sent = self._stretch.sent(frame.pts)
+        with self.encode.writing():
             self._send_packets()
-            self._muxer.write(frame, self._stretch.sent(frame.pts))
-            self._pipe.check()
-        except (OSError, av.error.FFmpegError) as exc:
-            self._stopped(exc)
+            self._muxer.write(frame, sent)
+        self.times.append(sent)
 
     def finish(self) -> None:
         """Send the end, and wait until FFmpeg has written it.
@@ -62,46 +130,56 @@ class Feed:
         Raises:
             TargetError: FFmpeg has failed.
         """
-        try:
+        with self.encode.writing():
             if not self.satisfied:
                 self._send_packets()
             self._muxer.close()
-            self._pipe.check()
-            self.process.stdin.close()
-        except (OSError, av.error.FFmpegError) as exc:
-            self._stopped(exc)
-        if self.process.wait() or self.process.sink_failure is not None:
-            self._stopped(None)
-        self.process.kill()
+        self.encode.finish()
 
     def discard(self) -> None:
         """End FFmpeg at once and free everything; harmless after :meth:`finish`."""
-        self.process.interrupt()
-        self._pipe.cut = True
+        self.encode.interrupt()
         try:
             self._muxer.discard()
         except (OSError, av.error.FFmpegError) as exc:
             _log.debug("closing the frames' container: %s", exc)
-        self.process.kill()
+        self.encode.process.kill()
 
     def _send_packets(self) -> None:
         if self._companions is not None:
             self._companions.pass_on(self._muxer, self._stretch)
 
-    def _stopped(self, cause: Exception | None) -> None:
-        """FFmpeg reads no more: because it has what it was asked for, or because it failed."""
-        if self.process.wait_for(_PATIENCE_SECONDS) == 0 and self.process.sink_failure is None:
-            self.satisfied = self._pipe.cut = True
-            return
-        self.process.interrupt()
-        self.process.wait()
-        cause = self.process.sink_failure or cause
-        reason = str(self.process.sink_failure or self.process.reason())
-        raise TargetError(f"cannot write {self._job.target.name}: {reason}") from cause
+
+class Joining:
+    """Finished pieces on their way, as one stream, into the FFmpeg that puts everything together.
+
+    Raises:
+        TargetError: FFmpeg cannot be started.
+    """
+
+    def __init__(self, job: Job, stretch: Stretch, carrier: str) -> None:
+        self._job = job
+        self._carrier = carrier
+        self.encode = Encode(job.joining_command(stretch, carrier), job.target)
+
+    def run(self, folder: Path, segments: Sequence[Segment]) -> None:
+        """Send all pieces, and wait until FFmpeg has written the whole.
+
+        Raises:
+            TargetError: FFmpeg or the disk failed.
+        """
+        with self.encode.writing():
+            join(folder, segments, self._job.picture, self._carrier, self.encode.pipe)
+        self.encode.finish()
+
+    def discard(self) -> None:
+        """End FFmpeg at once; harmless after :meth:`run`."""
+        self.encode.interrupt()
+        self.encode.process.kill()
 
 
 class _Pipe:
-    """What PyAV writes NUT to: FFmpeg's standard input, or nothing once that has been cut."""
+    """What PyAV writes to: FFmpeg's standard input, or nothing once that has been cut."""
 
     def __init__(self, process: FFmpegProcess) -> None:
         self._process = process

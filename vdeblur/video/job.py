@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from vdeblur.video.command import Input, Output, build_command
+from vdeblur.video.arguments import Arguments, sort_arguments
+from vdeblur.video.command import Input, Output, OutputStream, build_command, file_url
 from vdeblur.video.containers import Container
 from vdeblur.video.encoding import VideoPlan
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.picture import Picture
+from vdeblur.video.segments import carrier_options
 from vdeblur.video.streams import StreamPlan
 from vdeblur.video.stretch import Stretch
 from vdeblur.video.targets import Target
@@ -23,6 +27,8 @@ _LOST_SIDE_DATA = {
     "ICC_PROFILE": "the ICC colour profile",
     "EXIF": "Exif data",
 }
+#: Options of the input that are said of the encoded video as well.
+_KEPT_OPTIONS = frozenset({"display_rotation", "display_hflip"})
 #: MP4's own bookkeeping, which FFmpeg shows as tags; every file has its own.
 _BRAND_TAGS = ("major_brand", "minor_version", "compatible_brands")
 #: Tags MP4 has classic places for. Others need a newer kind of list, which shows these to fewer players.
@@ -66,24 +72,54 @@ class Job:
         return tuple(notes)
 
     def command(self, stretch: Stretch) -> list[str]:
-        """The command line for a stretch of the source."""
-        info, position = self.info, self.streams.video_position
-        streams = list(self.streams.streams)
-        streams[position] = replace(streams[position], options={**streams[position].options, **self.video.options})
+        """The command line for a stretch of the source, with raw frames coming through the pipe."""
         pipe_options = dict(self.video.input_options)
         if stretch.lead:
             pipe_options["itsoffset"] = f"-{stretch.lead_seconds}"
+        return self._whole(stretch, Input("pipe:0", pipe_options), self.video.options, self.extra)
+
+    def segment_command(self, path: Path, carrier: str) -> list[str]:
+        """The command line that encodes raw frames from the pipe, and nothing else, into a piece."""
+        stream = OutputStream(0, from_pipe=True, options=self.video.options)
+        options = carrier_options(carrier, self.picture.time_base)
+        output = Output(file_url(str(path)), carrier, options, extra=self.arguments.video)
+        return build_command(Input("pipe:0", self.video.input_options), [stream], output)
+
+    def joining_command(self, stretch: Stretch, carrier: str) -> list[str]:
+        """The command line that puts the pieces, coming through the pipe as one stream, and the rest together."""
+        turn = {name: value for name, value in self.video.input_options.items() if name in _KEPT_OPTIONS}
+        return self._whole(
+            stretch, Input("pipe:0", {**turn, "format": carrier}), self._copied_video(), self.arguments.others
+        )
+
+    def _copied_video(self) -> dict[str, str]:
+        """Options of the encoded video when it is copied; PyAV does not hand the shape of its pixels on."""
+        options = {"c": "copy"}
+        if "tag" in self.video.options:
+            options["tag"] = self.video.options["tag"]
+        if shape := self.picture.sample_aspect_ratio:
+            width, height = self.picture.width * shape.numerator, self.picture.height * shape.denominator
+            options["aspect"] = f"{width}:{height}"
+        return options
+
+    @property
+    def arguments(self) -> Arguments:
+        """The user's own options, sorted by what they are for."""
+        return sort_arguments(self.extra)
+
+    def _whole(
+        self, stretch: Stretch, pipe: Input, video_options: Mapping[str, str], extra: tuple[str, ...]
+    ) -> list[str]:
+        info, position = self.info, self.streams.video_position
+        streams = list(self.streams.streams)
+        streams[position] = replace(streams[position], options={**streams[position].options, **video_options})
         source = None
         if info.input_url is not None:
             source = Input(info.input_url, {**info.input_options, **stretch.source_options()})
         else:
             streams = [replace(stream, tags_of=None) for stream in streams]
-        output = Output(
-            self.target.url, self.container.muxer, self._options(stretch), self._tags(), self.covers, self.extra
-        )
-        return build_command(
-            Input("pipe:0", pipe_options), streams, output, source=source, video_index=info.video.stream_index
-        )
+        output = Output(self.target.url, self.container.muxer, self._options(stretch), self._tags(), self.covers, extra)
+        return build_command(pipe, streams, output, source=source, video_index=info.video.stream_index)
 
     def _tags(self) -> tuple[str, ...]:
         """Tags of the file that do not come from the source by themselves, and those to take away."""

@@ -88,17 +88,24 @@ class Reader:
         self._shortfall: str | None = None
         self._early_end: str | None = None
         self._session = Session(self._place, threads=threads, frame_rate=self._frame_rate, keep_packets=keep_packets)
-        media = self._session.media
         self._even = self._frame_rate is not None and not self._place.pictures
-        rate = self._frame_rate if self._even else media.rate
-        self._clock = Clock(media.time_base, rate, media.start_pts or 0, even=self._even)
-        del media
+        self._clock = self._new_clock()
         self._frames = self._read()
         try:
             self._first: Frame | None = next(self._frames)
         except BaseException:
             self.close()
             raise
+
+    def _new_clock(self) -> Clock:
+        media = self._session.media
+        rate = self._frame_rate if self._even else media.rate
+        return Clock(media.time_base, rate, media.start_pts or 0, even=self._even)
+
+    @property
+    def can_jump(self) -> bool:
+        """Whether :meth:`skip_to` may be tried: times are the source's own, and it can be read from anywhere."""
+        return self._place.again and not self._even and not self._clock.repaired
 
     @property
     def skipped_packets(self) -> int:
@@ -150,6 +157,24 @@ class Reader:
                 return frame
             return next(self._frames)
 
+    def skip_to(self, pts: int) -> bool:
+        """Go on with the frame of that tick, by way of a key frame before it; before any frame has been taken.
+
+        Returns:
+            Whether that frame has been found; if not, the reader is of no more use. What is decoded behind a jump may
+            differ in a damaged source: compare the frame with what it was.
+        """
+        with self._lock:
+            self._frames.close()
+            self._first = None
+            self._clock = self._new_clock()
+            self._frames = self._read(since=pts)
+            try:
+                self._first = next(self._frames, None)
+            except (SourceError, UsageError):
+                return False
+            return self._first is not None and self._first.pts == pts
+
     def take_packets(self) -> list[av.Packet[Any]]:
         """Packets of the other streams read since the last call, in file order; the reader forgets them.
 
@@ -176,23 +201,27 @@ class Reader:
                 self._frames.close()
                 self._session.close()
 
-    def _read(self) -> Generator[Frame, None, None]:
-        """Frames of the wanted stretch."""
+    def _read(self, *, since: int | None = None) -> Generator[Frame, None, None]:
+        """Frames of the wanted stretch, or those of it from tick ``since`` on."""
         media = self._session.media
         header, time_base, start_pts = stream_colour(media.stream), media.time_base, media.start_pts
         begin, end = self._range(start_pts, time_base)
+        if since is not None:
+            start_pts = self.info.video.start_pts
+            begin, end = self._range(start_pts, time_base)
         del media
         given = seen = 0
-        for picture in self._pictures(begin):
+        for picture in self._pictures(begin if since is None else since):
             tick = self._clock.stamp(picture.pts, picture.dts, picture.duration)
             if not seen:
                 if start_pts is None:
                     start_pts = tick
                     begin, end = self._range(start_pts, time_base)
-                self.info = describe(self._place, self._session.media, picture, start_pts, header)
+                if since is None:
+                    self.info = describe(self._place, self._session.media, picture, start_pts, header)
                 self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
             seen += 1
-            if begin is not None and tick < begin:
+            if (begin is not None and tick < begin) or (since is not None and tick < since):
                 continue
             if end is not None and tick >= end:
                 self._collect_until(end)

@@ -93,6 +93,19 @@ class FileTarget(Target):
     def unfinished(self) -> Path | None:
         return self._partial
 
+    def move_into(self, folder: Path) -> None:
+        """Make the file in a folder of the same disk instead of beside its final name.
+
+        Raises:
+            TargetError: it cannot be moved there.
+        """
+        moved = folder / f"whole{self._path.suffix}"
+        try:
+            os.replace(self._partial, moved)
+        except OSError as exc:
+            raise TargetError(f"cannot write in {folder}: {exc.strerror or exc}") from exc
+        self._partial, self.url = moved, file_url(str(moved))
+
     def commit(self) -> None:
         if not self._overwrite and self._path.exists():
             raise TargetError(f"{self._path} has appeared meanwhile; the result is in {self._partial}")

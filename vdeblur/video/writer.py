@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -19,15 +19,17 @@ from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container, choose_container
 from vdeblur.video.covers import extract_covers
 from vdeblur.video.encoding import plan_video
-from vdeblur.video.feed import Feed
+from vdeblur.video.feed import Feed, Joining
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.job import Job
+from vdeblur.video.journal import Journal, Position
 from vdeblur.video.matroska import mark_full_range
 from vdeblur.video.picture import Picture
+from vdeblur.video.segments import carrier_for, inspect
 from vdeblur.video.settings import EncodeOptions
 from vdeblur.video.streams import plan_streams
 from vdeblur.video.stretch import Stretch
-from vdeblur.video.targets import is_pattern, open_target
+from vdeblur.video.targets import FileTarget, is_pattern, open_target
 
 __all__ = ["EncodeOptions", "Writer"]
 
@@ -47,6 +49,11 @@ class Writer:
         overwrite: replace an existing target.
         start_seconds, duration_seconds: the stretch of the source the frames are from, as given to the reader. With a
             start, all times move so that the start becomes 0, those of the sound too.
+        journal: makes the video in pieces that outlive a crash, where target and codec allow it (``segmented``);
+            ``cut`` ends a piece.
+        terms: everything that decides what comes out, beside the encoder; an interrupted job goes on only if they are
+            still the same.
+        resume: go on with the interrupted job of this target; ``position`` says where it stopped.
         packets: for a source that cannot be opened twice, gives the packets of its other streams read since the last
             call (``Reader.take_packets``); the reader must stay open until ``close`` has returned.
         templates: those streams (``Reader.stream_templates()``).
@@ -72,6 +79,9 @@ class Writer:
         duration_seconds: float | None = None,
         packets: Callable[[], list[av.Packet[Any]]] | None = None,
         templates: Sequence[Stream] = (),
+        journal: Journal | None = None,
+        terms: Mapping[str, Any] | None = None,
+        resume: bool = False,
     ) -> None:
         options = EncodeOptions() if options is None else options
         picture = Picture.of(
@@ -88,10 +98,17 @@ class Writer:
         self._open = True
         self._last_pts: int | None = None
         self._feed: Feed | None = None
+        self._joining: Joining | None = None
         self._target = open_target(target, pictures=container.one_file_a_frame, overwrite=overwrite, info=info)
         self._folder = tempfile.TemporaryDirectory(prefix="vdeblur-", ignore_cleanup_errors=True)
+        self._journal: Journal | None = None
+        #: Where an interrupted job stopped, if one goes on.
+        self.position: Position | None = None
         try:
             self._job = self._plan(info, container, options)
+            self._carrier = self._choose_carrier()
+            if journal is not None and (self._carrier is not None or resume):
+                self._open_journal(journal, dict(terms or {}), resume=resume, overwrite=overwrite)
         except BaseException:
             self._throw_away()
             raise
@@ -107,6 +124,34 @@ class Writer:
         return Job(
             info, container, self._picture, video, streams, covers, options.ffmpeg_args, self._target, self._single
         )
+
+    def _choose_carrier(self) -> str | None:
+        """Container for the pieces; ``None`` where the target cannot be made of pieces."""
+        if self._companions is not None or not isinstance(self._target, FileTarget):
+            return None
+        if self._job.arguments.unknown is not None:
+            return None
+        return carrier_for(self._job.video, self._job.container.muxer)
+
+    def _open_journal(self, journal: Journal, terms: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+        if self._carrier is None or not isinstance(self._target, FileTarget):
+            option = self._job.arguments.unknown
+            why = f"with {option}" if option else f"as {self._job.video.encoder} in {self._job.container.name}"
+            raise UsageError(f"{self._target.name} cannot be made in pieces {why}, so nothing is there to resume")
+        terms["encoding"] = {**self._job.video.options, "arguments": list(self._job.extra)}
+        if resume:
+            self.position = journal.go_on(terms)
+            self._stretch = self._stretch.beginning_at(self.position.first_pts)
+            self._last_pts = self.position.pts
+        else:
+            journal.begin(terms, anew=overwrite)
+        self._journal = journal
+        self._target.move_into(journal.folder)
+
+    @property
+    def segmented(self) -> bool:
+        """Whether the video is made in pieces, so that ``cut`` makes what is done outlive a crash."""
+        return self._journal is not None
 
     def __enter__(self) -> Writer:
         return self
@@ -138,6 +183,30 @@ class Writer:
                 raise
             self._last_pts = frame.pts
 
+    def cut(self, position: Position) -> None:
+        """End the present piece, if one was begun: everything up to ``position`` then outlives whatever happens.
+
+        The file with what was remembered must have been written into the journal's folder before.
+
+        Raises:
+            TargetError: FFmpeg or the disk failed. The writer is closed then.
+        """
+        with self._lock:
+            if not self._open or self._journal is None:
+                raise TargetError(f"{self._target.name} is not being made in pieces")
+            try:
+                self._end_piece(self._journal)
+                self._journal.settle(position)
+            except BaseException:
+                self._throw_away()
+                raise
+
+    def _end_piece(self, journal: Journal) -> None:
+        if self._feed is not None:
+            self._feed.finish()
+            path, times, self._feed = journal.next_file(str(self._carrier)), self._feed.times, None
+            journal.add(inspect(path, times))
+
     def close(self) -> None:
         """Finish, and put the output into place.
 
@@ -148,37 +217,54 @@ class Writer:
             if not self._open:
                 return
             try:
-                if self._feed is None:
+                if self._last_pts is None:
                     raise TargetError(f"no frame was written to {self._target.name}")
-                self._feed.finish()
+                self._finish()
                 self._mark()
             except BaseException:
                 self._throw_away()
                 raise
             self._open = False
             self._folder.cleanup()
-            if self._feed.satisfied:
+            if self._feed is not None and self._feed.satisfied:
                 self.notes.append("FFmpeg ended before the last frame, as its options asked")
             self._target.commit()
+            if self._journal is not None:
+                self._journal.remove()
+
+    def _finish(self) -> None:
+        """Let FFmpeg finish, or put the pieces together."""
+        if self._journal is None:
+            assert self._feed is not None
+            self._feed.finish()
+            return
+        self._end_piece(self._journal)
+        self._joining = Joining(self._job, self._stretch, str(self._carrier))
+        self._joining.run(self._journal.folder, self._journal.record.segments)
 
     def abort(self) -> None:
         """End FFmpeg and leave the target as it was; safe in any state, from any thread, and more than once."""
-        feed = self._feed
-        if self._open and feed is not None:
-            # Before the lock: this wakes a write that waits for FFmpeg.
-            feed.process.interrupt()
+        for work in (self._feed, self._joining):
+            if self._open and work is not None:
+                # Before the lock: this wakes a write that waits for FFmpeg.
+                work.encode.process.interrupt()
         with self._lock:
             if self._open:
                 self._throw_away()
 
     def _start(self, first: Frame) -> Feed:
+        """A running encode of all frames, or of a piece."""
         stretch = self._stretch.beginning_at(first.pts)
         if stretch is not self._stretch:
             earlier = float(stretch.moved_seconds - self._stretch.moved_seconds)
             self.notes.append(f"the video begins before 0; everything is shown {earlier:.6g} s later")
+            self._stretch = stretch
+        if self._journal is not None:
+            path = self._journal.next_file(str(self._carrier))
+            return Feed(self._job, self._job.segment_command(path, str(self._carrier)), stretch)
         if self._companions is not None:
             stretch = stretch.with_lead()
-        return Feed(self._job, stretch, self._companions)
+        return Feed(self._job, self._job.command(stretch), stretch, self._companions)
 
     def _check(self, frame: Frame) -> None:
         picture = self._picture
@@ -204,11 +290,14 @@ class Writer:
         """End everything and remove what has been written."""
         self._open = False
         try:
-            if self._feed is not None:
-                self._feed.discard()
+            for work in (self._feed, self._joining):
+                if work is not None:
+                    work.discard()
         finally:
             self._target.discard()
             self._folder.cleanup()
+            if self._journal is not None:
+                self._journal.release()
 
 
 def _pictures_to_come(info: SourceInfo, start_seconds: float | None, duration_seconds: float | None) -> int:
