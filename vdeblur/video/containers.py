@@ -50,6 +50,8 @@ class Container:
     text_subtitles: str | None = None
     #: Seconds a tick, where the container and not the source decides; 0 = one frame a tick.
     tick: Fraction | None = None
+    #: It has no word for a later start.
+    begins_at_zero: bool = False
     #: A cover picture is an attached file, not a stream.
     attaches_covers: bool = False
     #: Options of the muxer, without dashes.
@@ -122,14 +124,15 @@ _ASF = Container("asf", "Windows Media", ("wmv2", "mpeg4"), (), tick=Fraction(1,
 _OGG = Container("ogg", "Ogg", ("libtheora",), (), tick=Fraction(0))
 Y4M = Container(
     "yuv4mpegpipe", "Y4M", ("wrapped_avframe",), ("wrapped_avframe",), ("wrapped_avframe",), only_pictures=True,
-    tick=Fraction(0), options={"strict": "-1"},
+    tick=Fraction(0), options={"strict": "-1"}, begins_at_zero=True,
 )  # fmt: skip
 NUT = Container("nut", "NUT", ("rawvideo", "ffv1"), ("rawvideo", "ffv1"), ("rawvideo", "ffv1"))
 
 _BY_ENDING = {
     "mp4": _MP4, "m4v": _MP4, "mkv": _MATROSKA, "nut": NUT, "y4m": Y4M,
     "mov": Container(
-        "mov", "QuickTime", _MODERN, _MODERN_DEEP, ("png", "prores_ks"), ("prores_ks",), text_subtitles="mov_text"
+        "mov", "QuickTime", _MODERN, (*_MODERN_DEEP, "png"), ("png", "prores_ks"), ("prores_ks",),
+        text_subtitles="mov_text",
     ),
     "webm": Container(
         "webm", "WebM", ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9",),
@@ -137,22 +140,25 @@ _BY_ENDING = {
     ),
     # AVI and FLV have no decoding times beside those of presentation, so frames must not be reordered.
     "avi": Container(
-        "avi", "AVI", ("mpeg4", "ffv1"), _LOSSLESS, _LOSSLESS, tick=Fraction(0),
-        encoder_options={"bf": "0"},
+        "avi", "AVI", ("mpeg4", "mjpeg", "ffv1"), _LOSSLESS, _LOSSLESS, tick=Fraction(0),
+        encoder_options={"bf": "0"}, begins_at_zero=True,
     ),
     "ts": _MPEGTS, "m2ts": _MPEGTS, "mts": _MPEGTS,
     "flv": Container("flv", "FLV", ("libx264",), (), tick=Fraction(1, 1000), encoder_options={"bf": "0"}),
     "mpg": _MPEGPS, "mpeg": _MPEGPS, "vob": _MPEGPS,
     "wmv": _ASF, "asf": _ASF, "ogv": _OGG, "ogg": _OGG,
     "gif": Container(
-        "gif", "GIF", ("gif",), ("gif",), ("gif",), ("gif",), only_pictures=True, tick=Fraction(1, 100)
+        "gif", "GIF", ("gif",), ("gif",), ("gif",), ("gif",), only_pictures=True, tick=Fraction(1, 100),
+        begins_at_zero=True,
     ),
     "apng": Container(
-        "apng", "animated PNG", ("apng",), ("apng",), ("apng",), ("apng",), only_pictures=True, options={"plays": "0"}
+        "apng", "animated PNG", ("apng",), ("apng",), ("apng",), ("apng",), only_pictures=True, options={"plays": "0"},
+        begins_at_zero=True,
     ),
     "webp": Container(
         "webp", "WebP", ("libwebp_anim", "libwebp"), ("libwebp_anim",), ("libwebp_anim", "libwebp"),
         ("libwebp_anim", "libwebp"), only_pictures=True, tick=Fraction(1, 1000), options={"loop": "0"},
+        begins_at_zero=True,
     ),
     "png": _image("PNG", "png"),
     "jpg": _image("JPEG", "mjpeg"), "jpeg": _image("JPEG", "mjpeg"),

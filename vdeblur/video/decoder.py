@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
 
 import av
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from vdeblur.errors import SourceError
 
 #: libavcodec's AV_CODEC_FLAG_OUTPUT_CORRUPT.
 _OUTPUT_CORRUPT = 1 << 3
+#: Its AV_CODEC_FLAG_UNALIGNED: cut exactly where the header says, not at the next round address to the left.
+_UNALIGNED = 1 << 0
+
+
+#: Alpha is a second stream inside VP8 and VP9, which FFmpeg's own decoders leave out.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+
+def decoding_context(stream: VideoStream) -> VideoCodecContext:
+    """The decoder of a stream: its own, or the one that knows its alpha."""
+    own = stream.codec_context
+    name = _ALPHA_DECODERS.get(own.name)
+    if name is None or not says_alpha(stream.metadata) or name not in av.codecs_available:
+        return own
+    return cast(VideoCodecContext, av.CodecContext.create(name, "r"))
+
+
+def says_alpha(tags: Mapping[str, str]) -> bool:
+    """Whether the tags of a stream in Matroska or WebM say that it has alpha."""
+    return any(name.lower() == "alpha_mode" and value == "1" for name, value in tags.items())
 
 
 class Decoder:
@@ -38,6 +59,7 @@ class Decoder:
         self.flush_failed = self.may_lack_frames = False
         context.thread_type = "AUTO"
         context.thread_count = threads
+        context.flags |= _UNALIGNED
         try:
             context.open(strict=False)
         except (av.error.FFmpegError, ValueError) as exc:

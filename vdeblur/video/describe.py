@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import cast
 
 import av
-from av.sidedata.sidedata import SideData, Type
+from av.sidedata.sidedata import Type
 from av.stream import Disposition, Stream
 
 from vdeblur.frames import Colour
@@ -18,6 +17,7 @@ from vdeblur.video.formats import canonical_format
 from vdeblur.video.info import Chromaticity, ContentLight, MasteringDisplay, SourceInfo, StreamInfo, VideoInfo
 from vdeblur.video.media import Media
 from vdeblur.video.places import Place
+from vdeblur.video.sidedata import side_data_of
 
 
 def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> SourceInfo:
@@ -54,7 +54,7 @@ def _stream(stream: Stream) -> StreamInfo:
 
 
 def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:
-    side_data = _side_data(first)
+    side_data = side_data_of(first)
     matrix = _display_matrix(side_data)
     return VideoInfo(
         stream_index=media.stream.index,
@@ -77,14 +77,6 @@ def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -
         content_light=_content_light(side_data),
         side_data=tuple(side_data),
     )
-
-
-def _side_data(frame: av.VideoFrame) -> Mapping[str, bytes]:
-    """Side data of a frame by FFmpeg's names; empty if there is a kind among it that PyAV does not know."""
-    try:
-        return {item.type.name: bytes(item) for item in cast(Iterable[SideData], frame.side_data)}
-    except ValueError:
-        return {}
 
 
 def _display_matrix(side_data: Mapping[str, bytes]) -> tuple[int, ...] | None:

@@ -56,10 +56,15 @@ def plan_video(container: Container, picture: Picture, options: EncodeOptions, *
             if pixel_format is None:
                 continue
             settings = settings_for(container, picture, encoder, pixel_format, options)
+            if exact and settings.widens_range and not container.only_pictures:
+                continue
             trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
-            reason = trial.failure or (_shortcoming(trial, wanted, encoder) if exact else None)
+            mark = settings.hides_full_range and container.muxer == "matroska" and seekable
+            if not exact and _hides_range(trial, settings):
+                settings = settings_for(container, picture, encoder, pixel_format, options, limit_range=True)
+                trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
+            reason = trial.failure or (_shortcoming(trial, wanted, settings) if exact else None)
             if reason is None:
-                mark = settings.hides_full_range and container.muxer == "matroska" and seekable
                 notes = _notes(container, picture, settings, trial, failures, mark)
                 return VideoPlan(encoder.name, pixel_format, settings.input_options, settings.options, mark, notes)
             failures.setdefault(encoder.name, reason)
@@ -115,10 +120,18 @@ def _pixel_format(encoder: Encoder, wanted: PixelFormat, asked: str | None, *, e
     return fitting_format(encoder, wanted, exact=exact) if exact or asked is None else None
 
 
-def _shortcoming(trial: Trial, wanted: PixelFormat, encoder: Encoder) -> str | None:
+def _hides_range(trial: Trial, settings: Settings) -> bool:
+    """Whether samples of full range would be taken for limited ones, so that black and white are clipped."""
+    return FULL_RANGE in trial.lost and not settings.encoder.lossless and not settings.converts
+
+
+def _shortcoming(trial: Trial, wanted: PixelFormat, settings: Settings) -> str | None:
     """What makes another encoder the better choice, if there is one."""
+    encoder = settings.encoder
     if EXACT_TIMES in trial.lost:
         return "does not keep times exactly"
+    if _hides_range(trial, settings):
+        return "does not say that the range is full"
     back = trial.read_back
     if back is None or back == wanted:
         return None
@@ -147,7 +160,10 @@ def _notes(
         notes.append("WebP does not keep the colours of wholly transparent pixels")
     if container.rounds_times(picture):
         notes.append(f"{container.name} rounds times to {container.tick} s")
-    lost = [what for what in trial.lost if not (marked and what == FULL_RANGE)]
+    if settings.limits_range:
+        notes.append("full range is converted to limited range")
+    said = marked or settings.limits_range
+    lost = [what for what in trial.lost if not (said and what == FULL_RANGE)]
     if container.only_pictures and {picture.colour.primaries, picture.colour.transfer} <= _ORDINARY:
         lost = [what for what in lost if what == EXACT_TIMES or not settings.converts]
     if lost:

@@ -10,6 +10,7 @@ from vdeblur.video.arguments import Arguments, sort_arguments
 from vdeblur.video.command import Input, Output, OutputStream, build_command, file_url
 from vdeblur.video.containers import Container
 from vdeblur.video.encoding import VideoPlan
+from vdeblur.video.formats import canonical_format
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.picture import Picture
 from vdeblur.video.segments import carrier_options
@@ -24,6 +25,14 @@ _LOST_SIDE_DATA = {
     "DOVI_RPU_BUFFER": "Dolby Vision metadata",
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
     "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
+    "DYNAMIC_HDR_SMPTE_2094_APP5": "SMPTE 2094-50 metadata",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient viewing environment",
+    "SPHERICAL": "spherical projection (360° video)",
+    "STEREO3D": "stereoscopic arrangement (3D video)",
+    "VIEW_ID": "the second view of 3D video",
+    "LCEVC": "the LCEVC enhancement layer",
+    "S12M_TIMECODE": "time code inside the pictures",
+    "AFD": "the active format description",
     "ICC_PROFILE": "the ICC colour profile",
     "EXIF": "Exif data",
 }
@@ -61,7 +70,7 @@ class Job:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is copied, converted and lost, in plain words."""
-        lost = dict.fromkeys(_LOST_SIDE_DATA[name] for name in self.info.video.side_data if name in _LOST_SIDE_DATA)
+        lost = self._lost()
         notes = [*self.streams.notes, *self.video.notes]
         if lost:
             notes.append(f"not kept: {', '.join(lost)}")
@@ -112,7 +121,8 @@ class Job:
     ) -> list[str]:
         info, position = self.info, self.streams.video_position
         streams = list(self.streams.streams)
-        streams[position] = replace(streams[position], options={**streams[position].options, **video_options})
+        options = {**streams[position].options, **video_options}
+        streams[position] = replace(streams[position], options=options, tags=(*streams[position].tags, *self._untrue()))
         source = None
         if info.input_url is not None:
             source = Input(info.input_url, {**info.input_options, **stretch.source_options()})
@@ -120,6 +130,20 @@ class Job:
             streams = [replace(stream, tags_of=None) for stream in streams]
         output = Output(self.target.url, self.container.muxer, self._options(stretch), self._tags(), self.covers, extra)
         return build_command(pipe, streams, output, source=source, video_index=info.video.stream_index)
+
+    def _untrue(self) -> tuple[str, ...]:
+        """Tags of the source's video to take away: what they say of alpha is true no longer."""
+        tags = self.info.streams[self.info.video.stream_index].metadata
+        given_up = not canonical_format(self.video.pixel_format).alpha
+        return tuple(f"{name}=" for name in tags if given_up and name.lower() == "alpha_mode")
+
+    def _lost(self) -> dict[str, None]:
+        """Side data of the pictures that the output will not have, in words."""
+        tags = self.info.streams[self.info.video.stream_index].metadata
+        names = [name for name in self.info.video.side_data if name in _LOST_SIDE_DATA]
+        if "stereo_mode" in tags and self.container.muxer in ("matroska", "webm"):
+            names = [name for name in names if name != "STEREO3D"]
+        return dict.fromkeys(_LOST_SIDE_DATA[name] for name in names)
 
     def _tags(self) -> tuple[str, ...]:
         """Tags of the file that do not come from the source by themselves, and those to take away."""

@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
+from vdeblur.video.animation import AnimatedPictures
 from vdeblur.video.opening import (
     check_container,
     choose_video,
@@ -23,6 +24,7 @@ from vdeblur.video.opening import (
     reason_of,
 )
 from vdeblur.video.places import DEFAULT_FRAME_RATE, Place
+from vdeblur.video.webp import is_animated_webp
 from vdeblur.video.wholeness import Cut, find_cut
 
 _DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
@@ -73,6 +75,8 @@ def open_media(place: Place, *, frame_rate: Fraction | None, keep_packets: bool 
     """
     if place.pictures:
         return Pictures(place, frame_rate or DEFAULT_FRAME_RATE)
+    if place.path is not None and is_animated_webp(place.path):
+        return AnimatedPictures(place.path, frame_rate)
     return Stored(place, frame_rate=frame_rate, keep_packets=keep_packets)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 
-from vdeblur.video.decoder import Decoder
+from vdeblur.video.decoder import Decoder, decoding_context
 from vdeblur.video.media import Media, open_media
 from vdeblur.video.places import Place
 
@@ -38,7 +38,7 @@ class Session:
     def _open(self) -> None:
         self.media = open_media(self._place, frame_rate=self._frame_rate, keep_packets=self._keep_packets)
         try:
-            self.decoder = Decoder(self.media.stream.codec_context, threads=self._threads)
+            self.decoder = Decoder(decoding_context(self.media.stream), threads=self._threads)
         except BaseException:
             self.media.close()
             raise

@@ -19,6 +19,7 @@ from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container, choose_container
 from vdeblur.video.covers import extract_covers
 from vdeblur.video.encoding import plan_video
+from vdeblur.video.evenness import Evenness
 from vdeblur.video.feed import Feed, Joining
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.job import Job
@@ -98,6 +99,7 @@ class Writer:
         self._open = True
         self._last_pts: int | None = None
         self._feed: Feed | None = None
+        self._evenness = Evenness(container, picture)
         self._joining: Joining | None = None
         self._target = open_target(target, pictures=container.one_file_a_frame, overwrite=overwrite, info=info)
         self._folder = tempfile.TemporaryDirectory(prefix="vdeblur-", ignore_cleanup_errors=True)
@@ -143,6 +145,7 @@ class Writer:
             self.position = journal.go_on(terms)
             self._stretch = self._stretch.beginning_at(self.position.first_pts)
             self._last_pts = self.position.pts
+            self._evenness.saw((self.position.first_pts - self._stretch.origin) * self._picture.time_base)
         else:
             journal.begin(terms, anew=overwrite)
         self._journal = journal
@@ -182,6 +185,7 @@ class Writer:
                 self._throw_away()
                 raise
             self._last_pts = frame.pts
+            self._watch(frame.pts)
 
     def cut(self, position: Position) -> None:
         """End the present piece, if one was begun: everything up to ``position`` then outlives whatever happens.
@@ -228,6 +232,7 @@ class Writer:
             self._folder.cleanup()
             if self._feed is not None and self._feed.satisfied:
                 self.notes.append("FFmpeg ended before the last frame, as its options asked")
+            self._note(self._evenness.end_note())
             self._target.commit()
             if self._journal is not None:
                 self._journal.remove()
@@ -265,6 +270,17 @@ class Writer:
         if self._companions is not None:
             stretch = stretch.with_lead()
         return Feed(self._job, self._job.command(stretch), stretch, self._companions)
+
+    def _watch(self, pts: int) -> None:
+        """Find out how far the container misses a frame's time."""
+        first = not self._evenness.count
+        self._evenness.saw((pts - self._stretch.origin) * self._picture.time_base)
+        if first:
+            self._note(self._evenness.begin_note())
+
+    def _note(self, words: str | None) -> None:
+        if words is not None:
+            self.notes.append(words)
 
     def _check(self, frame: Frame) -> None:
         picture = self._picture
