@@ -106,6 +106,7 @@ def test_precision_and_recall() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_precision_and_recall_at_length() -> None:
     counts = {**measure(CUTS, range(100, 200)), **measure(OTHERS, range(100, 150))}
     print("\n" + table(counts))
