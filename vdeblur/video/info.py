@@ -104,3 +104,5 @@ class SourceInfo:
     duration_seconds: float | None
     #: Files of a picture sequence, in the order of their frames.
     pictures: tuple[Path, ...] = ()
+    #: The number in the name of each, if they have been chosen by it.
+    picture_numbers: tuple[int, ...] = ()

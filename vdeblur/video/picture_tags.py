@@ -12,7 +12,7 @@ from vdeblur.video import jpeg_tags, png_tags, tiff_tags, webp_tags
 from vdeblur.video.exif import with_orientation
 from vdeblur.video.tags import Tags
 
-__all__ = ["Tags", "holds_tags", "read_tags", "write_tags"]
+__all__ = ["Tags", "holds_tags", "lost_tags", "read_tags", "write_tags"]
 
 
 @dataclass(frozen=True)
@@ -31,31 +31,56 @@ _KINDS = (
     _Kind("TIFF", (b"II*\0", b"MM\0*"), tiff_tags.read, tiff_tags.write),
     _Kind("WebP", (b"RIFF",), webp_tags.read, webp_tags.write),
 )
-#: Kinds of target by FFmpeg's encoder.
-_ENCODERS = frozenset({"mjpeg", "png", "tiff", "libwebp", "libwebp_anim"})
+#: What the files of FFmpeg's encoders can be given.
+_EVERYWHERE = ("exif", "icc", "xmp")
+_HELD = {
+    "mjpeg": (*_EVERYWHERE, "density", "resources", "comments"),
+    "png": (*_EVERYWHERE, "density", "comments"),
+    "tiff": (*_EVERYWHERE, "density", "resources"),
+    "libwebp": _EVERYWHERE,
+    "libwebp_anim": _EVERYWHERE,
+}
+_WORDS = {
+    "exif": "Exif data", "icc": "the ICC colour profile", "xmp": "XMP", "density": "the resolution (dpi)",
+    "resources": "IPTC and other image resources", "comments": "comments",
+}  # fmt: skip
+_OWN_WORDS = {"PNG": ("png", "texts and colour chunks of the PNG"), "JPEG": ("mjpeg", "the further part of XMP")}
 
 
 def holds_tags(encoder: str) -> bool:
     """Whether tags can be put into the files of FFmpeg's encoder."""
-    return encoder in _ENCODERS
+    return encoder in _HELD
 
 
-def read_tags(path: Path, *, orientation: int | None = None) -> Tags:
-    """Tags of a picture file; empty where there are none, or the file is of another kind or damaged.
+def lost_tags(tags: Tags, encoder: str | None) -> list[str]:
+    """What the files of an encoder cannot be given of these tags, in words; ``None`` = they can be given nothing."""
+    held = _HELD.get(encoder or "", ())
+    lost = [words for name, words in _WORDS.items() if getattr(tags, name) and name not in held]
+    if tags.own is not None and _OWN_WORDS[tags.own[0]][0] != encoder:
+        lost.append(_OWN_WORDS[tags.own[0]][1])
+    return lost
+
+
+def read_tags(path: Path | None, *, orientation: int | None = None) -> Tags:
+    """Tags of a picture file; empty where there are none, there is no file, or it is of another kind or damaged.
 
     Args:
         orientation: how the decoded picture is shown, 1 to 8; it overrules what the tags say. ``None`` = unknown.
     """
     tags = Tags()
     try:
-        with path.open("rb") as file:
-            kind = _kind_of(file.read(12))
-            if kind is not None:
-                file.seek(0)
-                tags = kind.read(file)
+        if path is not None:
+            tags = _read(path)
     except (OSError, ValueError):  # whoever decodes the pictures has said, or will say, what is wrong
         pass
     return tags if orientation is None else replace(tags, exif=with_orientation(tags.exif, orientation))
+
+
+def _read(path: Path) -> Tags:
+    with path.open("rb") as file:
+        kind = _kind_of(file.read(12))
+        file.seek(0)
+        return Tags() if kind is None else kind.read(file)
 
 
 def write_tags(path: Path, tags: Tags) -> None:

@@ -34,14 +34,14 @@ def read(file: BinaryIO) -> Tags:
             density = _density(data)
         elif kind in _COLOUR or kind in _TEXT:
             own.append(_chunk(kind, data))
-    return Tags(exif, icc, name, xmp, density=density, own=("PNG", tuple(own)))
+    return Tags(exif, icc, name, xmp, density=density, own=("PNG", tuple(own)) if own else None)
 
 
 def write(data: bytes, tags: Tags) -> bytes:
     """The same PNG with these tags; where they speak of colour, the encoder's own words about it go."""
     own = tags.own_of("PNG")
     replaced = {b"eXIf", b"iCCP"}
-    if tags.icc is not None or (tags.own is not None and tags.own[0] == "PNG"):
+    if tags.icc is not None or own:
         replaced |= _COLOUR
     if tags.density is not None or not _shaped(data):
         replaced.add(b"pHYs")
