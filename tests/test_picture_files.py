@@ -197,6 +197,23 @@ def test_what_no_file_holds_is_said(tmp_path: Path) -> None:
         assert words in run(made, file, encode=EncodeOptions(container="png")).notes
 
 
+def test_a_gain_map_is_missed(tmp_path: Path) -> None:
+    made = tmp_path / "in.jpg"
+    picture().save(made)
+    data = made.read_bytes()
+    made.write_bytes(data[:2] + b"\xff\xe2\0\x0eMPF\0II*\0\x08\0\0\0" + data[2:] + data)
+    assert "not kept: further pictures inside the JPEG (previews, gain map)" in run(made, tmp_path / "out.jpg").notes
+
+
+@pytest.mark.parametrize("dpi", [72, 96, 300, 118.11 * 2.54])
+def test_resolutions_survive_rounding(dpi: float, tmp_path: Path) -> None:
+    picture().save(tmp_path / "in.png", dpi=(dpi, dpi))
+    run(tmp_path / "in.png", tmp_path / "a.jpg")
+    run(tmp_path / "a.jpg", tmp_path / "b.png")
+    for name in ("a.jpg", "b.png"):
+        assert tags_of(tmp_path / name)["dpi"] == pytest.approx((dpi, dpi), abs=0.1)
+
+
 def test_big_profiles_and_little_things(tmp_path: Path) -> None:
     """A profile of several segments; Exif data in the other byte order stay as they are but for the orientation."""
     large = profile() + bytes(range(256)) * 700

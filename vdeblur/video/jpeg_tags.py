@@ -16,6 +16,8 @@ from vdeblur.video.tags import MOST_BYTES, Tags
 _APP0, _APP1, _APP2, _APP13, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA
 _EXIF, _XMP, _MORE_XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _ICC, _RESOURCES, _JFIF = b"ICC_PROFILE\0", b"Photoshop 3.0\0", b"JFIF\0"
+#: Previews, depth and gain maps behind the picture itself (CIPA DC-007).
+_MORE_PICTURES = b"MPF\0"
 #: Longest payload of a segment.
 _ROOM = 65533
 _CM_PER_INCH = Fraction(254, 100)
@@ -25,7 +27,7 @@ def read(file: BinaryIO) -> Tags:
     exif = xmp = None
     density: tuple[Fraction, Fraction] | None = None
     profile: dict[int, bytes] = {}
-    resources = b""
+    resources, further_pictures = b"", False
     comments, own = [], []
     for marker, data in _segments(file):
         if marker == _APP0 and data.startswith(_JFIF):
@@ -38,6 +40,8 @@ def read(file: BinaryIO) -> Tags:
             own.append(_segment(marker, data))
         elif marker == _APP2 and data.startswith(_ICC) and len(data) > 14:
             profile[data[12]] = data[14:]
+        elif marker == _APP2 and data.startswith(_MORE_PICTURES):
+            further_pictures = True
         elif marker == _APP13 and data.startswith(_RESOURCES):
             resources += data[len(_RESOURCES) :]
         elif marker == _COMMENT:
@@ -45,7 +49,7 @@ def read(file: BinaryIO) -> Tags:
     icc = b"".join(profile[number] for number in sorted(profile)) or None
     return Tags(
         exif, icc, xmp=xmp, resources=resources or None, density=density, comments=tuple(comments),
-        own=("JPEG", tuple(own)) if own else None,
+        own=("JPEG", tuple(own)) if own else None, further_pictures=further_pictures,
     )  # fmt: skip
 
 
@@ -118,6 +122,7 @@ def _density(jfif: bytes) -> tuple[Fraction, Fraction] | None:
 def _with_density(jfif: bytes, density: tuple[Fraction, Fraction] | None) -> bytes:
     if density is None:
         return jfif
-    unit, scale = (1, Fraction(1)) if all(value.denominator == 1 for value in density) else (2, 1 / _CM_PER_INCH)
+    metric = all((value / _CM_PER_INCH).denominator == 1 for value in density)
+    unit, scale = (2, 1 / _CM_PER_INCH) if metric else (1, Fraction(1))
     across, down = (min(65535, max(1, round(value * scale))) for value in density)
     return jfif[:7] + struct.pack(">BHH", unit, across, down) + jfif[12:]

@@ -43,6 +43,7 @@ _HELD = {
 _WORDS = {
     "exif": "Exif data", "icc": "the ICC colour profile", "xmp": "XMP", "density": "the resolution (dpi)",
     "resources": "IPTC and other image resources", "comments": "comments",
+    "further_pictures": "further pictures inside the JPEG (previews, gain map)",
 }  # fmt: skip
 _OWN_WORDS = {"PNG": ("png", "texts and colour chunks of the PNG"), "JPEG": ("mjpeg", "the further part of XMP")}
 

@@ -29,6 +29,8 @@ class Tags:
     comments: tuple[bytes, ...] = ()
     #: Whole segments or chunks that only the same kind of file knows: "JPEG" or "PNG", and they.
     own: tuple[str, tuple[bytes, ...]] | None = None
+    #: The file holds more pictures than the one that is decoded.
+    further_pictures: bool = False
 
     def own_of(self, kind: str) -> tuple[bytes, ...]:
         return self.own[1] if self.own is not None and self.own[0] == kind else ()
