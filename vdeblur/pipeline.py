@@ -32,6 +32,9 @@ from vdeblur.video.writer import EncodeOptions, Writer
 
 __all__ = ["EncodeOptions", "Progress", "Report", "deblur_frames", "deblur_video"]
 
+#: What to say of a single frame.
+ALONE = "one picture has no neighbours that would show how things moved, so its blur stays"
+
 P = TypeVar("P", bound=np.ndarray[Any, Any] | Tensor)
 
 
@@ -101,7 +104,8 @@ def deblur_video(
     Args:
         source: a file, a pattern ("frame_%05d.png"), a folder of pictures, a URL, "-" (standard input) or a binary
             file object.
-        target: a file (its ending says the container), a pattern, "-" (standard output) or a binary file object.
+        target: a file (its ending says the container), a pattern, a folder (for pictures under their own names), "-"
+            (standard output) or a binary file object.
         model, device, precision, strength, lookahead, tile: as for :class:`vdeblur.engine.Deblurrer`.
         start_seconds, duration_seconds: the stretch of the video to restore, from its start; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
@@ -190,7 +194,8 @@ def deblur_video(
                 reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal, piece_seconds=pieces
             )
             loop.run(deblurrer, comparison, done)
-            notes = (*loop.notes, *deblurrer.notes, *writer.notes)
+            alone = (ALONE,) if loop.written == 1 else ()
+            notes = (*loop.notes, *deblurrer.notes, *writer.notes, *alone)
             outcomes = tuple(writer.outcomes)
             return Report(loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target), outcomes)
     except VdeblurError as exc:

@@ -11,6 +11,7 @@ import av
 from av.sidedata.sidedata import Type
 from av.stream import Disposition, Stream
 
+from vdeblur.errors import SourceError
 from vdeblur.frames import Colour
 from vdeblur.video.colour import frame_colour
 from vdeblur.video.fieldflags import FieldFlags, header_order
@@ -29,9 +30,18 @@ from vdeblur.video.places import Place
 from vdeblur.video.programs import Programs, read_programs
 from vdeblur.video.sidedata import side_data_of
 
+#: Formats in which FFmpeg decodes JPEGs of four inks, calling them colours and alpha.
+_INKS = frozenset({"gbrap", "yuva444p"})
+
 
 def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> SourceInfo:
-    """Everything about a source; ``header`` = the colour tags of its video stream's header."""
+    """Everything about a source; ``header`` = the colour tags of its video stream's header.
+
+    Raises:
+        SourceError: its samples are inks and not light.
+    """
+    if media.stream.codec_context.name == "mjpeg" and first.format.name in _INKS:
+        raise SourceError(f"{place.name} is a JPEG in CMYK, for printing; convert it to RGB first")
     return SourceInfo(
         name=place.name,
         path=place.path,
@@ -46,6 +56,7 @@ def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, h
         file_id=media.file_id,
         pictures=place.pictures,
         programs=read_programs(place.path) if media.container_name == "mpegts" and place.path else Programs(),
+        picture_numbers=place.numbers,
     )
 
 

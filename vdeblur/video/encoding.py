@@ -13,6 +13,7 @@ from vdeblur.video.ffmpeg import encoder_details, encoder_opens, video_encoders
 from vdeblur.video.fitting import fitting_format
 from vdeblur.video.formats import canonical_format
 from vdeblur.video.picture import Picture
+from vdeblur.video.picture_tags import holds_tags
 from vdeblur.video.settings import EncodeOptions, Settings, check_quality, settings_for
 from vdeblur.video.trial import EXACT_TIMES, FULL_RANGE, Trial, trial_of
 
@@ -65,7 +66,7 @@ def plan_video(container: Container, picture: Picture, options: EncodeOptions, *
                 trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
             reason = trial.failure or (_shortcoming(trial, wanted, settings) if exact else None)
             if reason is None:
-                notes = _notes(container, picture, settings, trial, failures, mark)
+                notes = _notes(container, picture, settings, trial, failures, mark, seekable=seekable)
                 return VideoPlan(encoder.name, pixel_format, settings.input_options, settings.options, mark, notes)
             failures.setdefault(encoder.name, reason)
     raise UsageError(_refusal(container, picture, wanted, options, failures))
@@ -145,7 +146,14 @@ def _shortcoming(trial: Trial, wanted: PixelFormat, settings: Settings) -> str |
 
 
 def _notes(
-    container: Container, picture: Picture, settings: Settings, trial: Trial, failures: dict[str, str], marked: bool
+    container: Container,
+    picture: Picture,
+    settings: Settings,
+    trial: Trial,
+    failures: dict[str, str],
+    marked: bool,
+    *,
+    seekable: bool,
 ) -> tuple[str, ...]:
     """What people should know of the choice and of what it costs."""
     encoder, notes = settings.encoder, []
@@ -166,6 +174,9 @@ def _notes(
     lost = [what for what in trial.lost if not (said and what == FULL_RANGE)]
     if container.only_pictures and {picture.colour.primaries, picture.colour.transfer} <= _ORDINARY:
         lost = [what for what in lost if what == EXACT_TIMES or not settings.converts]
+    if container.only_pictures and seekable and holds_tags(encoder.name):
+        # Exif says it, once the file is finished.
+        lost = [what for what in lost if what not in ("rotation", "mirroring")]
     if lost:
         notes.append(f"{encoder.name} in {container.name} does not keep: {', '.join(lost)}")
     return tuple(notes)

@@ -130,5 +130,7 @@ class SourceInfo:
     file_id: tuple[int, int] | None = None
     #: Files of a picture sequence, in the order of their frames.
     pictures: tuple[Path, ...] = ()
+    #: The number in the name of each, if they have been chosen by it.
+    picture_numbers: tuple[int, ...] = ()
     #: Of an MPEG-TS.
     programs: Programs = field(default_factory=Programs)

@@ -14,6 +14,7 @@ from vdeblur.video.encoding import VideoPlan
 from vdeblur.video.formats import canonical_format
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.picture import Picture
+from vdeblur.video.picture_files import lost_in
 from vdeblur.video.segments import carrier_options
 from vdeblur.video.streams import StreamPlan
 from vdeblur.video.stretch import Stretch
@@ -34,8 +35,6 @@ _LOST_SIDE_DATA = {
     "LCEVC": "the LCEVC enhancement layer",
     "S12M_TIMECODE": "time code inside the pictures",
     "AFD": "the active format description",
-    "ICC_PROFILE": "the ICC colour profile",
-    "EXIF": "Exif data",
 }
 #: Options of the input that are said of the encoded video as well.
 _KEPT_OPTIONS = frozenset({"display_rotation", "display_hflip"})
@@ -166,7 +165,8 @@ class Job:
         names = [name for name in self.info.video.side_data if name in _LOST_SIDE_DATA]
         if "stereo_mode" in tags and self.container.muxer in ("matroska", "webm"):
             names = [name for name in names if name != "STEREO3D"]
-        return dict.fromkeys(_LOST_SIDE_DATA[name] for name in names)
+        pictures = lost_in(self.info, self.container, self.video.encoder, changeable=self.target.seekable)
+        return dict.fromkeys([*(_LOST_SIDE_DATA[name] for name in names), *pictures])
 
     def _tags(self) -> tuple[str, ...]:
         """Tags of the file that do not come from the source by themselves, and those to take away."""

@@ -122,6 +122,8 @@ class Place:
     #: What FFmpeg needs to read the same pictures: their pattern and options.
     pattern_url: str | None = None
     pattern_options: dict[str, str] = field(default_factory=dict)
+    #: The number in the name of each of the pictures, if they have been chosen by it.
+    numbers: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -288,6 +290,7 @@ def _sequence(pattern: Path) -> Place:
     return Place(
         str(pattern),
         pictures=tuple(found[index] for index in numbers),
+        numbers=tuple(numbers),
         pattern_url=None if "%" in str(folder.absolute()) else f"file:{pattern.absolute()}",
         pattern_options={"f": "image2", "start_number": str(numbers[0])},
         notes=(f"{missing} numbers are missing in {pattern}; the pictures follow one another",) if missing else (),

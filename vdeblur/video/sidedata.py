@@ -25,6 +25,10 @@ _UNKNOWN_KIND = re.compile(r"^(\d+) is not a valid Type")
 def side_data_of(frame: av.VideoFrame) -> Mapping[str, bytes]:
     """Side data by FFmpeg's names, in the frame's order; kinds PyAV does not know come last and are empty."""
     further: dict[str, bytes] = {}
+    if _carries(frame, "ICC_PROFILE"):
+        # PyAV frees what this kind says of itself (the name PNG gives it) a second time, and the process with it.
+        further["ICC_PROFILE"] = b""
+        frame = _without(frame, "ICC_PROFILE")
     while (number := _unknown_kind(frame)) is not None:
         name = _FURTHER_KINDS.get(number, f"kind {number}")
         if name in further:
@@ -47,15 +51,27 @@ def _unknown_kind(frame: av.VideoFrame) -> int | None:
     return None
 
 
-def _without(frame: av.VideoFrame, number: int) -> av.VideoFrame:
+def _carries(frame: av.VideoFrame, kind: str) -> bool:
+    return _filtered(frame, f"mode=select:type={kind}") is not None
+
+
+def _without(frame: av.VideoFrame, kind: int | str) -> av.VideoFrame:
     """The same frame without one kind of side data."""
+    return cast(av.VideoFrame, _filtered(frame, f"mode=delete:type={kind}"))
+
+
+def _filtered(frame: av.VideoFrame, options: str) -> av.VideoFrame | None:
+    """The frame after FFmpeg's filter for side data, if it lets it pass."""
     graph = Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
     )
-    remove, sink = graph.add("sidedata", f"mode=delete:type={number}"), graph.add("buffersink")
+    remove, sink = graph.add("sidedata", options), graph.add("buffersink")
     source.link_to(remove)
     remove.link_to(sink)
     graph.configure()
     graph.push(frame)
-    return cast(av.VideoFrame, graph.pull())
+    try:
+        return cast(av.VideoFrame, graph.pull())
+    except (av.error.BlockingIOError, av.error.EOFError):
+        return None

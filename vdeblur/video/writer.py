@@ -26,6 +26,7 @@ from vdeblur.video.journal import Journal, Position
 from vdeblur.video.matroska import mark_full_range
 from vdeblur.video.outcomes import Outcome
 from vdeblur.video.picture import Picture
+from vdeblur.video.picture_files import PictureFiles
 from vdeblur.video.places import check_unchanged
 from vdeblur.video.scratch import scratch_folder
 from vdeblur.video.segments import carrier_for, inspect
@@ -47,7 +48,8 @@ class Writer:
     One thread may write while another aborts.
 
     Args:
-        target: a path, a pattern for pictures ("out_%05d.png"), "-" (standard output) or a binary file object.
+        target: a path, a pattern for pictures ("out_%05d.png"), a folder for pictures under their own names, "-"
+            (standard output) or a binary file object.
         info: the source, as the reader found it.
         frame_format, colour, width, height, time_base: of the frames that will come.
         overwrite: replace an existing target.
@@ -91,8 +93,10 @@ class Writer:
         picture = Picture.of(
             info.video, frame_format=frame_format, colour=colour, width=width, height=height, time_base=time_base
         )
-        container = choose_container(target, picture, options.container)
-        self._single = container.one_file_a_frame and not is_pattern(target)
+        self._files = files = PictureFiles(target, info, asked=options.container)
+        named = info.pictures[0].name if files.into_folder else target
+        container = choose_container(named, picture, options.container)
+        self._single = container.one_file_a_frame and not (is_pattern(target) or files.into_folder)
         if self._single and (count := _pictures_to_come(info, start_seconds, duration_seconds)) > 1:
             raise UsageError(_many_pictures(target, f"{count} frames would come"))
         self._picture = picture
@@ -104,7 +108,13 @@ class Writer:
         self._feed: Feed | None = None
         self._evenness = Evenness(container, picture)
         self._joining: Joining | None = None
-        self._target = open_target(target, pictures=container.one_file_a_frame, overwrite=overwrite, info=info)
+        self._target = open_target(
+            target,
+            pictures=container.one_file_a_frame,
+            overwrite=overwrite,
+            info=info,
+            names=files.names if files.into_folder and container.one_file_a_frame else (),
+        )
         self._folder = scratch_folder()
         self._journal: Journal | None = None
         #: Where an interrupted job stopped, if one goes on.
@@ -190,6 +200,7 @@ class Writer:
                 self._throw_away()
                 raise
             self._last_pts = frame.pts
+            self._files.add(frame.pts)
             self._watch(frame.pts)
 
     def cut(self, position: Position) -> None:
@@ -314,6 +325,8 @@ class Writer:
         path, streams = self._target.unfinished, self._job.streams
         if self._job.video.mark_full_range and path is not None:
             mark_full_range(path, streams.track_of_video)
+        if self._job.container.only_pictures:
+            self._files.complete(self._target, self._job.video.encoder, self._job.extra)
 
     def _check_result(self) -> None:
         """Look whether the finished file holds what was promised."""
