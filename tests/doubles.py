@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
 from vdeblur.video.info import SourceInfo, StreamInfo, VideoInfo
+from vdeblur.video.outcomes import Outcome
 
 YUV420 = PixelFormat("yuv420p", "yuv", 8, (1, 1))
 YUV420P10 = PixelFormat("yuv420p10le", "yuv", 10, (1, 1))
@@ -238,6 +239,7 @@ class FakeWriter:
         self, *, seconds: float = 0.0, failure: tuple[int, BaseException] | None = None, forget: bool = False
     ) -> None:
         self.notes = ["a note of the writer"]
+        self.outcomes: list[Outcome] = []
         self.frames: list[Frame] = []
         self.written = 0
         self.closed = self.aborted = False

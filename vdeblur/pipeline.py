@@ -22,7 +22,10 @@ from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.loop import Loop, Progress, frames_total, refuse_shortfall
 from vdeblur.resuming import SEGMENT_SECONDS, reach, terms_of
+from vdeblur.video.fit import SizeChange
+from vdeblur.video.interlacing import InterlacedMode
 from vdeblur.video.journal import Journal
+from vdeblur.video.outcomes import Outcome, summary_words
 from vdeblur.video.reader import Reader
 from vdeblur.video.writer import EncodeOptions, Writer
 
@@ -46,6 +49,13 @@ class Report:
     notes: tuple[str, ...]
     #: The target's name.
     target: str
+    #: What became of every stream beside the video, of the chapters and the tags, as the finished file shows it.
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The outcomes in one line: "kept: 2 audio, 1 font · converted: subtitle 3 SRT → mov_text"; may be empty."""
+        return summary_words(self.outcomes)
 
 
 def deblur_video(
@@ -65,6 +75,9 @@ def deblur_video(
     progress: Callable[[Progress], None] | None = None,
     note: Callable[[str], None] | None = None,
     frame_rate: Fraction | None = None,
+    allow_network: bool = False,
+    interlaced: InterlacedMode = "keep",
+    size_change: SizeChange = "stop",
     segment_seconds: float | None = None,
     resume: bool = False,
     stop: Callable[[], bool] | None = None,
@@ -100,6 +113,13 @@ def deblur_video(
         note: called in this thread before work starts, with each thing that is copied, converted or not kept. The
             report has these again, and those that come up later.
         frame_rate: of picture sequences, which have no times of their own (default 25).
+        interlaced: what to do with interlaced video, by its flags and its pictures: "keep" restores each field and
+            gives interlaced video again, "frame" makes one whole frame of each frame, "field" one of each field, and
+            "refuse" raises UsageError. Whole frames are restored as they are in every case.
+        size_change: what to do where the size or the pixel format of the source changes: "stop" with a SourceError, or
+            "fit" all later frames into the first size, with bars, and into the first format.
+        allow_network: open a URL (http, https, rtmp, rtsp, srt …). Without it nothing is read but the file itself, and
+            playlists, which name other files, are never opened from a file.
         segment_seconds: make the video in pieces of so many seconds of work. Finished pieces outlive a failure, a
             crash and a power cut, in a hidden folder beside the target; ``resume`` goes on with them. Ignored where
             the target or its codec cannot be made in pieces.
@@ -114,10 +134,16 @@ def deblur_video(
     """
     read_once = _can_be_read_only_once(source)
     stretch: dict[str, Any] = {"start_seconds": start_seconds, "duration_seconds": duration_seconds}
+    reading: dict[str, Any] = {
+        "frame_rate": frame_rate,
+        "interlaced": interlaced,
+        "size_change": size_change,
+        "allow_network": allow_network,
+    }
     journal = _journal_of(target, segment_seconds, resume=resume, read_once=read_once)
 
     def open_source() -> Reader:
-        return Reader(source, frame_rate=frame_rate, keep_packets=read_once, **stretch)
+        return Reader(source, keep_packets=read_once, **stretch, **reading)
 
     try:
         with ExitStack() as stack:
@@ -131,11 +157,8 @@ def deblur_video(
                 height, width = comparison.size(height, width)
             terms: dict[str, Any] = {}
             if journal is not None:
-                terms = terms_of(reader.info, deblurrer) | {
-                    "compare": compare,
-                    "frame_rate": str(frame_rate),
-                    **stretch,
-                }
+                terms = {**terms_of(reader.info, deblurrer), "compare": compare, **stretch, **reading}
+                terms["frame_rate"] = str(frame_rate)
             writer = stack.enter_context(
                 Writer(
                     target,
@@ -158,7 +181,7 @@ def deblur_video(
             if note is not None:
                 for words in (*reader.notes, *writer.notes):
                     note(words)
-            done = None
+            done: tuple[Frame, ...] = ()
             if writer.position is not None and not writer.position.complete:
                 reader, done = reach(writer.position, reader, open_source, stack)
             total = frames_total(video, start_seconds, duration_seconds)
@@ -169,7 +192,8 @@ def deblur_video(
             loop.run(deblurrer, comparison, done)
             alone = (ALONE,) if loop.written == 1 else ()
             notes = (*loop.notes, *writer.notes, *alone)
-            return Report(loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target))
+            outcomes = tuple(writer.outcomes)
+            return Report(loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target), outcomes)
     except VdeblurError as exc:
         exc.with_kept(_kept(journal))
         raise

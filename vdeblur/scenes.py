@@ -71,10 +71,10 @@ class Thumbnail:
 class Breaks:
     """Say whether a new shot starts at a frame: ``breaks(previous, current) -> bool``.
 
-    That is so after a cut, a gap or a jump back in time, and a change of size, format or colour. Call it with each
-    frame and the one before it, in order. It looks at no later frame and remembers little: the usual step of time
-    and, while a flash or a fade hides everything, the last thumbnail before it. ``copy.copy`` gives one that goes on on
-    its own.
+    That is so after a cut, a gap or a jump back in time, a change of size, format or colour, and where the frame says
+    so. Call it with each frame and the one before it, in order. It looks at no later frame and remembers little: the
+    usual step of time and, while a flash or a fade hides everything, the last thumbnail before it. ``copy.copy`` gives
+    one that goes on on its own.
 
     Args:
         cut: unlikeness from which a cut is seen; see :func:`unlikeness`.
@@ -88,7 +88,7 @@ class Breaks:
         self._flash_frames = 0
 
     def __call__(self, previous: Frame, current: Frame) -> bool:
-        if not previous.same_layout(current):
+        if current.cut or not previous.same_layout(current):
             self._step, self._last = None, None
             self._uncover()
             return True

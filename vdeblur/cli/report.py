@@ -6,6 +6,7 @@ standard output gets video or JSON, never prose.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -86,6 +87,8 @@ class LineReporter(Reporter):
 
     def done(self, job: Job, report: Report) -> None:
         self.line(f"{_name(job.target, output=True)}: {result_words(report)}")
+        if report.summary:
+            self.line(report.summary)
         for words in report.notes:
             if words not in self._said:
                 self.note(words)
@@ -148,6 +151,8 @@ class JsonReporter(Reporter):
             skipped_packets=report.skipped_packets,
             elapsed_seconds=round(report.elapsed_seconds, 3),
             notes=list(report.notes),
+            summary=report.summary,
+            streams=[dataclasses.asdict(outcome) for outcome in report.outcomes],
         )
 
     def skipped(self, job: Job, reason: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.places import file_id
 from vdeblur.video.webp import Animation, Canvas, Planes, read_animation
 from vdeblur.video.wholeness import Cut
 
@@ -59,10 +60,12 @@ class AnimatedPictures:
         size = path.stat().st_size
         self.cut = Cut(size, size + 1, certain=False) if animation.cut_off else None
         self.container_name = "webp"
-        self.chapters = 0
+        self.chapter_seconds: tuple[Fraction, ...] = ()
         self.metadata: dict[str, str] = {}
         self.input_url: str | None = None
         self.input_options: dict[str, str] = {}
+        self.file_id = file_id(path)
+        self.change: str | None = None
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
 

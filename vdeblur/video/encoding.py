@@ -136,7 +136,7 @@ def _shortcoming(trial: Trial, wanted: PixelFormat, settings: Settings) -> str |
     back = trial.read_back
     if back is None or back == wanted:
         return None
-    # VP8 and VP9 keep alpha in a second stream that only libvpx decodes.
+    # Libraries without the decoders of libvpx do not see the alpha of VP8 and VP9.
     alpha_lost = wanted.alpha and not back.alpha and not encoder.name.startswith("libvpx")
     # H.264 without chroma is decoded with neutral chroma; ProRes 4444 is always decoded to twelve bits.
     layouts_differ = (back.family, back.chroma_shift) != (wanted.family, wanted.chroma_shift)
@@ -194,9 +194,16 @@ def _refusal(
     what = f"{picture.width}×{picture.height} {picture.format.name} frames"
     asked = f" with codec {options.codec!r}" if options.codec else ""
     reason = "".join(f": {name} {_lower(why)}" for name, why in list(failures.items())[:1])
+    if picture.field_order is not None:
+        what = f"interlaced {what}"
     plain = "yuv420p10le" if wanted.bits > 8 else "yuv420p"
     convert = "" if wanted.name == plain else f", or pass pixel_format={plain!r} (--pix-fmt {plain})"
-    if wanted.alpha:
+    if picture.field_order is not None:
+        hint = (
+            "write h264, ffv1 or prores (--codec) into .mkv or .mov, or make whole frames with "
+            "interlaced='frame' (--interlaced frame)"
+        )
+    elif wanted.alpha:
         hint = f"write to .mkv or .mov, or give alpha up with pixel_format={plain!r} (--pix-fmt {plain})"
     elif options.codec or options.preset or options.ffmpeg_args:
         hint = f"for {container.name} choose one of {', '.join(container.suitable_encoders(wanted)) or 'no codec'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +41,7 @@ _KEPT_OPTIONS = frozenset({"display_rotation", "display_hflip"})
 #: MP4's own bookkeeping, which FFmpeg shows as tags; every file has its own.
 _BRAND_TAGS = ("major_brand", "minor_version", "compatible_brands")
 #: Tags MP4 has classic places for. Others need a newer kind of list, which shows these to fewer players.
-_CLASSIC_TAGS = frozenset(
+_MP4_TAGS = frozenset(
     {
         "title", "artist", "album_artist", "composer", "album", "date", "encoder", "comment", "genre", "copyright",
         "grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "season_number",
@@ -48,6 +49,15 @@ _CLASSIC_TAGS = frozenset(
         "timecode", "location",
     }
 )  # fmt: skip
+#: Those of QuickTime.
+_QUICKTIME_TAGS = frozenset(
+    {
+        "title", "artist", "author", "album", "date", "encoder", "comment", "genre", "copyright", "make", "model",
+        "location", "keywords", "creation_time", "timecode",
+    }
+)  # fmt: skip
+#: Largest clock of an MP4 in which times of video and sound are both whole.
+_FINEST_CLOCK = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -59,8 +69,8 @@ class Job:
     picture: Picture
     video: VideoPlan
     streams: StreamPlan
-    #: Cover pictures to attach: URL and tags.
-    covers: tuple[tuple[str, tuple[str, ...]], ...]
+    #: Covers and fonts to attach: URL and tags.
+    attached: tuple[tuple[str, tuple[str, ...]], ...]
     extra: tuple[str, ...]
     target: Target
     #: One picture only is written, to a file of just that name.
@@ -73,8 +83,6 @@ class Job:
         notes = [*self.streams.notes, *self.video.notes]
         if lost:
             notes.append(f"not kept: {', '.join(lost)}")
-        if self.info.video.interlaced:
-            notes.append("the source is interlaced; it is encoded as whole frames")
         if self.info.chapters and self.info.input_url is None:
             notes.append("chapters do not come along from a pipe")
         return tuple(notes)
@@ -127,8 +135,23 @@ class Job:
             source = Input(info.input_url, {**info.input_options, **stretch.source_options()})
         else:
             streams = [replace(stream, tags_of=None) for stream in streams]
-        output = Output(self.target.url, self.container.muxer, self._options(stretch), self._tags(), self.covers, extra)
+        output = Output(
+            self.target.url,
+            self.container.muxer,
+            self._options(stretch),
+            self._tags(),
+            self._words(),
+            self.attached,
+            extra,
+        )
         return build_command(pipe, streams, output, source=source, video_index=info.video.stream_index)
+
+    def _clock(self, ticks: int) -> int:
+        """Ticks a second in which MP4 counts late starts: those of the video, finer where sound needs it."""
+        for stream in self.info.streams:
+            if stream.sample_rate and math.lcm(ticks, stream.sample_rate) <= _FINEST_CLOCK:
+                ticks = math.lcm(ticks, stream.sample_rate)
+        return ticks
 
     def _untrue(self) -> tuple[str, ...]:
         """Tags of the source's video to take away: what they say of alpha is true no longer."""
@@ -151,6 +174,13 @@ class Job:
         tags |= {name: "" for name in _BRAND_TAGS if name in self.info.metadata}
         return tuple(f"{name}={value}" for name, value in tags.items())
 
+    def _words(self) -> tuple[str, ...]:
+        """Names of programs and identifiers of streams, from one transport stream to another."""
+        if self.container.muxer != "mpegts" or not self.info.programs.programs:
+            return ()
+        indexes = [stream.tags_of for stream in self.streams.streams]
+        return self.info.programs.words([self.info.streams[index].id for index in indexes if index is not None])
+
     def _options(self, stretch: Stretch) -> dict[str, str]:
         options = {
             **self.container.output_options(self.picture, seekable=self.target.seekable),
@@ -158,8 +188,14 @@ class Job:
             # Sound may arrive long before a slow first frame.
             "max_muxing_queue_size": "100000",
         }
-        if self.container.is_mov and any(_needs_newer_list(name) for name in self.info.metadata):
-            options["movflags"] += "+use_metadata_tags"
+        if self.container.is_mov:
+            options["movie_timescale"] = str(self._clock(int(options["movie_timescale"])))
+            if any(_needs_newer_list(name, self.container.muxer) for name in self.info.metadata):
+                options["movflags"] += "+use_metadata_tags"
+        if self.container.muxer == "mpegts":
+            options |= self.info.programs.options()
+        if not self.streams.chapters:
+            options["map_chapters"] = "-1"
         if self.single:
             options["update"] = "1"
         elif self.container.one_file_a_frame:
@@ -167,5 +203,6 @@ class Job:
         return options
 
 
-def _needs_newer_list(tag: str) -> bool:
-    return tag not in _BRAND_TAGS and tag.split("-")[0] not in _CLASSIC_TAGS
+def _needs_newer_list(tag: str, muxer: str) -> bool:
+    classic = _QUICKTIME_TAGS if muxer == "mov" else _MP4_TAGS
+    return tag.lower() not in _BRAND_TAGS and tag.lower().split("-")[0] not in classic

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.stream import Stream
 
-from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
+from vdeblur.frames import Colour, FieldOrder, Frame, PixelFormat, dtype_for
 from vdeblur.video.ffmpeg import has_option
 from vdeblur.video.formats import video_frame_from
 from vdeblur.video.info import ContentLight, MasteringDisplay, VideoInfo
@@ -50,6 +50,8 @@ class Picture:
     display_matrix: tuple[int, ...] | None = None
     mastering_display: MasteringDisplay | None = None
     content_light: ContentLight | None = None
+    #: The frames are interlaced, in this order; ``None`` = they are whole.
+    field_order: FieldOrder | None = None
 
     @staticmethod
     def of(
@@ -59,6 +61,7 @@ class Picture:
         return Picture(
             frame_format, colour, width, height, time_base, video.average_rate, video.sample_aspect_ratio,
             video.rotation_degrees, video.display_matrix, video.mastering_display, video.content_light,
+            video.interlacing.order,
         )  # fmt: skip
 
     @property

@@ -16,6 +16,8 @@ from vdeblur.video.picture import Picture, mastering_text
 _UNABLE_TO_SAY_FULL_RANGE = frozenset({"ffv1", "ffvhuff", "huffyuv", "utvideo", "magicyuv"})
 #: Kinds of picture that are always read as BT.601, and their range.
 _BT601_PICTURES = {"mjpeg": "pc", "libwebp": "tv", "libwebp_anim": "tv"}
+#: Encoders that code fields want to be asked for it; the others do not mind.
+INTERLACED_FLAGS = "+ildct+ilme"
 #: Untagged video of so many lines is BT.709.
 _HD_LINES = 720
 #: The finest conversion swscale has; used only where the encoder cannot have the frames as they are.
@@ -90,6 +92,8 @@ def settings_for(
         **_particular_options(container, picture, encoder, pixel_format, options),
     }
     _tell_hdr(encoder, picture, chosen)
+    if picture.field_order is not None:
+        chosen["flags"] = INTERLACED_FLAGS
     if filters:
         chosen["filter"] = ",".join(filters)
     hides = told.range != picture.colour.range
@@ -217,6 +221,10 @@ def _filters(picture: Picture, encoder: Encoder, pixel_format: str, *, limit_ran
         scale |= {"out_color_matrix": "bt709" if picture.height >= _HD_LINES else "bt601", "out_range": "tv"}
     elif limit_range:
         scale |= {"flags": _CONVERSION, "out_range": "tv"}
+    if picture.field_order is not None:
+        filters.append(f"setfield={picture.field_order}")
+        if scale:
+            scale["interl"] = "1"  # the chroma of a field lies in that field
     if scale:
         filters += ["scale=" + ":".join(f"{name}={value}" for name, value in scale.items()), f"format={pixel_format}"]
     if shape := picture.sample_aspect_ratio:

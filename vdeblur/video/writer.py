@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -15,9 +14,9 @@ from av.stream import Stream
 
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
+from vdeblur.video.attachments import extract_attached
 from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container, choose_container
-from vdeblur.video.covers import extract_covers
 from vdeblur.video.encoding import plan_video
 from vdeblur.video.evenness import Evenness
 from vdeblur.video.feed import Feed, Joining
@@ -25,13 +24,17 @@ from vdeblur.video.info import SourceInfo
 from vdeblur.video.job import Job
 from vdeblur.video.journal import Journal, Position
 from vdeblur.video.matroska import mark_full_range
+from vdeblur.video.outcomes import Outcome
 from vdeblur.video.picture import Picture
 from vdeblur.video.picture_files import PictureFiles
+from vdeblur.video.places import check_unchanged
+from vdeblur.video.scratch import scratch_folder
 from vdeblur.video.segments import carrier_for, inspect
 from vdeblur.video.settings import EncodeOptions
 from vdeblur.video.streams import plan_streams
 from vdeblur.video.stretch import Stretch
 from vdeblur.video.targets import FileTarget, is_pattern, open_target
+from vdeblur.video.verification import Promise, check_result
 
 __all__ = ["EncodeOptions", "Writer"]
 
@@ -112,7 +115,7 @@ class Writer:
             info=info,
             names=files.names if files.into_folder and container.one_file_a_frame else (),
         )
-        self._folder = tempfile.TemporaryDirectory(prefix="vdeblur-", ignore_cleanup_errors=True)
+        self._folder = scratch_folder()
         self._journal: Journal | None = None
         #: Where an interrupted job stopped, if one goes on.
         self.position: Position | None = None
@@ -126,15 +129,17 @@ class Writer:
             raise
         #: What is copied, converted and not kept, in plain words; may grow until ``close``.
         self.notes: list[str] = list(self._job.notes)
+        #: What becomes of everything beside the frames; after ``close`` as the finished file shows it.
+        self.outcomes: list[Outcome] = list(self._job.streams.outcomes)
 
     def _plan(self, info: SourceInfo, container: Container, options: EncodeOptions) -> Job:
         video = plan_video(container, self._picture, options, seekable=self._target.seekable)
         streams = plan_streams(
             info, container, companions=self._companions, drop=options.drop, extra=options.ffmpeg_args
         )
-        covers = tuple(extract_covers(info, streams.covers, Path(self._folder.name)))
+        attached = tuple(extract_attached(info, streams.attached, Path(self._folder.name)))
         return Job(
-            info, container, self._picture, video, streams, covers, options.ffmpeg_args, self._target, self._single
+            info, container, self._picture, video, streams, attached, options.ffmpeg_args, self._target, self._single
         )
 
     def _choose_carrier(self) -> str | None:
@@ -236,6 +241,7 @@ class Writer:
                     raise TargetError(f"no frame was written to {self._target.name}")
                 self._finish()
                 self._mark()
+                self._check_result()
             except BaseException:
                 self._throw_away()
                 raise
@@ -255,6 +261,7 @@ class Writer:
             self._feed.finish()
             return
         self._end_piece(self._journal)
+        self._check_source()
         self._joining = Joining(self._job, self._stretch, str(self._carrier))
         self._joining.run(self._journal.folder, self._journal.record.segments)
 
@@ -270,6 +277,7 @@ class Writer:
 
     def _start(self, first: Frame) -> Feed:
         """A running encode of all frames, or of a piece."""
+        self._check_source()
         stretch = self._stretch.beginning_at(first.pts)
         if stretch is not self._stretch:
             earlier = float(stretch.moved_seconds - self._stretch.moved_seconds)
@@ -293,6 +301,11 @@ class Writer:
         if words is not None:
             self.notes.append(words)
 
+    def _check_source(self) -> None:
+        """Let FFmpeg open the source only if it is still the file whose frames these are."""
+        info = self._job.info
+        check_unchanged(info.name, info.path, info.file_id)
+
     def _check(self, frame: Frame) -> None:
         picture = self._picture
         if (frame.width, frame.height, frame.format) != (picture.width, picture.height, picture.format):
@@ -314,6 +327,18 @@ class Writer:
             mark_full_range(path, streams.track_of_video)
         if self._job.container.only_pictures:
             self._files.complete(self._target, self._job.video.encoder, self._job.extra)
+
+    def _check_result(self) -> None:
+        """Look whether the finished file holds what was promised."""
+        work = self._joining or self._feed
+        assert work is not None
+        tally, path, job = work.encode.process.tally, self._target.unfinished, self._job
+        if path is not None and not job.container.only_pictures:
+            whole = not self._stretch.cut and self._stretch.end_seconds is None and not work.encode.satisfied
+            promise = Promise(job.info, job.container, job.streams, whole, bool(job.extra))
+            self.outcomes, notes = check_result(path, promise, tally)
+            self.notes += notes
+        self.notes += tally.notes(lost=any(outcome.fate == "lost" for outcome in self.outcomes))
 
     def _throw_away(self) -> None:
         """End everything and remove what has been written."""
