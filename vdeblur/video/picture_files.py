@@ -54,14 +54,14 @@ class PictureFiles:
         """
         names = self.names
         if isinstance(target, SequenceTarget) and names and _NUMBERING not in extra:
-            target.names = [names[number] for number in self._shown]
+            target.names = [names[number] for number in self._shown if number < len(names)]
         if holds_tags(encoder):
             for place, file in enumerate(target.pictures()):
                 write_tags(file, self._tags(place))
 
     def _tags(self, place: int) -> Tags:
         if self._info.pictures:
-            number = self._shown[min(place, len(self._shown) - 1)]
+            number = min(self._shown[min(place, len(self._shown) - 1)], len(self._info.pictures) - 1)
             return read_tags(self._info.pictures[number])
         return source_tags(self._info)
 
