@@ -163,10 +163,10 @@ def test_a_damaged_memory_is_refused(cells: str) -> None:
 
 
 def every_kind() -> list[Frame]:
-    pictures = [
-        p for kind in (*shots.CUTS[:7], shots.white_flash, shots.flash, shots.fade_to_white) for p in kind(1).pictures
-    ]
-    return shots.frames(pictures)
+    kinds = (*shots.CUTS[:7], shots.white_flash, shots.flash, shots.fade_to_white)
+    pictures = [picture for kind in kinds for picture in kind(1).pictures]
+    light_that_stays = [np.ones_like(pictures[0])] * 6
+    return shots.frames([*pictures, *shots.still(2).pictures[:3], *light_that_stays])
 
 
 def listed(pictures: Sequence[Picture]) -> list[Frame]:
