@@ -60,6 +60,8 @@ BAD_CALLS = {
     "strength too large": ("{m}/clip.mp4 -o {t}/out.mp4 --strength 1.6", 2, "0 (nothing) to 1.5"),
     "strength no number": ("{m}/clip.mp4 -o {t}/out.mp4 --strength nan", 2, "0 (nothing) to 1.5"),
     "lookahead 2": ("{m}/clip.mp4 -o {t}/out.mp4 --lookahead 2", 2, "0 (no delay) or 1"),
+    "tile too small": ("{m}/clip.mp4 -o {t}/out.mp4 --tile 32", 2, "at least 64"),
+    "tile no number": ("{m}/clip.mp4 -o {t}/out.mp4 --tile large", 2, "auto, off, or a side in pixels"),
     "device": ("{m}/clip.mp4 -o {t}/out.mp4 --device gpu", 2, "auto, cpu, cuda"),
     "precision": ("{m}/clip.mp4 -o {t}/out.mp4 --precision half", 2, "float16"),
     "compare": ("{m}/clip.mp4 -o {t}/out.mp4 --compare up", 2, "side"),

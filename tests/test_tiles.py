@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from clips import ffmpeg
 from doubles import Identity, Mixing, clip, planes_equal
 from torch import Tensor
 
-from vdeblur import memory, tiles
+from vdeblur import memory, pipeline, tiles
+from vdeblur.cli.app import run_command_line
+from vdeblur.cli.options import merge_options
 from vdeblur.compute import is_out_of_memory
 from vdeblur.engine import Deblurrer
 from vdeblur.errors import DeviceError, NetworkError, UsageError
@@ -46,6 +49,13 @@ def fast_pan(count: int, height: int, width: int) -> list[Frame]:
         luma = (16 + 219 * torch.stack(views).mean(0)).round().to(torch.uint8).numpy()
         frames.append(frame.with_planes([luma, *frame.planes[1:]]))
     return frames
+
+
+def small_video(folder: Path) -> Path:
+    path = folder / "clip.mkv"
+    if not path.exists():
+        ffmpeg("-y", "-f", "lavfi", "-i", "testsrc2=s=160x96:r=25:d=0.12", "-c:v", "ffv1", str(path))
+    return path
 
 
 class Bounded(Mixing):
@@ -114,8 +124,10 @@ def test_part_of_an_enlargement_is_the_enlargement(dtype: torch.dtype, memory_fo
 # --- No seam ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["fast", "balanced"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [("fast", "float32"), ("fast", "bfloat16"), ("balanced", "float32")],
+)
 def test_tiles_leave_no_seam(model: str, precision: str) -> None:
     """Fast motion, the state carried over 22 frames: one level at most, and no more near the seams than elsewhere."""
     frames = fast_pan(22, 112, 176)
@@ -303,7 +315,7 @@ def test_what_is_measured_is_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_too_little_memory_takes_the_smallest_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "free_bytes", lambda device: 1000)
-    monkeypatch.setattr(tiles.Tiles, "_footprint", tiles.Footprint(0, 50, 50, 24))
+    monkeypatch.setattr(tiles.Tiles, "_footprint", tiles.Footprint(50, 50, 24))
     assert Tiles("auto", Bounded(None), CPU).side((1080, 1920)) == 64
     monkeypatch.setattr(tiles, "free_bytes", lambda device: None)
     assert Tiles("auto", Bounded(None), CPU).side((1080, 1920)) is None, "the system does not tell"
@@ -356,10 +368,10 @@ from vdeblur.engine import Deblurrer
 from vdeblur.errors import DeviceError
 from doubles import clip
 
-folder, spare_mb, tile = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+folder, spare_mb, tile, name = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
 torch.set_num_threads(1)
-deblurrer = Deblurrer("balanced", device="cpu", precision="float32", tile=tile)
-list(Deblurrer("balanced", device="cpu", precision="float32").run(clip(2, 64, 64)))  # what libraries load late
+deblurrer = Deblurrer(name, device="cpu", precision="float32", tile=tile)
+list(Deblurrer(name, device="cpu", precision="float32").run(clip(2, 64, 64)))  # what libraries load late
 frames = list(clip(2, 800, 1280))
 used = memory._field(memory.Path("/proc/self/status"), "VmSize:")
 resource.setrlimit(resource.RLIMIT_AS, (used + (spare_mb << 20),) * 2)
@@ -374,22 +386,73 @@ else:
 """
 
 
+def limited(folder: Path, name: str, spare_mb: int, tile: str) -> Any:
+    """What a process with so much memory left says of two frames; what it restored is in ``folder``."""
+    command = [sys.executable, "-c", _LIMITED, str(folder), str(spare_mb), tile, name]
+    environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[1]}:{Path(__file__).parent}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of address space is Linux's")
-def test_a_frame_that_does_not_fit_is_restored_in_tiles(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "spare_mb", "tile", "words"),
+    [
+        ("fast", 175, "auto", "memory is short"),
+        pytest.param("balanced", 225, "auto", "memory is short", marks=pytest.mark.slow),
+        pytest.param("balanced", 225, "1024", "memory ran out", marks=pytest.mark.slow),
+    ],
+)
+def test_a_frame_that_does_not_fit_is_restored_in_tiles(
+    name: str, spare_mb: int, tile: str, words: str, tmp_path: Path
+) -> None:
     """Under a real limit: whole it fails, by measuring it is cut, and what fails after all is halved."""
+    failed = limited(tmp_path, name, spare_mb, "off")
+    assert "out of memory: a 1280×800 frame on cpu; use --tile auto" in failed["error"]
+    expected = list(on_cpu(name, tile="off").run(clip(2, 800, 1280)))
+    told = limited(tmp_path, name, spare_mb, tile)
+    assert words in told["notes"][0]
+    assert told["free"] <= spare_mb << 20
+    restored = np.load(tmp_path / "restored.npz")
+    for one, other in zip(expected, restored.values(), strict=True):
+        assert np.abs(one.planes[0].astype(int) - other).max() <= 1
 
-    def limited(tile: str) -> Any:
-        command = [sys.executable, "-c", _LIMITED, str(tmp_path), "190", tile]
-        environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[1]}:{Path(__file__).parent}"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=True)
-        return json.loads(done.stdout)
 
-    assert "out of memory: a 1280×800 frame on cpu; use --tile auto" in limited("off")["error"]
-    expected = list(on_cpu("balanced", tile="off").run(clip(2, 800, 1280)))
-    for tile, words in (("auto", "memory is short"), ("1024", "memory ran out")):
-        told = limited(tile)
-        assert words in told["notes"][0]
-        assert told["free"] <= 190 << 20
-        restored = np.load(tmp_path / "restored.npz")
-        for one, other in zip(expected, restored.values(), strict=True):
-            assert np.abs(one.planes[0].astype(int) - other).max() <= 1
+# --- The doors --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "wish"), [("off", "off"), ("auto", "auto"), ("'off'", "off"), ("256", 256)])
+def test_yaml_says_the_tiles(text: str, wish: Any, tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"tile: {text}\n")
+    assert merge_options(config, {}).tile_wish == wish
+    assert merge_options(config, {"tile": "128"}).tile_wish == 128
+    config.write_text("tile: true\n")
+    with pytest.raises(UsageError, match="tile cannot be True; it is auto, off, or a side"):
+        merge_options(config, {})
+
+
+def test_every_door_passes_the_tiles_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: list[Any] = []
+
+    class Watched(Deblurrer):
+        def __init__(self, *args: Any, tile: Any = None, **options: Any) -> None:
+            given.append(tile)
+            super().__init__(*args, tile=tile, **options)
+
+    monkeypatch.setattr(pipeline, "Deblurrer", Watched)
+    source = str(small_video(tmp_path))
+    pipeline.deblur_video(source, str(tmp_path / "a.mkv"), model=Bounded(None), device="cpu", tile=96)
+    list(deblur_frames([np.zeros((8, 8, 3), np.uint8)], model=Bounded(None), device="cpu", tile=128))
+    assert (
+        run_command_line([source, "-o", str(tmp_path / "b.mkv"), "--device", "cpu", "--strength", "0", "--tile", "160"])
+        == 0
+    )
+    assert given == [96, 128, 160]
+
+
+def test_a_job_says_that_memory_was_short(tmp_path: Path) -> None:
+    network = Bounded(64)
+    report = pipeline.deblur_video(str(small_video(tmp_path)), str(tmp_path / "a.mkv"), model=network, device="cpu")
+    assert any("memory ran out" in note for note in report.notes)

@@ -19,13 +19,15 @@ TRIAL, TILE = 512, 128
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes it takes to restore a frame: some at any size, some for each pixel, some for each pixel of a tile."""
+    """Bytes it takes to restore a frame: some for each of its pixels, some for each pixel of a tile, or of a strip."""
 
-    fixed: float
     each_pixel: float
     each_tile_pixel: float
     #: Pixels around a tile that are computed with it.
-    overlap: int
+    overlap: int = 0
+    #: On a CPU, for a strip, and its pixels.
+    strip: int = 0
+    strip_pixels: int = 1
 
     def bytes(self, height: int, width: int, side: int | None) -> int:
         """For a frame of this size, in tiles or whole."""
@@ -33,23 +35,23 @@ class Footprint:
         if side is not None:
             rows, columns = (min(size, side + 2 * self.overlap) for size in (height, width))
             tile = rows * columns
-        return int(self.fixed + self.each_pixel * height * width + self.each_tile_pixel * tile)
+        strip = self.strip * min(1, tile / self.strip_pixels)
+        return int(strip + self.each_pixel * height * width + self.each_tile_pixel * tile)
 
 
-def footprint(measure: Callable[[int, int | None], int], *, tile: int, overlap: int, fixed: int) -> Footprint:
+def footprint(measure: Callable[[int, int | None], int], *, tile: int, overlap: int) -> Footprint:
     """The footprint from two trials: an untiled frame costs both parts a pixel, a tiled one mostly the first.
 
     Args:
         measure: restores a square frame of so many pixels a side, in tiles of so many or whole; returns the most bytes
             it held at a time.
         tile: side of the tiles to try.
-        fixed: bytes that come to what is measured, whatever the size.
     """
     area, part = TRIAL * TRIAL, (tile + 2 * overlap) ** 2
     both = measure(TRIAL, None) / area
     whole = (measure(TRIAL, tile) - both * part) / (area - part)
     whole = min(max(whole, 0.0), both)
-    return Footprint(fixed, whole, both - whole, overlap)
+    return Footprint(whole, both - whole, overlap)
 
 
 def held_bytes(work: Callable[[], object]) -> int:

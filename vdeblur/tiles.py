@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from math import ceil
 from typing import Any, Literal, Protocol, TypeVar
@@ -169,8 +170,9 @@ class Tiles:
         tile = self._rounded(max(TILE, self._network.smallest_tile))
         try:
             with torch.inference_mode():
-                fixed = self._strip_bytes() if self._device.type == "cpu" else 0
-                return footprint(self._measured, tile=tile, overlap=_OVERLAP, fixed=fixed)
+                strip = self._strip_bytes() if self._device.type == "cpu" else 0
+                parts = footprint(self._measured, tile=tile, overlap=_OVERLAP)
+                return replace(parts, strip=strip, strip_pixels=self._network.strip_pixels)
         except RuntimeError as exc:
             logger.debug("the memory that frames take cannot be measured: %s", exc)
             return None
@@ -183,13 +185,10 @@ class Tiles:
         return peak_bytes(self._device, trial) if self._device.type == "cuda" else held_bytes(trial)
 
     def _strip_bytes(self) -> int:
-        """What strips of the usual size take, from what thin ones take; the trials go on with the thinnest."""
-        thin, taken = TRIAL * 8, []
-        for rows in (2, 1):
-            self._network.work_in_strips(rows * thin)
-            taken.append(self._measured(TRIAL, None))
-        usual = int(self._network.strip_pixels)
-        return max(0, (taken[0] - taken[1]) * usual // thin)
+        """What strips of the usual size take more than the thinnest ones, with which the trials go on."""
+        usual = self._measured(TRIAL, None)
+        self._network.work_in_strips(1)
+        return max(0, usual - self._measured(TRIAL, None))
 
 
 class Trial:

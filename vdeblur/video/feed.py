@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +103,7 @@ class Feed:
         self.encode = Encode(command, job.target)
         self._muxer = RawMuxer(self.encode.pipe, job.picture)
         #: Times of the frames so far, as they were sent.
-        self.times: list[int] = []
+        self.times = array("q")
         if companions is not None:
             companions.add_to(self._muxer)
 
