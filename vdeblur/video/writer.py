@@ -148,7 +148,7 @@ class Writer:
             return None
         if self._job.arguments.unknown is not None:
             return None
-        return carrier_for(self._job.video, self._job.container.muxer)
+        return carrier_for(self._job.video, self._job.container.muxer, self._picture)
 
     def _open_journal(self, journal: Journal, terms: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
         if self._carrier is None or not isinstance(self._target, FileTarget):
