@@ -52,6 +52,8 @@ class Report:
     target: str
     #: What became of every stream beside the video, of the chapters and the tags, as the finished file shows it.
     outcomes: tuple[Outcome, ...] = ()
+    #: Those of the frames that were there before, because an interrupted job went on.
+    frames_before: int = 0
 
     @property
     def summary(self) -> str:
@@ -197,7 +199,10 @@ def deblur_video(
             alone = (ALONE,) if loop.written == 1 else ()
             notes = (*loop.notes, *deblurrer.notes, *writer.notes, *alone)
             outcomes = tuple(writer.outcomes)
-            return Report(loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target), outcomes)
+            before = 0 if writer.position is None else writer.position.frames
+            return Report(
+                loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target), outcomes, before
+            )
     except VdeblurError as exc:
         exc.with_kept(_kept(journal))
         raise

@@ -180,8 +180,12 @@ def progress_words(progress: Progress) -> str:
 
 
 def result_words(report: Report) -> str:
-    pace = report.frames / report.elapsed_seconds if report.elapsed_seconds > 0 else 0.0
-    words = f"{report.frames} frame{'s' * (report.frames != 1)} in {report.elapsed_seconds:.1f} s, {pace:.1f} fps"
+    new = report.frames - report.frames_before
+    pace = new / report.elapsed_seconds if report.elapsed_seconds > 0 else 0.0
+    words = f"{report.frames} frame{'s' * (report.frames != 1)}"
+    if report.frames_before:
+        words += f", {new} of them"
+    words += f" in {report.elapsed_seconds:.1f} s, {pace:.1f} fps"
     if report.skipped_packets:
         plural = "s" * (report.skipped_packets != 1)
         words += f", {report.skipped_packets} packet{plural} of the source could not be decoded"

@@ -15,7 +15,7 @@ from vdeblur.video.formats import canonical_format
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.picture import Picture
 from vdeblur.video.picture_files import lost_in
-from vdeblur.video.segments import carrier_options
+from vdeblur.video.segments import aspect_to_tell, carrier_options
 from vdeblur.video.streams import StreamPlan
 from vdeblur.video.stretch import Stretch
 from vdeblur.video.targets import Target
@@ -113,9 +113,8 @@ class Job:
         options = {"c": "copy"}
         if "tag" in self.video.options:
             options["tag"] = self.video.options["tag"]
-        if shape := self.picture.sample_aspect_ratio:
-            width, height = self.picture.width * shape.numerator, self.picture.height * shape.denominator
-            options["aspect"] = f"{width}:{height}"
+        if aspect := aspect_to_tell(self.video, self.picture):
+            options["aspect"] = f"{aspect.numerator}:{aspect.denominator}"
         return options
 
     @property

@@ -18,7 +18,7 @@ def carrier_of(job: Job) -> str | None:
     """Container for the pieces of a job; ``None`` where its target cannot be made of pieces."""
     if not isinstance(job.target, FileTarget) or job.arguments.unknown is not None:
         return None
-    return carrier_for(job.video, job.container.muxer)
+    return carrier_for(job.video, job.container.muxer, job.picture)
 
 
 def no_pieces(job: Job) -> UsageError:
