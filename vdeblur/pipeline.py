@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -136,78 +137,120 @@ def deblur_video(
         Interrupted: Ctrl-C, or ``stop``. In every case no thread, process or half-written target is left.
             ``error.kept`` says what of the work is kept.
     """
-    read_once = _can_be_read_only_once(source)
-    stretch: dict[str, Any] = {"start_seconds": start_seconds, "duration_seconds": duration_seconds}
-    reading: dict[str, Any] = {
-        "frame_rate": frame_rate,
-        "interlaced": interlaced,
-        "size_change": size_change,
-        "allow_network": allow_network,
-    }
-    journal = _journal_of(target, segment_seconds, resume=resume, read_once=read_once)
-
-    def open_source() -> Reader:
-        return Reader(source, keep_packets=read_once, **stretch, **reading)
-
+    origin = _Origin(
+        source,
+        start_seconds,
+        duration_seconds,
+        frame_rate,
+        interlaced,
+        size_change,
+        allow_network,
+        _can_be_read_only_once(source),
+    )
+    journal = _journal_of(target, segment_seconds, resume=resume, read_once=origin.read_once)
     try:
         with ExitStack() as stack:
-            reader = stack.enter_context(open_source())
+            reader = stack.enter_context(origin.open())
             refuse_shortfall(reader)
-            video = reader.info.video
             deblurrer = Deblurrer(
                 model, device=device, precision=precision, strength=strength, lookahead=lookahead, tile=tile
             )
-            comparison, (height, width) = None, (video.height, video.width)
+            video, comparison = reader.info.video, None
             if compare is not None:
                 comparison = Comparison(compare, video.format, rotation_degrees=video.rotation_degrees)
-                height, width = comparison.size(height, width)
-            terms: dict[str, Any] = {}
-            if journal is not None:
-                terms = {**terms_of(reader.info, deblurrer), "compare": compare, **stretch, **reading}
-                terms["frame_rate"] = str(frame_rate)
-            writer = stack.enter_context(
-                Writer(
-                    target,
-                    info=reader.info,
-                    frame_format=video.format,
-                    colour=video.colour,
-                    width=width,
-                    height=height,
-                    time_base=video.time_base,
-                    options=encode,
-                    overwrite=overwrite,
-                    packets=reader.take_packets if read_once else None,
-                    templates=reader.stream_templates() if read_once else (),
-                    journal=journal,
-                    terms=terms,
-                    resume=resume,
-                    **stretch,
-                )
+            terms = {} if journal is None else {**terms_of(reader.info, deblurrer), "compare": compare, **origin.terms}
+            open_writer = partial(
+                Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
             )
+            writer = stack.enter_context(_open_writer(open_writer, origin, reader, comparison))
             if note is not None:
                 for words in (*reader.notes, *writer.notes):
                     note(words)
             done: tuple[Frame, ...] = ()
             if writer.position is not None and not writer.position.complete:
-                reader, done = reach(writer.position, reader, open_source, stack)
+                reader, done = reach(writer.position, reader, origin.open, stack)
             total = frames_total(video, start_seconds, duration_seconds)
             pieces = SEGMENT_SECONDS if segment_seconds is None else segment_seconds
             loop = Loop(
                 reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal, piece_seconds=pieces
             )
             loop.run(deblurrer, comparison, done)
-            alone = (ALONE,) if loop.written == 1 else ()
-            notes = (*loop.notes, *deblurrer.notes, *writer.notes, *alone)
-            outcomes = tuple(writer.outcomes)
-            before = 0 if writer.position is None else writer.position.frames
-            return Report(
-                loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target), outcomes, before
-            )
+            return _report(loop, deblurrer, writer, _name(target))
     except VdeblurError as exc:
         exc.with_kept(_kept(journal))
         raise
     except KeyboardInterrupt as exc:
         raise Interrupted(f"stopped by Ctrl-C before {_name(target)} was complete").with_kept(_kept(journal)) from exc
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where frames come from, and how they are read."""
+
+    source: str | Path | BinaryIO
+    start_seconds: float | None
+    duration_seconds: float | None
+    frame_rate: Fraction | None
+    interlaced: InterlacedMode
+    size_change: SizeChange
+    allow_network: bool
+    #: Sound and subtitles must be taken while the frames are read.
+    read_once: bool
+
+    def open(self) -> Reader:
+        return Reader(
+            self.source,
+            start_seconds=self.start_seconds,
+            duration_seconds=self.duration_seconds,
+            frame_rate=self.frame_rate,
+            keep_packets=self.read_once,
+            interlaced=self.interlaced,
+            size_change=self.size_change,
+            allow_network=self.allow_network,
+        )
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """What decides which frames come, and how."""
+        return {
+            "start_seconds": self.start_seconds,
+            "duration_seconds": self.duration_seconds,
+            "frame_rate": str(self.frame_rate),
+            "interlaced": self.interlaced,
+            "size_change": self.size_change,
+            "allow_network": self.allow_network,
+        }
+
+
+def _open_writer(
+    open_writer: Callable[..., Writer], origin: _Origin, reader: Reader, comparison: Comparison | None
+) -> Writer:
+    """The writer of the frames that the reader gives, or of their comparison with what becomes of them."""
+    video = reader.info.video
+    height, width = video.height, video.width
+    if comparison is not None:
+        height, width = comparison.size(height, width)
+    return open_writer(
+        info=reader.info,
+        frame_format=video.format,
+        colour=video.colour,
+        width=width,
+        height=height,
+        time_base=video.time_base,
+        packets=reader.take_packets if origin.read_once else None,
+        templates=reader.stream_templates() if origin.read_once else (),
+        start_seconds=origin.start_seconds,
+        duration_seconds=origin.duration_seconds,
+    )
+
+
+def _report(loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str) -> Report:
+    alone = (ALONE,) if loop.written == 1 else ()
+    notes = (*loop.notes, *deblurrer.notes, *writer.notes, *alone)
+    before = 0 if writer.position is None else writer.position.frames
+    return Report(
+        loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, target, tuple(writer.outcomes), before
+    )
 
 
 def _journal_of(
