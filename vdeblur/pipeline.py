@@ -159,10 +159,10 @@ def deblur_video(
             if compare is not None:
                 comparison = Comparison(compare, video.format, rotation_degrees=video.rotation_degrees)
             terms = {} if journal is None else {**terms_of(reader.info, deblurrer), "compare": compare, **origin.terms}
-            open_writer = partial(
+            to_target = partial(
                 Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
             )
-            writer = stack.enter_context(_open_writer(open_writer, origin, reader, comparison))
+            writer = stack.enter_context(_open_writer(to_target, origin, reader, comparison))
             if note is not None:
                 for words in (*reader.notes, *writer.notes):
                     note(words)
@@ -223,14 +223,14 @@ class _Origin:
 
 
 def _open_writer(
-    open_writer: Callable[..., Writer], origin: _Origin, reader: Reader, comparison: Comparison | None
+    to_target: Callable[..., Writer], origin: _Origin, reader: Reader, comparison: Comparison | None
 ) -> Writer:
     """The writer of the frames that the reader gives, or of their comparison with what becomes of them."""
     video = reader.info.video
     height, width = video.height, video.width
     if comparison is not None:
         height, width = comparison.size(height, width)
-    return open_writer(
+    return to_target(
         info=reader.info,
         frame_format=video.format,
         colour=video.colour,
