@@ -16,6 +16,7 @@ from clips import ffmpeg
 from doubles import Identity, Mixing, clip, planes_equal
 from torch import Tensor
 
+import vdeblur.model.network as network_module
 from vdeblur import memory, pipeline, tiles
 from vdeblur.cli.app import run_command_line
 from vdeblur.cli.options import merge_options
@@ -28,6 +29,7 @@ from vdeblur.model.areas import Area, in_tiles, tiles_of, upsample_area
 from vdeblur.model.blocks import upsample
 from vdeblur.model.checkpoint import load_network
 from vdeblur.pipeline import deblur_frames
+from vdeblur.pixels import rgb_of
 from vdeblur.tiles import Tiles, Trial
 
 CPU = torch.device("cpu")
@@ -148,6 +150,38 @@ def test_tiles_leave_no_seam(model: str, precision: str) -> None:
         assert difference[near].mean() <= 0.002
         assert difference[~near].mean() <= 0.002
         assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(one.planes, other.planes, strict=True))
+
+
+def differences(model: str, monkeypatch: pytest.MonkeyPatch, *, short: int = 0) -> Tensor:
+    """Largest difference of the residual to the untiled one in each of 12 frames; ``short``: pixels too few around."""
+    if short:
+        given: Any = network_module.in_tiles
+
+        def torn(*args: Any, reach: int, **options: Any) -> Tensor:
+            part: Tensor = given(*args, reach=reach - short, **options)
+            return part
+
+        monkeypatch.setattr(network_module, "in_tiles", torn)
+    network = load_network(model)
+    found = []
+    with torch.inference_mode():
+        frames = [rgb_of(frame) for frame in fast_pan(12, 112, 176)]
+        states: list[Any] = [None, None]
+        for window in zip(frames, frames[1:], frames[2:], strict=False):
+            residuals = []
+            for index, side in enumerate((None, 64)):
+                features = [network.encode(frame, side=side) for frame in window]
+                residual, states[index] = network.residual(*features, states[index], side=side)
+                residuals.append(residual)
+            found.append((residuals[0] - residuals[1]).abs().max())
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("model", ["fast", "balanced"])
+def test_the_residual_is_the_same_but_for_rounding(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousandth of a level, over frames; four pixels less around the tiles, and it is many times that."""
+    assert differences(model, monkeypatch).max() < 0.001 / 255
+    assert differences(model, monkeypatch, short=4).max() > 0.1 / 255
 
 
 def test_the_state_does_not_depend_on_the_tiles() -> None:
