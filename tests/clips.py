@@ -113,13 +113,13 @@ RECIPES = {
 }
 
 
-def ffmpeg(*arguments: str, data: bytes | None = None) -> bytes:
-    """Run FFmpeg quietly and return what it wrote to standard output; a failure shows its messages."""
+def ffmpeg(*arguments: str, data: bytes | None = None, stderr: bool = False) -> bytes:
+    """Run FFmpeg quietly and return what it wrote to standard output or error; a failure shows its messages."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-v", "error", "-y", *arguments]
     done = subprocess.run(command, input=data, capture_output=True, timeout=120, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr.decode(errors='replace')}")
-    return done.stdout
+    return done.stderr if stderr else done.stdout
 
 
 @functools.cache

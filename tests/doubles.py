@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
 from vdeblur.video.info import SourceInfo, StreamInfo, VideoInfo
+from vdeblur.video.outcomes import Outcome
 
 YUV420 = PixelFormat("yuv420p", "yuv", 8, (1, 1))
 YUV420P10 = PixelFormat("yuv420p10le", "yuv", 10, (1, 1))
@@ -53,15 +54,16 @@ def clip(
     cuts: tuple[int, ...] = (),
     start: int = 0,
 ) -> Iterator[Frame]:
-    """Frames of a drifting pattern, 25 a second; at a cut it is inverted."""
+    """Frames of a drifting pattern, 25 a second; at a cut it becomes another one."""
     peak = pixel_format.peak
     for n in range(count):
         planes = []
         for index in range(pixel_format.plane_count):
             rows, columns = np.mgrid[tuple(slice(0, size) for size in pixel_format.plane_shape(index, height, width))]
             wave = 0.3 + 0.15 * np.sin(rows / 3 + n / 4 + index) + 0.15 * np.cos(columns / 5 - n / 3)
+            other = 0.7 + 0.25 * np.sin((rows / 7) ** 2 + (columns / 11) ** 2 + n / 9)
             shot = sum(n >= cut for cut in cuts)
-            value = (1 - wave if shot % 2 else wave) * peak
+            value = (other if shot % 2 else wave) * peak
             planes.append(value.astype(dtype_for(pixel_format)))
         yield Frame(tuple(planes), pixel_format, colour, start + 512 * n, Fraction(1, 12800), 512)
 
@@ -237,6 +239,7 @@ class FakeWriter:
         self, *, seconds: float = 0.0, failure: tuple[int, BaseException] | None = None, forget: bool = False
     ) -> None:
         self.notes = ["a note of the writer"]
+        self.outcomes: list[Outcome] = []
         self.frames: list[Frame] = []
         self.written = 0
         self.closed = self.aborted = False

@@ -315,7 +315,10 @@ def test_jobs(tmp_path: Path) -> None:
     assert plan_jobs([one], str(tmp_path / "out.mkv")).jobs == (Job(one, str(tmp_path / "out.mkv")),)
     assert plan_jobs(["-"], "-").jobs == (Job("-", "-"),)
     assert plan_jobs([pictures], str(tmp_path / "p.mp4")).jobs == (Job(pictures, str(tmp_path / "p.mp4")),)
-    assert plan_jobs([pictures], pictures).jobs[0].target == str(Path(pictures) / "pictures.mp4")
+    assert plan_jobs([pictures], out).jobs == (Job(pictures, out),)
+    assert plan_jobs([pictures, one], out).jobs[0] == Job(pictures, str(Path(out) / "pictures.mp4"))
+    with pytest.raises(UsageError, match="is an input"):
+        plan_jobs([pictures], pictures)
     assert plan_jobs(["https://example.org/a/film.mp4?x=1"], out + "/").jobs[0].target == str(Path(out) / "film.mp4")
     with pytest.raises(UsageError, match="no name to keep"):
         plan_jobs(["-"], out + "/")

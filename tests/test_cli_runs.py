@@ -54,7 +54,8 @@ def test_one_file_keeps_its_sound_and_becomes_another(
     assert (result.code, result.out) == (0, "")
     said = result.err.splitlines()
     assert said[0] == "vdeblur: note: copied: audio 1 (aac)", "before the work"
-    assert said[-1].startswith(f"vdeblur: {target}: 10 frames")
+    assert said[-2].startswith(f"vdeblur: {target}: 10 frames")
+    assert said[-1] == "vdeblur: kept: 1 audio"
     assert len(said) == len(set(said)), "once"
     assert kinds(probe(target)) == ["video", "audio"]
     before, after = planes(media / "clip.mp4"), planes(target)

@@ -134,10 +134,10 @@ def test_time_code_is_written_anew(tmp_path: Path) -> None:
         assert streams[0].metadata["timecode"] == "01:02:03:04"
 
 
-def test_data_without_a_place_is_left_out_with_a_word(tmp_path: Path) -> None:
+def test_time_code_becomes_a_tag_where_there_is_no_track_for_it(tmp_path: Path) -> None:
     source = timecoded(tmp_path)
     writer = copy(source, tmp_path / "out.mkv")
-    assert any(note.startswith("Matroska has no place for data of this kind: left out data 2") for note in writer.notes)
+    assert any(note.startswith("time code kept as a tag of the video: data 2") for note in writer.notes)
     assert kinds(tmp_path / "out.mkv") == ["video", "audio"]
     assert probe(tmp_path / "out.mkv").streams[0].metadata["TIMECODE"] == "01:02:03:04"
 

@@ -114,7 +114,7 @@ def test_full_range_is_marked_on_the_right_track(tmp_path: Path) -> None:
         (".mov", "gbrap", (64, 48), "png", "gbrap"),
         (".mov", "yuva444p10le", (64, 48), "prores_ks", "yuva444p12le"),
         (".webm", "yuv420p", (63, 47), "libvpx-vp9", "yuv420p"),
-        (".webm", "yuva420p", (64, 48), "libvpx-vp9", "yuv420p"),
+        (".webm", "yuva420p", (64, 48), "libvpx-vp9", "yuva420p"),
         (".avi", "yuv420p", (64, 48), "mpeg4", "yuv420p"),
         (".nut", "gbrp12le", (63, 47), "rawvideo", "gbrp12le"),
         (".y4m", "yuv422p10le", (63, 47), "wrapped_avframe", "yuv422p10le"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import itertools
 import weakref
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shots
 import torch
 from doubles import BT709, FORMATS, YUV420, YUV420P10, Constant, Failing, Identity, Mixing, clip, planes_equal
 
@@ -21,6 +23,7 @@ from vdeblur.errors import DeviceError, NetworkError, UsageError, VdeblurError
 from vdeblur.frames import Colour, Frame
 from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.network import DeblurNet, NetworkConfig
+from vdeblur.scenes import Breaks
 
 TINY = NetworkConfig(
     name="tiny", channels=(8, 8, 8), blocks=(1, 1, 1), decoder_blocks=(1, 1),
@@ -137,6 +140,20 @@ def test_shots_know_nothing_of_each_other(lookahead: int) -> None:
     parts = [frames[:3], frames[3:5], frames[5:]]
     apart = [frame for part in parts for frame in on_cpu(Mixing(), lookahead=lookahead).run(part)]
     assert_same(together, apart)
+
+
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_no_pixel_of_a_shot_reaches_the_next(lookahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the shipped network the shots come out as they do alone, bit for bit; without the break they do not."""
+    first, second = (
+        shots.frames([picture[:96, :128] for picture in kind(1).pictures[:4]]) for kind in (shots.similar, shots.fast)
+    )
+    second = [dataclasses.replace(frame, pts=frame.pts + 4) for frame in second]
+    deblurrer = on_cpu("fast", lookahead=lookahead)
+    together = list(deblurrer.run([*first, *second]))
+    assert_same(together, [*deblurrer.run(first), *deblurrer.run(second)])
+    monkeypatch.setattr(Breaks, "__call__", lambda *_: False)
+    assert not planes_equal(list(deblurrer.run([*first, *second]))[4], together[4])
 
 
 def test_a_change_of_size_or_format_starts_anew() -> None:

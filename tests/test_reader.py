@@ -99,7 +99,7 @@ def test_the_variable_rate_is_the_recipe_s() -> None:
 def test_a_raw_stream_gets_ticks_at_its_rate() -> None:
     with Reader(clip("h264_raw"), frame_rate=Fraction(30000, 1001)) as reader:
         frames = list(reader)
-        assert reader.info.input_options == {"framerate": "30000/1001"}
+        assert reader.info.input_options["framerate"] == "30000/1001"
     assert [frame.pts * frame.time_base for frame in frames] == [Fraction(n * 1001, 30000) for n in range(40)]
     frames = frames_of(clip("h264_raw"), frame_rate=Fraction(50), start_seconds=0.2, duration_seconds=0.1)
     assert [frame.pts * frame.time_base for frame in frames] == [Fraction(n, 50) for n in range(10, 15)]
@@ -202,7 +202,7 @@ def test_info_of_an_ordinary_file() -> None:
     assert video.colour == Colour("bt709", "tv", "bt709", "bt709", "left")
     assert (video.average_rate, video.frame_count_from_header, video.start_pts) == (25, 40, 0)
     assert video.duration_seconds == info.duration_seconds == 1.6
-    assert (video.rotation_degrees, video.sample_aspect_ratio, video.interlaced) == (0, 1, False)
+    assert (video.rotation_degrees, video.sample_aspect_ratio, video.interlacing.order) == (0, 1, None)
 
 
 def test_info_counts_from_a_start_that_is_not_zero() -> None:
@@ -731,11 +731,11 @@ def test_a_url(tmp_path: Path) -> None:
     thread.start()
     try:
         url = f"http://127.0.0.1:{server.server_port}/{clip('nut').name}"
-        with Reader(url) as reader:
+        with Reader(url, allow_network=True) as reader:
             same(list(reader), frames_of(clip("nut")))
             assert (reader.info.path, reader.info.input_url) == (None, url)
         with pytest.raises(SourceError, match=r"cannot read http.*missing.mp4 as a video: .*404"):
-            Reader(f"http://127.0.0.1:{server.server_port}/missing.mp4")
+            Reader(f"http://127.0.0.1:{server.server_port}/missing.mp4", allow_network=True)
     finally:
         server.shutdown()
         thread.join()

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -345,7 +346,7 @@ def description(video: VideoInfo) -> tuple[Any, ...]:
     colour = replace(video.colour, range=video.colour.range or "tv")
     return (
         video.codec, video.width, video.height, video.pixel_format, colour, video.time_base, video.start_pts,
-        video.rotation_degrees, video.display_matrix, video.sample_aspect_ratio, video.mastering_display,
+        video.rotation_degrees, video.display_matrix, video.sample_aspect_ratio or 1, video.mastering_display,
         video.content_light,
     )  # fmt: skip
 
@@ -367,6 +368,27 @@ def mean_difference(one: list[Frame], other: list[Frame]) -> float:
         np.abs(a.planes[0].astype(float) - b.planes[0]).mean() / a.format.peak for a, b in zip(one, other, strict=True)
     ]
     return float(np.mean(shares))
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "target", "codec"),
+    [
+        ("854x480", "1/1", "out.mp4", "h264"),
+        ("162x98", "97/91", "out.mp4", "h264"),
+        ("162x98", "97/91", "out.mkv", "hevc"),
+        ("162x98", "97/91", "out.mkv", "ffv1"),
+        ("162x98", "97/91", "out.mov", "prores"),
+        ("720x576", "64/45", "out.mov", "prores"),
+    ],
+)
+def test_the_shape_of_pixels_is_exact(size: str, shape: str, target: str, codec: str, tmp_path: Path) -> None:
+    """FFmpeg's -aspect rounds; where it would, the video is made in one."""
+    source = tmp_path / "in.mkv"
+    graph = f"testsrc2=size={size}:rate=25,setsar={shape}:max=1000,format=yuv422p"
+    ffmpeg("-f", "lavfi", "-i", graph, "-frames:v", "8", "-c:v", "ffv1", str(source))
+    preset = None if codec in ("ffv1", "prores") else "ultrafast"
+    restore(source, tmp_path / target, encode=EncodeOptions(codec=codec, preset=preset))
+    assert (probe(tmp_path / target).video.sample_aspect_ratio or 1) == Fraction(shape)
 
 
 @pytest.mark.parametrize(

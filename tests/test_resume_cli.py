@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -84,7 +85,11 @@ def test_ctrl_c_once_keeps_what_is_done_and_says_how_to_go_on(
     refused = call(*command[len(COMMAND) :])
     assert (refused.code, len(refused.errors)) == (2, 1)
     assert "--resume goes on with it, -y begins anew" in refused.err
-    assert call(*command[len(COMMAND) :], "--resume").code == 0
+    resumed = call(*command[len(COMMAND) :], "--resume")
+    assert resumed.code == 0
+    new, pace = map(float, re.search(rf"{FRAMES} frames, (\d+) of them in .* s, (.*) fps", resumed.err).groups())
+    assert 0 < new < FRAMES
+    assert pace > 0
     check(target, whole)
 
 

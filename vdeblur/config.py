@@ -18,7 +18,20 @@ T = TypeVar("T")
 _PACKAGE = Path(__file__).resolve().parent
 #: An installed wheel carries the configs inside the package; a checkout has them beside it.
 CONFIG_FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
+#: No config comes near this.
+_LARGEST_BYTES = 1 << 20
+#: Of a wrong value, a message shows so much.
+_SHOWN_CHARACTERS = 160
 WEIGHTS_FOLDER = _PACKAGE / "weights"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain values only; a value cannot stand for another, so a short text cannot become a long one."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.composer.ComposerError(problem="a value cannot stand for another (*name)")
+        return super().compose_node(parent, index)
 
 
 def find_config(name: str) -> Path:
@@ -45,13 +58,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, is no YAML or holds no mapping.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_BYTES + 1)
+        if len(text) > _LARGEST_BYTES:
+            raise UsageError(f"{path} is no config: it has more than {_LARGEST_BYTES >> 10} KiB")
+        data = yaml.load(text.decode("utf-8"), Loader=_Loader)
     except OSError as exc:
         raise UsageError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+    except RecursionError as exc:
+        raise UsageError(f"{path} is no config: its lists and mappings lie too deep in one another") from exc
+    except (yaml.YAMLError, ValueError) as exc:
+        if isinstance(exc, UsageError):
+            raise
         where = getattr(exc, "problem_mark", None)
         line = f" line {where.line + 1}" if where is not None else ""
-        raise UsageError(f"{path}{line} is not valid YAML: {getattr(exc, 'problem', None) or exc}") from exc
+        raise UsageError(f"{path}{line} is not valid YAML: {_one_line(getattr(exc, 'problem', None) or exc)}") from exc
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -77,7 +98,7 @@ def build(cls: type[T], data: dict[str, Any], *, where: str) -> T:
         if key not in fields:
             near = difflib.get_close_matches(str(key), fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
-            raise UsageError(f"{where}: unknown key {key!r}; {hint}")
+            raise UsageError(f"{where}: unknown key {_shown(key)}; {hint}")
         values[key] = _coerce(value, hints[key], where=f"{where}: {key}")
     missing = [
         name
@@ -93,7 +114,7 @@ def _coerce(value: Any, hint: Any, *, where: str) -> Any:
     origin = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
-            raise UsageError(f"{where} must be a mapping, not {value!r}")
+            raise UsageError(f"{where} must be a mapping, not {_shown(value)}")
         return build(hint, value, where=where)
     if origin in (typing.Union, types.UnionType):
         options = typing.get_args(hint)
@@ -105,10 +126,12 @@ def _coerce(value: Any, hint: Any, *, where: str) -> Any:
                     return _coerce(value, option, where=where)
                 except UsageError:
                     continue
-        raise UsageError(f"{where} cannot be {value!r}; it must be {hint}")
+        raise UsageError(f"{where} cannot be {_shown(value)}; it must be {hint}")
     if origin is typing.Literal:
         if value not in typing.get_args(hint):
-            raise UsageError(f"{where} cannot be {value!r}; choose one of {', '.join(map(str, typing.get_args(hint)))}")
+            raise UsageError(
+                f"{where} cannot be {_shown(value)}; choose one of {', '.join(map(str, typing.get_args(hint)))}"
+            )
         return value
     if origin is tuple:
         return _coerce_tuple(value, typing.get_args(hint), where=where)
@@ -117,16 +140,26 @@ def _coerce(value: Any, hint: Any, *, where: str) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
-        raise UsageError(f"{where} cannot be {value!r}; it must be of type {hint.__name__}")
+        raise UsageError(f"{where} cannot be {_shown(value)}; it must be of type {hint.__name__}")
     return value
 
 
 def _coerce_tuple(value: Any, items: tuple[Any, ...], *, where: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
-        raise UsageError(f"{where} must be a list, not {value!r}")
+        raise UsageError(f"{where} must be a list, not {_shown(value)}")
     if len(items) == 2 and items[1] is Ellipsis:
         return tuple(_coerce(item, items[0], where=f"{where}[{index}]") for index, item in enumerate(value))
     if len(value) != len(items):
         raise UsageError(f"{where} must have {len(items)} entries, not {len(value)}")
     pairs = zip(value, items, strict=True)
     return tuple(_coerce(item, hint, where=f"{where}[{index}]") for index, (item, hint) in enumerate(pairs))
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written, or its beginning."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
+def _one_line(words: object) -> str:
+    return " ".join(str(words).split())[:_SHOWN_CHARACTERS]

@@ -11,6 +11,8 @@ import numpy as np
 
 #: Colour families: luma and chroma, luma alone, or green-blue-red.
 Family = Literal["yuv", "gray", "rgb"]
+#: Which field of an interlaced frame is of the earlier instant: the top one (even rows) or the bottom one (odd rows).
+FieldOrder = Literal["tff", "bff"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Frame:
         planes: one 2-D array (rows, columns) a plane, NumPy arrays or torch tensors, in the order of ``PixelFormat``.
         pts: presentation time in ticks of ``time_base``; an integer, never a float.
         duration: ticks it is shown, 0 when unknown.
+        cut: it is known that nothing before it belongs to the same shot.
     """
 
     planes: tuple[Any, ...]
@@ -85,6 +88,7 @@ class Frame:
     pts: int
     time_base: Fraction
     duration: int = 0
+    cut: bool = False
 
     @property
     def height(self) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from vdeblur.compare import Comparison
-from vdeblur.engine import Deblurrer, Restored, Snapshot
+from vdeblur.engine import Deblurrer, Snapshot
 from vdeblur.errors import Interrupted, SourceError, TargetError, VdeblurError
+from vdeblur.fields import restorations
 from vdeblur.frames import Frame
 from vdeblur.resuming import Pieces, checksum, keep, recall
 from vdeblur.video.info import VideoInfo
@@ -66,6 +66,8 @@ class Cut:
     #: The last frame as the source has it.
     original: Frame
     snapshot: Snapshot
+    #: Tick of the frame before, where going on needs it.
+    run_up_pts: int | None
     #: Frames of the whole video up to here.
     frames: int
 
@@ -121,32 +123,35 @@ class Loop:
         earlier = () if self._before is None else self._before.notes
         return tuple(dict.fromkeys([*earlier, *self._reader.notes]))
 
-    def run(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Frame | None = None) -> None:
-        """Read ahead, restore, write behind; ``done`` is the last frame of an interrupted job's part."""
+    def run(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Sequence[Frame] = ()) -> None:
+        """Read ahead, restore, write behind; ``done`` are the last frames of an interrupted job's part."""
         if self._before is None or not self._before.complete:
             self._restore(deblurrer, comparison, done)
         with _stage("write", TargetError, self._last):
             self._writer.close()
         self._tell()
 
-    def _restore(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Frame | None) -> None:
+    def _restore(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Sequence[Frame]) -> None:
         originals: deque[Frame] = deque()
-        after, number = self._recalled(), self.written
+        after, number, before = self._recalled(), self.written, done[-1] if done else None
+        order = self._reader.info.video.interlacing.order
         with (
             prefetch(self._frames(), depth=QUEUE_FRAMES, name="read", unblock=self._reader.close) as ahead,
             WriteBehind(self._write, depth=QUEUE_FRAMES, name="write", unblock=self._writer.abort) as behind,
-            closing(deblurrer.restorations(_all(done, _remembered(ahead, originals)), after=after)) as restored,
+            closing(restorations(deblurrer, _remembered(ahead, originals), order, after=after, done=done)) as restored,
         ):
             for each in restored:
                 number += 1
                 original = originals.popleft()
                 behind.put(each.frame if comparison is None else comparison.draw(original, each.frame))
                 self._tell()
-                self._end_piece(behind, original, each, number)
+                run_up_pts = None if order is None or before is None else before.pts
+                self._end_piece(behind, Cut(original, each.snapshot, run_up_pts, number))
+                before = original
         if self._journal is not None:
             self._writer.cut(self._position(None, number))
 
-    def _end_piece(self, behind: WriteBehind[Frame | Cut], original: Frame, each: Restored, number: int) -> None:
+    def _end_piece(self, behind: WriteBehind[Frame | Cut], cut: Cut) -> None:
         """Send the end of a piece behind a frame, if it is due; end the job, if that is wanted.
 
         Raises:
@@ -154,12 +159,12 @@ class Loop:
         """
         wanted = self._stop is not None and self._stop()
         if self._journal is not None and (self._pieces.due() or wanted):
-            behind.put(Cut(original, each.snapshot, number))
+            behind.put(cut)
             self._pieces.begin()
         if wanted:
             if self._journal is not None:
                 behind.finish()
-            raise Interrupted(f"stopped after {number} frames")
+            raise Interrupted(f"stopped after {cut.frames} frames")
 
     def _frames(self) -> Iterator[Frame]:
         """The reader's frames, in the reading thread."""
@@ -196,6 +201,7 @@ class Loop:
             memory={},
             memory_file="",
             complete=cut is None,
+            run_up_pts=None if cut is None else cut.run_up_pts,
             notes=self.notes,
             skipped_packets=self.skipped_packets,
         )
@@ -244,10 +250,6 @@ def frames_total(video: VideoInfo, start_seconds: float | None, duration_seconds
     left = float("inf") if video.duration_seconds is None else video.duration_seconds - (start_seconds or 0.0)
     wanted = left if duration_seconds is None else min(left, duration_seconds)
     return max(1, round(wanted * video.average_rate))
-
-
-def _all(done: Frame | None, frames: Iterable[Frame]) -> Iterable[Frame]:
-    return frames if done is None else chain([done], frames)
 
 
 def _remembered(frames: Iterable[Frame], memory: deque[Frame]) -> Iterator[Frame]:

@@ -23,11 +23,17 @@ from vdeblur.frames import Frame
 from vdeblur.loop import Loop, Progress, frames_total, refuse_shortfall
 from vdeblur.resuming import SEGMENT_SECONDS, reach, terms_of
 from vdeblur.tiles import TileWish
+from vdeblur.video.fit import SizeChange
+from vdeblur.video.interlacing import InterlacedMode
 from vdeblur.video.journal import Journal
+from vdeblur.video.outcomes import Outcome, summary_words
 from vdeblur.video.reader import Reader
 from vdeblur.video.writer import EncodeOptions, Writer
 
 __all__ = ["EncodeOptions", "Progress", "Report", "deblur_frames", "deblur_video"]
+
+#: What to say of a single frame.
+ALONE = "one picture has no neighbours that would show how things moved, so its blur stays"
 
 P = TypeVar("P", bound=np.ndarray[Any, Any] | Tensor)
 
@@ -44,6 +50,15 @@ class Report:
     notes: tuple[str, ...]
     #: The target's name.
     target: str
+    #: What became of every stream beside the video, of the chapters and the tags, as the finished file shows it.
+    outcomes: tuple[Outcome, ...] = ()
+    #: Those of the frames that were there before, because an interrupted job went on.
+    frames_before: int = 0
+
+    @property
+    def summary(self) -> str:
+        """The outcomes in one line: "kept: 2 audio, 1 font · converted: subtitle 3 SRT → mov_text"; may be empty."""
+        return summary_words(self.outcomes)
 
 
 def deblur_video(
@@ -63,6 +78,9 @@ def deblur_video(
     progress: Callable[[Progress], None] | None = None,
     note: Callable[[str], None] | None = None,
     frame_rate: Fraction | None = None,
+    allow_network: bool = False,
+    interlaced: InterlacedMode = "keep",
+    size_change: SizeChange = "stop",
     tile: TileWish = "auto",
     segment_seconds: float | None = None,
     resume: bool = False,
@@ -88,7 +106,8 @@ def deblur_video(
     Args:
         source: a file, a pattern ("frame_%05d.png"), a folder of pictures, a URL, "-" (standard input) or a binary
             file object.
-        target: a file (its ending says the container), a pattern, "-" (standard output) or a binary file object.
+        target: a file (its ending says the container), a pattern, a folder (for pictures under their own names), "-"
+            (standard output) or a binary file object.
         model, device, precision, strength, lookahead, tile: as for :class:`vdeblur.engine.Deblurrer`.
         start_seconds, duration_seconds: the stretch of the video to restore, from its start; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
@@ -98,6 +117,13 @@ def deblur_video(
         note: called in this thread before work starts, with each thing that is copied, converted or not kept. The
             report has these again, and those that come up later.
         frame_rate: of picture sequences, which have no times of their own (default 25).
+        interlaced: what to do with interlaced video, by its flags and its pictures: "keep" restores each field and
+            gives interlaced video again, "frame" makes one whole frame of each frame, "field" one of each field, and
+            "refuse" raises UsageError. Whole frames are restored as they are in every case.
+        size_change: what to do where the size or the pixel format of the source changes: "stop" with a SourceError, or
+            "fit" all later frames into the first size, with bars, and into the first format.
+        allow_network: open a URL (http, https, rtmp, rtsp, srt …). Without it nothing is read but the file itself, and
+            playlists, which name other files, are never opened from a file.
         segment_seconds: make the video in pieces of so many seconds of work. Finished pieces outlive a failure, a
             crash and a power cut, in a hidden folder beside the target; ``resume`` goes on with them. Ignored where
             the target or its codec cannot be made in pieces.
@@ -112,10 +138,16 @@ def deblur_video(
     """
     read_once = _can_be_read_only_once(source)
     stretch: dict[str, Any] = {"start_seconds": start_seconds, "duration_seconds": duration_seconds}
+    reading: dict[str, Any] = {
+        "frame_rate": frame_rate,
+        "interlaced": interlaced,
+        "size_change": size_change,
+        "allow_network": allow_network,
+    }
     journal = _journal_of(target, segment_seconds, resume=resume, read_once=read_once)
 
     def open_source() -> Reader:
-        return Reader(source, frame_rate=frame_rate, keep_packets=read_once, **stretch)
+        return Reader(source, keep_packets=read_once, **stretch, **reading)
 
     try:
         with ExitStack() as stack:
@@ -131,11 +163,8 @@ def deblur_video(
                 height, width = comparison.size(height, width)
             terms: dict[str, Any] = {}
             if journal is not None:
-                terms = terms_of(reader.info, deblurrer) | {
-                    "compare": compare,
-                    "frame_rate": str(frame_rate),
-                    **stretch,
-                }
+                terms = {**terms_of(reader.info, deblurrer), "compare": compare, **stretch, **reading}
+                terms["frame_rate"] = str(frame_rate)
             writer = stack.enter_context(
                 Writer(
                     target,
@@ -158,7 +187,7 @@ def deblur_video(
             if note is not None:
                 for words in (*reader.notes, *writer.notes):
                     note(words)
-            done = None
+            done: tuple[Frame, ...] = ()
             if writer.position is not None and not writer.position.complete:
                 reader, done = reach(writer.position, reader, open_source, stack)
             total = frames_total(video, start_seconds, duration_seconds)
@@ -167,8 +196,13 @@ def deblur_video(
                 reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal, piece_seconds=pieces
             )
             loop.run(deblurrer, comparison, done)
-            notes = (*loop.notes, *deblurrer.notes, *writer.notes)
-            return Report(loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target))
+            alone = (ALONE,) if loop.written == 1 else ()
+            notes = (*loop.notes, *deblurrer.notes, *writer.notes, *alone)
+            outcomes = tuple(writer.outcomes)
+            before = 0 if writer.position is None else writer.position.frames
+            return Report(
+                loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, _name(target), outcomes, before
+            )
     except VdeblurError as exc:
         exc.with_kept(_kept(journal))
         raise

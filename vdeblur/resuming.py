@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +118,10 @@ def recall(memory: Mapping[str, Any], path: Path) -> Snapshot:
         raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
 
 
-def reach(position: Position, reader: Reader, again: Callable[[], Reader], stack: ExitStack) -> tuple[Reader, Frame]:
-    """Read up to the last frame that is restored already.
+def reach(
+    position: Position, reader: Reader, again: Callable[[], Reader], stack: ExitStack
+) -> tuple[Reader, tuple[Frame, ...]]:
+    """Read up to the last frame that is restored already; it comes last, behind the frame before if that is needed.
 
     By way of a key frame where that gives the very same frame, else from the start. ``again`` opens the source anew,
     on ``stack``.
@@ -125,15 +129,20 @@ def reach(position: Position, reader: Reader, again: Callable[[], Reader], stack
     Raises:
         SourceError: the source has other frames than when the job began.
     """
-    if reader.can_jump and reader.skip_to(position.pts):
-        frame = next(reader)
-        if checksum(frame) == position.checksum:
-            return reader, frame
+    first = position.pts if position.run_up_pts is None else position.run_up_pts
+    count = 1 if position.run_up_pts is None else 2
+    if reader.can_jump and reader.skip_to(first):
+        frames = tuple(islice(reader, count))
+        if _is_at(position, frames):
+            return reader, frames
     reader.close()
     reader = stack.enter_context(again())
-    for number, frame in enumerate(reader, 1):
-        if number == position.frames:
-            if frame.pts == position.pts and checksum(frame) == position.checksum:
-                return reader, frame
-            break
+    frames = tuple(deque(islice(reader, position.frames), maxlen=count))
+    if _is_at(position, frames):
+        return reader, frames
     raise SourceError(f"{reader.info.name} has other frames than when the job began; -y begins anew")
+
+
+def _is_at(position: Position, frames: Sequence[Frame]) -> bool:
+    """Whether the last of the frames is the last one that has been restored."""
+    return bool(frames) and frames[-1].pts == position.pts and checksum(frames[-1]) == position.checksum

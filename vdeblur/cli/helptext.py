@@ -23,7 +23,7 @@ JSON_EVENTS = """\
   start     source, target, number, count
   note      words: what is copied, converted or not kept; before the work
   progress  frames, frames_total, media_seconds, elapsed_seconds, fps, speed, eta_seconds; twice a second at most
-  done      frames, skipped_packets, elapsed_seconds, notes
+  done      frames, skipped_packets, elapsed_seconds, notes, summary (one line), streams (fate, kind, what, detail …)
   skipped   reason
   error     kind, message, exit_code
   end       done, skipped, failed: how many inputs

@@ -16,7 +16,7 @@ from vdeblur.cli.helptext import GroupedCommand, GroupedOption
 from vdeblur.cli.report import clock
 from vdeblur.errors import UsageError
 from vdeblur.frames import PixelFormat
-from vdeblur.video.info import SourceInfo, StreamInfo, VideoInfo
+from vdeblur.video.info import Interlacing, SourceInfo, StreamInfo, VideoInfo
 
 #: Tags that MP4 has about itself.
 _BRANDS = frozenset({"major_brand", "minor_version", "compatible_brands"})
@@ -24,12 +24,13 @@ _BRANDS = frozenset({"major_brand", "minor_version", "compatible_brands"})
 
 @click.command("info", cls=GroupedCommand)
 @click.argument("file")
+@click.option("--allow-network", is_flag=True, cls=GroupedOption, help="Open FILE even if it is a URL.")
 @click.option("--json", "as_json", is_flag=True, cls=GroupedOption, help="As one JSON object.")
-def info(file: str, as_json: bool) -> None:
+def info(file: str, allow_network: bool, as_json: bool) -> None:
     """Show every stream of FILE, how its frames are read, and how vdeblur would write it back."""
     from vdeblur.video.reader import Reader
 
-    with Reader(file, threads=1) as reader:
+    with Reader(file, threads=1, interlaced="keep", allow_network=allow_network) as reader:
         source, notes = reader.info, reader.notes
     plan = plan_words(source)
     if as_json:
@@ -108,7 +109,8 @@ def _video_words(video: VideoInfo) -> list[tuple[str, str]]:
     bright = "" if display is None or display.max_luminance is None else f"up to {float(display.max_luminance):g} cd/m²"
     return [
         ("codec", video.codec),
-        ("size", f"{video.width}x{video.height}" + (", interlaced" if video.interlaced else "")),
+        ("size", f"{video.width}x{video.height}"),
+        ("fields", _field_words(video.interlacing)),
         ("pixel shape", "" if shape in (None, 1) else str(shape)),
         ("rotation", f"{video.rotation_degrees}°" if video.rotation_degrees else ""),
         ("pixels", f"{video.pixel_format}, read as {video.format.name}: {_format_words(video.format)}"),
@@ -121,6 +123,15 @@ def _video_words(video: VideoInfo) -> list[tuple[str, str]]:
         ("HDR light", "" if light is None else f"MaxCLL {light.max_content}, MaxFALL {light.max_average} cd/m²"),
         ("side data", ", ".join(video.side_data)),
     ]
+
+
+def _field_words(found: Interlacing) -> str:
+    """As they are flagged and as the pictures show; empty for whole frames that nobody calls anything else."""
+    if found == Interlacing():
+        return ""
+    words = {"tff": "top field first", "bff": "bottom field first", "telecine": "3:2 pulldown", None: "whole frames"}
+    shown = words.get(found.shown, "whole frames")
+    return f"flagged {words[found.flagged]}" + (f", the pictures show {shown}" if found.shown else "")
 
 
 def _stream_words(stream: StreamInfo, video: VideoInfo) -> str:

@@ -55,14 +55,16 @@ def plan_jobs(inputs: Sequence[str], output: str | None) -> Plan:
     if output is None:
         raise UsageError(f"no output: add -o FILE, for example -o {_suggestion(inputs)}")
     sources = [source for name in inputs for source in _expand(name)]
+    if len(sources) == 1 and os.path.isdir(sources[0]) and _takes_pictures(output):
+        # A folder of pictures becomes one: what they are called is the writer's business.
+        return Plan(_checked([Job(sources[0], output)]))
     into_folder = len(sources) > 1 or any(_holds_videos(Path(name)) for name in inputs) or _names_folder(output)
     if into_folder:
         _check_folder(output, len(sources))
         jobs = [Job(source, str(Path(output) / _file_name(source))) for source in sources]
     else:
         jobs = [Job(sources[0], output)]
-    _check_collisions(jobs)
-    return Plan(tuple(jobs), Path(output) if into_folder and not os.path.exists(output) else None)
+    return Plan(_checked(jobs), Path(output) if into_folder and not os.path.exists(output) else None)
 
 
 def _expand(name: str) -> list[str]:
@@ -108,6 +110,11 @@ def _names_folder(output: str) -> bool:
     return output != PIPE and (os.path.isdir(output) or output.endswith(("/", os.sep)))
 
 
+def _takes_pictures(output: str) -> bool:
+    """Whether pictures would keep their names there: a folder that is there, ends like one, or has no ending."""
+    return _names_folder(output) or (output != PIPE and not (Path(output).suffix or _PATTERN.search(output)))
+
+
 def _check_folder(output: str, count: int) -> None:
     path = Path(output)
     there = os.path.exists(path)
@@ -131,7 +138,8 @@ def _file_name(source: str) -> str:
     return f"{path.absolute().name}.mp4" if os.path.isdir(path) else path.name
 
 
-def _check_collisions(jobs: Sequence[Job]) -> None:
+def _checked(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """The jobs, if none writes over another's file or over an input."""
     files = [job for job in jobs if not job.to_pipe]
     targets = Counter(os.path.normcase(os.path.realpath(job.target)) for job in files)
     sources = {os.path.normcase(os.path.realpath(job.source)) for job in jobs if os.path.exists(job.source)}
@@ -141,6 +149,7 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
             raise UsageError(f"two inputs would be written to {job.target}; restore them into different folders")
         if real in sources or _same_file(job):
             raise UsageError(f"the output {job.target} is an input; write to another file or folder")
+    return tuple(jobs)
 
 
 def _same_file(job: Job) -> bool:

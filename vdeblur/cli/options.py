@@ -53,6 +53,12 @@ class RunOptions:
     duration: float | str | None = None
     #: Frames a second of picture sequences, e.g. 25 or "30000/1001".
     frame_rate: float | str | None = None
+    #: What to do with interlaced video.
+    interlaced: Literal["keep", "frame", "field", "refuse"] = "keep"
+    #: What to do where the size or the pixel format changes in mid-stream.
+    size_change: Literal["stop", "fit"] = "stop"
+    #: Open inputs that are URLs.
+    allow_network: bool = False
     codec: str | None = None
     crf: float | None = None
     preset: str | None = None

@@ -6,6 +6,7 @@ standard output gets video or JSON, never prose.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -86,6 +87,8 @@ class LineReporter(Reporter):
 
     def done(self, job: Job, report: Report) -> None:
         self.line(f"{_name(job.target, output=True)}: {result_words(report)}")
+        if report.summary:
+            self.line(report.summary)
         for words in report.notes:
             if words not in self._said:
                 self.note(words)
@@ -148,6 +151,8 @@ class JsonReporter(Reporter):
             skipped_packets=report.skipped_packets,
             elapsed_seconds=round(report.elapsed_seconds, 3),
             notes=list(report.notes),
+            summary=report.summary,
+            streams=[dataclasses.asdict(outcome) for outcome in report.outcomes],
         )
 
     def skipped(self, job: Job, reason: str) -> None:
@@ -175,8 +180,12 @@ def progress_words(progress: Progress) -> str:
 
 
 def result_words(report: Report) -> str:
-    pace = report.frames / report.elapsed_seconds if report.elapsed_seconds > 0 else 0.0
-    words = f"{report.frames} frame{'s' * (report.frames != 1)} in {report.elapsed_seconds:.1f} s, {pace:.1f} fps"
+    new = report.frames - report.frames_before
+    pace = new / report.elapsed_seconds if report.elapsed_seconds > 0 else 0.0
+    words = f"{report.frames} frame{'s' * (report.frames != 1)}"
+    if report.frames_before:
+        words += f", {new} of them"
+    words += f" in {report.elapsed_seconds:.1f} s, {pace:.1f} fps"
     if report.skipped_packets:
         plural = "s" * (report.skipped_packets != 1)
         words += f", {report.skipped_packets} packet{plural} of the source could not be decoded"

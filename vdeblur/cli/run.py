@@ -60,6 +60,19 @@ _OPTIONS: tuple[Decorator, ...] = (
     _INPUT("--duration", metavar="TIME", help="Stop after so much of the video."),
     _INPUT("--frame-rate", metavar="RATE", help="Of picture sequences: 25, 23.976, 30000/1001 (default: 25)."),
     _INPUT(
+        "--interlaced",
+        type=click.Choice(["keep", "frame", "field", "refuse"]),
+        help="Interlaced video: restore its fields and keep them (default), or one whole frame a frame or a field.",
+    ),
+    _INPUT(
+        "--size-change",
+        type=click.Choice(["stop", "fit"]),
+        help="Where the picture's size changes: stop (default), or fit the rest into the first size.",
+    ),
+    _INPUT(
+        "--allow-network", is_flag=True, help="Open inputs that are URLs; else nothing but files and pipes is read."
+    ),
+    _INPUT(
         "--config",
         type=click.Path(dir_okay=False, path_type=Path),
         help="YAML with any of these options; the command line has the last word.",
@@ -239,6 +252,9 @@ class _Run:
             progress=self._reporter.progress,
             note=self._reporter.note,
             frame_rate=options.rate,
+            interlaced=options.interlaced,
+            size_change=options.size_change,
+            allow_network=options.allow_network,
         )
 
 

@@ -15,6 +15,9 @@ from vdeblur.config import WEIGHTS_FOLDER, build
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.network import DeblurNet, NetworkConfig
 
+#: Far more than any number of a network's config.
+_LARGEST_NUMBER = 1024
+
 
 def available_models() -> list[str]:
     """Names of the networks whose weights come with the package."""
@@ -46,15 +49,55 @@ def load_network(name_or_path: str | Path) -> DeblurNet:
     path = weights_path(name_or_path)
     header = _read_header(path)
     try:
-        config = build(NetworkConfig, json.loads(header["config"]), where=str(path))
-        net = DeblurNet(config)
+        config = build(NetworkConfig, _parsed(header["config"]), where="config")
+        _check_size(config, path.stat().st_size)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise ValueError("there are weights that are no numbers")
+        net = DeblurNet(config)
         net.load_state_dict(tensors)
-    except (KeyError, ValueError, RuntimeError, SafetensorError) as exc:
+    except (KeyError, ValueError, RuntimeError, TypeError, ArithmeticError, OSError, SafetensorError) as exc:
         reason = " ".join(str(exc).split())[:160]
         raise NetworkError(f"{path} is no vdeblur checkpoint that this version can load: {reason}") from exc
     return net.eval()
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """The mapping in a JSON text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        parsed = json.loads(text)
+    except RecursionError as exc:
+        raise ValueError("the config's lists lie too deep in one another") from exc
+    if not isinstance(parsed, dict):
+        raise ValueError(f"a {type(parsed).__name__} stands where a mapping should")
+    return parsed
+
+
+def _check_size(config: NetworkConfig, file_bytes: int) -> None:
+    """Refuse a network that is larger than the file it is said to lie in, before a layer is made.
+
+    Raises:
+        ValueError: it is, or a number is out of any range.
+    """
+    other = (config.taps, config.tap_hidden, config.tap_depth, config.tap_features, config.tap_guides,
+             config.tap_neighbours, config.tap_beside)  # fmt: skip
+    numbers = (*config.channels, *config.blocks, *config.decoder_blocks, *other)
+    if not all(0 <= number <= _LARGEST_NUMBER for number in numbers):
+        raise ValueError(f"the config has a number below 0 or above {_LARGEST_NUMBER}")
+    if min(config.channels) < 1 or not 0 < config.reach <= _LARGEST_NUMBER:
+        raise ValueError("the config has a number that must be above 0 and is not")
+    quarter, eighth, sixteenth = config.channels
+    encoder = zip((quarter, eighth, sixteenth), config.blocks, strict=True)
+    decoder = zip((eighth, quarter), config.decoder_blocks, strict=True)
+    # The 3×3 convolutions of the blocks, one for each; every weight takes a byte at least.
+    weights = sum(9 * channels**2 * max(1, blocks) for channels, blocks in (*encoder, *decoder))
+    if weights + config.tap_depth * config.tap_hidden**2 > file_bytes:
+        raise ValueError("the config is that of a network larger than the file")
 
 
 def save_network(net: DeblurNet, path: Path, provenance: dict[str, Any]) -> None:
@@ -68,8 +111,11 @@ def save_network(net: DeblurNet, path: Path, provenance: dict[str, Any]) -> None
 
 def read_provenance(name_or_path: str | Path) -> dict[str, Any]:
     """Where a checkpoint comes from, as its trainer wrote it down; empty when it says nothing."""
-    provenance: dict[str, Any] = json.loads(_read_header(weights_path(name_or_path)).get("provenance", "{}"))
-    return provenance
+    path = weights_path(name_or_path)
+    try:
+        return _parsed(_read_header(path).get("provenance", "{}"))
+    except ValueError as exc:
+        raise NetworkError(f"{path} does not say where it comes from: {exc}") from exc
 
 
 def _read_header(path: Path) -> dict[str, str]:

@@ -26,6 +26,10 @@ _TRANSFERS = {
     11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084",
     17: "smpte428", 18: "arib-std-b67",
 }  # fmt: skip
+#: Where codecs put chroma that Matroska does not hold, and thus cannot tell us of (H.263, IEC 61834).
+_FIXED_LOCATIONS = {"h263": "center", "h263i": "center", "h263p": "center", "dvvideo": "topleft"}
+#: What Y4M says in its first line.
+_Y4M_LOCATIONS = {"C420jpeg": "center", "C420mpeg2": "left", "C420paldv": "topleft", "C420": "center"}
 #: Matroska's ChromaSitingHorz and ChromaSitingVert (1 = on the first sample, 2 = half way).
 _SITINGS = {(1, 2): "left", (2, 2): "center", (1, 1): "topleft", (2, 1): "top"}
 _COLOUR_ELEMENT, _HORIZONTAL_ELEMENT, _VERTICAL_ELEMENT = b"\x55\xb0", b"\x55\xb7\x81", b"\x55\xb8\x81"
@@ -60,16 +64,26 @@ def _merged(matrix: int, value_range: int, primaries: int, transfer: int, header
     )
 
 
-def _chroma_location(stream: VideoStream) -> str | None:
-    """Chroma sample location of a stream, which PyAV does not tell: read from a Matroska header made of the stream."""
+def _header(stream: VideoStream, muxer: str) -> bytes:
+    """Header of a file with just this stream; empty if the container does not take it."""
     header = io.BytesIO()
     try:
-        with av.open(header, "w", format="matroska") as container:
+        with av.open(header, "w", format=muxer) as container:
             container.add_stream_from_template(stream, opaque=True)
             container.start_encoding()
     except (av.error.FFmpegError, ValueError):
-        return None
-    data = header.getvalue()
+        return b""
+    return header.getvalue()
+
+
+def _chroma_location(stream: VideoStream) -> str | None:
+    """Chroma sample location of a stream, which PyAV does not tell: read from a header that is made of the stream."""
+    if stream.codec_context.name in _FIXED_LOCATIONS:
+        return _FIXED_LOCATIONS[stream.codec_context.name]
+    if stream.container.format.name == "yuv4mpegpipe":
+        words = _header(stream, "yuv4mpegpipe").decode("ascii", "replace").split()
+        return next((_Y4M_LOCATIONS[word] for word in words if word in _Y4M_LOCATIONS), None)
+    data = _header(stream, "matroska")
     start = data.find(_COLOUR_ELEMENT)
     if start < 0:
         return None

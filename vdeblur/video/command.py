@@ -9,7 +9,7 @@ from typing import Any
 import ffmpeg
 
 from vdeblur.video.ffmpeg import find_ffmpeg
-from vdeblur.video.process import QUIET
+from vdeblur.video.process import COUNTING
 
 _PIPE, _SOURCE, _OUTPUT = "<pipe>", "<source>", "<output>"
 
@@ -47,6 +47,8 @@ class Output:
     options: Mapping[str, str] = field(default_factory=dict)
     #: Tags of the whole file, "key=value"; an empty value takes a tag away.
     tags: tuple[str, ...] = ()
+    #: Options without a value for the builder, for they occur more than once.
+    words: tuple[str, ...] = ()
     #: Files to attach, each with its tags.
     attachments: tuple[tuple[str, tuple[str, ...]], ...] = ()
     #: The user's own options; they come last and have the last word.
@@ -72,7 +74,8 @@ def build_command(
         # Mapped and taken away again: an input of which nothing is mapped would not be opened, and its tags lost.
         edges.append(inputs[False][str(video_index)])
         number = 1 if streams[0].from_pipe else 0
-        options |= {"map": f"-{number}:{video_index}", "map_metadata": str(number), "map_chapters": str(number)}
+        options = {"map_chapters": str(number)} | options
+        options |= {"map": f"-{number}:{video_index}", "map_metadata": str(number)}
         for position, stream in enumerate(streams):
             if stream.tags_of is not None:
                 options[f"map_metadata:s:{position}"] = f"{number}:s:{stream.tags_of}"
@@ -80,7 +83,7 @@ def build_command(
         options |= {f"{name}:{position}": value for name, value in stream.options.items()}
     built = ffmpeg.output(*edges, _OUTPUT, format=output.muxer, **options)
     # Times pass through as they are; nothing is dropped, repeated, shifted or stretched.
-    compiled: list[str] = ffmpeg.compile(built, cmd=[str(find_ffmpeg()), *QUIET, "-copyts"])
+    compiled: list[str] = ffmpeg.compile(built, cmd=[str(find_ffmpeg()), *COUNTING, "-copyts"])
     command = [urls.get(word, word) for word in compiled]
     return [*command[:-1], *_repeated(streams, output), *output.extra, command[-1]]
 
@@ -89,6 +92,7 @@ def _repeated(streams: Sequence[OutputStream], output: Output) -> Iterator[str]:
     """Options that may occur more than once, which the builder has no words for."""
     for tag in output.tags:
         yield from ("-metadata", tag)
+    yield from output.words
     for url, _ in output.attachments:
         yield from ("-attach", url)
     tags = [stream.tags for stream in streams] + [tags for _, tags in output.attachments]

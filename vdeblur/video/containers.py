@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache, cached_property
 from pathlib import Path, PurePath
@@ -16,6 +16,9 @@ from vdeblur.frames import PixelFormat
 from vdeblur.video.picture import Picture
 
 _KEEPS_NEGATIVE_TIMES = frozenset({"matroska", "webm", "mpegts"})
+#: Muxers of FFmpeg that write chapters.
+_CHAPTERED = frozenset({"matroska", "webm", "mp4", "mov", "ipod", "asf", "nut", "ogg"})
+_TAGGED = frozenset({"matroska", "webm", "nut"})
 _MODERN = ("libx264", "libx264rgb", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9")
 #: More than eight bits: HEVC, which players decode in hardware, before ten-bit H.264, which none does.
 _MODERN_DEEP = ("libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "libx264")
@@ -50,8 +53,10 @@ class Container:
     text_subtitles: str | None = None
     #: Seconds a tick, where the container and not the source decides; 0 = one frame a tick.
     tick: Fraction | None = None
-    #: A cover picture is an attached file, not a stream.
-    attaches_covers: bool = False
+    #: Covers and fonts are files attached to it, not streams.
+    attaches_files: bool = False
+    #: It has no word for a later start.
+    begins_at_zero: bool = False
     #: Options of the muxer, without dashes.
     options: dict[str, str] = field(default_factory=dict)
     #: Options of the encoder, whichever it is.
@@ -60,6 +65,15 @@ class Container:
     @cached_property
     def is_mov(self) -> bool:
         return self.muxer in {"mp4", "mov", "ipod", "3gp", "3g2"}
+
+    @property
+    def holds_chapters(self) -> bool:
+        return self.muxer in _CHAPTERED
+
+    @property
+    def keeps_tags(self) -> bool:
+        """Whether streams have tags of any name."""
+        return self.muxer in _TAGGED
 
     def suitable_encoders(self, pixel_format: PixelFormat) -> tuple[str, ...]:
         """Encoders to try for frames of this format, best first."""
@@ -102,12 +116,14 @@ _LOSSLESS = ("ffv1",)
 _MP4 = Container("mp4", "MP4", text_subtitles="mov_text")
 _MATROSKA = Container(
     "matroska", "Matroska", (*_MODERN, "ffv1"), (*_MODERN_DEEP, "ffv1"), ("ffv1", "png"), text_subtitles="subrip",
-    tick=Fraction(1, 1000), attaches_covers=True,
+    tick=Fraction(1, 1000), attaches_files=True,
 )  # fmt: skip
 _MPEGTS = Container(
     "mpegts", "MPEG-TS", ("libx264", "libx265", "mpeg2video"), ("libx265", "libx264"), tick=Fraction(1, 90000),
     options={"mpegts_copyts": "1", "muxdelay": "0", "muxpreload": "0"},
 )  # fmt: skip
+#: As on Blu-ray discs and in AVCHD cameras; FFmpeg knows it by the ending ".m2ts" alone.
+_M2TS = replace(_MPEGTS, options={**_MPEGTS.options, "mpegts_m2ts_mode": "1"})
 _MPEGPS = Container(
     "mpeg",
     "MPEG-PS",
@@ -122,14 +138,15 @@ _ASF = Container("asf", "Windows Media", ("wmv2", "mpeg4"), (), tick=Fraction(1,
 _OGG = Container("ogg", "Ogg", ("libtheora",), (), tick=Fraction(0))
 Y4M = Container(
     "yuv4mpegpipe", "Y4M", ("wrapped_avframe",), ("wrapped_avframe",), ("wrapped_avframe",), only_pictures=True,
-    tick=Fraction(0), options={"strict": "-1"},
+    tick=Fraction(0), options={"strict": "-1"}, begins_at_zero=True,
 )  # fmt: skip
 NUT = Container("nut", "NUT", ("rawvideo", "ffv1"), ("rawvideo", "ffv1"), ("rawvideo", "ffv1"))
 
 _BY_ENDING = {
     "mp4": _MP4, "m4v": _MP4, "mkv": _MATROSKA, "nut": NUT, "y4m": Y4M,
     "mov": Container(
-        "mov", "QuickTime", _MODERN, _MODERN_DEEP, ("png", "prores_ks"), ("prores_ks",), text_subtitles="mov_text"
+        "mov", "QuickTime", _MODERN, (*_MODERN_DEEP, "png"), ("png", "prores_ks"), ("prores_ks",),
+        text_subtitles="mov_text",
     ),
     "webm": Container(
         "webm", "WebM", ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9",),
@@ -137,22 +154,25 @@ _BY_ENDING = {
     ),
     # AVI and FLV have no decoding times beside those of presentation, so frames must not be reordered.
     "avi": Container(
-        "avi", "AVI", ("mpeg4", "ffv1"), _LOSSLESS, _LOSSLESS, tick=Fraction(0),
-        encoder_options={"bf": "0"},
+        "avi", "AVI", ("mpeg4", "mjpeg", "ffv1"), _LOSSLESS, _LOSSLESS, tick=Fraction(0),
+        encoder_options={"bf": "0"}, begins_at_zero=True,
     ),
-    "ts": _MPEGTS, "m2ts": _MPEGTS, "mts": _MPEGTS,
+    "ts": _MPEGTS, "m2ts": _M2TS, "mts": _M2TS,
     "flv": Container("flv", "FLV", ("libx264",), (), tick=Fraction(1, 1000), encoder_options={"bf": "0"}),
     "mpg": _MPEGPS, "mpeg": _MPEGPS, "vob": _MPEGPS,
     "wmv": _ASF, "asf": _ASF, "ogv": _OGG, "ogg": _OGG,
     "gif": Container(
-        "gif", "GIF", ("gif",), ("gif",), ("gif",), ("gif",), only_pictures=True, tick=Fraction(1, 100)
+        "gif", "GIF", ("gif",), ("gif",), ("gif",), ("gif",), only_pictures=True, tick=Fraction(1, 100),
+        begins_at_zero=True,
     ),
     "apng": Container(
-        "apng", "animated PNG", ("apng",), ("apng",), ("apng",), ("apng",), only_pictures=True, options={"plays": "0"}
+        "apng", "animated PNG", ("apng",), ("apng",), ("apng",), ("apng",), only_pictures=True, options={"plays": "0"},
+        begins_at_zero=True,
     ),
     "webp": Container(
         "webp", "WebP", ("libwebp_anim", "libwebp"), ("libwebp_anim",), ("libwebp_anim", "libwebp"),
         ("libwebp_anim", "libwebp"), only_pictures=True, tick=Fraction(1, 1000), options={"loop": "0"},
+        begins_at_zero=True,
     ),
     "png": _image("PNG", "png"),
     "jpg": _image("JPEG", "mjpeg"), "jpeg": _image("JPEG", "mjpeg"),
@@ -172,7 +192,7 @@ def container_of(name: str) -> Container:
     word = (PurePath(name).suffix.removeprefix(".") or name).lower()
     if word in _BY_ENDING:
         return _BY_ENDING[word]
-    by_muxer = {container.muxer: container for container in _BY_ENDING.values() if container.muxer != "image2"}
+    by_muxer = {one.muxer: one for one in _BY_ENDING.values() if one.muxer != "image2" and one is not _M2TS}
     muxer = word if word in by_muxer else _muxers_by_ending().get(word)
     if muxer is None:
         near = difflib.get_close_matches(word, _BY_ENDING, n=1) if "." in name else []

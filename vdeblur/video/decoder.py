@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from typing import Any, cast
 
 import av
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from vdeblur.errors import SourceError
 
 #: libavcodec's AV_CODEC_FLAG_OUTPUT_CORRUPT.
 _OUTPUT_CORRUPT = 1 << 3
+#: Its AV_CODEC_FLAG_UNALIGNED: cut exactly where the header says, not at the next round address to the left.
+_UNALIGNED = 1 << 0
+
+
+#: Alpha is a second stream inside VP8 and VP9, which FFmpeg's own decoders leave out.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+
+def decoding_context(stream: VideoStream) -> VideoCodecContext:
+    """The decoder of a stream: its own, or the one that knows its alpha."""
+    own = stream.codec_context
+    name = _ALPHA_DECODERS.get(own.name)
+    if name is None or not says_alpha(stream.metadata) or name not in av.codecs_available:
+        return own
+    return cast(VideoCodecContext, av.CodecContext.create(name, "r"))
+
+
+def says_alpha(tags: Mapping[str, str]) -> bool:
+    """Whether the tags of a stream in Matroska or WebM say that it has alpha."""
+    return any(name.lower() == "alpha_mode" and value == "1" for name, value in tags.items())
 
 
 class Decoder:
@@ -22,7 +44,8 @@ class Decoder:
     are kept, so that one bad packet does not cost all frames up to the next key frame.
     """
 
-    def __init__(self, context: VideoCodecContext, *, threads: int) -> None:
+    def __init__(self, context: VideoCodecContext, *, threads: int, max_px: int) -> None:
+        """``max_px`` = pixels one picture may have."""
         self._context = context
         self._sent = 0
         #: Frames that came out.
@@ -36,12 +59,17 @@ class Decoder:
         self.last_error = ""
         #: Whether the final flush broke off at an error, and whether frames may be missing because of it.
         self.flush_failed = self.may_lack_frames = False
+        #: Pixel shape of the stream by what was read of it in front, which may be of a later part.
+        self.probed_aspect_ratio = context.sample_aspect_ratio or None
         context.thread_type = "AUTO"
         context.thread_count = threads
+        context.flags |= _UNALIGNED
+        context.options = {**context.options, "max_pixels": str(max_px)}
         try:
             context.open(strict=False)
         except (av.error.FFmpegError, ValueError) as exc:
-            raise SourceError(f"cannot open the {context.name} decoder: {exc}") from exc
+            reason = str(getattr(exc, "strerror", None) or exc)
+            raise SourceError(f"cannot open the {context.name} decoder: {reason}") from exc
 
     def frames(self, packets: Iterable[av.Packet[Any]]) -> Iterator[av.VideoFrame]:
         """Frames in the order they are shown."""
@@ -60,6 +88,11 @@ class Decoder:
                 continue
             yield from self._count(decoded)
         yield from self._flush()
+
+    @property
+    def sample_aspect_ratio(self) -> Fraction | None:
+        """Pixel shape that the stream itself has given last, if it gives one."""
+        return self._context.sample_aspect_ratio or None
 
     def close(self) -> None:
         """Let go of the decoder; its threads end when nothing else holds it."""

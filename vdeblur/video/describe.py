@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import cast
 
 import av
-from av.sidedata.sidedata import SideData, Type
+from av.sidedata.sidedata import Type
 from av.stream import Disposition, Stream
 
+from vdeblur.errors import SourceError
 from vdeblur.frames import Colour
 from vdeblur.video.colour import frame_colour
+from vdeblur.video.fieldflags import FieldFlags, header_order
 from vdeblur.video.formats import canonical_format
-from vdeblur.video.info import Chromaticity, ContentLight, MasteringDisplay, SourceInfo, StreamInfo, VideoInfo
+from vdeblur.video.info import (
+    Chromaticity,
+    ContentLight,
+    Interlacing,
+    MasteringDisplay,
+    SourceInfo,
+    StreamInfo,
+    VideoInfo,
+)
 from vdeblur.video.media import Media
 from vdeblur.video.places import Place
+from vdeblur.video.programs import Programs, read_programs
+from vdeblur.video.sidedata import side_data_of
+
+#: Formats in which FFmpeg decodes JPEGs of four inks, calling them colours and alpha.
+_INKS = frozenset({"gbrap", "yuva444p"})
 
 
 def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> SourceInfo:
-    """Everything about a source; ``header`` = the colour tags of its video stream's header."""
+    """Everything about a source; ``header`` = the colour tags of its video stream's header.
+
+    Raises:
+        SourceError: its samples are inks and not light.
+    """
+    if media.stream.codec_context.name == "mjpeg" and first.format.name in _INKS:
+        raise SourceError(f"{place.name} is a JPEG in CMYK, for printing; convert it to RGB first")
     return SourceInfo(
         name=place.name,
         path=place.path,
@@ -29,32 +49,49 @@ def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, h
         input_options=media.input_options,
         container=media.container_name,
         video=_video(media, first, start_pts, header),
-        streams=tuple(_stream(stream) for stream in media.streams),
-        chapters=media.chapters,
+        streams=tuple(stream_info(stream, media.container_name, media.chapter_seconds) for stream in media.streams),
+        chapters=len(media.chapter_seconds),
         metadata=media.metadata,
         duration_seconds=media.duration_seconds,
+        file_id=media.file_id,
         pictures=place.pictures,
+        programs=read_programs(place.path) if media.container_name == "mpegts" and place.path else Programs(),
+        picture_numbers=place.numbers,
     )
 
 
-def _stream(stream: Stream) -> StreamInfo:
+def stream_info(stream: Stream, container: str, chapters: Sequence[Fraction]) -> StreamInfo:
+    """What is known about a stream of a container of that name, with chapters that start at these seconds."""
     context = stream.codec_context
     name = context.name if context is not None else getattr(stream, "name", None)
+    is_mov = container.startswith("mov,")
     return StreamInfo(
         index=stream.index,
         kind=str(stream.type),
         codec="unknown" if name is None or stream.type == "attachment" else name,
         language=stream.metadata.get("language"),
-        title=stream.metadata.get("title"),
+        # What MP4 and QuickTime call the name of a track is its title elsewhere.
+        title=stream.metadata.get("title", stream.metadata.get("name") if is_mov else None),
         default=bool(stream.disposition & Disposition.default),
         forced=bool(stream.disposition & Disposition.forced),
         attached_picture=bool(stream.disposition & Disposition.attached_pic),
+        chapter_text=is_mov and _names_chapters(stream, chapters),
+        dispositions=tuple(str(flag.name) for flag in stream.disposition),
+        id=stream.id,
+        sample_rate=getattr(context, "sample_rate", None) if stream.type == "audio" else None,
         metadata=dict(stream.metadata),
     )
 
 
+def _names_chapters(stream: Stream, chapters: Sequence[Fraction]) -> bool:
+    """Whether FFmpeg has made the chapters of this track: it has one text at the start of each."""
+    if stream.type != "data" or not chapters or stream.time_base is None:
+        return False
+    return tuple(entry.timestamp * stream.time_base for entry in stream.index_entries) == tuple(chapters)
+
+
 def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:
-    side_data = _side_data(first)
+    side_data, flagged = side_data_of(first), FieldFlags().order_of(first) or header_order(media.stream)
     matrix = _display_matrix(side_data)
     return VideoInfo(
         stream_index=media.stream.index,
@@ -72,19 +109,11 @@ def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -
         rotation_degrees=first.rotation if matrix is None else rotation_of(matrix),
         display_matrix=matrix,
         sample_aspect_ratio=media.stream.sample_aspect_ratio or None,
-        interlaced=first.interlaced_frame,
+        interlacing=Interlacing(order=flagged, flagged=flagged),
         mastering_display=_mastering_display(side_data),
         content_light=_content_light(side_data),
         side_data=tuple(side_data),
     )
-
-
-def _side_data(frame: av.VideoFrame) -> Mapping[str, bytes]:
-    """Side data of a frame by FFmpeg's names; empty if there is a kind among it that PyAV does not know."""
-    try:
-        return {item.type.name: bytes(item) for item in cast(Iterable[SideData], frame.side_data)}
-    except ValueError:
-        return {}
 
 
 def _display_matrix(side_data: Mapping[str, bytes]) -> tuple[int, ...] | None:

@@ -63,6 +63,7 @@ _KNOWN = {
         Encoder("apng", options={"pred": "mixed"}, lossless=True),
         Encoder("tiff", options={"compression_algo": "deflate"}, lossless=True),
         Encoder("gif"),
+        Encoder("mjpeg", "qscale", (1, 31), 1, options={"qmin": "1"}),
         Encoder("rawvideo", lossless=True),
         Encoder("wrapped_avframe", lossless=True),
         _nvenc("h264", 17, 51),

@@ -13,6 +13,7 @@ from vdeblur.video.ffmpeg import encoder_details, encoder_opens, video_encoders
 from vdeblur.video.fitting import fitting_format
 from vdeblur.video.formats import canonical_format
 from vdeblur.video.picture import Picture
+from vdeblur.video.picture_tags import holds_tags
 from vdeblur.video.settings import EncodeOptions, Settings, check_quality, settings_for
 from vdeblur.video.trial import EXACT_TIMES, FULL_RANGE, Trial, trial_of
 
@@ -56,11 +57,16 @@ def plan_video(container: Container, picture: Picture, options: EncodeOptions, *
             if pixel_format is None:
                 continue
             settings = settings_for(container, picture, encoder, pixel_format, options)
+            if exact and settings.widens_range and not container.only_pictures:
+                continue
             trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
-            reason = trial.failure or (_shortcoming(trial, wanted, encoder) if exact else None)
+            mark = settings.hides_full_range and container.muxer == "matroska" and seekable
+            if not exact and _hides_range(trial, settings):
+                settings = settings_for(container, picture, encoder, pixel_format, options, limit_range=True)
+                trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
+            reason = trial.failure or (_shortcoming(trial, wanted, settings) if exact else None)
             if reason is None:
-                mark = settings.hides_full_range and container.muxer == "matroska" and seekable
-                notes = _notes(container, picture, settings, trial, failures, mark)
+                notes = _notes(container, picture, settings, trial, failures, mark, seekable=seekable)
                 return VideoPlan(encoder.name, pixel_format, settings.input_options, settings.options, mark, notes)
             failures.setdefault(encoder.name, reason)
     raise UsageError(_refusal(container, picture, wanted, options, failures))
@@ -115,14 +121,22 @@ def _pixel_format(encoder: Encoder, wanted: PixelFormat, asked: str | None, *, e
     return fitting_format(encoder, wanted, exact=exact) if exact or asked is None else None
 
 
-def _shortcoming(trial: Trial, wanted: PixelFormat, encoder: Encoder) -> str | None:
+def _hides_range(trial: Trial, settings: Settings) -> bool:
+    """Whether samples of full range would be taken for limited ones, so that black and white are clipped."""
+    return FULL_RANGE in trial.lost and not settings.encoder.lossless and not settings.converts
+
+
+def _shortcoming(trial: Trial, wanted: PixelFormat, settings: Settings) -> str | None:
     """What makes another encoder the better choice, if there is one."""
+    encoder = settings.encoder
     if EXACT_TIMES in trial.lost:
         return "does not keep times exactly"
+    if _hides_range(trial, settings):
+        return "does not say that the range is full"
     back = trial.read_back
     if back is None or back == wanted:
         return None
-    # VP8 and VP9 keep alpha in a second stream that only libvpx decodes.
+    # Libraries without the decoders of libvpx do not see the alpha of VP8 and VP9.
     alpha_lost = wanted.alpha and not back.alpha and not encoder.name.startswith("libvpx")
     # H.264 without chroma is decoded with neutral chroma; ProRes 4444 is always decoded to twelve bits.
     layouts_differ = (back.family, back.chroma_shift) != (wanted.family, wanted.chroma_shift)
@@ -132,7 +146,14 @@ def _shortcoming(trial: Trial, wanted: PixelFormat, encoder: Encoder) -> str | N
 
 
 def _notes(
-    container: Container, picture: Picture, settings: Settings, trial: Trial, failures: dict[str, str], marked: bool
+    container: Container,
+    picture: Picture,
+    settings: Settings,
+    trial: Trial,
+    failures: dict[str, str],
+    marked: bool,
+    *,
+    seekable: bool,
 ) -> tuple[str, ...]:
     """What people should know of the choice and of what it costs."""
     encoder, notes = settings.encoder, []
@@ -147,9 +168,15 @@ def _notes(
         notes.append("WebP does not keep the colours of wholly transparent pixels")
     if container.rounds_times(picture):
         notes.append(f"{container.name} rounds times to {container.tick} s")
-    lost = [what for what in trial.lost if not (marked and what == FULL_RANGE)]
+    if settings.limits_range:
+        notes.append("full range is converted to limited range")
+    said = marked or settings.limits_range
+    lost = [what for what in trial.lost if not (said and what == FULL_RANGE)]
     if container.only_pictures and {picture.colour.primaries, picture.colour.transfer} <= _ORDINARY:
         lost = [what for what in lost if what == EXACT_TIMES or not settings.converts]
+    if container.only_pictures and seekable and holds_tags(encoder.name):
+        # Exif says it, once the file is finished.
+        lost = [what for what in lost if what not in ("rotation", "mirroring")]
     if lost:
         notes.append(f"{encoder.name} in {container.name} does not keep: {', '.join(lost)}")
     return tuple(notes)
@@ -167,9 +194,16 @@ def _refusal(
     what = f"{picture.width}×{picture.height} {picture.format.name} frames"
     asked = f" with codec {options.codec!r}" if options.codec else ""
     reason = "".join(f": {name} {_lower(why)}" for name, why in list(failures.items())[:1])
+    if picture.field_order is not None:
+        what = f"interlaced {what}"
     plain = "yuv420p10le" if wanted.bits > 8 else "yuv420p"
     convert = "" if wanted.name == plain else f", or pass pixel_format={plain!r} (--pix-fmt {plain})"
-    if wanted.alpha:
+    if picture.field_order is not None:
+        hint = (
+            "write h264, ffv1 or prores (--codec) into .mkv or .mov, or make whole frames with "
+            "interlaced='frame' (--interlaced frame)"
+        )
+    elif wanted.alpha:
         hint = f"write to .mkv or .mov, or give alpha up with pixel_format={plain!r} (--pix-fmt {plain})"
     elif options.codec or options.preset or options.ffmpeg_args:
         hint = f"for {container.name} choose one of {', '.join(container.suitable_encoders(wanted)) or 'no codec'}"

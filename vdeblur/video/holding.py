@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import av
 
 from vdeblur.errors import UsageError
 from vdeblur.video.command import file_url
@@ -13,12 +15,17 @@ from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container
 from vdeblur.video.ffmpeg import run_ffmpeg
 from vdeblur.video.info import SourceInfo
+from vdeblur.video.places import check_unchanged
+from vdeblur.video.scratch import scratch_folder
 
 TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
 #: NUT does not say how long a packet lasts, so text subtitles would never disappear.
 _NO_LENGTH = "no word for how long a text is shown"
 #: A muxer that says this has written a stream nobody will find again.
 _UNREADABLE = "may not be recognized upon reading"
+
+#: Muxers of files whose head lists every stream. WebM's leaves files out that should be attached, without a word.
+_LISTS_STREAMS = frozenset({"matroska", "webm", "mp4", "mov", "ipod", "avi", "nut"})
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,26 @@ class Question:
         for position, (index, codec) in enumerate(codecs.items()):
             command += ["-map", f"0:{index}", f"-c:{position}", codec]
         command += [word for name, value in options.items() for word in (f"-{name}", value)]
-        with tempfile.TemporaryDirectory(prefix="vdeblur-") as folder:
+        with scratch_folder() as folder:
             target = file_url(str(Path(folder) / "trial"))
             finished = run_ffmpeg([*command, "-t", "0.5", *extra, "-f", self.container.muxer, target])
+            found = _kinds_in(Path(folder) / "trial") if self.container.muxer in _LISTS_STREAMS else None
         if finished.returncode:
+            check_unchanged(info.name, info.path, info.file_id)
             return finished.reason
+        wanted = Counter(info.streams[index].kind for index in codecs)
+        if not extra and (wanted - found if found is not None else wanted["attachment"]):
+            return "it writes nothing and says nothing"
         return next((line for line in finished.messages if _UNREADABLE in line), None)
+
+
+def _kinds_in(path: Path) -> Counter[str] | None:
+    """How many streams of each kind a file has; ``None`` if it cannot be read."""
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            return Counter(str(stream.type) for stream in container.streams)
+    except (av.error.FFmpegError, OSError):
+        return None
 
 
 def _texts(info: SourceInfo, indexes: Iterable[int]) -> bool:

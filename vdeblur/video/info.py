@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
-from vdeblur.frames import Colour, PixelFormat
+from vdeblur.frames import Colour, FieldOrder, PixelFormat
+from vdeblur.video.programs import Programs
 
 #: A chromaticity (x, y) of CIE 1931.
 Chromaticity = tuple[Fraction, Fraction]
@@ -32,6 +34,18 @@ class ContentLight:
 
 
 @dataclass(frozen=True)
+class Interlacing:
+    """Whether frames hold two fields of different instants: as they are flagged, and as the pictures show."""
+
+    #: Field order by which the frames are to be treated; ``None`` = as whole frames.
+    order: FieldOrder | None = None
+    #: Field order the first frame is flagged with.
+    flagged: FieldOrder | None = None
+    #: What the pictures show, where they were looked at and tell; "telecine" is film in 3:2 pulldown.
+    shown: FieldOrder | Literal["progressive", "telecine"] | None = None
+
+
+@dataclass(frozen=True)
 class StreamInfo:
     """One stream of the container."""
 
@@ -46,6 +60,14 @@ class StreamInfo:
     forced: bool = False
     #: A cover picture: a video stream that is no video.
     attached_picture: bool = False
+    #: QuickTime's way to store names of chapters: a track of texts, which are read as chapters.
+    chapter_text: bool = False
+    #: FFmpeg's names of all that is said of its role, e.g. "default", "comment", "hearing_impaired".
+    dispositions: tuple[str, ...] = ()
+    #: The container's own number for it, in MPEG-TS the packet identifier.
+    id: int = 0
+    #: Samples a second, of sound.
+    sample_rate: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -75,7 +97,9 @@ class VideoInfo:
     #: The whole display matrix, nine 16.16 and 2.30 fixed-point numbers row by row (it may also mirror).
     display_matrix: tuple[int, ...] | None = None
     sample_aspect_ratio: Fraction | None = None
-    interlaced: bool = False
+    interlacing: Interlacing = Interlacing()
+    #: Each field is coded as a picture of its own; frames are woven of two.
+    field_pairs: bool = False
     mastering_display: MasteringDisplay | None = None
     content_light: ContentLight | None = None
     #: FFmpeg's names of all side data of the first frame, e.g. "A53_CC" (captions) or "DOVI_METADATA".
@@ -102,5 +126,11 @@ class SourceInfo:
     chapters: int
     metadata: dict[str, str]
     duration_seconds: float | None
+    #: Which file it was when it was opened (device and number), so that another one in its place is noticed.
+    file_id: tuple[int, int] | None = None
     #: Files of a picture sequence, in the order of their frames.
     pictures: tuple[Path, ...] = ()
+    #: The number in the name of each, if they have been chosen by it.
+    picture_numbers: tuple[int, ...] = ()
+    #: Of an MPEG-TS.
+    programs: Programs = field(default_factory=Programs)

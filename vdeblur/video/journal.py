@@ -63,6 +63,8 @@ class Position:
     memory_file: str
     #: The video is at its end; only putting it together is left.
     complete: bool = False
+    #: Tick of the frame before, where its fields are needed to complete those of the last one.
+    run_up_pts: int | None = None
     #: What has been said of the source so far, and its packets that could not be decoded.
     notes: tuple[str, ...] = ()
     skipped_packets: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
+from vdeblur.video.access import reopening_options
+from vdeblur.video.animation import AnimatedPictures
 from vdeblur.video.opening import (
     check_container,
     choose_video,
@@ -22,10 +25,13 @@ from vdeblur.video.opening import (
     read_picture,
     reason_of,
 )
-from vdeblur.video.places import DEFAULT_FRAME_RATE, Place
+from vdeblur.video.places import DEFAULT_FRAME_RATE, Place, file_id
+from vdeblur.video.webp import is_animated_webp
 from vdeblur.video.wholeness import Cut, find_cut
 
-_DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_log = logging.getLogger(__name__)
+
+_DURATION_TAG = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
 
 
 class Media(Protocol):
@@ -43,15 +49,20 @@ class Media(Protocol):
     video_seconds: float | None
     duration_seconds: float | None
     container_name: str
-    chapters: int
+    #: Where the chapters start.
+    chapter_seconds: tuple[Fraction, ...]
     metadata: dict[str, str]
     #: What FFmpeg takes to read the same again; ``None`` = it cannot be read twice.
     input_url: str | None
     input_options: dict[str, str]
     #: Where the file has been cut off, if it has.
     cut: Cut | None
+    #: Which file it is, where it is one.
+    file_id: tuple[int, int] | None
     #: Why reading stopped before the end, if it did.
     failure: str | None
+    #: What happened to the file while it was read, in plain words.
+    change: str | None
     #: Packets of the other streams, if they are kept.
     kept: deque[av.Packet[Any]]
 
@@ -73,6 +84,8 @@ def open_media(place: Place, *, frame_rate: Fraction | None, keep_packets: bool 
     """
     if place.pictures:
         return Pictures(place, frame_rate or DEFAULT_FRAME_RATE)
+    if place.path is not None and is_animated_webp(place.path):
+        return AnimatedPictures(place.path, frame_rate)
     return Stored(place, frame_rate=frame_rate, keep_packets=keep_packets)
 
 
@@ -84,7 +97,9 @@ class Stored:
         self.kept: deque[av.Packet[Any]] = deque()
         self._place = place
         self._keep = keep_packets
+        self.change: str | None = None
         self._container = container = open_container(place, frame_rate)
+        self.file_id, self._file_bytes = file_id(place.path), place.file_bytes
         try:
             check_container(container, place, frame_rate)
             self.stream = stream = choose_video(container, place)
@@ -100,11 +115,13 @@ class Stored:
         self.video_seconds = _video_seconds(stream)
         self.cut = find_cut(container, stream, place.path) if place.path is not None else None
         self.duration_seconds = _container_seconds(container)
-        self.chapters = len(container.chapters())
+        self.chapter_seconds = chapter_times(container)
         self.metadata = dict(container.metadata)
         live = place.network and self.duration_seconds is None and container.size <= 0
         self.input_url = place.url if place.twice and not live else None
-        self.input_options = {"pattern_type": "none"} if self.container_name == "image2" else {}
+        self.input_options = reopening_options(self.container_name, network=place.network)
+        if self.container_name == "image2":
+            self.input_options["pattern_type"] = "none"
         if frame_rate is not None:
             self.input_options["framerate"] = str(frame_rate)
         if not keep_packets:
@@ -123,7 +140,12 @@ class Stored:
         except av.error.FFmpegError as exc:
             self._check_pipe()
             self.failure = reason_of(exc)
+        except IndexError:
+            # A stream that begins in mid-file (FLV, MPEG-TS) is unknown to PyAV, which stumbles over it at the very
+            # end: behind the last packet it looks through FFmpeg's streams, and not through its own.
+            _log.debug("%s has a stream that begins late", self._place.name)
         self._check_pipe()
+        self._check_file()
 
     def seek(self, tick: int) -> bool:
         if not self._place.twice:
@@ -139,6 +161,16 @@ class Stored:
         self.streams.clear()
         del self.stream
         self._container.close()
+
+    def _check_file(self) -> None:
+        """Notice a file that has changed its length while it was read."""
+        before, after = self._file_bytes, self._place.file_bytes
+        if self._place.path is None or before is None or file_id(self._place.path) != self.file_id or after is None:
+            return
+        if after < before:
+            self.failure = self.failure or "the file has become shorter while it was read"
+        elif after > before:
+            self.change = "the file has grown while it was read; what came late may be missing"
 
     def _check_pipe(self) -> None:
         """Raise what happened while the file object was read; FFmpeg took it for the end of the data."""
@@ -163,11 +195,16 @@ class Pictures:
         self.video_seconds: float | None = float(len(self._paths) * self.time_base)
         self.duration_seconds: float | None = self.video_seconds
         self.cut: Cut | None = None
+        self.file_id: tuple[int, int] | None = None
+        self.change: str | None = None
         self.container_name = "image2"
-        self.chapters = 0
+        self.chapter_seconds: tuple[Fraction, ...] = ()
         self.metadata: dict[str, str] = {}
         self.input_url = place.pattern_url
-        self.input_options = {**place.pattern_options, "framerate": str(rate)} if place.pattern_url else {}
+        self.input_options: dict[str, str] = {}
+        if place.pattern_url is not None:
+            self.input_options = {**reopening_options("image2", network=False), **place.pattern_options}
+            self.input_options["framerate"] = str(rate)
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
 
@@ -194,6 +231,11 @@ class Pictures:
         self.streams.clear()
         del self.stream
         self._container.close()
+
+
+def chapter_times(container: InputContainer) -> tuple[Fraction, ...]:
+    """Seconds at which the chapters start."""
+    return tuple(chapter["start"] * (chapter["time_base"] or Fraction(0)) for chapter in container.chapters())
 
 
 def _video_seconds(stream: VideoStream) -> float | None:

@@ -16,6 +16,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.access import opening_options, playlist_in
+from vdeblur.video.claims import claim_options, refused_claim
+from vdeblur.video.info import SourceInfo
 from vdeblur.video.places import Place
 
 #: A server that says nothing for so long has gone.
@@ -26,30 +29,60 @@ _RATELESS = frozenset(
 )
 #: FFmpeg draws text files as pictures; nobody wants that.
 _TEXT = frozenset({"tty", "bin", "xbin", "adf", "idf"})
+#: Enough to know a playlist.
+_HEAD_BYTES = 1024
 _NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 def open_container(place: Place, frame_rate: Fraction | None) -> InputContainer:
-    options = {"pattern_type": "none"}
+    try:
+        return _open(place, frame_rate)
+    except (av.error.FFmpegError, ValueError) as exc:
+        if place.pipe is not None and place.pipe.failure is not None:
+            raise_pipe_failure(place.name, place.pipe.failure)
+        raise _cannot_open(place, frame_rate, exc) from exc
+
+
+def _open(place: Place, frame_rate: Fraction | None) -> InputContainer:
+    options = {
+        "pattern_type": "none",
+        **opening_options(network=place.network, file=place.pipe is None),
+        **claim_options(place.file_bytes),
+    }
     if frame_rate is not None:
         options["framerate"] = str(frame_rate)
     source: Any = place.pipe if place.pipe is not None else place.url
     timeout = NETWORK_TIMEOUT_SECONDS if place.network else None
-    try:
-        container: InputContainer = av.open(source, "r", options=options, metadata_errors="replace", timeout=timeout)
-    except (av.error.FFmpegError, ValueError) as exc:
-        if place.pipe is not None and place.pipe.failure is not None:
-            raise_pipe_failure(place.name, place.pipe.failure)
-        raise _cannot_open(place, exc) from exc
+    container: InputContainer = av.open(source, "r", options=options, metadata_errors="replace", timeout=timeout)
     return container
 
 
-def _cannot_open(place: Place, exc: Exception) -> SourceError | UsageError:
+def _cannot_open(place: Place, frame_rate: Fraction | None, exc: Exception) -> SourceError | UsageError:
     if place.pipe is not None and not place.pipe.count:
         return SourceError(f"{place.name} is empty")
     if isinstance(exc, av.error.ProtocolNotFoundError):
-        return UsageError(f"no such file, and no protocol FFmpeg knows: {place.name}")
-    return SourceError(f"cannot read {place.name} as a video: {place.hint or reason_of(exc)}")
+        return UsageError(f"this FFmpeg does not know the protocol of {place.name}")
+    if (kind := playlist_in(_head(place))) is not None:
+        return SourceError(
+            f"{place.name} is {kind}; it only names other files, and vdeblur opens no file but the input"
+        )
+    claim = None
+    if place.path is not None:
+        claim = refused_claim(lambda: _open(place, frame_rate).close(), place.file_bytes)
+    return SourceError(f"cannot read {place.name} as a video: {claim or place.hint or reason_of(exc)}")
+
+
+def _head(place: Place) -> bytes:
+    """The first bytes of a source, as far as they can be had again."""
+    if place.pipe is not None:
+        return place.pipe.head
+    if place.path is None:
+        return b""
+    try:
+        with place.path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def reason_of(exc: Exception) -> str:
@@ -63,6 +96,20 @@ def raise_pipe_failure(name: str, failure: BaseException) -> None:
     if isinstance(failure, Exception):
         raise SourceError(f"cannot read {name}: {failure}") from failure
     raise failure
+
+
+def open_again(info: SourceInfo) -> InputContainer:
+    """Open a source once more, for what lies beside its video.
+
+    Raises:
+        SourceError: it cannot be read any more.
+    """
+    options = dict(info.input_options)
+    name, timeout = options.pop("f", None), NETWORK_TIMEOUT_SECONDS
+    try:
+        return av.open(str(info.input_url), "r", name, options=options, metadata_errors="replace", timeout=timeout)
+    except (av.error.FFmpegError, ValueError) as exc:
+        raise SourceError(f"cannot read {info.name} once more: {reason_of(exc)}") from exc
 
 
 def check_container(container: InputContainer, place: Place, frame_rate: Fraction | None) -> None:
@@ -118,6 +165,7 @@ def open_picture(path: Path) -> InputContainer:
     if not data:
         raise SourceError(f"{path} is empty")
     try:
-        return av.open(io.BytesIO(data), "r", metadata_errors="replace")
+        options = opening_options(network=False, file=False) | claim_options(len(data))
+        return av.open(io.BytesIO(data), "r", options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as exc:
         raise SourceError(f"{path} is no picture FFmpeg can read: {reason_of(exc)}") from exc

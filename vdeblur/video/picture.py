@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.stream import Stream
 
-from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
+from vdeblur.frames import Colour, FieldOrder, Frame, PixelFormat, dtype_for
 from vdeblur.video.ffmpeg import has_option
 from vdeblur.video.formats import video_frame_from
 from vdeblur.video.info import ContentLight, MasteringDisplay, VideoInfo
@@ -50,6 +50,8 @@ class Picture:
     display_matrix: tuple[int, ...] | None = None
     mastering_display: MasteringDisplay | None = None
     content_light: ContentLight | None = None
+    #: The frames are interlaced, in this order; ``None`` = they are whole.
+    field_order: FieldOrder | None = None
 
     @staticmethod
     def of(
@@ -59,6 +61,7 @@ class Picture:
         return Picture(
             frame_format, colour, width, height, time_base, video.average_rate, video.sample_aspect_ratio,
             video.rotation_degrees, video.display_matrix, video.mastering_display, video.content_light,
+            video.interlacing.order,
         )  # fmt: skip
 
     @property
@@ -112,11 +115,23 @@ class Picture:
             # YUV that does not say is limited.
             limited = "full range" if mine.range == "pc" else "limited range"
             pairs |= {"colour matrix": (mine.matrix, theirs.matrix), limited: (mine.range, theirs.range or "tv")}
-            if self.format.chroma_shift == other.format.chroma_shift == (1, 1):
-                pairs["chroma location"] = (mine.chroma_location, theirs.chroma_location)
-        for what, (wanted, found) in pairs.items():
-            if wanted is not None and wanted != found:
+            if self.format.chroma_shift == other.format.chroma_shift:
+                shift = self.format.chroma_shift
+                wanted, found = mine.chroma_location, theirs.chroma_location
+                pairs["chroma location"] = (wanted and _siting(wanted, shift), _siting(found, shift))
+        for what, (expected, seen) in pairs.items():
+            if expected is not None and expected != seen:
                 yield what
+
+
+def _siting(location: str | None, chroma_shift: tuple[int, int]) -> str | None:
+    """A chroma location as far as it matters: across where columns are left out, and down where rows are."""
+    if chroma_shift == (0, 0):
+        return None
+    if chroma_shift[1]:
+        return location
+    # Where nothing is said of 4:2:2 it lies on the left.
+    return "left" if location in (None, "left", "topleft", "bottomleft") else "center"
 
 
 def _odd_shape(ratio: Fraction | None) -> Fraction | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.access import NETWORK_SCHEMES, scheme_of
 
 DEFAULT_FRAME_RATE = Fraction(25)
 PICTURE_SUFFIXES = frozenset({
@@ -23,7 +24,8 @@ PICTURE_SUFFIXES = frozenset({
 })  # fmt: skip
 _SAME_KIND = {".jpeg": ".jpg", ".tiff": ".tif", ".pnm": ".ppm", ".j2k": ".jp2"}
 _PATTERN = re.compile(r"%(0?)(\d*)d")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+#: What is remembered of a pipe's data, to say what it was.
+_HEAD_BYTES = 1024
 _STANDARD_INPUT = {"-", "pipe:", "pipe:0"}
 
 
@@ -53,18 +55,34 @@ class Pipe:
             self.failure = exc
             return b""
         self.count += len(data)
-        if len(self.head) < 12:
-            self.head += data[:12]
+        if len(self.head) < _HEAD_BYTES:
+            self.head += data[:_HEAD_BYTES]
         return data
 
     def seekable(self) -> bool:
         return self._seekable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._stream.seek(offset, whence)
+        """Go to ``offset``; -1 if that cannot be, for damaged files send FFmpeg before their beginning."""
+        try:
+            return self._stream.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
     def tell(self) -> int:
         return self._stream.tell()
+
+    def size(self) -> int | None:
+        """Bytes from the beginning to the end; ``None`` where nobody knows."""
+        if not self._seekable:
+            return None
+        try:
+            here = self._stream.tell()
+            end = self._stream.seek(0, os.SEEK_END)
+            self._stream.seek(here)
+        except (OSError, ValueError):
+            return None
+        return end
 
     def stop(self) -> None:
         """Make a ``read`` that waits for data return at once."""
@@ -104,12 +122,25 @@ class Place:
     #: What FFmpeg needs to read the same pictures: their pattern and options.
     pattern_url: str | None = None
     pattern_options: dict[str, str] = field(default_factory=dict)
+    #: The number in the name of each of the pictures, if they have been chosen by it.
+    numbers: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def again(self) -> bool:
         """Whether the source can be opened once more and gives the same frames."""
         return self.twice or bool(self.pictures)
+
+    @property
+    def file_bytes(self) -> int | None:
+        """Length of the file, or of the first picture; ``None`` where nobody knows."""
+        if self.pipe is not None:
+            return self.pipe.size()
+        path = self.pictures[0] if self.pictures else self.path
+        try:
+            return None if path is None else path.stat().st_size
+        except OSError:
+            return None
 
     @property
     def hint(self) -> str | None:
@@ -119,11 +150,32 @@ class Place:
         return None
 
 
-def locate(source: str | Path | BinaryIO) -> Place:
+def file_id(path: Path | None) -> tuple[int, int] | None:
+    """Device and number of a file, which another file in its place does not have; ``None`` if there is none."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def check_unchanged(name: str, path: Path | None, known: tuple[int, int] | None) -> None:
+    """Refuse to read another file than the one that was opened, for its sound would be joined to these frames.
+
+    Raises:
+        SourceError: the file has been removed or replaced.
+    """
+    if path is not None and known is not None and (found := file_id(path)) != known:
+        what = "has been removed" if found is None else "is another file"
+        raise SourceError(f"{name} {what} since work began; give a file that stays in its place")
+
+
+def locate(source: str | Path | BinaryIO, *, allow_network: bool = False) -> Place:
     """Find out what ``source`` is. An existing file always wins over a pattern, a protocol or an option.
 
     Raises:
-        UsageError: there is no such file, or a folder holds no pictures or several kinds of them.
+        UsageError: there is no such file, a folder holds no pictures or several kinds of them, or the source is an
+            address on the network and that is not allowed.
         SourceError: the file is empty or may not be read.
     """
     if not isinstance(source, (str, Path)):
@@ -142,10 +194,20 @@ def locate(source: str | Path | BinaryIO) -> Place:
         return _file(path)
     if _PATTERN.search(path.name):
         return _sequence(path)
-    if _URL.match(name) and isinstance(source, str):
-        network = "://" in name and not name.startswith("file:")
-        return Place(name, url=name, twice=True, network=network)
+    if isinstance(source, str) and (scheme := scheme_of(name)) is not None:
+        return _elsewhere(name, scheme, allow_network=allow_network)
     raise no_such_file(name)
+
+
+def _elsewhere(name: str, scheme: str, *, allow_network: bool) -> Place:
+    """What an address means: a file or, if that is allowed, something on the network."""
+    if scheme == "file":
+        return locate(Path(name[len("file:") :]))
+    if scheme not in NETWORK_SCHEMES:
+        raise UsageError(f"no such file, and no protocol that vdeblur opens: {name}")
+    if not allow_network:
+        raise UsageError(f"{name} is on the network; allow that with allow_network=True (--allow-network)")
+    return Place(name, url=name, twice=True, network=True)
 
 
 def no_such_file(name: str) -> UsageError:
@@ -228,6 +290,7 @@ def _sequence(pattern: Path) -> Place:
     return Place(
         str(pattern),
         pictures=tuple(found[index] for index in numbers),
+        numbers=tuple(numbers),
         pattern_url=None if "%" in str(folder.absolute()) else f"file:{pattern.absolute()}",
         pattern_options={"f": "image2", "start_number": str(numbers[0])},
         notes=(f"{missing} numbers are missing in {pattern}; the pictures follow one another",) if missing else (),

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import IO
 
 from vdeblur.errors import TargetError
@@ -28,6 +29,16 @@ _CONSEQUENCE = re.compile(
 )
 _ERROR = re.compile(r"\[(?:error|fatal|panic)\]|x265 \[error\]|Svt\[error\]", re.IGNORECASE)
 _PREFIX = re.compile(r"\[[^\]]* @ 0x[0-9a-f]+\]\s*|(x265 |Svt)?\[(?:error|fatal|panic|warning|info)\]:?\s*")
+
+#: Levels below a warning, which only a job asks for, because of the numbers of packets.
+_CHATTER = re.compile(r"(?:^|\] )\[(?:verbose|info|debug)\]")
+_PACKETS = re.compile(r"(Input|Output) stream #(\d+):(\d+) \(\w+\): (\d+) packets (?:read|muxed)")
+#: Warnings after which something is not as it was in the source.
+_TROUBLE = re.compile(r"Non-monotonic DTS|backward in time|corrupt|[Dd]ropp(ing|ed)|invalid dropping")
+#: Those that mostly mean nothing, but explain a loss where there is one.
+_DOUBT = re.compile(r"pts has no value|Timestamps are unset|[Dd]iscard|duration: \S+ .*invalid|Packet is too small")
+#: Kinds of them that are counted.
+_MOST_TROUBLES = 8
 
 _COPY_BYTES = 1 << 16
 
@@ -48,6 +59,40 @@ def write_all(sink: IO[bytes], data: bytes | memoryview) -> None:
 
 #: First arguments of every run: say warnings and errors, each with its level, and never ask a question.
 QUIET = ("-hide_banner", "-nostdin", "-nostats", "-y", "-loglevel", "level+warning")
+#: The same for work: every warning each time, and at the end how many packets were read and written.
+COUNTING = (*QUIET[:-1], "repeat+level+verbose")
+
+
+@dataclass
+class Tally:
+    """What FFmpeg has counted: packets read, by input and stream, and written, by output and stream; and warnings."""
+
+    read: dict[tuple[int, int], int] = field(default_factory=dict)
+    written: dict[tuple[int, int], int] = field(default_factory=dict)
+    #: Warnings of lost or moved packets: the first of each kind, and how many there were.
+    troubles: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def count(self, line: str) -> None:
+        if found := _PACKETS.search(line):
+            counts = self.read if found[1] == "Input" else self.written
+            counts[int(found[2]), int(found[3])] = int(found[4])
+
+    def warn(self, line: str) -> None:
+        words = _PREFIX.sub("", line).strip()
+        kind = re.sub(r"\d+", "", words)
+        if (_TROUBLE.search(words) or _DOUBT.search(words)) and (
+            kind in self.troubles or len(self.troubles) < _MOST_TROUBLES
+        ):
+            first, count = self.troubles.get(kind, (words, 0))
+            self.troubles[kind] = (first, count + 1)
+
+    def notes(self, *, lost: bool) -> list[str]:
+        """The warnings for people; where something is lost, those too that may explain it."""
+        return [
+            f"FFmpeg warned{f' {count} times' if count > 1 else ''}: {first}"
+            for first, count in self.troubles.values()
+            if lost or _TROUBLE.search(first)
+        ]
 
 
 class FFmpegProcess:
@@ -82,6 +127,8 @@ class FFmpegProcess:
         self._errors: list[str] = []
         self._consequences: list[str] = []
         self._last: deque[str] = deque(maxlen=8)
+        #: What it has counted so far.
+        self.tally = Tally()
         self._threads = [threading.Thread(target=self._read_messages, name="vdeblur-ffmpeg-stderr", daemon=True)]
         if sink is not None:
             copy = threading.Thread(target=self._copy, args=(sink,), name="vdeblur-ffmpeg-stdout", daemon=True)
@@ -99,8 +146,12 @@ class FFmpegProcess:
         with stderr, open(stderr.fileno(), "rb", closefd=False) as lines:
             for raw in lines:
                 line = raw.decode(errors="replace").strip()
+                if _CHATTER.search(line):
+                    self.tally.count(line)
+                    continue
                 if _NOISE.search(line):
                     continue
+                self.tally.warn(line)
                 self._last.append(line)
                 found = self._consequences if _CONSEQUENCE.search(line) else self._errors
                 if _ERROR.search(line) and len(found) < 8:

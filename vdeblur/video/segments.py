@@ -25,15 +25,30 @@ _CARRIERS = {
     "libx264": "mp4", "libx265": "mp4", "h264_nvenc": "mp4", "hevc_nvenc": "mp4", "av1_nvenc": "mp4",
     "libsvtav1": "mp4", "libaom-av1": "mp4", "libvpx-vp9": "mp4", "prores_ks": "mov", "ffv1": "matroska",
 }  # fmt: skip
+#: Encoders that say the shape of pixels in the video itself. For others the container must be told once more, by
+#: FFmpeg's ``-aspect``, which knows ratios of such numbers only.
+_SAY_SHAPE = frozenset({"libx264", "libx265", "h264_nvenc", "hevc_nvenc"})
+_LARGEST_IN_RATIO = 255
 #: Final containers that take those packets with their times as they are.
 _TARGETS = frozenset({"mp4", "mov", "ipod", "matroska", "webm", "mpegts"})
 
 
-def carrier_for(plan: VideoPlan, muxer: str) -> str | None:
+def carrier_for(plan: VideoPlan, muxer: str, picture: Picture) -> str | None:
     """FFmpeg's name of the container for pieces; ``None`` where the video cannot be made in pieces."""
     if muxer not in _TARGETS or (plan.encoder == "libvpx-vp9" and plan.pixel_format.startswith("yuva")):
         return None  # VP9's alpha travels beside the packets, which only WebM knows
+    aspect = aspect_to_tell(plan, picture)
+    if aspect is not None and max(aspect.numerator, aspect.denominator) > _LARGEST_IN_RATIO:
+        return None
     return _CARRIERS.get(plan.encoder)
+
+
+def aspect_to_tell(plan: VideoPlan, picture: Picture) -> Fraction | None:
+    """Shape of the whole picture that the final container must be told; ``None`` = it knows."""
+    shape = picture.sample_aspect_ratio
+    if shape in (None, 0, 1) or plan.encoder in _SAY_SHAPE:
+        return None
+    return Fraction(picture.width * shape.numerator, picture.height * shape.denominator)
 
 
 def carrier_options(carrier: str, time_base: Fraction) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from itertools import chain
 from types import TracebackType
@@ -10,7 +11,9 @@ from typing import Any
 
 import av
 
-from vdeblur.video.decoder import Decoder
+from vdeblur.errors import SourceError
+from vdeblur.video.claims import pixel_limit, refused_claim
+from vdeblur.video.decoder import Decoder, decoding_context
 from vdeblur.video.media import Media, open_media
 from vdeblur.video.places import Place
 
@@ -33,15 +36,32 @@ class Session:
         self._threads = threads
         self._frame_rate = frame_rate
         self._keep_packets = keep_packets
+        self._max_px = pixel_limit(place.file_bytes)
         self._open()
 
     def _open(self) -> None:
         self.media = open_media(self._place, frame_rate=self._frame_rate, keep_packets=self._keep_packets)
         try:
-            self.decoder = Decoder(self.media.stream.codec_context, threads=self._threads)
+            self.decoder = Decoder(decoding_context(self.media.stream), threads=self._threads, max_px=self._max_px)
+        except SourceError as exc:
+            self.media.close()
+            if (claim := self._refused_claim()) is not None:
+                raise SourceError(f"cannot read {self._place.name}: {claim}") from exc
+            raise
         except BaseException:
             self.media.close()
             raise
+
+    def _refused_claim(self) -> str | None:
+        """A size of the picture that was refused, in words."""
+        if not self._place.again:
+            return None
+
+        def open_again() -> None:
+            with closing(open_media(self._place, frame_rate=self._frame_rate)) as media:
+                Decoder(media.stream.codec_context, threads=1, max_px=self._max_px).close()
+
+        return refused_claim(open_again, self._place.file_bytes)
 
     def __enter__(self) -> Session:
         return self

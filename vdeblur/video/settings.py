@@ -16,6 +16,8 @@ from vdeblur.video.picture import Picture, mastering_text
 _UNABLE_TO_SAY_FULL_RANGE = frozenset({"ffv1", "ffvhuff", "huffyuv", "utvideo", "magicyuv"})
 #: Kinds of picture that are always read as BT.601, and their range.
 _BT601_PICTURES = {"mjpeg": "pc", "libwebp": "tv", "libwebp_anim": "tv"}
+#: Encoders that code fields want to be asked for it; the others do not mind.
+INTERLACED_FLAGS = "+ildct+ilme"
 #: Untagged video of so many lines is BT.709.
 _HD_LINES = 720
 #: The finest conversion swscale has; used only where the encoder cannot have the frames as they are.
@@ -56,18 +58,28 @@ class Settings:
     hides_full_range: bool
     #: The samples are changed on purpose.
     converts: bool
+    #: Full range becomes limited range, because the encoder cannot say it.
+    limits_range: bool = False
+    #: Limited range becomes full range, because the encoder knows no other.
+    widens_range: bool = False
 
 
 def settings_for(
-    container: Container, picture: Picture, encoder: Encoder, pixel_format: str, options: EncodeOptions
+    container: Container,
+    picture: Picture,
+    encoder: Encoder,
+    pixel_format: str,
+    options: EncodeOptions,
+    *,
+    limit_range: bool = False,
 ) -> Settings:
-    """Settings of an encoder for these frames.
+    """Settings of an encoder for these frames; ``limit_range`` converts YUV of full range to limited range.
 
     Raises:
         UsageError: it does not take the quality or the preset asked for.
     """
     told = _told_colour(picture, encoder, pixel_format)
-    filters, converts = _filters(picture, encoder, pixel_format)
+    filters, converts = _filters(picture, encoder, pixel_format, limit_range=limit_range)
     ticks = container.encoder_time_base(picture)
     chosen = {
         "c": encoder.name,
@@ -80,10 +92,13 @@ def settings_for(
         **_particular_options(container, picture, encoder, pixel_format, options),
     }
     _tell_hdr(encoder, picture, chosen)
+    if picture.field_order is not None:
+        chosen["flags"] = INTERLACED_FLAGS
     if filters:
         chosen["filter"] = ",".join(filters)
     hides = told.range != picture.colour.range
-    return Settings(encoder, pixel_format, picture.input_options(told), chosen, hides, converts)
+    widens = picture.format.family == "yuv" and _BT601_PICTURES.get(encoder.name) == "pc" != picture.colour.range
+    return Settings(encoder, pixel_format, picture.input_options(told), chosen, hides, converts, limit_range, widens)
 
 
 def check_quality(encoder: Encoder, options: EncodeOptions) -> None:
@@ -135,10 +150,26 @@ def _particular_options(
     if encoder.name in ("libx265", "hevc_nvenc") and container.is_mov:
         # Apple's players open no other.
         return {"tag": "hvc1"}
+    if encoder.name == "ffv1":
+        return _ffv1_slices(picture)
     if encoder.name == "prores_ks":
         return {"profile": "3" if "422" in pixel_format else "4"}
     if encoder.name.startswith("libwebp") and picture.format.family == "rgb" and options.crf is None:
         return {"lossless": "1"}
+    return {}
+
+
+def _ffv1_slices(picture: Picture) -> dict[str, str]:
+    """Slices FFV1 can be divided into: FFmpeg finds none by itself where a small picture is taller than wide.
+
+    It divides heights above 288 at least once in each direction; one column of chroma cannot be, and only the first
+    version of FFV1 has no slices (there it is exact for eight bits only).
+    """
+    if picture.width <= 352 and picture.height <= 288:
+        return {"slices": "1"}
+    columns = picture.format.plane_shape(1 if picture.format.family == "yuv" else 0, 1, picture.width)[1]
+    if columns < 2 and picture.format.bits <= 8:
+        return {"level": "1", "slicecrc": "0"}
     return {}
 
 
@@ -176,7 +207,7 @@ def _told_colour(picture: Picture, encoder: Encoder, pixel_format: str) -> Colou
     return colour
 
 
-def _filters(picture: Picture, encoder: Encoder, pixel_format: str) -> tuple[list[str], bool]:
+def _filters(picture: Picture, encoder: Encoder, pixel_format: str, *, limit_range: bool) -> tuple[list[str], bool]:
     """Filters in front of the encoder, and whether they change samples."""
     filters = []
     scale = {}
@@ -185,6 +216,15 @@ def _filters(picture: Picture, encoder: Encoder, pixel_format: str) -> tuple[lis
         scale["flags"] = _CONVERSION
     if encoder.name in _BT601_PICTURES and picture.format.family == target.family == "yuv":
         scale |= {"out_color_matrix": "bt601", "out_range": _BT601_PICTURES[encoder.name]}
+    elif picture.format.family == "rgb" and target.family == "yuv" and encoder.name not in _BT601_PICTURES:
+        # Said as well as done: a player that is not told guesses by the size.
+        scale |= {"out_color_matrix": "bt709" if picture.height >= _HD_LINES else "bt601", "out_range": "tv"}
+    elif limit_range:
+        scale |= {"flags": _CONVERSION, "out_range": "tv"}
+    if picture.field_order is not None:
+        filters.append(f"setfield={picture.field_order}")
+        if scale:
+            scale["interl"] = "1"  # the chroma of a field lies in that field
     if scale:
         filters += ["scale=" + ":".join(f"{name}={value}" for name, value in scale.items()), f"format={pixel_format}"]
     if shape := picture.sample_aspect_ratio:

@@ -11,7 +11,7 @@ _TOLERANCE_SECONDS = 0.5
 def shortfall_in_front(media: Media, start_pts: int, end: int | None) -> str | None:
     """What the file itself says is missing of the frames before tick ``end`` (``None`` = all), before they are read."""
     cut, promised = media.cut, media.video_seconds
-    if cut is None:
+    if cut is None or not cut.certain:
         return None
     if cut.tick is None:
         return f"the file has {cut.file_bytes} of its {cut.whole_bytes} bytes: it is cut off" if end is None else None
@@ -28,13 +28,15 @@ def shortfall_at_end(media: Media, ended_seconds: float, asked_seconds: float | 
     short = bool(known) and _is_short(ended_seconds, min(known))
     if media.failure is not None and (short or not known):
         return f"reading stopped at {ended_seconds:.2f} s: {media.failure}"
-    if short and media.cut is not None:
+    if short and media.cut is not None and media.cut.certain:
         return f"the video ends at {ended_seconds:.2f} s: the file is cut off"
     return None
 
 
 def early_end(media: Media, ended_seconds: float) -> str | None:
     """A note on a video that ends long before its header says; headers may be wrong, so this alone proves nothing."""
+    if media.cut is not None and not media.cut.certain:
+        return f"the file has {media.cut.file_bytes} bytes and should have {media.cut.whole_bytes}: it may be cut off"
     promised = media.video_seconds
     if promised is None or not _is_short(ended_seconds, promised):
         return None

@@ -12,27 +12,26 @@ from vdeblur.errors import UsageError
 from vdeblur.video.command import OutputStream
 from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container
-from vdeblur.video.holding import TEXT_SUBTITLES, Question, refused_by
+from vdeblur.video.conversion import codec_for, refusal
+from vdeblur.video.holding import Question, refused_by
 from vdeblur.video.info import SourceInfo, StreamInfo
+from vdeblur.video.languages import QUICKTIME
+from vdeblur.video.outcomes import Outcome, describe_stream, list_streams, of_stream, spoken
 
-_KINDS = ("audio", "subtitle", "attachment", "data", "video", "cover")
-#: FFmpeg has two names for some codecs; Matroska holds these text subtitles as they are.
-_NATIVE_TEXT = {
-    "matroska": frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "text"}),
-    "webm": frozenset({"webvtt"}),
-}
+_KINDS = ("audio", "subtitle", "attachment", "data", "video", "cover", "chapters")
 #: Tags that describe the bytes of the old video stream and would be wrong for the new one.
-_STALE_TAGS = ("BPS", "NUMBER_OF_BYTES", "_STATISTICS", "DURATION", "NUMBER_OF_FRAMES")
-#: Encoders for sound that a container does not hold, where AAC is none.
-_SOUND = {"webm": "libopus", "avi": "mp3", "ogg": "libopus"}
+STALE_TAGS = ("BPS", "NUMBER_OF_BYTES", "_STATISTICS", "DURATION", "NUMBER_OF_FRAMES")
 #: Containers in which every packet of AAC has a header of its own, which MP4 does not want.
 _ADTS_CONTAINERS = frozenset({"mpegts", "aac"})
-#: QuickTime has a fixed list of languages, and FFmpeg names some by their older or shorter codes.
-_QUICKTIME_LANGUAGES = {
-    "deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "hrv": "hr ", "zho": "chi", "fao": "fo ",
-    "sqi": "alb", "srp": "sr ", "mkd": "mac", "hye": "arm", "kat": "geo", "bod": "tib", "pan": "pa ", "mya": "bur",
-    "msa": "may", "fre": "fra", "cze": "ces", "rum": "ron", "slo": "slk",
-}  # fmt: skip
+#: What becomes of a time code where there are no tracks for it.
+AS_TAG = "→ a tag"
+#: Roles FFmpeg's option takes; what is attached says so by itself.
+_ROLES = frozenset(
+    {
+        "default", "dub", "original", "comment", "lyrics", "karaoke", "forced", "hearing_impaired", "visual_impaired",
+        "clean_effects", "non_diegetic", "captions", "descriptions", "metadata", "dependent", "still_image",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,13 @@ class StreamPlan:
     video_position: int
     #: The same, not counting attached files.
     track_of_video: int
-    #: Cover pictures that must be attached as files: indexes in the source.
-    covers: tuple[int, ...]
+    #: Covers, fonts and the like that must be attached as files: indexes in the source.
+    attached: tuple[int, ...]
+    #: Whether the source's chapters come along.
+    chapters: bool
     notes: tuple[str, ...]
+    #: What becomes of everything beside the video.
+    outcomes: tuple[Outcome, ...] = ()
 
 
 def plan_streams(
@@ -58,58 +61,118 @@ def plan_streams(
 ) -> StreamPlan:
     """Decide about every stream of the source.
 
-    FFmpeg opens the source again and takes them from there; where it cannot, ``companions`` carry them. Text
-    subtitles are converted to what the container holds. Data streams of a kind it does not know (telemetry, time code)
-    are left out with a note; anything else it cannot hold is an error, for a viewer would miss it.
+    FFmpeg opens the source again and takes them from there; where it cannot, ``companions`` carry them. Plain text
+    subtitles are converted to what the container holds. Data streams of a kind it does not know (telemetry) are left
+    out with a note; anything else it cannot hold is an error, for a viewer would miss it.
 
     Raises:
         UsageError: the container cannot hold a stream, or ``drop`` names none.
     """
     _check_drop(info, drop)
     notes: list[str] = []
-    wanted = _without_dropped(info, container, drop, notes)
-    if anew := [stream for stream in wanted if _written_anew(stream, container)]:
-        notes.append(f"written anew from its tag: {_list(anew)}")
-    wanted = [stream for stream in wanted if stream not in anew]
+    outcomes: list[Outcome] = []
+    wanted = _without_dropped(info, container, drop, notes, outcomes)
+    wanted = _without_written_anew(info, container, wanted, notes, outcomes)
     direct = companions is None
-    covers = [stream for stream in wanted if stream.attached_picture and not (container.is_mov and direct)]
-    attached = container.attaches_covers and direct
-    if covers and not attached:
-        notes.append(f"{container.name if direct else 'a pipe'} cannot hold cover pictures: left out {_list(covers)}")
-    streams = [stream for stream in wanted if stream not in covers]
-    codecs = {stream.index: _codec_for(stream, container) for stream in streams}
-    unable = refused_by(Question(info, container, companions, tuple(extra)), codecs)
+    attached = [stream for stream in wanted if _is_attached(stream, container, direct)]
+    streams = [stream for stream in wanted if stream not in attached]
+    codecs = {stream.index: codec_for(stream, container) for stream in streams}
+    question = Question(info, container, companions, tuple(extra))
+    unable = refused_by(question, codecs)
     kept = [stream for stream in streams if stream.index not in unable]
     missing = [stream for stream in streams if stream.index in unable]
-    if refused := [stream for stream in missing if stream.kind != "data"]:
-        raise UsageError(_refusal(info, container, refused))
+    chapters = bool(info.chapters) and "chapters" not in drop and direct and not container.only_pictures
+    homeless = chapters and not container.holds_chapters
+    pictures = [stream for stream in kept if stream.attached_picture and not (container.is_mov and direct)]
+    refused = sorted(
+        [*(stream for stream in missing if stream.kind != "data"), *pictures], key=lambda stream: stream.index
+    )
+    if refused or homeless:
+        raise UsageError(refusal(question, refused, chapters=homeless))
     if missing:
-        notes.append(f"{container.name} has no place for data of this kind: left out {_list(missing)}")
-    notes += _kept_notes(kept, codecs, container)
+        notes.append(f"{container.name} has no place for data of this kind: left out {list_streams(missing)}")
+        outcomes += [of_stream(stream, "left out", f"no place in {container.name}") for stream in missing]
+    notes += _kept_notes([*kept, *attached], codecs, container)
+    outcomes += _fates(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
+    if info.programs.names and container.muxer != "mpegts":
+        words = f"name of program {', '.join(info.programs.names)}"
+        notes.append(f"{container.name} has no place for the {words}")
+        outcomes.append(Outcome("left out", "program", words))
+    outcomes.sort(key=lambda outcome: len(info.streams) if outcome.index is None else outcome.index)
     if companions is not None:
         companions.choose([stream.index for stream in kept])
     output, position = _in_order(info, container, kept, codecs, through_pipe=companions is not None)
-    attachments = sum(stream.kind == "attachment" for stream in kept if stream.index < info.video.stream_index)
-    return StreamPlan(
-        output,
-        position,
-        position - attachments,
-        tuple(stream.index for stream in covers) if attached else (),
-        tuple(notes),
-    )
+    indexes = tuple(stream.index for stream in attached)
+    return StreamPlan(output, position, position, indexes, chapters, tuple(notes), tuple(outcomes))
 
 
-def _without_dropped(info: SourceInfo, container: Container, drop: Sequence[str], notes: list[str]) -> list[StreamInfo]:
-    """The streams beside the video that should be kept; ``notes`` gets the others."""
+def _is_attached(stream: StreamInfo, container: Container, direct: bool) -> bool:
+    """Whether a stream becomes a file inside the container, as covers and fonts are in Matroska."""
+    return container.attaches_files and direct and (stream.attached_picture or stream.kind == "attachment")
+
+
+def _without_dropped(
+    info: SourceInfo, container: Container, drop: Sequence[str], notes: list[str], outcomes: list[Outcome]
+) -> list[StreamInfo]:
+    """The streams beside the video that should be kept; ``notes`` and ``outcomes`` get the others."""
     others = _other_streams(info)
     dropped = [stream for stream in others if _is_dropped(stream, drop)]
     wanted = [stream for stream in others if stream not in dropped]
+    outcomes += [of_stream(stream, "left out", "as asked") for stream in dropped]
     if dropped:
-        notes.append(f"left out as asked: {_list(dropped)}")
+        notes.append(f"left out as asked: {list_streams(dropped)}")
     if container.only_pictures and wanted:
-        notes.append(f"{container.name} holds pictures only: left out {_list(wanted)}")
+        notes.append(f"{container.name} holds pictures only: left out {list_streams(wanted)}")
+        outcomes += [of_stream(stream, "left out", f"{container.name} holds pictures only") for stream in wanted]
         return []
     return wanted
+
+
+def _without_written_anew(
+    info: SourceInfo, container: Container, wanted: list[StreamInfo], notes: list[str], outcomes: list[Outcome]
+) -> list[StreamInfo]:
+    """The same without tracks that say in QuickTime's way what tags and chapters say."""
+    chapters = [stream for stream in wanted if stream.chapter_text]
+    code = [stream for stream in wanted if _is_time_code(stream, info) and (container.is_mov or container.keeps_tags)]
+    if code and container.is_mov:
+        notes.append(f"written anew from its tag: {list_streams(code)}")
+    elif code:
+        notes.append(f"time code kept as a tag of the video: {list_streams(code)}")
+    for stream in code:
+        outcomes.append(of_stream(stream, "kept") if container.is_mov else of_stream(stream, "converted", AS_TAG))
+    return [stream for stream in wanted if stream not in chapters and stream not in code]
+
+
+def _is_time_code(stream: StreamInfo, info: SourceInfo) -> bool:
+    """Whether it is a time code track whose tag the video stream has too; the muxer makes the track from that."""
+    video = info.streams[info.video.stream_index]
+    return stream.kind == "data" and "timecode" in stream.metadata and "timecode" in video.metadata
+
+
+def _fates(
+    info: SourceInfo,
+    kept: Sequence[StreamInfo],
+    codecs: dict[int, str],
+    *,
+    chapters: bool,
+    container: Container,
+    drop: Sequence[str],
+) -> list[Outcome]:
+    """What becomes of the streams that come along, and of the chapters."""
+    outcomes = []
+    for stream in sorted(kept, key=lambda stream: stream.index):
+        codec = codecs.get(stream.index, "copy")
+        words = f"{spoken(stream.codec)} → {spoken(codec)}"
+        outcomes.append(of_stream(stream, "kept") if codec == "copy" else of_stream(stream, "converted", words))
+    if info.chapters:
+        words = f"{info.chapters} chapter{'s' * (info.chapters != 1)}"
+        why = "as asked" if "chapters" in drop else "" if chapters else _why_no_chapters(container)
+        outcomes.append(Outcome("kept" if chapters else "left out", "chapter", words, why, info.chapters))
+    return outcomes
+
+
+def _why_no_chapters(container: Container) -> str:
+    return f"{container.name} holds pictures only" if container.only_pictures else "they cannot come from a pipe"
 
 
 def _other_streams(info: SourceInfo) -> list[StreamInfo]:
@@ -134,19 +197,6 @@ def _check_drop(info: SourceInfo, drop: Sequence[str]) -> None:
             raise UsageError(f"drop={word!r} is no kind or index of a stream beside the video; choose from {known}")
 
 
-def _codec_for(stream: StreamInfo, container: Container) -> str:
-    """Codec of a stream in the output: a copy, or text subtitles in the container's own words."""
-    text = container.text_subtitles
-    if stream.kind != "subtitle" or stream.codec not in TEXT_SUBTITLES or text is None or stream.codec == text:
-        return "copy"
-    return "copy" if stream.codec in _NATIVE_TEXT.get(container.muxer, ()) else text
-
-
-def _written_anew(stream: StreamInfo, container: Container) -> bool:
-    """Whether it is a time code track, which the muxer makes itself from the tag the video stream has."""
-    return stream.kind == "data" and container.is_mov and "timecode" in stream.metadata
-
-
 def _in_order(
     info: SourceInfo, container: Container, kept: Sequence[StreamInfo], codecs: dict[int, str], *, through_pipe: bool
 ) -> tuple[tuple[OutputStream, ...], int]:
@@ -164,7 +214,7 @@ def _in_order(
             options |= _dispositions(stream)
             streams[stream.index] = OutputStream(number, True, options, tags=_tags(stream, True))
         else:
-            tags = _language(stream) if container.muxer == "mov" else ()
+            tags = (*(_language(stream) if container.muxer == "mov" else ()), *_title(stream))
             streams[stream.index] = OutputStream(stream.index, options=options, tags_of=stream.index, tags=tags)
     order = sorted(streams)
     return tuple(streams[index] for index in order), order.index(video.index)
@@ -172,8 +222,15 @@ def _in_order(
 
 def _language(stream: StreamInfo) -> tuple[str, ...]:
     """The language under the name FFmpeg's QuickTime muxer knows, where it is not the source's."""
-    known = _QUICKTIME_LANGUAGES.get(stream.language or "")
+    known = QUICKTIME.get(stream.language or "")
     return (f"language={known}",) if known is not None else ()
+
+
+def _title(stream: StreamInfo) -> tuple[str, ...]:
+    """The title under the name FFmpeg's muxers know, where MP4 has it as the name of the track."""
+    if stream.title is None or "title" in stream.metadata:
+        return ()
+    return (f"title={stream.title}", "name=")
 
 
 def _packet_filters(info: SourceInfo, stream: StreamInfo, container: Container, *, through_pipe: bool) -> list[str]:
@@ -182,59 +239,35 @@ def _packet_filters(info: SourceInfo, stream: StreamInfo, container: Container, 
     if stream.codec == "aac" and container.is_mov and info.container in _ADTS_CONTAINERS:
         # FFmpeg sees to it itself, but not when it writes fragments.
         filters.append("aac_adtstoasc")
-    if stream.kind == "audio" and through_pipe:
-        # NUT does not keep lengths of packets. A last packet without one would be cut off by MP4's edit list: it lasts
-        # as long as the gap before it.
+    timeless = stream.kind == "data" and container.is_mov and not info.container.startswith("mov,")
+    if timeless or (stream.kind == "audio" and through_pipe):
+        # NUT does not keep lengths of packets, and data in MPEG-TS have none. A last packet without one would be cut
+        # off by MP4's edit list: it lasts as long as the gap before it.
         gap = r"if(isnan(PREV_INPTS)\,0\,PTS-PREV_INPTS)"
         filters.append(rf"setts=duration=if(gt(DURATION\,0)\,DURATION\,{gap})")
     return filters
 
 
 def _dispositions(stream: StreamInfo) -> dict[str, str]:
-    flags = [name for name, is_set in (("default", stream.default), ("forced", stream.forced)) if is_set]
-    return {"disposition": "+".join(flags) or "0"}
+    return {"disposition": "+".join(name for name in stream.dispositions if name in _ROLES) or "0"}
 
 
 def _tags(stream: StreamInfo, in_full: bool) -> tuple[str, ...]:
     """Tags of a stream, or only those to take away because they describe the old video stream's bytes."""
-    stale = {name: "" for name in stream.metadata if stream.kind == "video" and name.upper().startswith(_STALE_TAGS)}
+    stale = {name: "" for name in stream.metadata if stream.kind == "video" and name.upper().startswith(STALE_TAGS)}
     tags = ({**stream.metadata} if in_full else {}) | stale
-    return tuple(f"{name}={value}" for name, value in tags.items())
+    return (*(f"{name}={value}" for name, value in tags.items()), *_title(stream))
 
 
 def _kept_notes(kept: Sequence[StreamInfo], codecs: dict[int, str], container: Container) -> list[str]:
     notes = []
-    if copied := [stream for stream in kept if codecs[stream.index] == "copy"]:
-        notes.append(f"copied: {_list(copied)}")
+    if copied := [stream for stream in kept if codecs.get(stream.index, "copy") == "copy"]:
+        notes.append(f"copied: {list_streams(sorted(copied, key=lambda stream: stream.index))}")
     for stream in kept:
-        if (codec := codecs[stream.index]) != "copy":
-            notes.append(f"converted: {_describe(stream)} to {codec}, the text {container.name} holds")
+        if (codec := codecs.get(stream.index, "copy")) != "copy":
+            notes.append(f"converted: {describe_stream(stream)} to {codec}, the text {container.name} holds")
+    if placed := [stream for stream in kept if stream.codec == "webvtt" and codecs.get(stream.index) != "copy"]:
+        notes.append(f"{container.name} has no place for names and positions of cues: {list_streams(placed)}")
+    if container.muxer == "mp4" and (sounds := [stream for stream in kept if stream.codec.startswith("pcm_")]):
+        notes.append(f"few players know PCM in MP4 (ISO/IEC 23003-5), most do in .mov: {list_streams(sounds)}")
     return notes
-
-
-def _describe(stream: StreamInfo) -> str:
-    """A stream for people: "audio 1 (aac, eng)"."""
-    kind = "cover" if stream.attached_picture else stream.kind
-    language = stream.language if stream.language != "und" else None
-    name = stream.metadata.get("filename") if stream.kind == "attachment" else stream.codec
-    if stream.kind == "data":
-        name = stream.metadata.get("handler_name", stream.codec).strip()
-    return f"{kind} {stream.index} ({', '.join(filter(None, (name, language)))})"
-
-
-def _list(streams: Sequence[StreamInfo]) -> str:
-    return ", ".join(_describe(stream) for stream in streams)
-
-
-def _refusal(info: SourceInfo, container: Container, refused: Sequence[StreamInfo]) -> str:
-    words = ", ".join(repr(str(stream.index)) for stream in refused) + ("," if len(refused) == 1 else "")
-    it = "it" if len(refused) == 1 else "them"
-    if info.input_url is None:
-        what, other = f"{_list(refused)} cannot come along from {info.name}", "name the file itself"
-    else:
-        what, other = f"{container.name} cannot hold {_list(refused)}", "write to .mkv"
-    if any(stream.kind == "audio" for stream in refused) and info.input_url is not None:
-        encoder = _SOUND.get(container.muxer, "aac")
-        other += f", or convert sound with ffmpeg_args=('-c:a', {encoder!r}) (--ffmpeg-args '-c:a {encoder}')"
-    options = " ".join(f"--drop {stream.index}" for stream in refused)
-    return f"{what}; {other}, or leave {it} out with drop=({words}) ({options})"

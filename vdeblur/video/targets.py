@@ -11,6 +11,8 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,6 +54,10 @@ class Target:
     def unfinished(self) -> Path | None:
         """The file that is being written, if it is one that can be changed afterwards."""
         return None
+
+    def pictures(self) -> list[Path]:
+        """Files that have been written and can be changed before they are put into place, in the order of frames."""
+        return [] if self.unfinished is None else [self.unfinished]
 
     def commit(self) -> None:
         """Put the finished output into place."""
@@ -120,26 +126,47 @@ class FileTarget(Target):
 
 
 class SequenceTarget(Target):
-    """Numbered pictures, made in a hidden folder and moved out of it when all are there."""
+    """Pictures, made in a hidden folder under a pattern of numbers and moved out of it when all are there.
 
-    def __init__(self, pattern: Path, *, overwrite: bool) -> None:
+    Args:
+        names: what they will be called, where that is not what the pattern says.
+    """
+
+    def __init__(self, pattern: Path, *, overwrite: bool, names: Sequence[str] = ()) -> None:
         self._folder = pattern.parent
-        fits = _numbered(pattern)
+        #: Names for the pictures that have been written, in their order; empty = the pattern's own.
+        self.names: Sequence[str] = ()
+        self._made_folder = bool(names) and not self._folder.exists()
         self._partial = pattern.with_name(_hidden_name(pattern.name.replace("%", ""), ""))
         try:
-            existing = next((entry for entry in self._folder.iterdir() if fits.fullmatch(entry.name)), None)
+            if self._made_folder:
+                self._folder.mkdir()
+            existing = self._existing(pattern, frozenset(names))
             if existing is not None and not overwrite:
                 raise UsageError(f"{existing} exists; pass overwrite=True (-y) to replace pictures of that name")
             self._partial.mkdir()
         except OSError as exc:
             raise TargetError(f"cannot write in {self._folder}: {exc.strerror or exc}") from exc
         url = file_url(str(self._partial).replace("%", "%%") + os.sep + pattern.name)
-        super().__init__(str(pattern), url, seekable=True)
+        super().__init__(str(self._folder if names else pattern), url, seekable=True)
+
+    def _existing(self, pattern: Path, names: frozenset[str]) -> Path | None:
+        """A picture that would be replaced, if there is one."""
+        fits = _numbered(pattern)
+        for entry in self._folder.iterdir():
+            if entry.name in names if names else fits.fullmatch(entry.name):
+                return entry
+        return None
+
+    def pictures(self) -> list[Path]:
+        return sorted(self._partial.iterdir(), key=lambda picture: (len(picture.name), picture.name))
 
     def commit(self) -> None:
+        written = self.pictures()
+        names = self.names if len(self.names) == len(written) else [picture.name for picture in written]
         try:
-            for picture in sorted(self._partial.iterdir()):
-                os.replace(picture, self._folder / picture.name)
+            for picture, name in zip(written, names, strict=True):
+                os.replace(picture, self._folder / name)
             self._partial.rmdir()
         except OSError as exc:
             reason = exc.strerror or exc
@@ -152,6 +179,9 @@ class SequenceTarget(Target):
             for picture in self._partial.iterdir():
                 _remove(picture)
             self._partial.rmdir()
+        if self._made_folder:
+            with suppress(OSError):  # somebody else has put something into it
+                self._folder.rmdir()
 
 
 def is_pattern(target: str | Path | BinaryIO) -> bool:
@@ -160,13 +190,19 @@ def is_pattern(target: str | Path | BinaryIO) -> bool:
 
 
 def open_target(
-    target: str | Path | BinaryIO, *, pictures: bool, overwrite: bool, info: SourceInfo | None = None
+    target: str | Path | BinaryIO,
+    *,
+    pictures: bool,
+    overwrite: bool,
+    info: SourceInfo | None = None,
+    names: Sequence[str] = (),
 ) -> Target:
     """Check everything about the place that can be checked before work starts, and reserve it.
 
     Args:
         pictures: one file a frame is written, so a ``%05d`` in the name is a number.
         info: the source, which must not be overwritten while it is read.
+        names: of the pictures that come into a folder, which ``target`` then is.
 
     Raises:
         UsageError: the target exists, is the source or a folder, or its folder does not exist.
@@ -180,6 +216,8 @@ def open_target(
         return PipeTarget("standard output", None)
     # A link is followed, so that the file behind it is replaced and not the link.
     path = Path(os.path.realpath(_checked_name(target)))
+    if names:
+        return _open_folder(path, names, overwrite=overwrite, info=info)
     if os.path.isdir(path):
         raise UsageError(f"{target} is a folder; name a file in it")
     if not os.path.isdir(path.parent):
@@ -200,6 +238,18 @@ def open_target(
     if os.path.exists(path) and not overwrite:
         raise UsageError(f"{target} exists; pass overwrite=True (-y) to replace it")
     return FileTarget(path, overwrite=overwrite)
+
+
+def _open_folder(path: Path, names: Sequence[str], *, overwrite: bool, info: SourceInfo | None) -> Target:
+    there = os.path.isdir(path)
+    if os.path.exists(path) and not there:
+        raise UsageError(f"{path} is a file; pictures under their own names need a folder")
+    if not os.path.isdir(path.parent):
+        raise UsageError(f"there is no folder {path.parent}; create it first")
+    if there and info is not None and any(_is_source(path / name, info, numbered=False) for name in names):
+        raise UsageError(f"{path} is the source itself; write to another folder")
+    # What they are called meanwhile is nobody's business, so no name can be mistaken for a pattern.
+    return SequenceTarget(path / f"%010d{Path(names[0]).suffix}", overwrite=overwrite, names=names)
 
 
 def _is_source(path: Path, info: SourceInfo, *, numbered: bool) -> bool:

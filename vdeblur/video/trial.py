@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +20,7 @@ from vdeblur.video.containers import Container
 from vdeblur.video.ffmpeg import find_ffmpeg, run_ffmpeg
 from vdeblur.video.picture import Picture, RawMuxer, blank
 from vdeblur.video.reader import Reader
+from vdeblur.video.scratch import scratch_folder
 from vdeblur.video.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ _LARGE_PX, _HUGE_PX = 1 << 20, 1 << 24
 _SAME_TIME_SECONDS = Fraction(1, 1_000_000)
 #: Words for what is lost that others ask for by name.
 EXACT_TIMES, FULL_RANGE = "exact times", "full range"
+#: Why an encoder is of no use for interlaced video.
+NO_FIELDS = "does not mark interlaced frames as such"
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def trial_of(
 @lru_cache(maxsize=64)
 def _try(program: Path, setup: _Setup) -> Trial:
     _log.debug("trying %s with %s", dict(setup.video_options)["c"], program)
-    with tempfile.TemporaryDirectory(prefix="vdeblur-") as folder:
+    with scratch_folder() as folder:
         target = Path(folder) / f"trial.{setup.muxer}"
         stream = OutputStream(0, from_pipe=True, options=dict(setup.video_options))
         output = Output(file_url(str(target)), setup.muxer, dict(setup.output_options), extra=setup.extra)
@@ -123,6 +125,11 @@ def _is_blank(frame: Frame, level: int) -> bool:
     return all((plane == level).all() for plane in frame.planes)
 
 
+def _has_filters(extra: Sequence[str]) -> bool:
+    """Whether the user has filters of their own, which may deinterlace."""
+    return any(word.lstrip("-").split(":")[0] in ("vf", "filter", "filter_complex") for word in extra)
+
+
 def _look_at(target: Path, setup: _Setup, times: Sequence[int]) -> Trial:
     """Compare the file with what went in."""
     picture = setup.picture
@@ -140,6 +147,8 @@ def _look_at(target: Path, setup: _Setup, times: Sequence[int]) -> Trial:
         time_base=video.time_base,
     )  # fmt: skip
     lost = list(picture.differences(other))
+    if picture.field_order not in (None, video.interlacing.order) and not _has_filters(setup.extra):
+        return Trial(NO_FIELDS)
     if setup.lossless and not setup.extra and not all(map(_is_blank, frames, _levels(times))):
         return Trial("changes samples")
     seen = [frame.pts * frame.time_base for frame in frames]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -15,21 +14,27 @@ from av.stream import Stream
 
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
+from vdeblur.video.attachments import extract_attached
 from vdeblur.video.companions import Companions
 from vdeblur.video.containers import Container, choose_container
-from vdeblur.video.covers import extract_covers
 from vdeblur.video.encoding import plan_video
+from vdeblur.video.evenness import Evenness
 from vdeblur.video.feed import Feed, Joining
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.job import Job
 from vdeblur.video.journal import Journal, Position
 from vdeblur.video.matroska import mark_full_range
+from vdeblur.video.outcomes import Outcome
 from vdeblur.video.picture import Picture
+from vdeblur.video.picture_files import PictureFiles
+from vdeblur.video.places import check_unchanged
+from vdeblur.video.scratch import scratch_folder
 from vdeblur.video.segments import carrier_for, inspect
 from vdeblur.video.settings import EncodeOptions
 from vdeblur.video.streams import plan_streams
 from vdeblur.video.stretch import Stretch
 from vdeblur.video.targets import FileTarget, is_pattern, open_target
+from vdeblur.video.verification import Promise, check_result
 
 __all__ = ["EncodeOptions", "Writer"]
 
@@ -43,7 +48,8 @@ class Writer:
     One thread may write while another aborts.
 
     Args:
-        target: a path, a pattern for pictures ("out_%05d.png"), "-" (standard output) or a binary file object.
+        target: a path, a pattern for pictures ("out_%05d.png"), a folder for pictures under their own names, "-"
+            (standard output) or a binary file object.
         info: the source, as the reader found it.
         frame_format, colour, width, height, time_base: of the frames that will come.
         overwrite: replace an existing target.
@@ -87,8 +93,10 @@ class Writer:
         picture = Picture.of(
             info.video, frame_format=frame_format, colour=colour, width=width, height=height, time_base=time_base
         )
-        container = choose_container(target, picture, options.container)
-        self._single = container.one_file_a_frame and not is_pattern(target)
+        self._files = files = PictureFiles(target, info, asked=options.container)
+        named = info.pictures[0].name if files.into_folder else target
+        container = choose_container(named, picture, options.container)
+        self._single = container.one_file_a_frame and not (is_pattern(target) or files.into_folder)
         if self._single and (count := _pictures_to_come(info, start_seconds, duration_seconds)) > 1:
             raise UsageError(_many_pictures(target, f"{count} frames would come"))
         self._picture = picture
@@ -98,9 +106,16 @@ class Writer:
         self._open = True
         self._last_pts: int | None = None
         self._feed: Feed | None = None
+        self._evenness = Evenness(container, picture)
         self._joining: Joining | None = None
-        self._target = open_target(target, pictures=container.one_file_a_frame, overwrite=overwrite, info=info)
-        self._folder = tempfile.TemporaryDirectory(prefix="vdeblur-", ignore_cleanup_errors=True)
+        self._target = open_target(
+            target,
+            pictures=container.one_file_a_frame,
+            overwrite=overwrite,
+            info=info,
+            names=files.names if files.into_folder and container.one_file_a_frame else (),
+        )
+        self._folder = scratch_folder()
         self._journal: Journal | None = None
         #: Where an interrupted job stopped, if one goes on.
         self.position: Position | None = None
@@ -114,15 +129,17 @@ class Writer:
             raise
         #: What is copied, converted and not kept, in plain words; may grow until ``close``.
         self.notes: list[str] = list(self._job.notes)
+        #: What becomes of everything beside the frames; after ``close`` as the finished file shows it.
+        self.outcomes: list[Outcome] = list(self._job.streams.outcomes)
 
     def _plan(self, info: SourceInfo, container: Container, options: EncodeOptions) -> Job:
         video = plan_video(container, self._picture, options, seekable=self._target.seekable)
         streams = plan_streams(
             info, container, companions=self._companions, drop=options.drop, extra=options.ffmpeg_args
         )
-        covers = tuple(extract_covers(info, streams.covers, Path(self._folder.name)))
+        attached = tuple(extract_attached(info, streams.attached, Path(self._folder.name)))
         return Job(
-            info, container, self._picture, video, streams, covers, options.ffmpeg_args, self._target, self._single
+            info, container, self._picture, video, streams, attached, options.ffmpeg_args, self._target, self._single
         )
 
     def _choose_carrier(self) -> str | None:
@@ -131,7 +148,7 @@ class Writer:
             return None
         if self._job.arguments.unknown is not None:
             return None
-        return carrier_for(self._job.video, self._job.container.muxer)
+        return carrier_for(self._job.video, self._job.container.muxer, self._picture)
 
     def _open_journal(self, journal: Journal, terms: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
         if self._carrier is None or not isinstance(self._target, FileTarget):
@@ -143,6 +160,7 @@ class Writer:
             self.position = journal.go_on(terms)
             self._stretch = self._stretch.beginning_at(self.position.first_pts)
             self._last_pts = self.position.pts
+            self._evenness.saw((self.position.first_pts - self._stretch.origin) * self._picture.time_base)
         else:
             journal.begin(terms, anew=overwrite)
         self._journal = journal
@@ -182,6 +200,8 @@ class Writer:
                 self._throw_away()
                 raise
             self._last_pts = frame.pts
+            self._files.add(frame.pts)
+            self._watch(frame.pts)
 
     def cut(self, position: Position) -> None:
         """End the present piece, if one was begun: everything up to ``position`` then outlives whatever happens.
@@ -221,6 +241,7 @@ class Writer:
                     raise TargetError(f"no frame was written to {self._target.name}")
                 self._finish()
                 self._mark()
+                self._check_result()
             except BaseException:
                 self._throw_away()
                 raise
@@ -228,6 +249,7 @@ class Writer:
             self._folder.cleanup()
             if self._feed is not None and self._feed.satisfied:
                 self.notes.append("FFmpeg ended before the last frame, as its options asked")
+            self._note(self._evenness.end_note())
             self._target.commit()
             if self._journal is not None:
                 self._journal.remove()
@@ -239,6 +261,7 @@ class Writer:
             self._feed.finish()
             return
         self._end_piece(self._journal)
+        self._check_source()
         self._joining = Joining(self._job, self._stretch, str(self._carrier))
         self._joining.run(self._journal.folder, self._journal.record.segments)
 
@@ -254,6 +277,7 @@ class Writer:
 
     def _start(self, first: Frame) -> Feed:
         """A running encode of all frames, or of a piece."""
+        self._check_source()
         stretch = self._stretch.beginning_at(first.pts)
         if stretch is not self._stretch:
             earlier = float(stretch.moved_seconds - self._stretch.moved_seconds)
@@ -265,6 +289,22 @@ class Writer:
         if self._companions is not None:
             stretch = stretch.with_lead()
         return Feed(self._job, self._job.command(stretch), stretch, self._companions)
+
+    def _watch(self, pts: int) -> None:
+        """Find out how far the container misses a frame's time."""
+        first = not self._evenness.count
+        self._evenness.saw((pts - self._stretch.origin) * self._picture.time_base)
+        if first:
+            self._note(self._evenness.begin_note())
+
+    def _note(self, words: str | None) -> None:
+        if words is not None:
+            self.notes.append(words)
+
+    def _check_source(self) -> None:
+        """Let FFmpeg open the source only if it is still the file whose frames these are."""
+        info = self._job.info
+        check_unchanged(info.name, info.path, info.file_id)
 
     def _check(self, frame: Frame) -> None:
         picture = self._picture
@@ -285,6 +325,20 @@ class Writer:
         path, streams = self._target.unfinished, self._job.streams
         if self._job.video.mark_full_range and path is not None:
             mark_full_range(path, streams.track_of_video)
+        if self._job.container.only_pictures:
+            self._files.complete(self._target, self._job.video.encoder, self._job.extra)
+
+    def _check_result(self) -> None:
+        """Look whether the finished file holds what was promised."""
+        work = self._joining or self._feed
+        assert work is not None
+        tally, path, job = work.encode.process.tally, self._target.unfinished, self._job
+        if path is not None and not job.container.only_pictures:
+            whole = not self._stretch.cut and self._stretch.end_seconds is None and not work.encode.satisfied
+            promise = Promise(job.info, job.container, job.streams, whole, bool(job.extra))
+            self.outcomes, notes = check_result(path, promise, tally)
+            self.notes += notes
+        self.notes += tally.notes(lost=any(outcome.fate == "lost" for outcome in self.outcomes))
 
     def _throw_away(self) -> None:
         """End everything and remove what has been written."""

@@ -1,0 +1,77 @@
+"""What a decoded frame carries beside its samples, also where PyAV does not know every kind of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import cast
+
+import av
+from av.filter import Graph
+from av.sidedata.sidedata import SideData
+
+#: Kinds that FFmpeg has (libavutil/frame.h) and PyAV has no word for, by their numbers.
+_FURTHER_KINDS = {
+    28: "LCEVC",
+    29: "VIEW_ID",
+    30: "REFERENCE_DISPLAYS_3D",
+    31: "EXIF",
+    32: "DYNAMIC_HDR_SMPTE_2094_APP5",
+}
+_UNKNOWN_KIND = re.compile(r"^(\d+) is not a valid Type")
+
+
+def side_data_of(frame: av.VideoFrame) -> Mapping[str, bytes]:
+    """Side data by FFmpeg's names, in the frame's order; kinds PyAV does not know come last and are empty."""
+    further: dict[str, bytes] = {}
+    if _carries(frame, "ICC_PROFILE"):
+        # PyAV frees what this kind says of itself (the name PNG gives it) a second time, and the process with it.
+        further["ICC_PROFILE"] = b""
+        frame = _without(frame, "ICC_PROFILE")
+    while (number := _unknown_kind(frame)) is not None:
+        name = _FURTHER_KINDS.get(number, f"kind {number}")
+        if name in further:
+            return further
+        further[name] = b""
+        frame = _without(frame, number)
+    known = {item.type.name: bytes(item) for item in cast(Iterable[SideData], frame.side_data)}
+    return known | further
+
+
+def _unknown_kind(frame: av.VideoFrame) -> int | None:
+    """Number of the first kind that keeps PyAV from reading any."""
+    try:
+        cast(object, frame.side_data)
+    except ValueError as exc:
+        found = _UNKNOWN_KIND.match(str(exc))
+        if found is None:
+            raise
+        return int(found[1])
+    return None
+
+
+def _carries(frame: av.VideoFrame, kind: str) -> bool:
+    return _filtered(frame, f"mode=select:type={kind}") is not None
+
+
+def _without(frame: av.VideoFrame, kind: int | str) -> av.VideoFrame:
+    """The same frame without one kind of side data."""
+    return cast(av.VideoFrame, _filtered(frame, f"mode=delete:type={kind}"))
+
+
+def _filtered(frame: av.VideoFrame, options: str) -> av.VideoFrame | None:
+    """The frame after FFmpeg's filter for side data, if it lets it pass."""
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
+    )
+    remove, sink = graph.add("sidedata", options), graph.add("buffersink")
+    source.link_to(remove)
+    remove.link_to(sink)
+    graph.configure()
+    graph.push(frame)
+    try:
+        return cast(av.VideoFrame, graph.pull())
+    except (av.error.BlockingIOError, av.error.EOFError):
+        return None
