@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -14,6 +15,7 @@ from av.stream import Disposition, Stream
 from vdeblur.errors import SourceError
 from vdeblur.frames import Colour
 from vdeblur.video.colour import frame_colour
+from vdeblur.video.decoder import Decoder
 from vdeblur.video.fieldflags import FieldFlags, header_order
 from vdeblur.video.formats import canonical_format
 from vdeblur.video.info import (
@@ -58,6 +60,29 @@ def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, h
         programs=read_programs(place.path) if media.container_name == "mpegts" and place.path else Programs(),
         picture_numbers=place.numbers,
     )
+
+
+def with_first_shape(info: SourceInfo, decoder: Decoder) -> SourceInfo:
+    """The description with the pixel shape of the first picture, if the stream and not the container says it.
+
+    FFmpeg looks at some seconds in front, and tells the last shape it has seen there.
+    """
+    said, first = info.video.sample_aspect_ratio, decoder.sample_aspect_ratio
+    if first is None or said != decoder.probed_aspect_ratio or said == first:
+        return info
+    return replace(info, video=replace(info.video, sample_aspect_ratio=first))
+
+
+def of_pairs(info: SourceInfo) -> SourceInfo:
+    """The description of frames whose fields were counted as pictures."""
+    rate, count = info.video.average_rate, info.video.frame_count_from_header
+    video = replace(
+        info.video,
+        field_pairs=True,
+        average_rate=None if rate is None else rate / 2,
+        frame_count_from_header=None if count is None else -(-count // 2),
+    )
+    return replace(info, video=video)
 
 
 def stream_info(stream: Stream, container: str, chapters: Sequence[Fraction]) -> StreamInfo:

@@ -15,6 +15,7 @@ import av
 import numpy as np
 from av.stream import Stream
 
+from vdeblur.errors import TargetError
 from vdeblur.frames import Colour, FieldOrder, Frame, PixelFormat, dtype_for
 from vdeblur.video.ffmpeg import has_option
 from vdeblur.video.formats import video_frame_from
@@ -63,6 +64,20 @@ class Picture:
             video.rotation_degrees, video.display_matrix, video.mastering_display, video.content_light,
             video.interlacing.order,
         )  # fmt: skip
+
+    def check(self, frame: Frame, target: str) -> None:
+        """Make sure that a frame for the target of that name is one of these pictures.
+
+        Raises:
+            TargetError: its size, format or time base is another.
+        """
+        if (frame.width, frame.height, frame.format) != (self.width, self.height, self.format):
+            raise TargetError(
+                f"a frame of {frame.width}×{frame.height} {frame.format.name} does not fit {target}, "
+                f"begun with {self.width}×{self.height} {self.format.name}"
+            )
+        if frame.time_base != self.time_base:
+            raise TargetError(f"a frame's time base {frame.time_base} is not the target's {self.time_base}")
 
     @property
     def nominal_rate(self) -> Fraction:

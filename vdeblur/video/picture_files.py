@@ -82,3 +82,17 @@ def lost_in(info: SourceInfo, container: Container, encoder: str, *, changeable:
     if "ICC_PROFILE" in info.video.side_data and tags.icc is None:
         lost.append("the ICC colour profile")
     return lost
+
+
+def pictures_to_come(info: SourceInfo, start_seconds: float | None, duration_seconds: float | None) -> int:
+    """Frames the source announces for the stretch; 0 = it does not say."""
+    video = info.video
+    if duration_seconds is not None and video.average_rate is not None:
+        return max(1, round(duration_seconds * video.average_rate))
+    return (video.frame_count_from_header or 0) if start_seconds is None else 0
+
+
+def many_pictures(target: object, why: str) -> str:
+    """The message where a target of one picture cannot hold what would come."""
+    path = Path(str(target))
+    return f"{target} is one picture but {why}; write to a pattern like {path.stem}_%05d{path.suffix}"

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from fractions import Fraction
-from functools import partial
-from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -17,38 +13,13 @@ import av
 from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
-from vdeblur.frames import Colour, Frame
-from vdeblur.video.claims import refused_claim
-from vdeblur.video.clock import Clock
-from vdeblur.video.colour import stream_colour
-from vdeblur.video.decoder import Decoder
-from vdeblur.video.describe import describe
-from vdeblur.video.fieldpairs import are_fields, woven_pictures
-from vdeblur.video.fit import SIZE_CHANGES, Fit, SizeChange
+from vdeblur.frames import Frame
+from vdeblur.video.fit import SIZE_CHANGES, SizeChange
 from vdeblur.video.info import SourceInfo
-from vdeblur.video.interlacing import (
-    INTERLACED_MODES,
-    PICTURES,
-    PLACES,
-    FieldWatch,
-    InterlacedMode,
-    Look,
-    check_treatable,
-    may_be_interlaced,
-    treatment_words,
-)
-from vdeblur.video.places import Place, locate
-from vdeblur.video.session import Session
-from vdeblur.video.shortfall import early_end, shortfall_at_end, shortfall_in_front
-from vdeblur.video.treatment import Deinterlaced, Shown, untreated
-
-#: A start that lies a thousandth of a tick beyond a frame means that frame: seconds are floats.
-_TICK_TOLERANCE = Fraction(1, 1000)
-#: Streams are interleaved no more loosely than this, so packets that belong to the last frame have come by then.
-_INTERLEAVING_SECONDS = 1
-
-#: Pictures with their ticks.
-Timed = Iterator[tuple[av.VideoFrame, int]]
+from vdeblur.video.interlacing import INTERLACED_MODES, InterlacedMode
+from vdeblur.video.places import locate
+from vdeblur.video.reading import Reading
+from vdeblur.video.wanted import Wanted
 
 
 def probe(source: str | Path | BinaryIO, *, allow_network: bool = False) -> SourceInfo:
@@ -107,71 +78,45 @@ class Reader:
             raise UsageError(f"size change cannot be {size_change!r}; it is one of {', '.join(SIZE_CHANGES)}")
         if interlaced is not None and interlaced not in INTERLACED_MODES:
             raise UsageError(f"interlaced cannot be {interlaced!r}; it is one of {', '.join(INTERLACED_MODES)}")
-        self._interlaced, self._size_change = interlaced, size_change
-        self._start_pts: int | None = None
-        self._pairs = False
-        self._treatment: Callable[[Timed], Iterator[Shown]]
-        self._fit: Fit | None = None
-        self._field_watch: FieldWatch | None = None
-        self._treatment_notes: list[str] = []
-        self._start = _seconds("start", start_seconds, least=0)
-        self._duration = _seconds("duration", duration_seconds)
+        wanted = Wanted.of(start_seconds, duration_seconds)
         if threads < 0:
             raise UsageError(f"threads cannot be {threads}; it is 0 (one a core) or a number of threads")
         if frame_rate is not None and not 0 < frame_rate <= 1_000_000:
             raise UsageError(f"frame rate cannot be {frame_rate}; it is a number of frames a second above 0")
         self._lock = threading.Lock()
         self._closed = False
-        self._threads, self._keep = threads, keep_packets
-        self._frame_rate = None if frame_rate is None else Fraction(frame_rate)
         self._place = locate(source, allow_network=allow_network)
-        self._lost_at_end = 0
-        self._shortfall: str | None = None
-        self._early_end: str | None = None
-        self._session = Session(self._place, threads=threads, frame_rate=self._frame_rate, keep_packets=keep_packets)
-        self._even = self._frame_rate is not None and not self._place.pictures
-        self._clock = self._new_clock()
-        self._frames = self._read()
+        self._reading = Reading(
+            self._place,
+            wanted,
+            threads=threads,
+            frame_rate=None if frame_rate is None else Fraction(frame_rate),
+            keep_packets=keep_packets,
+            interlaced=interlaced,
+            size_change=size_change,
+        )
+        self._frames = self._reading.frames()
         try:
             self._first: Frame | None = next(self._frames)
         except BaseException:
             self.close()
             raise
-
-    def _new_clock(self) -> Clock:
-        media = self._session.media
-        rate = self._frame_rate if self._even else media.rate
-        return Clock(media.time_base, rate, media.start_pts or 0, even=self._even)
+        self.info = self._reading.info
 
     @property
     def can_jump(self) -> bool:
         """Whether :meth:`skip_to` may be tried: times are the source's own, and it can be read from anywhere."""
-        return self._place.again and not self._even and not self._clock.repaired
+        return self._place.again and not self._reading.even and not self._reading.clock.repaired
 
     @property
     def skipped_packets(self) -> int:
         """Packets so far that could not be decoded."""
-        return self._session.decoder.skipped + self._lost_at_end
+        return self._reading.session.decoder.skipped + self._reading.tail.lost
 
     @property
     def notes(self) -> list[str]:
         """What people should know of the source so far, in plain words; complete after the last frame."""
-        notes = [*self._place.notes, *self._treatment_notes]
-        notes += [note for part in (self._fit, self._field_watch) if part is not None for note in part.notes]
-        if self._clock.repaired:
-            notes.append(f"{self._clock.repaired} timestamps were missing or did not rise and have been mended")
-        if self._session.decoder.damaged:
-            damaged = self._session.decoder.damaged
-            notes.append(f"{damaged} frame{'s are' if damaged > 1 else ' is'} damaged in the source")
-        if self._session.media.change is not None:
-            notes.append(self._session.media.change)
-        if self._shortfall is not None:
-            notes.append(self._shortfall)
-        elif self._session.media.failure is not None:
-            notes.append(f"reading stopped early: {self._session.media.failure}")
-        elif self._early_end is not None:
-            notes.append(self._early_end)
-        return notes
+        return self._reading.notes
 
     @property
     def shortfall(self) -> str | None:
@@ -179,7 +124,7 @@ class Reader:
 
         Known from the start where the file says so in front, else after the last frame.
         """
-        return self._shortfall
+        return self._reading.ending.shortfall
 
     def __enter__(self) -> Reader:
         return self
@@ -211,8 +156,7 @@ class Reader:
         with self._lock:
             self._frames.close()
             self._first = None
-            self._clock = self._new_clock()
-            self._frames = self._read(since=pts)
+            self._frames = self._reading.frames_since(pts)
             try:
                 self._first = next(self._frames, None)
             except (SourceError, UsageError):
@@ -224,14 +168,14 @@ class Reader:
 
         They and their ``packet.stream`` are of use only until the reader is closed: write them before.
         """
-        kept, taken = self._session.media.kept, []
+        kept, taken = self._reading.session.media.kept, []
         while kept:
             taken.append(kept.popleft())
         return taken
 
     def stream_templates(self) -> tuple[Stream, ...]:
         """The other streams, in the order of the container, for ``add_stream_from_template``; until closed."""
-        media = self._session.media
+        media = self._reading.session.media
         return tuple(stream for stream in media.streams if stream is not media.stream)
 
     def close(self) -> None:
@@ -243,248 +187,4 @@ class Reader:
                 self._closed = True
                 self._first = None
                 self._frames.close()
-                self._session.close()
-
-    def _read(self, *, since: int | None = None) -> Generator[Frame, None, None]:
-        """Frames of the wanted stretch, or those of it from tick ``since`` on."""
-        time_base = self._session.media.time_base
-        start_pts = self._session.media.start_pts if since is None else self._start_pts
-        begin, end = self._range(start_pts, time_base)
-        earliest = begin if since is None else int(since * self.info.video.time_base / time_base)
-        earliest = None if earliest is None else earliest - self._run_up_ticks
-        stamped = self._stamped(self._whole_pictures(self._pictures(earliest), again=since is not None))
-        head = next(stamped, None)
-        if head is None:
-            self._check_result(seen=False, given=0, start_pts=0)
-            return
-        if start_pts is None:
-            start_pts = head[1]
-            begin, end = self._range(start_pts, time_base)
-            earliest = None if begin is None else begin - self._run_up_ticks
-        if earliest is not None:
-            # What lies before may be of another size.
-            head = next((one for one in chain([head], stamped) if one[1] >= earliest), head)
-        stamped = chain([head], stamped)
-        if since is None:
-            self._start_pts = start_pts
-            stamped = self._begin(head[0], stamped, begin)
-        self._shortfall = shortfall_in_front(self._session.media, start_pts, end)
-        given = 0
-        for shown in self._treatment(stamped):
-            if (begin is not None and shown.source_tick < begin) or (since is not None and shown.frame.pts < since):
-                continue
-            if end is not None and shown.source_tick >= end:
-                self._collect_until(end)
-                break
-            given += 1
-            yield shown.frame if self._fit is None else self._fit.frame(shown)
-        else:
-            self._check_length(start_pts, end)
-        self._check_result(seen=True, given=given, start_pts=start_pts)
-
-    def _whole_pictures(self, pictures: Iterator[av.VideoFrame], *, again: bool) -> Iterator[av.VideoFrame]:
-        """Pictures that are no single fields, unless frames are wanted as they are."""
-        first = next(pictures, None)
-        if first is None:
-            return pictures
-        if not again:
-            codec = self._session.media.stream.codec_context.name
-            self._pairs = self._interlaced is not None and are_fields(codec, first)
-        pictures = chain([first], pictures)
-        return woven_pictures(pictures) if self._pairs else pictures
-
-    def _begin(self, first: av.VideoFrame, pictures: Timed, begin: int | None) -> Timed:
-        """Find out what the source is and how its pictures are treated; the same pictures."""
-        media = self._session.media
-        header = stream_colour(media.stream)
-        self.info = describe(self._place, media, first, self._start_pts or 0, header)
-        self.info = _with_first_shape(self.info, self._session.decoder)
-        if self._pairs:
-            self.info = _of_pairs(self.info)
-            self._treatment_notes.append("each field is a picture of its own in the source; two make a frame")
-        self._treatment = partial(untreated, header=header, time_base=media.time_base)
-        if self._interlaced is not None and may_be_interlaced(self.info.video):
-            pictures = self._treat_fields(self._interlaced, pictures, header)
-        if self._size_change is not None:
-            start = begin if begin is not None else self._start_pts or 0
-            self._fit = self._fit_to(self._size_change, start, media.time_base)
-        return pictures
-
-    @property
-    def _run_up_ticks(self) -> int:
-        """How far before the first wanted frame to begin: fields are completed from the frames around them."""
-        rate, time_base = self._session.media.rate, self._session.media.time_base
-        # Where fields are pictures of their own, the rate is theirs.
-        return round(4 / (rate * time_base)) if rate and self._interlaced in ("frame", "field") else 0
-
-    def _stamped(self, pictures: Iterable[av.VideoFrame]) -> Timed:
-        """Pictures with their ticks."""
-        for picture in pictures:
-            yield picture, self._clock.stamp(picture.pts, picture.dts, picture.duration)
-
-    def _treat_fields(self, mode: InterlacedMode, pictures: Timed, header: Colour) -> Timed:
-        """Find out whether the video is interlaced, and decide what becomes of it; the same pictures."""
-        look, video = Look(), self.info.video
-        if self._place.again and not self._place.network:
-            self._look_in_places(look)
-        else:
-            ahead = list(islice(pictures, PICTURES))
-            look.at(picture for picture, _ in ahead)
-            pictures = chain(ahead, pictures)
-        interlacing, notes = look.judged(video.interlacing.flagged)
-        video = replace(video, interlacing=interlacing)
-        check_treatable(video, mode, self._place.name)
-        self.info = replace(self.info, video=video)
-        self._treatment_notes += notes
-        if interlacing.order is None:
-            return pictures
-        self._treatment_notes.append(treatment_words(interlacing.order, mode))
-        if mode in ("frame", "field"):
-            whole = Deinterlaced(video, mode, header)
-            self.info = replace(self.info, video=whole.described(video))
-            self._treatment = whole.frames
-        else:
-            watch = self._field_watch = FieldWatch(interlacing, video.time_base)
-            plain = self._treatment
-            self._treatment = lambda pictures: plain(watch.pictures(pictures))
-        return pictures
-
-    def _fit_to(self, change: SizeChange, begin: int, source_time_base: Fraction) -> Fit:
-        """What makes all frames one size and format, or stops where they differ."""
-        shape = self._session.decoder.sample_aspect_ratio
-
-        def pixel_shape() -> Fraction | None:
-            now = self._session.decoder.sample_aspect_ratio
-            return None if now == shape else now
-
-        def seconds_before(tick: int) -> float:
-            return float((tick - begin) * source_time_base)
-
-        return Fit(self.info.video, change, pixel_shape=pixel_shape, seconds_before=seconds_before)
-
-    def _look_in_places(self, look: Look) -> None:
-        """Look at pictures from the wanted stretch, without touching the one that is read."""
-        video = self.info.video
-        begin, end = self._range(video.start_pts, video.time_base)
-        first = video.start_pts if begin is None else begin
-        if end is None and video.duration_seconds is not None:
-            end = video.start_pts + int(Fraction(video.duration_seconds) / video.time_base)
-        # In a short video the places would be the same pictures again.
-        shortest = len(PLACES) * PICTURES / ((video.average_rate or 25) * video.time_base)
-        places = PLACES if end is not None and end - first > shortest else PLACES[:1]
-        with Session(self._place, threads=self._threads, frame_rate=self._frame_rate) as session:
-            for share in places:
-                tick = first if end is None else first + int(share * (end - first))
-                pictures = session.pictures_from(tick) if share or begin is not None else session.pictures()
-                look.at(islice(woven_pictures(pictures) if video.field_pairs else pictures, PICTURES))
-                if look.is_enough:
-                    break
-
-    def _range(self, start_pts: int | None, time_base: Fraction) -> tuple[int | None, int | None]:
-        """First tick that is wanted and first that is wanted no longer; ``None`` = no limit, or not known yet."""
-        if start_pts is None:
-            return None, None
-        start = self._start or Fraction(0)
-        begin = None if self._start is None else start_pts + math.ceil(start / time_base - _TICK_TOLERANCE)
-        if self._duration is None:
-            return begin, None
-        return begin, start_pts + math.ceil((start + self._duration) / time_base - _TICK_TOLERANCE)
-
-    def _pictures(self, begin: int | None) -> Iterator[av.VideoFrame]:
-        """Decoded pictures from ``begin`` or a little earlier to the very last."""
-        session = self._session
-        pictures = session.pictures() if begin is None or self._even else session.pictures_from(begin)
-        last = None
-        for picture in pictures:
-            if picture.pts is not None:
-                last = picture.pts if last is None else max(last, picture.pts)
-            yield picture
-        if session.decoder.may_lack_frames and self._threads != 1:
-            yield from self._tail(last)
-
-    def _tail(self, last: int | None) -> Iterator[av.VideoFrame]:
-        """Pictures behind an error at the end, where a threaded decoder cannot go on: one thread decodes them again."""
-        decoder = self._session.decoder
-        if not self._place.again or (last is None and decoder.received):
-            self._lost_at_end = int(decoder.flush_failed)
-            return
-        with Session(self._place, threads=1, frame_rate=self._frame_rate) as session:
-            for picture in session.pictures() if last is None else session.pictures_from(last):
-                if last is None or (picture.pts is not None and picture.pts > last):
-                    yield picture
-            skipped = sum(last is None or pts > last for pts in session.decoder.skipped_pts)
-        self._lost_at_end = max(0, skipped - decoder.skipped_since_frame)
-
-    def _collect_until(self, tick: int) -> None:
-        """Read on until the other streams' packets for the frames before ``tick`` must have come."""
-        if not self._keep:
-            return
-        media = self._session.media
-        limit = tick + _INTERLEAVING_SECONDS / media.time_base
-        for packet in media.packets():
-            if packet.dts is not None and packet.dts > limit:
-                return
-
-    def _check_length(self, start_pts: int, end: int | None) -> None:
-        """Find out whether the last frame is the last that should have come."""
-        media = self._session.media
-        ended = float((self._clock.due - start_pts) * media.time_base)
-        asked = None if end is None else float((end - start_pts) * media.time_base)
-        self._shortfall = shortfall_at_end(media, ended, asked)
-        self._early_end = early_end(media, ended) if end is None else None
-
-    def _claim(self) -> str | None:
-        """A size of the picture that was refused, in words."""
-        if not self._place.again:
-            return None
-        return refused_claim(lambda: _decode_one(self._place, self._frame_rate), self._place.file_bytes)
-
-    def _check_result(self, *, seen: bool, given: int, start_pts: int) -> None:
-        name = self._place.name
-        if not seen:
-            reason = self._session.media.failure or self._session.decoder.last_error or "it holds none"
-            raise SourceError(f"no frame of {name} can be decoded: {self._place.hint or self._claim() or reason}")
-        if not given:
-            start = float(self._start or 0)
-            until = "" if self._duration is None else f" to {start + float(self._duration):g} s"
-            ended = float((self._clock.due - start_pts) * self._session.media.time_base)
-            raise UsageError(f"no frame is shown from {start:g} s{until} in {name}, which has {ended:.3f} s")
-
-
-def _with_first_shape(info: SourceInfo, decoder: Decoder) -> SourceInfo:
-    """The description with the pixel shape of the first picture, if the stream and not the container says it.
-
-    FFmpeg looks at some seconds in front, and tells the last shape it has seen there.
-    """
-    said, first = info.video.sample_aspect_ratio, decoder.sample_aspect_ratio
-    if first is None or said != decoder.probed_aspect_ratio or said == first:
-        return info
-    return replace(info, video=replace(info.video, sample_aspect_ratio=first))
-
-
-def _of_pairs(info: SourceInfo) -> SourceInfo:
-    """The description of frames whose fields were counted as pictures."""
-    rate, count = info.video.average_rate, info.video.frame_count_from_header
-    video = replace(
-        info.video,
-        field_pairs=True,
-        average_rate=None if rate is None else rate / 2,
-        frame_count_from_header=None if count is None else -(-count // 2),
-    )
-    return replace(info, video=video)
-
-
-def _decode_one(place: Place, frame_rate: Fraction | None) -> None:
-    with Session(place, threads=1, frame_rate=frame_rate) as session:
-        next(session.pictures(), None)
-
-
-def _seconds(name: str, value: float | None, *, least: float | None = None) -> Fraction | None:
-    """Seconds as the decimal number that was written: 2.04 means 51/25, not the float nearest to it."""
-    if value is None:
-        return None
-    if not math.isfinite(value) or value < 0 or (least is None and value == 0):
-        raise UsageError(
-            f"{name} cannot be {value} s; it is a number of seconds {'from 0' if least == 0 else 'above 0'}"
-        )
-    return Fraction(repr(float(value)))
+                self._reading.session.close()

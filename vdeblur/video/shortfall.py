@@ -8,6 +8,32 @@ from vdeblur.video.media import Media
 _TOLERANCE_SECONDS = 0.5
 
 
+class Ending:
+    """What is found out about the end of a source while it is read, for people."""
+
+    def __init__(self) -> None:
+        #: Why frames that were asked for are missing.
+        self.shortfall: str | None = None
+        self._early: str | None = None
+
+    def look_in_front(self, media: Media, start_pts: int, end: int | None) -> None:
+        """What the file says before frames are read up to tick ``end``; ``None`` = all."""
+        self.shortfall = shortfall_in_front(media, start_pts, end)
+
+    def reached(self, media: Media, start_pts: int, ended: int, end: int | None) -> None:
+        """Find out whether the last frame, shown until tick ``ended``, is the last that should have come."""
+        ended_seconds = float((ended - start_pts) * media.time_base)
+        asked = None if end is None else float((end - start_pts) * media.time_base)
+        self.shortfall = shortfall_at_end(media, ended_seconds, asked)
+        self._early = early_end(media, ended_seconds) if end is None else None
+
+    def notes(self, failure: str | None) -> list[str]:
+        """The one thing to say, if any; ``failure`` = why reading stopped."""
+        stopped = None if failure is None else f"reading stopped early: {failure}"
+        note = next((words for words in (self.shortfall, stopped, self._early) if words is not None), None)
+        return [] if note is None else [note]
+
+
 def shortfall_in_front(media: Media, start_pts: int, end: int | None) -> str | None:
     """What the file itself says is missing of the frames before tick ``end`` (``None`` = all), before they are read."""
     cut, promised = media.cut, media.video_seconds

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from vdeblur.video.info import SourceInfo
-
-#: A start that lies a thousandth of a tick beyond a frame means that frame: seconds are floats.
-_TICK_TOLERANCE = Fraction(1, 1000)
+from vdeblur.video.wanted import exact_seconds, first_tick
 
 
 @dataclass(frozen=True)
@@ -31,10 +28,10 @@ class Stretch:
         info: SourceInfo, time_base: Fraction, start_seconds: float | None, duration_seconds: float | None
     ) -> Stretch:
         """The stretch that a reader with the same start and duration gives frames of."""
-        start = None if start_seconds is None else _seconds(start_seconds)
-        begin = info.video.start_pts + math.ceil((start or 0) / time_base - _TICK_TOLERANCE)
+        start = None if start_seconds is None else exact_seconds(start_seconds)
+        begin = info.video.start_pts + first_tick(start or Fraction(0), time_base)
         origin = 0 if start is None else begin
-        end = None if duration_seconds is None else (begin - origin) * time_base + _seconds(duration_seconds)
+        end = None if duration_seconds is None else (begin - origin) * time_base + exact_seconds(duration_seconds)
         return Stretch(time_base, origin, start is not None, end)
 
     def beginning_at(self, pts: int) -> Stretch:
@@ -79,8 +76,3 @@ class Stretch:
 def _decimal(seconds: Fraction) -> str:
     """Seconds for FFmpeg, which counts microseconds."""
     return f"{float(seconds):.6f}"
-
-
-def _seconds(value: float) -> Fraction:
-    """Seconds as the decimal number that was written, as the reader takes them."""
-    return Fraction(repr(float(value)))

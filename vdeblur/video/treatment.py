@@ -1,4 +1,4 @@
-"""What the reader does to pictures before they become frames: nothing, or deinterlacing."""
+"""What the reader does to pictures before they become frames: nothing, or deinterlacing; and which of the two."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vdeblur.video.colour import frame_colour
 from vdeblur.video.deinterlace import Deinterlacer, Timed, can_deinterlace, carried, planes_from
 from vdeblur.video.formats import canonical_format, planes_of
 from vdeblur.video.info import Interlacing, VideoInfo
+from vdeblur.video.interlacing import FieldWatch, InterlacedMode, Look, check_treatable, treatment_words
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,55 @@ class Deinterlaced:
             planes = planes_from(timed.picture, pixel_format)
             frame = Frame(planes, pixel_format, colour, timed.tick, self.time_base, timed.duration)
             yield Shown(frame, timed.source_tick)
+
+
+class Treatment:
+    """What becomes of a source's pictures: frames as they are, interlaced frames that are watched, or whole frames.
+
+    Pictures stay as they are until something else is chosen. ``video`` is what the source becomes.
+    """
+
+    def __init__(self, video: VideoInfo, header: Colour) -> None:
+        self.video = video
+        #: What people should know, from the start.
+        self.notes: list[str] = []
+        if video.field_pairs:
+            self.notes.append("each field is a picture of its own in the source; two make a frame")
+        self._header = header
+        self._whole: Deinterlaced | None = None
+        self._watch: FieldWatch | None = None
+
+    def choose(self, look: Look, mode: InterlacedMode, name: str) -> None:
+        """Judge the pictures that were looked at, and do as ``mode`` says if they are interlaced.
+
+        Raises:
+            UsageError, SourceError: as :func:`vdeblur.video.interlacing.check_treatable`.
+        """
+        interlacing, notes = look.judged(self.video.interlacing.flagged)
+        self.video = replace(self.video, interlacing=interlacing)
+        check_treatable(self.video, mode, name)
+        self.notes += notes
+        if interlacing.order is None:
+            return
+        self.notes.append(treatment_words(interlacing.order, mode))
+        if mode in ("frame", "field"):
+            self._whole = Deinterlaced(self.video, mode, self._header)
+            self.video = self._whole.described(self.video)
+        else:
+            self._watch = FieldWatch(interlacing, self.video.time_base)
+
+    @property
+    def later_notes(self) -> list[str]:
+        """What has come up on the way."""
+        return [] if self._watch is None else self._watch.notes
+
+    def frames(self, pictures: Iterable[tuple[av.VideoFrame, int]]) -> Iterator[Shown]:
+        """Treated frames; pictures come with their ticks."""
+        if self._whole is not None:
+            return self._whole.frames(pictures)
+        if self._watch is not None:
+            pictures = self._watch.pictures(pictures)
+        return untreated(pictures, self._header, self.video.time_base)
 
 
 def _frame_ticks(video: VideoInfo) -> Fraction:

@@ -20,21 +20,20 @@ from vdeblur.video.containers import Container, choose_container
 from vdeblur.video.encoding import plan_video
 from vdeblur.video.evenness import Evenness
 from vdeblur.video.feed import Feed, Joining
+from vdeblur.video.finishing import mark, outcomes_of
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.job import Job
 from vdeblur.video.journal import Journal, Position
-from vdeblur.video.matroska import mark_full_range
 from vdeblur.video.outcomes import Outcome
 from vdeblur.video.picture import Picture
-from vdeblur.video.picture_files import PictureFiles
+from vdeblur.video.picture_files import PictureFiles, many_pictures, pictures_to_come
+from vdeblur.video.piecework import Piecework, carrier_of, no_pieces
 from vdeblur.video.places import check_unchanged
 from vdeblur.video.scratch import scratch_folder
-from vdeblur.video.segments import carrier_for, inspect
 from vdeblur.video.settings import EncodeOptions
 from vdeblur.video.streams import plan_streams
 from vdeblur.video.stretch import Stretch
-from vdeblur.video.targets import FileTarget, is_pattern, open_target
-from vdeblur.video.verification import Promise, check_result
+from vdeblur.video.targets import is_pattern, open_target
 
 __all__ = ["EncodeOptions", "Writer"]
 
@@ -97,8 +96,8 @@ class Writer:
         named = info.pictures[0].name if files.into_folder else target
         container = choose_container(named, picture, options.container)
         self._single = container.one_file_a_frame and not (is_pattern(target) or files.into_folder)
-        if self._single and (count := _pictures_to_come(info, start_seconds, duration_seconds)) > 1:
-            raise UsageError(_many_pictures(target, f"{count} frames would come"))
+        if self._single and (count := pictures_to_come(info, start_seconds, duration_seconds)) > 1:
+            raise UsageError(many_pictures(target, f"{count} frames would come"))
         self._picture = picture
         self._stretch = Stretch.of(info, time_base, start_seconds, duration_seconds)
         self._companions = Companions(packets, templates) if packets is not None and info.input_url is None else None
@@ -116,14 +115,13 @@ class Writer:
             names=files.names if files.into_folder and container.one_file_a_frame else (),
         )
         self._folder = scratch_folder()
-        self._journal: Journal | None = None
+        self._pieces: Piecework | None = None
         #: Where an interrupted job stopped, if one goes on.
         self.position: Position | None = None
         try:
             self._job = self._plan(info, container, options)
-            self._carrier = self._choose_carrier()
-            if journal is not None and (self._carrier is not None or resume):
-                self._open_journal(journal, dict(terms or {}), resume=resume, overwrite=overwrite)
+            if journal is not None:
+                self._begin_pieces(journal, terms or {}, resume=resume, overwrite=overwrite)
         except BaseException:
             self._throw_away()
             raise
@@ -142,34 +140,24 @@ class Writer:
             info, container, self._picture, video, streams, attached, options.ffmpeg_args, self._target, self._single
         )
 
-    def _choose_carrier(self) -> str | None:
-        """Container for the pieces; ``None`` where the target cannot be made of pieces."""
-        if self._companions is not None or not isinstance(self._target, FileTarget):
-            return None
-        if self._job.arguments.unknown is not None:
-            return None
-        return carrier_for(self._job.video, self._job.container.muxer, self._picture)
-
-    def _open_journal(self, journal: Journal, terms: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
-        if self._carrier is None or not isinstance(self._target, FileTarget):
-            option = self._job.arguments.unknown
-            why = f"with {option}" if option else f"as {self._job.video.encoder} in {self._job.container.name}"
-            raise UsageError(f"{self._target.name} cannot be made in pieces {why}, so nothing is there to resume")
-        terms["encoding"] = {**self._job.video.options, "arguments": list(self._job.extra)}
-        if resume:
-            self.position = journal.go_on(terms)
+    def _begin_pieces(self, journal: Journal, terms: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Make the video in pieces, if it can be; or go on with those that are there."""
+        carrier = carrier_of(self._job) if self._companions is None else None
+        if carrier is None:
+            if resume:
+                raise no_pieces(self._job)
+            return
+        self._pieces = Piecework(self._job, journal, carrier, terms, resume=resume, anew=overwrite)
+        self.position = self._pieces.position
+        if self.position is not None:
             self._stretch = self._stretch.beginning_at(self.position.first_pts)
             self._last_pts = self.position.pts
             self._evenness.saw((self.position.first_pts - self._stretch.origin) * self._picture.time_base)
-        else:
-            journal.begin(terms, anew=overwrite)
-        self._journal = journal
-        self._target.move_into(journal.folder)
 
     @property
     def segmented(self) -> bool:
         """Whether the video is made in pieces, so that ``cut`` makes what is done outlive a crash."""
-        return self._journal is not None
+        return self._pieces is not None
 
     def __enter__(self) -> Writer:
         return self
@@ -212,20 +200,20 @@ class Writer:
             TargetError: FFmpeg or the disk failed. The writer is closed then.
         """
         with self._lock:
-            if not self._open or self._journal is None:
+            if not self._open or self._pieces is None:
                 raise TargetError(f"{self._target.name} is not being made in pieces")
             try:
-                self._end_piece(self._journal)
-                self._journal.settle(position)
+                self._end_piece(self._pieces)
+                self._pieces.settle(position)
             except BaseException:
                 self._throw_away()
                 raise
 
-    def _end_piece(self, journal: Journal) -> None:
+    def _end_piece(self, pieces: Piecework) -> None:
         if self._feed is not None:
             self._feed.finish()
-            path, times, self._feed = journal.next_file(str(self._carrier)), self._feed.times, None
-            journal.add(inspect(path, times))
+            feed, self._feed = self._feed, None
+            pieces.add(feed)
 
     def close(self) -> None:
         """Finish, and put the output into place.
@@ -240,8 +228,8 @@ class Writer:
                 if self._last_pts is None:
                     raise TargetError(f"no frame was written to {self._target.name}")
                 self._finish()
-                self._mark()
-                self._check_result()
+                mark(self._job, self._files)
+                self._look_at_result()
             except BaseException:
                 self._throw_away()
                 raise
@@ -251,19 +239,25 @@ class Writer:
                 self.notes.append("FFmpeg ended before the last frame, as its options asked")
             self._note(self._evenness.end_note())
             self._target.commit()
-            if self._journal is not None:
-                self._journal.remove()
+            if self._pieces is not None:
+                self._pieces.remove()
 
     def _finish(self) -> None:
         """Let FFmpeg finish, or put the pieces together."""
-        if self._journal is None:
+        if self._pieces is None:
             assert self._feed is not None
             self._feed.finish()
             return
-        self._end_piece(self._journal)
+        self._end_piece(self._pieces)
         self._check_source()
-        self._joining = Joining(self._job, self._stretch, str(self._carrier))
-        self._joining.run(self._journal.folder, self._journal.record.segments)
+        self._joining = self._pieces.joining(self._stretch)
+        self._pieces.join(self._joining)
+
+    def _look_at_result(self) -> None:
+        work = self._joining or self._feed
+        assert work is not None
+        self.outcomes, notes = outcomes_of(self._job, self._stretch, work.encode)
+        self.notes += notes
 
     def abort(self) -> None:
         """End FFmpeg and leave the target as it was; safe in any state, from any thread, and more than once."""
@@ -283,9 +277,8 @@ class Writer:
             earlier = float(stretch.moved_seconds - self._stretch.moved_seconds)
             self.notes.append(f"the video begins before 0; everything is shown {earlier:.6g} s later")
             self._stretch = stretch
-        if self._journal is not None:
-            path = self._journal.next_file(str(self._carrier))
-            return Feed(self._job, self._job.segment_command(path, str(self._carrier)), stretch)
+        if self._pieces is not None:
+            return self._pieces.feed(stretch)
         if self._companions is not None:
             stretch = stretch.with_lead()
         return Feed(self._job, self._job.command(stretch), stretch, self._companions)
@@ -307,38 +300,11 @@ class Writer:
         check_unchanged(info.name, info.path, info.file_id)
 
     def _check(self, frame: Frame) -> None:
-        picture = self._picture
-        if (frame.width, frame.height, frame.format) != (picture.width, picture.height, picture.format):
-            raise TargetError(
-                f"a frame of {frame.width}×{frame.height} {frame.format.name} does not fit {self._target.name}, "
-                f"begun with {picture.width}×{picture.height} {picture.format.name}"
-            )
-        if frame.time_base != picture.time_base:
-            raise TargetError(f"a frame's time base {frame.time_base} is not the target's {picture.time_base}")
+        self._picture.check(frame, self._target.name)
         if self._last_pts is not None and frame.pts <= self._last_pts:
             raise TargetError(f"a frame at tick {frame.pts} cannot follow one at tick {self._last_pts}")
         if self._single and self._last_pts is not None:
-            raise UsageError(_many_pictures(self._target.name, "more frames have come"))
-
-    def _mark(self) -> None:
-        """Tell the finished file what its encoder could not say."""
-        path, streams = self._target.unfinished, self._job.streams
-        if self._job.video.mark_full_range and path is not None:
-            mark_full_range(path, streams.track_of_video)
-        if self._job.container.only_pictures:
-            self._files.complete(self._target, self._job.video.encoder, self._job.extra)
-
-    def _check_result(self) -> None:
-        """Look whether the finished file holds what was promised."""
-        work = self._joining or self._feed
-        assert work is not None
-        tally, path, job = work.encode.process.tally, self._target.unfinished, self._job
-        if path is not None and not job.container.only_pictures:
-            whole = not self._stretch.cut and self._stretch.end_seconds is None and not work.encode.satisfied
-            promise = Promise(job.info, job.container, job.streams, whole, bool(job.extra))
-            self.outcomes, notes = check_result(path, promise, tally)
-            self.notes += notes
-        self.notes += tally.notes(lost=any(outcome.fate == "lost" for outcome in self.outcomes))
+            raise UsageError(many_pictures(self._target.name, "more frames have come"))
 
     def _throw_away(self) -> None:
         """End everything and remove what has been written."""
@@ -350,18 +316,5 @@ class Writer:
         finally:
             self._target.discard()
             self._folder.cleanup()
-            if self._journal is not None:
-                self._journal.release()
-
-
-def _pictures_to_come(info: SourceInfo, start_seconds: float | None, duration_seconds: float | None) -> int:
-    """Frames the source announces for the stretch; 0 = it does not say."""
-    video = info.video
-    if duration_seconds is not None and video.average_rate is not None:
-        return max(1, round(duration_seconds * video.average_rate))
-    return (video.frame_count_from_header or 0) if start_seconds is None else 0
-
-
-def _many_pictures(target: object, why: str) -> str:
-    path = Path(str(target))
-    return f"{target} is one picture but {why}; write to a pattern like {path.stem}_%05d{path.suffix}"
+            if self._pieces is not None:
+                self._pieces.release()
