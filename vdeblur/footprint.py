@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.overrides import TorchFunctionMode
 
 #: Side of the trial frame in pixels, and of the tiles that it is also cut into. (In smaller frames than this one,
 #: the network looks for the exposure at more points.)
@@ -65,22 +64,24 @@ def held_bytes(work: Callable[[], object]) -> int:
     return tally.most
 
 
-class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the storages that operators return, while they live."""
+class _Tally(TorchFunctionMode):
+    """Counts the bytes of the storages that PyTorch's functions return, while they live.
+
+    (A TorchDispatchMode would see more, but it loads a compiler and a computer algebra first: 60 MB.)
+    """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.now: int = 0
-        self.most: int = 0
+        super().__init__()
+        self.now = self.most = 0
         self._living: dict[int, weakref.ref[Any]] = {}
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        for tensor in (result,) if isinstance(result, Tensor) else tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                self._watch(tensor.untyped_storage())
+        for value in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(value, Tensor):
+                self._watch(value.untyped_storage())
         return result
 
     def _watch(self, storage: torch.UntypedStorage) -> None:
