@@ -13,7 +13,7 @@ from vdeblur.engine import Deblurrer, Snapshot
 from vdeblur.errors import Interrupted, SourceError, TargetError, VdeblurError
 from vdeblur.fields import restorations
 from vdeblur.frames import Frame
-from vdeblur.resuming import Pieces, checksum, keep, recall
+from vdeblur.resuming import SEGMENT_SECONDS, Pieces, checksum, keep, recall
 from vdeblur.video.info import VideoInfo
 from vdeblur.video.journal import Journal, Position
 from vdeblur.video.reader import Reader
@@ -76,11 +76,11 @@ class Loop:
     """One video on its way.
 
     Args:
-        video: the source's description.
         frames_total: frames to come, as far as is known.
         progress: told whenever more frames have been written.
         stop: asked after every frame; True ends the job, with what is done kept where the writer makes pieces.
-        piece_seconds: seconds of work after which a piece ends, where the writer makes pieces.
+        journal: where the writer keeps its pieces, if it makes any; what was remembered is kept beside them.
+        piece_seconds: seconds of work after which a piece ends.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Loop:
         progress: Callable[[Progress], None] | None = None,
         stop: Callable[[], bool] | None = None,
         journal: Journal | None = None,
-        piece_seconds: float = 60.0,
+        piece_seconds: float = SEGMENT_SECONDS,
     ) -> None:
         self._reader = reader
         self._writer = writer
