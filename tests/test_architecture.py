@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "vdeblur"
 FLOORS = {
     "errors": 0, "frames": 0, "config": 0, "memory": 0,
     "video": 1, "windows": 1, "pixels": 1, "scenes": 1, "model": 1, "transfer": 1, "workers": 1, "metrics": 1,
-    "compute": 1, "arrays": 1, "footprint": 1, "tiles": 1.5,
+    "compute": 1, "arrays": 1, "images": 1.2, "pictures": 1.3, "batches": 1, "footprint": 1, "tiles": 1.5,
     "engine": 2, "compare": 2,
     "fields": 2.5, "resuming": 2.5, "loop": 2.7, "pipeline": 3,
     "evaluation": 4.5, "training": 4, "live": 4, "bench": 4,

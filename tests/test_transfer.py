@@ -78,7 +78,9 @@ def test_a_held_slot_is_not_given_out() -> None:
     ring = Ring(2, lambda _: ())
     first = ring.take(layout(8))
     first.held = True
-    ring.take(layout(8))
+    second = ring.take(layout(8))
+    assert ring.take(layout(8)) is second
+    second.held = True
     with pytest.raises(RuntimeError, match="held"):
         ring.take(layout(8))
     first.held = False

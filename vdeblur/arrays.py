@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, get_args
@@ -20,10 +21,13 @@ TICK = Fraction(1)
 _BITS: dict[Any, int] = {
     np.dtype(np.uint8): 8,
     np.dtype(np.uint16): 16,
+    np.dtype(np.float16): 32,
     np.dtype(np.float32): 32,
+    np.dtype(np.float64): 32,
     torch.uint8: 8,
     torch.uint16: 16,
     torch.float32: 32,
+    torch.float64: 32,
     torch.float16: 32,
     torch.bfloat16: 32,
 }
@@ -38,9 +42,9 @@ _MAX_FLOAT = 2.0
 class Arrays:
     """Turns pictures into frames and frames back into pictures.
 
-    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32. Tensors are (H, W), (C, H, W) or
-    (1, C, H, W) with 1, 3 or 4 channels, on any device, uint8, uint16 or floating (16 or 32 bits). Integers use their
-    whole range, floats are in [0, 1]. A fourth channel is alpha, and stays as it is.
+    Arrays are (H, W) or (H, W, C), tensors (H, W) or (C, H, W) on any device, with 1, 3 or 4 channels, and perhaps a
+    first dimension of 1. Both are uint8, uint16 or floating (16, 32 or 64 bits). Integers use their whole range,
+    floats are in [0, 1]; corrections are float32. A fourth channel is alpha, and stays as it is.
 
     Args:
         channels: order of the colour channels, "rgb" or "bgr" (as OpenCV has it).
@@ -61,11 +65,9 @@ class Arrays:
         Raises:
             UsageError: the picture is no array or tensor of a known shape and dtype, or out of range.
         """
-        if not isinstance(picture, (np.ndarray, torch.Tensor)):
-            raise UsageError(f"frame {number} is a {type(picture).__name__}; give NumPy arrays or torch tensors")
         bits = _BITS.get(picture.dtype)
         if bits is None:
-            raise UsageError(f"frame {number} has dtype {picture.dtype}; it must be uint8, uint16 or float32")
+            raise UsageError(f"frame {number} has dtype {picture.dtype}; it must be uint8, uint16 or floating")
         channels = self._planar(picture)
         if channels is None or 0 in picture.shape:
             right = "(H, W) or (H, W, 3)" if isinstance(picture, np.ndarray) else "(3, H, W) or (1, 3, H, W)"
@@ -73,7 +75,7 @@ class Arrays:
         if bits == 32:
             if number == 0 and not float(picture.max()) <= _MAX_FLOAT:
                 raise UsageError(f"float frames are in [0, 1], but frame 0 reaches {float(picture.max()):g}")
-            channels = channels.float() if isinstance(channels, torch.Tensor) else channels
+            channels = _single(channels)
         pixel_format = _format(len(channels), bits)
         order = _ORDER[self.channels][: len(channels)] if len(channels) > 1 else (0,)
         return Frame(tuple(channels[index] for index in order), pixel_format, Colour(), number, TICK, 1)
@@ -83,7 +85,10 @@ class Arrays:
         picture = np.empty_like(like) if isinstance(like, np.ndarray) else torch.empty_like(like)
         channels = self._planar(picture)
         order = _ORDER[self.channels] if len(frame.planes) > 1 else (0,)
+        before = self._planar(like)
         for index, plane in zip(order, frame.planes, strict=False):
+            if like.dtype.itemsize == 8:  # what is finer than float32 stays
+                plane = before[index] + (plane - _single(before[index]))
             channels[index][...] = plane
         return picture
 
@@ -91,11 +96,28 @@ class Arrays:
         """A view (C, H, W) of the picture; None if it has no such shape."""
         if picture.ndim == 2:
             return picture[None]
-        if isinstance(picture, np.ndarray):
-            return np.moveaxis(picture, 2, 0) if picture.ndim == 3 and picture.shape[2] in (1, 3, 4) else None
         if picture.ndim == 4 and len(picture) == 1:
             picture = picture[0]
+        if isinstance(picture, np.ndarray):
+            return np.moveaxis(picture, 2, 0) if picture.ndim == 3 and picture.shape[2] in (1, 3, 4) else None
         return picture if picture.ndim == 3 and len(picture) in (1, 3, 4) else None
+
+
+def _single(samples: Any) -> Any:
+    """The samples as float32."""
+    return samples.float() if isinstance(samples, torch.Tensor) else samples.astype(np.float32, copy=False)
+
+
+def parts_of(item: Any) -> Sequence[Any]:
+    """Pictures that follow each other in an array (T, H, W, C) or a tensor (T, C, H, W); else the picture alone."""
+    return item if item.ndim == 4 and len(item) != 1 and 0 not in item.shape else [item]
+
+
+def together(pictures: Sequence[Any]) -> Any:
+    """The inverse of :func:`parts_of`: several pictures as one array or tensor, one as it is."""
+    if len(pictures) == 1:
+        return pictures[0]
+    return torch.stack(list(pictures)) if isinstance(pictures[0], torch.Tensor) else np.stack(pictures)
 
 
 def _format(channels: int, bits: int) -> PixelFormat:

@@ -6,8 +6,9 @@ import contextlib
 import copy
 import itertools
 import math
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vdeblur.arrays import Arrays, Channels
+from vdeblur.batches import alike, joined, separated
 from vdeblur.compute import choose_dtype, find_device, is_out_of_memory
 from vdeblur.errors import DeviceError, NetworkError, SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.model.checkpoint import load_network
+from vdeblur.pictures import P, frame_of, number_of, picture_of
 from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes
 from vdeblur.scenes import Breaks
 from vdeblur.tiles import Tiles, TileWish
@@ -34,6 +38,8 @@ class Network(Protocol):
     """What the engine asks of a network; :class:`vdeblur.model.network.DeblurNet` is one.
 
     One that can also work in tiles is a :class:`vdeblur.tiles.Tileable`; any other is always given whole frames.
+    One that also takes frames of several streams at a time says ``takes_batches = True``; its features and states are
+    tensors, or tuples of them, with the batch as their first dimension.
     """
 
     stride: int
@@ -61,8 +67,19 @@ class Memory:
     breaks: Breaks = field(default_factory=Breaks)
     state: Any = None
 
+    def joins(self, frame: Frame) -> bool:
+        """Whether the next frame belongs to the same shot as the newest one; asked once for each."""
+        last = self.window.newest
+        return last is not None and not self.breaks(last.frame, frame)
+
     def copy(self) -> Memory:
         return Memory(copy.copy(self.window), copy.copy(self.breaks), self.state)
+
+
+#: A memory, and the next frame for it, None at the end of its clip.
+_Step = tuple[Memory, Frame | None]
+#: A memory, and the window in which its next frame is restored.
+_Job = tuple[Memory, Window[_Item]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,19 +124,23 @@ class Deblurrer:
     """Takes the motion blur out of frames, one after another.
 
     A Deblurrer carries the network's recurrent state from frame to frame. It starts anew by itself at a scene cut, a
-    gap in time and a change of size or format. Frames of any size from 1×1 on, of any pixel format that
-    :class:`vdeblur.frames.PixelFormat` can describe, come back with the same format, size, time and alpha.
+    gap in time and a change of size or format. Pictures are NumPy arrays, tensors, PIL images, ``av.VideoFrame`` or
+    :class:`vdeblur.frames.Frame`, as :func:`vdeblur.deblur_frames` tells, of any size from 1×1 on. They come back with
+    the same type, size, dtype or pixel format, time and alpha, on the same device.
+
+    It may be called from several threads: they wait for each other, and the pictures that :meth:`step` gets are one
+    clip, in the order in which they come. For independent streams use :meth:`step_many`, or a Deblurrer for each.
 
     Example::
 
         from vdeblur import Deblurrer
 
         deblurrer = Deblurrer("fast", lookahead=0)
-        for frame in camera:                  # vdeblur.frames.Frame: planes, format, colour, pts
-            show(deblurrer.step(frame))       # the same frame, sharper
+        for picture in camera:
+            show(deblurrer.step(picture))     # the same picture, sharper
 
-        for frame in Deblurrer().run(frames):  # a whole clip, with one frame of lookahead
-            save(frame)
+        for left, right in zip(one, other):
+            show(*deblurrer.step_many([left, right]))
 
     Args:
         model: name of a network ("fast"), path of a checkpoint, or a network. A network is copied, not changed.
@@ -132,6 +153,7 @@ class Deblurrer:
         tile: "auto" restores a frame in tiles where it does not fit into memory whole, "off" never, a number always,
             in tiles of so many pixels each way, at least 64. When memory runs out, the tiles are halved. Tiles show
             no seams: what comes out differs by rounding at most.
+        channels: order of the colours in arrays and tensors, "rgb" or "bgr" (as OpenCV has it).
 
     Raises:
         UsageError: an argument is out of its range, or the network cannot work in tiles.
@@ -149,12 +171,19 @@ class Deblurrer:
         lookahead: int = 1,
         streams: bool = True,
         tile: TileWish = "auto",
+        channels: Channels = "rgb",
     ) -> None:
+        Arrays(channels)
         if not 0.0 <= strength <= MAX_STRENGTH:
             raise UsageError(f"strength cannot be {strength!r}; it is 0 (nothing) to {MAX_STRENGTH}, 1 as trained")
         self.strength = float(strength)
         self.lookahead = lookahead
+        self.channels: Channels = channels
+        self._lock = threading.RLock()
+        #: Restored frames on their way back, of all runs.
+        self._aloft = 0
         self._memory = self.empty_memory()
+        self._memories: list[Memory] = []
         self.device = find_device(device)
         self.dtype = choose_dtype(precision, self.device)
         with _failures(f"loading the network on {self.device}"):
@@ -170,7 +199,8 @@ class Deblurrer:
     def run(self, frames: Iterable[Frame]) -> Generator[Frame, None, None]:
         """Restore a clip from its start: N frames in, N out, in order, each as soon as it is known. Lazy.
 
-        The same frames come out of :meth:`step` and :meth:`flush`. A run has a memory of its own. The iterable is not
+        (For pictures of any kind there is :func:`vdeblur.deblur_frames`.) The same come out of :meth:`step` and
+        :meth:`flush`. A run has a memory of its own. The iterable is not
         closed: it is the caller's.
 
         Raises:
@@ -198,17 +228,16 @@ class Deblurrer:
         memory = self.empty_memory() if after is None else self._memory_from(after, frames)
         flying: deque[_Flight] = deque()
         try:
-            for frame in frames:
-                flying += self._push(memory, frame)
-                while len(flying) > self._transfer.in_flight:
-                    yield flying.popleft().restored()
-            flying += self._finish(memory)
+            for frame in itertools.chain(frames, (None,)):
+                with self._lock:
+                    flying += [flight for _, flight in self._advance([(memory, frame)])]
+                    landed = deque(self._landing(flying))
+                while landed:
+                    yield landed.popleft()
             while flying:
-                yield flying.popleft().restored()
+                yield self._landed(flying.popleft())
         finally:
-            for flight in flying:  # nobody wants them any more, but the transfers end before their slots are free
-                with contextlib.suppress(Exception):
-                    flight.download.result()
+            self._abandon(flying)
 
     def empty_memory(self) -> Memory:
         """What is remembered before the first frame: nothing."""
@@ -220,7 +249,7 @@ class Deblurrer:
         if len(taken) <= snapshot.ahead:
             raise SourceError("the source has fewer frames than when the job began")
         memory = self.empty_memory()
-        items = [self._encoded(frame) for frame in taken]
+        items = [item for frame in taken for item in self._items([frame])]
         memory.window.newest = items[-1]
         memory.window.before = items[0] if snapshot.ahead and snapshot.joined else None
         memory.breaks.restore(snapshot.breaks)
@@ -229,85 +258,229 @@ class Deblurrer:
             memory.state = getattr(self.network, "state_from", tuple)(parts)
         return memory
 
-    def step(self, frame: Frame) -> Frame | None:
-        """Take a frame; return it restored with lookahead 0, or the one before it (None at the first) with 1.
+    def run_many(self, streams: Sequence[Iterable[Frame]]) -> Generator[tuple[Frame | None, ...], None, None]:
+        """Restore independent clips beside each other, frames of one size in one pass through the network. Lazy.
+
+        The n-th tuple has the n-th restored frame of each stream, None for those that have ended before. Each stream
+        has a memory of its own; its frames are those of :meth:`run`, but for the rounding of sums.
 
         Raises:
-            NetworkError, DeviceError: as :meth:`run`; the next frame starts anew.
+            NetworkError, DeviceError: as :meth:`run`.
         """
-        return self._one(lambda: self._push(self._memory, frame))
+        iterators = [iter(stream) for stream in streams]
+        memories = [self.empty_memory() for _ in iterators]
+        living = list(range(len(iterators)))
+        while living:
+            frames = [next(iterators[index], None) for index in living]
+            steps = [(memories[index], frame) for index, frame in zip(living, frames, strict=True)]
+            restored = dict(zip(living, self._round(steps), strict=True))
+            living = [index for index, frame in zip(living, frames, strict=True) if frame is not None]
+            if any(frame is not None for frame in restored.values()):
+                yield tuple(restored.get(index) for index in range(len(iterators)))
 
-    def flush(self) -> Frame | None:
-        """End of the clip: the last frame, if lookahead 1 still owes it. The next frame starts anew."""
-        restored = self._one(lambda: self._finish(self._memory))
-        self.reset()
-        return restored
+    def step(self, picture: P) -> P | None:
+        """Take a picture; return it restored with lookahead 0, or the one before it (None at the first) with 1.
+
+        Raises:
+            UsageError: that is no picture, or one of another kind than before.
+            NetworkError, DeviceError: as :meth:`run`; the next picture starts anew.
+        """
+        with self._lock:
+            (restored,) = self._stepped([(self._memory, self._frame_of(picture, self._memory))])
+        return None if restored is None else picture_of(restored)
+
+    def flush(self) -> Any:
+        """End of the clip: the last picture, if lookahead 1 still owes it. The next one starts anew."""
+        with self._lock:
+            (restored,) = self._stepped([(self._memory, None)])
+            self._memory = self.empty_memory()
+        return None if restored is None else picture_of(restored)
+
+    def step_many(self, pictures: Sequence[P | None]) -> list[P | None]:
+        """As :meth:`step`, a picture from each of several streams at a time: cameras that share a machine.
+
+        A stream is known by its place in the list. Pictures of one size go through the network in one pass.
+
+        Args:
+            pictures: the next one of each stream, None where there is none this time. They may differ in size and
+                kind.
+
+        Raises:
+            UsageError, NetworkError, DeviceError: as :meth:`step`; after the latter two all streams start anew.
+        """
+        with self._lock:
+            self._memories += [self.empty_memory() for _ in range(len(pictures) - len(self._memories))]
+            places = [place for place, picture in enumerate(pictures) if picture is not None]
+            memories = [self._memories[place] for place in places]
+            frames = [self._frame_of(pictures[place], memory) for place, memory in zip(places, memories, strict=True)]
+            restored = self._stepped(list(zip(memories, frames, strict=True)))
+        result: list[P | None] = [None] * len(pictures)
+        for place, frame in zip(places, restored, strict=True):
+            result[place] = None if frame is None else picture_of(frame)
+        return result
+
+    def flush_many(self) -> list[Any]:
+        """End of all streams of :meth:`step_many`: the last picture of each, where lookahead 1 still owes it."""
+        with self._lock:
+            restored = self._stepped([(memory, None) for memory in self._memories])
+            self._memories = []
+        return [None if frame is None else picture_of(frame) for frame in restored]
 
     def reset(self) -> None:
-        """Forget what :meth:`step` has seen: the next frame is the first of a clip."""
-        self._memory = self.empty_memory()
+        """Forget what :meth:`step` and :meth:`step_many` have seen: the next picture is the first of a clip."""
+        with self._lock:
+            self._memory = self.empty_memory()
+            self._memories = []
 
     def suspend(self) -> Memory:
         """What :meth:`step` remembers now. :meth:`resume` goes on from it, as often as wanted."""
-        return self._memory.copy()
+        with self._lock:
+            return self._memory.copy()
 
     def resume(self, memory: Memory) -> None:
         """Go on from what was suspended, here or in a Deblurrer with the same network, device and lookahead."""
-        self._memory = memory.copy()
+        with self._lock:
+            self._memory = memory.copy()
 
-    def _one(self, work: Callable[[], list[_Flight]]) -> Frame | None:
+    def _frame_of(self, picture: Any, memory: Memory) -> Frame:
+        newest = memory.window.newest
+        return frame_of(picture, before=None if newest is None else newest.frame, channels=self.channels)
+
+    def _stepped(self, steps: Sequence[_Step]) -> list[Frame | None]:
+        """As :meth:`_round`; after a failure, whatever the reason, all starts anew."""
         try:
-            flights = work()
-            return flights[0].result() if flights else None
+            return self._round(steps)
         except BaseException:
             self.reset()
             raise
 
-    def _push(self, memory: Memory, frame: Frame) -> list[_Flight]:
-        """Give the frame to the window; start restoring the frame whose window is complete, if one is."""
-        with _working(frame, self.device):
-            last = memory.window.newest
-            joined = last is not None and not memory.breaks(last.frame, frame)
-            window = memory.window.push(self._encode(frame), joined=joined)
-        return [] if window is None else [self._restore(memory, window)]
+    def _round(self, steps: Sequence[_Step]) -> list[Frame | None]:
+        """A frame more for each memory: what is complete then comes restored, in the place of its step."""
+        restored: list[Frame | None] = [None] * len(steps)
+        flying: deque[_Flight] = deque()
+        places: deque[int] = deque()
+        with self._lock:
+            try:
+                for place, flight in self._advance(steps):
+                    flying.append(flight)
+                    places.append(place)
+                    for landed in self._landing(flying):
+                        restored[places.popleft()] = landed.frame
+                while flying:
+                    restored[places.popleft()] = self._landed(flying.popleft()).frame
+            finally:
+                self._abandon(flying)
+        return restored
 
-    def _encoded(self, frame: Frame) -> _Item:
-        with _working(frame, self.device):
-            return self._encode(frame)
+    def _advance(self, steps: Sequence[_Step]) -> Iterator[tuple[int, _Flight]]:
+        """Give each memory its next frame, None at the end of its clip; start restoring what is complete then.
 
-    def _finish(self, memory: Memory) -> list[_Flight]:
-        window = memory.window.finish()
-        return [] if window is None else [self._restore(memory, window)]
+        Frames of several memories go through the network together where they are of one size and lack the same
+        neighbours. Each comes with the place of its step.
+        """
+        items = iter(self._items([frame for _, frame in steps if frame is not None]))
+        jobs: dict[int, _Job] = {}
+        for place, (memory, frame) in enumerate(steps):
+            window = memory.window.finish() if frame is None else self._pushed(memory, next(items))
+            if window is not None:
+                jobs[place] = memory, window
+        waiting = list(jobs.items())
+        for group in self._groups([(job[1].current.frame.size, _missing(job)) for _, job in waiting]):
+            chosen = [waiting[number] for number in group]
+            for (place, job), planes in zip(chosen, self._restore([job for _, job in chosen]), strict=True):
+                yield place, self._take_off(job, planes)
 
-    def _encode(self, frame: Frame) -> _Item:
-        planes = self._transfer.upload(_tensors(frame.planes[: frame.format.colour_planes]))
-        height, width = frame.size
+    def _groups(self, keys: Sequence[tuple[tuple[int, int], Any]]) -> Iterator[list[int]]:
+        """Places of equal keys, which begin with a size; as many at a time as the network and the memory take."""
+        batches = getattr(self.network, "takes_batches", False)
+        for places in alike(keys):
+            count = len(places) if batches else 1
+            while count > 1 and not self._tiles.have_room(keys[places[0]][0], count):
+                count = (count + 1) // 2
+            yield from (places[first : first + count] for first in range(0, len(places), count))
+
+    def _items(self, frames: Sequence[Frame]) -> list[_Item]:
+        """An item of each frame, in their order."""
+        items: dict[int, _Item] = {}
+        for places in self._groups([(frame.size, None) for frame in frames]):
+            items.update(zip(places, self._encode([frames[place] for place in places]), strict=True))
+        return [items[place] for place in range(len(frames))]
+
+    def _encode(self, frames: Sequence[Frame]) -> list[_Item]:
+        """Items of frames of one size, in one pass."""
 
         def encode(side: int | None) -> Any:
-            rgb = rgb_from_planes(planes, frame.format, frame.colour, height=height, width=width)
-            rgb = pad_to_multiple(rgb, self.network.stride, minimum=self.network.minimum_size)
-            return self.network.encode(rgb, **_in_tiles(side))
+            inputs = [self._network_input(frame, part) for frame, part in zip(frames, planes, strict=True)]
+            return self.network.encode(joined(inputs), **_in_tiles(side))
 
-        with self._transfer.compute():
-            return _Item(frame, planes, self._tiles.run(frame.size, encode))
-
-    def _restore(self, memory: Memory, window: Window[_Item]) -> _Flight:
-        item, frame = window.current, window.current.frame
-        previous = None if window.previous is item else window.previous.features
-        following = None if window.next is item else window.next.features
-        state = None if window.first else memory.state
-
-        def restore(side: int | None) -> tuple[Planes, Any]:
-            residual, new = self.network.residual(previous, item.features, following, state, **_in_tiles(side))
-            residual = crop(residual, *frame.size)
-            planes = add_residual(item.planes, residual, frame.format, frame.colour, strength=self.strength)
-            return (*planes, residual.sum()), new  # the sum is finite only if every value is
-
-        with _working(frame, self.device):
+        with _working(frames[0], self.device):
+            planes = [self._transfer.upload(_tensors(frame.planes[: frame.format.colour_planes])) for frame in frames]
             with self._transfer.compute():
-                planes, memory.state = self._tiles.run(frame.size, restore)
+                features = separated(self._tiles.run(frames[0].size, encode), len(frames))
+        return [_Item(*parts) for parts in zip(frames, planes, features, strict=True)]
+
+    def _network_input(self, frame: Frame, planes: Planes) -> Tensor:
+        """R'G'B' (1, 3, H, W) as the network takes it."""
+        height, width = frame.size
+        rgb = rgb_from_planes(planes, frame.format, frame.colour, height=height, width=width)
+        return pad_to_multiple(rgb, self.network.stride, minimum=self.network.minimum_size)
+
+    def _pushed(self, memory: Memory, item: _Item) -> Window[_Item] | None:
+        with _working(item.frame, self.device):
+            return memory.window.push(item, joined=memory.joins(item.frame))
+
+    def _restore(self, jobs: Sequence[_Job]) -> list[Planes]:
+        """Restored planes of windows of one size that lack the same neighbours, in one pass; the states go on."""
+        items = [window.current for _, window in jobs]
+        seen = [joined(column) for column in zip(*(_seen(job) for job in jobs), strict=True)]
+
+        def restore(side: int | None) -> tuple[list[Planes], list[Any]]:
+            residual, state = self.network.residual(*seen, **_in_tiles(side))
+            residuals = separated(residual, len(jobs))
+            planes = [self._corrected(item, own) for item, own in zip(items, residuals, strict=True)]
+            return planes, separated(state, len(jobs))
+
+        with _working(items[0].frame, self.device), self._transfer.compute():
+            restored, states = self._tiles.run(items[0].frame.size, restore)
+        for (memory, _), state in zip(jobs, states, strict=True):
+            memory.state = state
+        return restored
+
+    def _corrected(self, item: _Item, residual: Tensor) -> Planes:
+        """The planes with the network's residual (1, 3, H, W), and a sum that is finite only if every value is."""
+        frame = item.frame
+        residual = crop(residual, *frame.size)
+        planes = add_residual(item.planes, residual, frame.format, frame.colour, strength=self.strength)
+        return (*planes, residual.sum())
+
+    def _take_off(self, job: _Job, planes: Planes) -> _Flight:
+        """Start the way back of restored planes."""
+        memory, frame = job[0], job[1].current.frame
+        with _working(frame, self.device):
             stay = isinstance(frame.planes[0], Tensor) and frame.planes[0].device == self.device
-            return _Flight(frame, self.device, self._transfer.download(planes, stay=stay), Snapshot.of(memory))
+            flight = _Flight(frame, self.device, self._transfer.download(planes, stay=stay), Snapshot.of(memory))
+        self._aloft += 1
+        return flight
+
+    def _landing(self, flying: deque[_Flight]) -> Iterator[Restored]:
+        """Those that must land before more may take off; others may be in the air too, of other runs."""
+        while flying and self._aloft > self._transfer.in_flight:
+            yield self._landed(flying.popleft())
+
+    def _landed(self, flight: _Flight) -> Restored:
+        with self._lock:
+            self._aloft -= 1
+            return flight.restored()
+
+    def _abandon(self, flying: deque[_Flight]) -> None:
+        """Nobody wants them any more, but the transfers end before their slots are free."""
+        while flying:
+            with contextlib.suppress(Exception):
+                self._landed(flying.popleft())
+
+    def _frame_of(self, picture: Any, memory: Memory) -> Frame:
+        newest = memory.window.newest
+        return frame_of(picture, before=None if newest is None else newest.frame, channels=self.channels)
 
 
 @dataclass(frozen=True)
@@ -329,6 +502,19 @@ class _Flight:
             if not math.isfinite(total.item()):
                 raise NetworkError("the network returned nan or inf; try --precision float32")
         return self.frame.with_planes(_like(planes, self.frame.planes))
+
+
+def _seen(job: _Job) -> tuple[Any, Any, Any, Any]:
+    """What the network sees: features before, at and after a frame, and the state; None where there is none."""
+    memory, window = job
+    item = window.current
+    previous = None if window.previous is item else window.previous.features
+    following = None if window.next is item else window.next.features
+    return previous, item.features, following, None if window.first else memory.state
+
+
+def _missing(job: _Job) -> tuple[bool, ...]:
+    return tuple(part is None for part in _seen(job))
 
 
 def _in_tiles(side: int | None) -> dict[str, Any]:
@@ -354,7 +540,10 @@ def _working(frame: Frame, device: torch.device) -> Iterator[None]:
         with torch.inference_mode(), _failures(f"a {frame.width}×{frame.height} frame on {device}"):
             yield
     except VdeblurError as exc:
-        exc.at("network", frame.time_seconds)
+        number = number_of(frame)
+        if number is not None and exc.stage is None:
+            exc.args = (f"frame {number}: {exc}",)
+        exc.at("network", frame.time_seconds if number is None else None)
         raise
 
 

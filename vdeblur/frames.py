@@ -80,6 +80,7 @@ class Frame:
         pts: presentation time in ticks of ``time_base``; an integer, never a float.
         duration: ticks it is shown, 0 when unknown.
         cut: it is known that nothing before it belongs to the same shot.
+        origin: the picture it was made of, where that was another (:mod:`vdeblur.pictures`).
     """
 
     planes: tuple[Any, ...]
@@ -89,6 +90,7 @@ class Frame:
     time_base: Fraction
     duration: int = 0
     cut: bool = False
+    origin: Any = None
 
     @property
     def height(self) -> int:

@@ -89,6 +89,17 @@ class Tiles:
             self._sides[size] = self._chosen(size)
         return self._sides[size]
 
+    def have_room(self, size: tuple[int, int], count: int) -> bool:
+        """Whether so many whole frames of a size may be done at the same time."""
+        if self.side(size) is not None:
+            return False
+        height, width = size
+        free = free_bytes(self._device)
+        if self.off or free is None or free >= PLENTY.get(self._device.type, 0) * height * width * count:
+            return True
+        need = self._footprint if self.able else None
+        return need is None or need.bytes(height * count, width, None) <= USABLE * free
+
     def run(self, size: tuple[int, int], work: Callable[[int | None], T]) -> T:
         """Do ``work``, which takes the side of the tiles; again with half of it for as long as memory runs out.
 

@@ -98,18 +98,19 @@ class Ring:
         self._turn = 0
 
     def take(self, layout: Layout) -> Slot:
-        """The next slot, its event passed. Raises RuntimeError while its last user holds it."""
+        """The next slot that nobody holds, its event passed. Raises RuntimeError if all are held."""
         if layout != self._layout:
             for slot in self._slots:
                 slot.wait()
             self._slots = [Slot(self._allocate(layout)) for _ in range(self._count)]
             self._layout, self._turn = layout, 0
-        slot = self._slots[self._turn]
-        if slot.held:
-            raise RuntimeError(f"all {self._count} slots are held: ask for the oldest result first")
-        self._turn = (self._turn + 1) % self._count
-        slot.wait()
-        return slot
+        for _ in range(self._count):
+            slot = self._slots[self._turn]
+            self._turn = (self._turn + 1) % self._count
+            if not slot.held:
+                slot.wait()
+                return slot
+        raise RuntimeError(f"all {self._count} slots are held: ask for the oldest result first")
 
 
 class CudaTransfer(Transfer):
