@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from vdeblur.library import deblur_frames
 from vdeblur.metrics import psnr
 from vdeblur.model.checkpoint import available_models
-from vdeblur.pipeline import deblur_frames
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 sys.path.insert(0, str(SAMPLES))

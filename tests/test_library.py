@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,17 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from doubles import Constant, Failing, Identity, Mixing
+from doubles import Constant, Failing, Identity, Mixing, clip
 from numpy.typing import DTypeLike
 
 import vdeblur
-from vdeblur import NetworkError, UsageError, deblur_frames
+from vdeblur import Interrupted, NetworkError, Progress, UsageError, deblur_frames
 
 QUICK: dict[str, Any] = {"device": "cpu", "precision": "float32"}
 PUBLIC = {
-    "Colour", "Deblurrer", "DeviceError", "EncodeOptions", "Frame", "Interrupted", "NetworkError", "PixelFormat",
-    "Progress", "Reader", "Report", "SourceError", "SourceInfo", "TargetError", "UsageError", "VdeblurError",
-    "Writer", "deblur_frames", "deblur_video", "probe",
+    "Colour", "Deblurrer", "DeviceError", "EncodeOptions", "Frame", "FrameOptions", "Interrupted", "NetworkError",
+    "PixelFormat", "Progress", "Reader", "Report", "SourceError", "SourceInfo", "TargetError", "UsageError",
+    "VdeblurError", "Writer", "adeblur_frames", "deblur_frames", "deblur_streams", "deblur_video", "probe",
 }  # fmt: skip
 
 
@@ -68,6 +69,9 @@ ARRAYS = [
     ((20, 28, 3), np.uint8),
     ((20, 28, 3), np.uint16),
     ((20, 28, 3), np.float32),
+    ((20, 28, 3), np.float16),
+    ((20, 28, 4), np.float64),
+    ((1, 20, 28, 3), np.uint8),
     ((20, 28, 4), np.uint8),
     ((20, 28, 1), np.uint8),
     ((20, 28), np.uint16),
@@ -80,6 +84,7 @@ TENSORS = [
     ((3, 20, 28), torch.float32),
     ((1, 3, 20, 28), torch.float16),
     ((3, 20, 28), torch.bfloat16),
+    ((3, 20, 28), torch.float64),
     ((4, 20, 28), torch.uint16),
     ((1, 20, 28), torch.uint8),
     ((20, 28), torch.float32),
@@ -149,10 +154,33 @@ def test_one_array_of_many_pictures() -> None:
         assert np.array_equal(one, three.permute(1, 2, 0).numpy())
 
 
-def test_pictures_may_change_their_size_and_kind() -> None:
-    mixed = [*pictures(2), *pictures(2, (9, 7)), *tensors(2, (3, 8, 8), torch.float32)]
+def test_an_item_of_several_pictures_comes_back_as_one() -> None:
+    frames = pictures(7)
+    expected = restore(frames)
+    pieces = [np.stack(frames[:3]), frames[3], np.stack(frames[4:])]
+    for found in (restore(pieces), [r.permute(0, 2, 3, 1).numpy() for r in restore(_as_batches(pieces))]):
+        assert [r.reshape(-1, 20, 28, 3).shape[0] for r in found] == [3, 1, 3]
+        assert np.array_equal(np.concatenate([r.reshape(-1, 20, 28, 3) for r in found]), np.stack(expected))
+
+
+def _as_batches(pieces: list[np.ndarray]) -> list[torch.Tensor]:
+    return [torch.from_numpy(piece.reshape(-1, 20, 28, 3)).permute(0, 3, 1, 2) for piece in pieces]
+
+
+def test_what_is_finer_than_float32_stays() -> None:
+    frames = [picture + 1e-12 for picture in pictures(3, (20, 28, 3), np.float64)]
+    assert all(np.array_equal(a, b) for a, b in zip(restore(frames, Identity()), frames, strict=True))
+
+
+def test_pictures_may_change_their_size_and_dtype() -> None:
+    mixed = [*pictures(2), *pictures(2, (9, 7)), *pictures(2, (8, 8, 3), np.float32)]
     restored = restore(mixed)
     assert [(type(r), r.dtype, r.shape) for r in restored] == [(type(m), m.dtype, m.shape) for m in mixed]
+
+
+def test_pictures_of_one_stream_are_of_one_kind() -> None:
+    with pytest.raises(UsageError, match="of one kind; these began as NumPy arrays, now there are torch tensors"):
+        restore([*pictures(2), *tensors(1, (3, 20, 28), torch.uint8)])
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 60])
@@ -182,6 +210,57 @@ def test_it_is_lazy_and_closing_it_closes_the_source() -> None:
     assert log == ["taken", "taken", "closed"]
 
 
+def test_abandoned_in_the_middle_it_closes_the_source() -> None:
+    """By break, by an exception, or forgotten: the source is closed and no thread is left (see conftest)."""
+    closed = []
+
+    def source() -> Iterator[np.ndarray]:
+        try:
+            yield from pictures(9)
+        finally:
+            closed.append(True)
+
+    restored = deblur_frames(source(), model=Mixing(), **QUICK)
+    for _ in restored:
+        break
+    del restored, _
+    gc.collect()
+    assert len(closed) == 1
+
+    def shown(picture: np.ndarray) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(map(shown, deblur_frames(source(), model=Mixing(), **QUICK)))
+    gc.collect()
+    assert len(closed) == 2
+    failing = deblur_frames(source(), model=Failing(1, RuntimeError("bad")), **QUICK)
+    with pytest.raises(NetworkError):
+        list(failing)
+    assert len(closed) == 3
+
+
+# --- Progress and stop ------------------------------------------------------------------------------------------------
+
+
+def test_progress_is_told_and_stop_ends_it() -> None:
+    told: list[Progress] = []
+    frames = pictures(5)
+    assert len(restore(frames, progress=told.append)) == 5
+    assert [(p.frames, p.frames_total, p.media_seconds) for p in told] == [(n, 5, 0.0) for n in range(1, 6)]
+    assert [p.elapsed_seconds for p in told] == sorted(p.elapsed_seconds for p in told)
+    taken = deblur_frames(iter(frames), model=Mixing(), stop=lambda: len(told) == 8, progress=told.append, **QUICK)
+    with pytest.raises(Interrupted, match="stopped after 3 frames"):
+        list(taken)
+    assert told[-1].frames_total is None
+
+
+def test_progress_knows_the_time_of_frames_that_have_one() -> None:
+    told: list[Progress] = []
+    restore(list(clip(5, 8, 8)), progress=told.append)
+    assert [p.media_seconds for p in told] == pytest.approx([0.04, 0.08, 0.12, 0.16, 0.2])
+
+
 # --- Wrong calls ------------------------------------------------------------------------------------------------------
 
 
@@ -205,16 +284,17 @@ def test_wrong_calls_fail_at_once(frames: Any, options: dict[str, Any], words: s
 @pytest.mark.parametrize(
     ("picture", "words"),
     [
-        ([[1, 2], [3, 4]], "frame 0 is a list; give NumPy arrays or torch tensors"),
+        ([[1, 2], [3, 4]], "frame 0 is a list; give NumPy arrays, torch tensors, PIL images, av.VideoFrames or"),
         (None, "frame 0 is a NoneType"),
-        (np.zeros((8, 8, 3)), "frame 0 has dtype float64; it must be uint8, uint16 or float32"),
-        (np.zeros((8, 8, 3), bool), "frame 0 has dtype bool"),
+        (np.zeros((8, 8, 3), bool), "frame 0 has dtype bool; it must be uint8, uint16 or floating"),
+        (np.zeros((8, 8, 3), np.int32), "frame 0 has dtype int32"),
         (torch.zeros(3, 8, 8, dtype=torch.int64), "frame 0 has dtype torch.int64"),
         (np.zeros((3, 8, 8), np.uint8), "frame 0 has shape (3, 8, 8); it must be (H, W) or (H, W, 3)"),
         (np.zeros((8, 8, 2), np.uint8), "frame 0 has shape (8, 8, 2)"),
         (np.zeros((0, 8, 3), np.uint8), "frame 0 has shape (0, 8, 3)"),
         (torch.zeros(8, 8, 3), "frame 0 has shape (8, 8, 3); it must be (3, H, W) or (1, 3, H, W)"),
-        (torch.zeros(2, 3, 8, 8), "frame 0 has shape (2, 3, 8, 8)"),
+        (torch.zeros(0, 3, 8, 8), "frame 0 has shape (0, 3, 8, 8)"),
+        (torch.zeros(2, 3, 3, 8, 8), "frame 0 has shape (2, 3, 3, 8, 8)"),
         (np.full((8, 8, 3), 255, np.float32), "float frames are in [0, 1], but frame 0 reaches 255"),
         (torch.full((3, 8, 8), float("nan")), "float frames are in [0, 1], but frame 0 reaches nan"),
     ],

@@ -25,10 +25,10 @@ from vdeblur.engine import Deblurrer
 from vdeblur.errors import DeviceError, NetworkError, UsageError
 from vdeblur.footprint import held_bytes
 from vdeblur.frames import Frame
+from vdeblur.library import deblur_frames
 from vdeblur.model.areas import Area, in_tiles, tiles_of, upsample_area
 from vdeblur.model.blocks import upsample
 from vdeblur.model.checkpoint import load_network
-from vdeblur.pipeline import deblur_frames
 from vdeblur.pixels import rgb_of
 from vdeblur.tiles import Tiles, Trial
 

@@ -3,8 +3,10 @@
 Three ways in::
 
     vdeblur.deblur_video("shaky.mp4", "sharp.mp4")       # a file, with its sound and all else
-    vdeblur.deblur_frames(pictures)                       # any iterable of arrays or tensors
-    vdeblur.Deblurrer("fast").step(frame)                 # frame by frame, state kept
+    vdeblur.deblur_frames(pictures)                       # any iterable of arrays, tensors, images, frames
+    vdeblur.Deblurrer("fast").step(picture)               # one by one, state kept
+
+For several streams there is ``deblur_streams``, for event loops ``adeblur_frames``.
 
 Importing the package is quick: PyTorch is loaded with the first name that needs it.
 """
@@ -25,9 +27,11 @@ from vdeblur.errors import (
 )
 
 if TYPE_CHECKING:
+    from vdeblur.asynchronous import adeblur_frames
     from vdeblur.engine import Deblurrer
     from vdeblur.frames import Colour, Frame, PixelFormat
-    from vdeblur.pipeline import Progress, Report, deblur_frames, deblur_video
+    from vdeblur.library import FrameOptions, deblur_frames, deblur_streams
+    from vdeblur.pipeline import Progress, Report, deblur_video
     from vdeblur.video.info import SourceInfo
     from vdeblur.video.reader import Reader, probe
     from vdeblur.video.settings import EncodeOptions
@@ -41,6 +45,7 @@ __all__ = [
     "DeviceError",
     "EncodeOptions",
     "Frame",
+    "FrameOptions",
     "Interrupted",
     "NetworkError",
     "PixelFormat",
@@ -53,7 +58,9 @@ __all__ = [
     "UsageError",
     "VdeblurError",
     "Writer",
+    "adeblur_frames",
     "deblur_frames",
+    "deblur_streams",
     "deblur_video",
     "probe",
 ]
@@ -64,13 +71,16 @@ _HOMES = {
     "Deblurrer": "vdeblur.engine",
     "EncodeOptions": "vdeblur.video.settings",
     "Frame": "vdeblur.frames",
+    "FrameOptions": "vdeblur.library",
     "PixelFormat": "vdeblur.frames",
     "Progress": "vdeblur.pipeline",
     "Reader": "vdeblur.video.reader",
     "Report": "vdeblur.pipeline",
     "SourceInfo": "vdeblur.video.info",
     "Writer": "vdeblur.video.writer",
-    "deblur_frames": "vdeblur.pipeline",
+    "adeblur_frames": "vdeblur.asynchronous",
+    "deblur_frames": "vdeblur.library",
+    "deblur_streams": "vdeblur.library",
     "deblur_video": "vdeblur.pipeline",
     "probe": "vdeblur.video.reader",
 }

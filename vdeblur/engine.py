@@ -342,10 +342,6 @@ class Deblurrer:
         with self._lock:
             self._memory = memory.copy()
 
-    def _frame_of(self, picture: Any, memory: Memory) -> Frame:
-        newest = memory.window.newest
-        return frame_of(picture, before=None if newest is None else newest.frame, channels=self.channels)
-
     def _stepped(self, steps: Sequence[_Step]) -> list[Frame | None]:
         """As :meth:`_round`; after a failure, whatever the reason, all starts anew."""
         try:

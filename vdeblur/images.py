@@ -14,7 +14,7 @@ from vdeblur.frames import Frame, PixelFormat
 
 #: Modes that are restored as they are, and what to do with others.
 MODES = ("L", "LA", "RGB", "RGBA", "I;16")
-_CONVERT = {"1": "L", "P": "RGB", "PA": "RGBA", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
+_CONVERT = {"1": "L", "PA": "RGBA"} | dict.fromkeys(("P", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"), "RGB")
 _ARRAYS = Arrays()
 _GREY_ALPHA = PixelFormat("ya8", "gray", 8, alpha=True)
 

@@ -59,10 +59,10 @@ def frame_of(picture: Any, *, before: Frame | None = None, channels: Channels = 
         )
     if before is not None and kind != (known := _kind_of_frame(before)):
         raise UsageError(f"pictures of one stream are of one kind; these began as {known}, now there are {kind}")
-    if kind == FRAMES:
+    if isinstance(picture, Frame):
         return picture if picture.origin is None else replace(picture, origin=None)
     frame = _made(picture, kind, number, channels)
-    numbered = kind != VIDEO_FRAMES or picture.pts is None
+    numbered = kind != VIDEO_FRAMES or None in (picture.pts, picture.time_base)
     return replace(frame, origin=Origin(picture, kind, channels, numbered))
 
 

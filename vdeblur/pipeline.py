@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
-import numpy as np
-from torch import Tensor
-
-from vdeblur.arrays import Arrays, Channels
 from vdeblur.compare import CompareMode, Comparison
 from vdeblur.engine import Deblurrer, Network
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
@@ -31,12 +26,10 @@ from vdeblur.video.outcomes import Outcome, summary_words
 from vdeblur.video.reader import Reader
 from vdeblur.video.writer import EncodeOptions, Writer
 
-__all__ = ["EncodeOptions", "Progress", "Report", "deblur_frames", "deblur_video"]
+__all__ = ["EncodeOptions", "Progress", "Report", "deblur_video"]
 
 #: What to say of a single frame.
 ALONE = "one picture has no neighbours that would show how things moved, so its blur stays"
-
-P = TypeVar("P", bound=np.ndarray[Any, Any] | Tensor)
 
 
 @dataclass(frozen=True)
@@ -274,80 +267,6 @@ def _kept(journal: Journal | None) -> str | None:
         return None
     frames = journal.record.position.frames
     return f"{frames} frame{'s are' if frames > 1 else ' is'} kept: the same again with --resume goes on"
-
-
-def deblur_frames(
-    frames: Iterable[P],
-    *,
-    model: str | Path | Network = "fast",
-    device: str = "auto",
-    precision: str = "auto",
-    strength: float = 1.0,
-    lookahead: int = 1,
-    channels: Channels = "rgb",
-    tile: TileWish = "auto",
-) -> Generator[P, None, None]:
-    """Take the motion blur out of pictures that follow each other. Lazy: one comes out for each that goes in.
-
-    What comes out has the type, dtype, shape and device of what went in. With lookahead 1 it is one picture behind.
-    A change of size starts anew, and so does a scene cut. Closing the generator closes ``frames``, if that is a
-    generator too.
-
-    Example::
-
-        import cv2
-        from vdeblur import deblur_frames
-
-        def camera():
-            capture = cv2.VideoCapture(0)
-            while (got := capture.read())[0]:
-                yield got[1]
-
-        for picture in deblur_frames(camera(), lookahead=0, channels="bgr"):
-            cv2.imshow("sharp", picture)
-
-    Args:
-        frames: NumPy arrays (H, W, 3), (H, W, 4) or (H, W), uint8, uint16 or float32; or tensors (3, H, W) or
-            (1, 3, H, W), uint8, uint16 or floating, on any device; or one array (T, H, W, 3) or tensor (T, 3, H, W).
-            Floats are display-referred R'G'B' in [0, 1].
-        model, device, precision, strength, lookahead, tile: as for :class:`vdeblur.engine.Deblurrer`.
-        channels: order of the colours, "rgb" or "bgr".
-
-    Raises:
-        UsageError: an option cannot be, at once; or a picture, when its turn comes.
-        NetworkError, DeviceError: with the number of the picture.
-    """
-    if isinstance(frames, (str, bytes, Path)) or not isinstance(frames, Iterable):
-        raise UsageError(f"frames cannot be {frames!r}; give an iterable of pictures, or use deblur_video for files")
-    if isinstance(frames, (np.ndarray, Tensor)) and frames.ndim != 4:
-        raise UsageError(f"one array of shape {tuple(frames.shape)} is no sequence of pictures; put it into a list")
-    arrays = Arrays(channels)
-    deblurrer = Deblurrer(model, device=device, precision=precision, strength=strength, lookahead=lookahead, tile=tile)
-    return _restored_pictures(frames, arrays, deblurrer)
-
-
-def _restored_pictures(pictures: Iterable[P], arrays: Arrays, deblurrer: Deblurrer) -> Generator[P, None, None]:
-    waiting: deque[P] = deque()
-    iterator = iter(pictures)
-
-    def frames() -> Iterator[Frame]:
-        for number, picture in enumerate(iterator):
-            frame = arrays.frame(picture, number)
-            waiting.append(picture)
-            yield frame
-
-    with ExitStack() as stack:
-        if isinstance(iterator, Generator):
-            stack.enter_context(closing(iterator))
-        restored = stack.enter_context(closing(deblurrer.run(frames())))
-        try:
-            for frame in restored:
-                yield arrays.picture(frame, like=waiting.popleft())
-        except VdeblurError as exc:
-            if exc.time_seconds is not None:  # the number of the frame, which has no time
-                exc.args = (f"frame {exc.time_seconds:.0f}: {exc.args[0]}",)
-                exc.time_seconds = None
-            raise
 
 
 def _can_be_read_only_once(source: str | Path | BinaryIO) -> bool:

@@ -42,14 +42,18 @@ def frame_of_video_frame(picture: VideoFrame, number: int) -> Frame:
             "use frame.reformat(format='yuv420p') or 'rgb24'"
         )
     planes, pixel_format = planes_of(picture)
-    pts, base = (number, None) if picture.pts is None else (picture.pts, picture.time_base)
-    return Frame(planes, pixel_format, frame_colour(picture, Colour()), pts, base or Fraction(1), picture.duration or 0)
+    colour, base = frame_colour(picture, Colour()), picture.time_base
+    if picture.pts is None or base is None:
+        return Frame(planes, pixel_format, colour, number, Fraction(1), 1)
+    return Frame(planes, pixel_format, colour, picture.pts, base, picture.duration or 0)
 
 
 def video_frame_of(frame: Frame, like: VideoFrame) -> VideoFrame:
     """A new picture with the format, pts, time base, duration and colour of ``like``, from its restored frame."""
     made = _packed(frame, like.format.name)
-    made.pts, made.dts, made.time_base = like.pts, like.dts, like.time_base
+    made.pts, made.dts = like.pts, like.dts
+    if like.time_base is not None:
+        made.time_base = like.time_base
     made.duration, made.opaque = like.duration, like.opaque
     made.colorspace, made.color_range = like.colorspace, like.color_range
     made.color_primaries, made.color_trc = like.color_primaries, like.color_trc
