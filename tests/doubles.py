@@ -79,6 +79,7 @@ class Identity(nn.Module):
 
     stride = 16
     minimum_size = 32
+    takes_batches = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class Identity(nn.Module):
         self.calls: list[tuple[bool, bool, bool]] = []
 
     def encode(self, frame: Tensor) -> Any:
-        assert frame.shape[0] == 1
+        assert frame.shape[0] == 1 or self.takes_batches
         assert all(size % self.stride == 0 and size >= self.minimum_size for size in frame.shape[-2:])
         self.encoded += 1
         return (frame,)
@@ -121,6 +122,20 @@ class Mixing(Identity):
         memory = torch.zeros_like(now) if state is None else state[0]
         residual = 0.5 * (before - now).roll(1, -1) - 0.25 * (after - now) + 0.125 * memory
         return residual, (0.75 * memory + 0.25 * now,)
+
+
+class Batching(Mixing):
+    """Takes several frames at a time, and counts how many."""
+
+    takes_batches = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def correction(self, previous: Any, current: Any, following: Any, state: Any) -> tuple[Tensor, Any]:
+        self.sizes.append(len(current[0]))
+        return super().correction(previous, current, following, state)
 
 
 class Failing(Mixing):

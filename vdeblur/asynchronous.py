@@ -51,8 +51,8 @@ async def adeblur_frames(
     if told is not None:
         options["progress"] = partial(_in_loop, loop, told)
     source = _Pulled(frames, loop) if isinstance(frames, AsyncIterable) else None
-    hands = _Hands(loop)
     restored: list[Generator[P, None, None]] = []
+    hands = _Hands(loop, partial(_close, restored))
     try:
         await hands.do(lambda: restored.append(deblur_frames(source or frames, **options)))  # type: ignore[arg-type]
         while (picture := await hands.do(lambda: next(restored[0], _END))) is not _END:
@@ -60,7 +60,7 @@ async def adeblur_frames(
     finally:
         if source is not None:
             source.end()
-        await hands.leave(lambda: _close(restored))
+        await hands.leave()
         if isinstance(frames, AsyncGenerator):
             await frames.aclose()
 
@@ -107,14 +107,22 @@ class _Pulled(Iterator[P]):
         return await anext(self._frames, _END)
 
 
-class _Hands:
-    """A thread that does one thing after another for an event loop. A daemon: a source may never return."""
+_Job = tuple[Callable[[], Any], "asyncio.Future[Any] | None"]
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+
+class _Hands:
+    """A thread that does one thing after another for an event loop. A daemon: a source may never return.
+
+    Args:
+        last: what it does before it ends, also if nobody could wait for that.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, last: Callable[[], object]) -> None:
         self._loop = loop
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="vdeblur-async", daemon=True)
-        self._thread.start()
+        self._last: Callable[[], object] | None = last
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        # The thread knows the queue alone, so that it does not keep alive who is forgotten.
+        threading.Thread(target=_work, args=(loop, self._jobs), name="vdeblur-async", daemon=True).start()
 
     async def do(self, work: Callable[[], T]) -> T:
         """What ``work`` returns or raises in the thread."""
@@ -122,25 +130,38 @@ class _Hands:
         self._jobs.put((work, future))
         return await future
 
-    async def leave(self, last: Callable[[], object]) -> None:
+    async def leave(self) -> None:
         """Do the last thing and end; a thread that is stuck in its source is left behind after JOIN_SECONDS."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._jobs.put((last, future))
-        self._jobs.put(None)
+        self._end(future)
         await asyncio.wait([future], timeout=JOIN_SECONDS)
         if future.done() and not future.cancelled():
             future.result()
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            work, future = job
-            try:
-                result, error = work(), None
-            except BaseException as exc:
-                result, error = None, exc
+    def __del__(self) -> None:
+        """An event loop that ends may forget a generator without closing it."""
+        self._end(None)
+
+    def _end(self, future: asyncio.Future[Any] | None) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            self._jobs.put((last, future))
+            self._jobs.put(None)
+
+
+def _work(loop: asyncio.AbstractEventLoop, jobs: SimpleQueue[_Job | None]) -> None:
+    """The thread of :class:`_Hands`."""
+    while (job := jobs.get()) is not None:
+        work, future = job
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as exc:
+            error = exc
+        if future is not None:
             with suppress(RuntimeError):  # the loop may be closed
-                self._loop.call_soon_threadsafe(_settle, future, result, error)
-            del job, work, future, result, error
+                loop.call_soon_threadsafe(_settle, future, result, error)
+        del job, work, future, result, error
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
