@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "vdeblur"
 #: Floor of each module or folder; a module may import from its own room or from lower floors only.
 FLOORS = {
     "errors": 0, "frames": 0, "config": 0, "memory": 0,
+    "strokes": 0, "raster": 0.1, "chart": 0.2, "sharpness": 1.2,
     "video": 1, "windows": 1, "pixels": 1, "scenes": 1, "model": 1, "transfer": 1, "workers": 1, "metrics": 1,
     "compute": 1, "arrays": 1, "images": 1.2, "pictures": 1.3, "batches": 1, "footprint": 1, "tiles": 1.5,
     "engine": 2, "compare": 2,

@@ -14,6 +14,7 @@ from vdeblur.errors import Interrupted, SourceError, TargetError, VdeblurError
 from vdeblur.fields import restorations
 from vdeblur.frames import Frame
 from vdeblur.resuming import SEGMENT_SECONDS, Pieces, checksum, keep, recall
+from vdeblur.sharpness import SharpnessPlot
 from vdeblur.video.info import VideoInfo
 from vdeblur.video.journal import Journal, Position
 from vdeblur.video.reader import Reader
@@ -81,6 +82,7 @@ class Loop:
         stop: asked after every frame; True ends the job, with what is done kept where the writer makes pieces.
         journal: where the writer keeps its pieces, if it makes any; what was remembered is kept beside them.
         piece_seconds: seconds of work after which a piece ends.
+        plot: told of every frame, and written at the end.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Loop:
         stop: Callable[[], bool] | None = None,
         journal: Journal | None = None,
         piece_seconds: float = SEGMENT_SECONDS,
+        plot: SharpnessPlot | None = None,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -101,6 +104,7 @@ class Loop:
         self._stop = stop
         self._journal = journal if writer.segmented else None
         self._pieces = Pieces(piece_seconds)
+        self._plot = plot
         self._before = position = writer.position
         self._began = time.perf_counter()
         self._first_pts = None if position is None else position.first_pts
@@ -130,6 +134,10 @@ class Loop:
         with _stage("write", TargetError, self._last):
             self._writer.close()
         self._tell()
+        if self._plot is not None:
+            if self._before is not None and self._last is not None:
+                self._plot.start_seconds = float(self._before.first_pts * self._last.time_base)
+            self._plot.write()
 
     def _restore(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Sequence[Frame]) -> None:
         originals: deque[Frame] = deque()
@@ -143,6 +151,8 @@ class Loop:
             for each in restored:
                 number += 1
                 original = originals.popleft()
+                if self._plot is not None:
+                    self._plot.add(original, each.frame)
                 behind.put(each.frame if comparison is None else comparison.draw(original, each.frame))
                 self._tell()
                 run_up_pts = None if order is None or before is None else before.pts

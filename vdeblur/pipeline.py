@@ -18,6 +18,7 @@ from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.loop import Loop, Progress, frames_total, refuse_shortfall
 from vdeblur.resuming import SEGMENT_SECONDS, reach, terms_of
+from vdeblur.sharpness import SharpnessPlot, checked_plot
 from vdeblur.tiles import TileWish
 from vdeblur.video.fit import SizeChange
 from vdeblur.video.interlacing import InterlacedMode
@@ -48,6 +49,8 @@ class Report:
     outcomes: tuple[Outcome, ...] = ()
     #: Those of the frames that were there before, because an interrupted job went on.
     frames_before: int = 0
+    #: Mean sharpness before and after, where it was measured for a plot; see :func:`vdeblur.sharpness.sharpness`.
+    sharpness: tuple[float, float] | None = None
 
     @property
     def summary(self) -> str:
@@ -67,6 +70,7 @@ def deblur_video(
     start_seconds: float | None = None,
     duration_seconds: float | None = None,
     compare: CompareMode | None = None,
+    plot: str | Path | None = None,
     encode: EncodeOptions | None = None,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -105,8 +109,10 @@ def deblur_video(
         model, device, precision, strength, lookahead, tile: as for :class:`vdeblur.engine.Deblurrer`.
         start_seconds, duration_seconds: the stretch of the video to restore, from its start; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
+        plot: a .png or .svg file for the sharpness of each frame, before and after, over time. It appears at the end;
+            where an interrupted job goes on, it shows the frames from there on.
         encode: codec, quality, pixel format and further FFmpeg options.
-        overwrite: replace an existing target.
+        overwrite: replace an existing target, and an existing plot.
         progress: called in this thread whenever more frames have been written, and at the end.
         note: called in this thread before work starts, with each thing that is copied, converted or not kept. The
             report has these again, and those that come up later.
@@ -141,6 +147,7 @@ def deblur_video(
         _can_be_read_only_once(source),
     )
     journal = _journal_of(target, segment_seconds, resume=resume, read_once=origin.read_once)
+    _check_plot(plot, source, target, overwrite=overwrite)
     try:
         with ExitStack() as stack:
             reader = stack.enter_context(origin.open())
@@ -148,9 +155,12 @@ def deblur_video(
             deblurrer = Deblurrer(
                 model, device=device, precision=precision, strength=strength, lookahead=lookahead, tile=tile
             )
-            video, comparison = reader.info.video, None
+            video, comparison, chart = reader.info.video, None, None
             if compare is not None:
                 comparison = Comparison(compare, video.format, rotation_degrees=video.rotation_degrees)
+            if plot is not None:
+                interlaced_now = video.interlacing.order is not None
+                chart = SharpnessPlot(plot, reader.info.name, field=interlaced_now, overwrite=overwrite)
             terms = {} if journal is None else {**terms_of(reader.info, deblurrer), "compare": compare, **origin.terms}
             to_target = partial(
                 Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
@@ -165,10 +175,17 @@ def deblur_video(
             total = frames_total(video, start_seconds, duration_seconds)
             pieces = SEGMENT_SECONDS if segment_seconds is None else segment_seconds
             loop = Loop(
-                reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal, piece_seconds=pieces
+                reader,
+                writer,
+                frames_total=total,
+                progress=progress,
+                stop=stop,
+                journal=journal,
+                piece_seconds=pieces,
+                plot=chart,
             )
             loop.run(deblurrer, comparison, done)
-            return _report(loop, deblurrer, writer, _name(target))
+            return _report(loop, deblurrer, writer, _name(target), chart)
     except VdeblurError as exc:
         exc.with_kept(_kept(journal))
         raise
@@ -237,13 +254,27 @@ def _open_writer(
     )
 
 
-def _report(loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str) -> Report:
+def _report(loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str, chart: SharpnessPlot | None) -> Report:
     alone = (ALONE,) if loop.written == 1 else ()
-    notes = (*loop.notes, *deblurrer.notes, *writer.notes, *alone)
+    drawn = () if chart is None else (f"{chart.path} shows the sharpness of each frame: {chart.words}",)
+    notes = (*loop.notes, *deblurrer.notes, *writer.notes, *alone, *drawn)
     before = 0 if writer.position is None else writer.position.frames
+    means = None if chart is None else chart.means
     return Report(
-        loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, target, tuple(writer.outcomes), before
+        loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, target, tuple(writer.outcomes), before, means
     )
+
+
+def _check_plot(
+    plot: str | Path | None, source: str | Path | BinaryIO, target: str | Path | BinaryIO, *, overwrite: bool
+) -> None:
+    """Refuse a plot that cannot be, before anything is opened."""
+    if plot is None:
+        return
+    path = checked_plot(plot, overwrite=overwrite).absolute()
+    for what, other in (("source", source), ("target", target)):
+        if isinstance(other, (str, Path)) and Path(other).absolute() == path:
+            raise UsageError(f"the plot cannot be {plot}, which is the {what}")
 
 
 def _journal_of(

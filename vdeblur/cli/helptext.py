@@ -10,6 +10,7 @@ import click
 EXAMPLES = """\
   vdeblur holiday.mp4 -o sharp.mp4                       the whole video, every stream kept
   vdeblur holiday.mp4 -o look.mp4 --compare split        before | after in one picture
+  vdeblur holiday.mp4 -o sharp.mp4 --plot sharpness.png  and how sharp each frame was and is
   vdeblur a.mp4 b.mkv clips -o sharp                     several videos, and all of the folder clips
   vdeblur holiday.mp4 -o part.mp4 --start 1:30 --duration 10
   vdeblur holiday.mp4 -o sharp.mkv --codec hevc --crf 18 --preset slow
@@ -23,7 +24,8 @@ JSON_EVENTS = """\
   start     source, target, number, count
   note      words: what is copied, converted or not kept; before the work
   progress  frames, frames_total, media_seconds, elapsed_seconds, fps, speed, eta_seconds; twice a second at most
-  done      frames, skipped_packets, elapsed_seconds, notes, summary (one line), streams (fate, kind, what, detail …)
+  done      frames, skipped_packets, elapsed_seconds, notes, summary (one line), streams (fate, kind, what, detail …);
+            with --plot sharpness_before, sharpness_after
   skipped   reason
   error     kind, message, exit_code
   end       done, skipped, failed: how many inputs

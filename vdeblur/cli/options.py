@@ -39,6 +39,8 @@ class RunOptions:
     overwrite: bool | None = None
     #: Show before and after: both beside each other, or each half of the picture.
     compare: Literal["side", "split"] | None = None
+    #: A .png or .svg file for the sharpness of each frame.
+    plot: str | None = None
     #: Container where the output's name does not say it.
     format: str | None = None
     model: str = "fast"
@@ -90,6 +92,8 @@ class RunOptions:
             raise UsageError("duration cannot be 0; it is a time above 0")
         if self.resume and self.segment_seconds is None:
             raise UsageError("resume and segments off exclude each other; choose one")
+        if self.plot is not None and Path(self.plot).suffix.lower() not in (".png", ".svg"):
+            raise UsageError(f"the plot cannot be {self.plot}: end it in .png or .svg")
         if self.quiet and self.verbose:
             raise UsageError("quiet and verbose exclude each other; choose one")
         _ = self.tile_wish, self.start_seconds, self.rate, self.ffmpeg_arguments

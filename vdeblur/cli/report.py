@@ -144,6 +144,9 @@ class JsonReporter(Reporter):
         )
 
     def done(self, job: Job, report: Report) -> None:
+        measured = {}
+        if report.sharpness is not None:
+            measured = dict(zip(("sharpness_before", "sharpness_after"), map(_rounded, report.sharpness), strict=True))
         self._emit(
             "done",
             job,
@@ -153,6 +156,7 @@ class JsonReporter(Reporter):
             notes=list(report.notes),
             summary=report.summary,
             streams=[dataclasses.asdict(outcome) for outcome in report.outcomes],
+            **measured,
         )
 
     def skipped(self, job: Job, reason: str) -> None:

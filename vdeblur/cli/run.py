@@ -41,6 +41,7 @@ _OPTIONS: tuple[Decorator, ...] = (
     _OUTPUT("-o", "--output", metavar="PATH", help="File, folder (for several inputs), or - for standard output."),
     _OUTPUT("-y/-n", "--yes/--no", "overwrite", help="Replace existing files / skip them. Otherwise you are asked."),
     _OUTPUT("--compare", type=click.Choice(["side", "split"]), help="Before and after in one picture."),
+    _OUTPUT("--plot", metavar="FILE", help="Draw the sharpness of each frame before and after: a .png or .svg file."),
     _OUTPUT("-f", "--format", metavar="NAME", help="Container where the name does not say it, e.g. nut for -o -."),
     _OUTPUT("--resume", is_flag=True, help="Go on with jobs that were interrupted."),
     _OUTPUT(
@@ -116,6 +117,8 @@ def run(inputs: tuple[str, ...], config: Path | None, **given: Any) -> int:
         _start_logging(options)
         plan = plan_jobs(inputs, options.output)
         check_model(options.model)
+        if options.plot is not None and len(plan.jobs) > 1:
+            raise UsageError(f"--plot draws one video, but there are {len(plan.jobs)} inputs; name one")
         decided = _decide(plan.jobs, options)
         with _folder_for(plan):
             return _Run(options, reporter).all(decided)
@@ -236,6 +239,7 @@ class _Run:
             start_seconds=options.start_seconds,
             duration_seconds=options.duration_seconds,
             compare=options.compare,
+            plot=options.plot,
             encode=EncodeOptions(
                 codec=options.codec,
                 crf=options.crf,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from vdeblur.chart import nice_ticks
 from vdeblur.training.log import read_log
 from vdeblur.training.validation import EQUAL_DB
 
@@ -110,17 +111,6 @@ def _curve(words: str, points: list[tuple[float, float]], number: int, top: floa
         'stroke-width="2"/>',
         f'<text x="{WIDTH - RIGHT + 40}" y="{legend + 4}">{escape(words)}</text>',
     ]
-
-
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About ``count`` round numbers that enclose ``low`` and ``high``."""
-    if high - low < 1e-9:
-        low, high = low - 0.5, high + 0.5
-    rough = (high - low) / count
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
-    first, final = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, final + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
