@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -117,15 +118,19 @@ def stopping(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def service(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastapi.testclient import TestClient
+    import httpx
 
     place.run("A web service with FastAPI")
-    with TestClient(place.names["app"]) as client:
-        kind = {"content-type": "application/octet-stream"}
-        answer = client.post("/deblur", content=Path("shaky.mp4").read_bytes(), headers=kind)
-        assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
-        Path("answer.mp4").write_bytes(answer.content)
-        assert client.post("/deblur", content=b"no video", headers=kind).status_code == 422
+
+    async def post(data: bytes) -> Any:
+        transport = httpx.ASGITransport(app=place.names["app"])
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.post("/deblur", content=data, headers={"content-type": "application/octet-stream"})
+
+    answer = asyncio.run(post(Path("shaky.mp4").read_bytes()))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
+    Path("answer.mp4").write_bytes(answer.content)
+    assert asyncio.run(post(b"no video")).status_code == 422
     with av.open("answer.mp4") as container:
         assert len(list(container.decode(video=0))) == FRAMES
 
