@@ -17,7 +17,7 @@ from doubles import Identity, Mixing, clip, planes_equal
 from torch import Tensor
 
 import vdeblur.model.network as network_module
-from vdeblur import memory, pipeline, tiles
+from vdeblur import library, memory, pipeline, tiles
 from vdeblur.cli.app import run_command_line
 from vdeblur.cli.options import merge_options
 from vdeblur.compute import is_out_of_memory
@@ -478,6 +478,7 @@ def test_every_door_passes_the_tiles_on(monkeypatch: pytest.MonkeyPatch, tmp_pat
             super().__init__(*args, tile=tile, **options)
 
     monkeypatch.setattr(pipeline, "Deblurrer", Watched)
+    monkeypatch.setattr(library, "Deblurrer", Watched)
     source = str(small_video(tmp_path))
     pipeline.deblur_video(source, str(tmp_path / "a.mkv"), model=Bounded(None), device="cpu", tile=96)
     list(deblur_frames([np.zeros((8, 8, 3), np.uint8)], model=Bounded(None), device="cpu", tile=128))
