@@ -27,8 +27,9 @@ class Source(Protocol):
     then be called again, to look for it. ``close`` may be called from any thread: a waiting ``frames`` ends.
     """
 
-    #: For people: "camera 0 (640×480, 30 fps, MJPEG)".
-    name: str
+    @property
+    def name(self) -> str:
+        """For people: "camera 0 (640×480 mjpeg, 30 fps)"."""
 
     def frames(self) -> Iterator[Frame]: ...
 
@@ -100,6 +101,8 @@ class FileSource:
         self._closing = threading.Event()
         self._reader: Reader | None = self._open()
         video = self._reader.info.video
+        #: Frames a second, as far as the header says.
+        self.rate = video.average_rate
         rate = "" if video.average_rate is None else f", {float(video.average_rate):.4g} fps"
         self.name = f"{self._reader.info.name} ({video.width}×{video.height}{rate})"
 
@@ -149,6 +152,11 @@ class CaptureSource:
         self._paced = realtime or inlet.unpaced
         self._closing = threading.Event()
         self.name = inlet.name
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames a second that it says it has; ``None`` before it is open."""
+        return self._capture.rate
 
     def frames(self) -> Iterator[Frame]:
         """Frames as they come.

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -40,6 +41,8 @@ class Capture:
         self._timeout = (opening_seconds, silence_seconds)
         self._closing = threading.Event()
         self._pipe = inlet.pipe
+        #: Frames a second that the inlet says it has; ``None`` before it is open.
+        self.rate: Fraction | None = None
 
     def frames(self) -> Iterator[Frame]:
         """Frames from now on, with rising times.
@@ -93,7 +96,8 @@ class Capture:
     def _frames(self, container: InputContainer, stream: VideoStream) -> Iterator[Frame]:
         context, header = _decoder(stream), stream_colour(stream)
         assert stream.time_base is not None
-        clock = Clock(stream.time_base, stream.average_rate or stream.guessed_rate, stream.start_time or 0)
+        self.rate = stream.average_rate or stream.guessed_rate or None
+        clock = Clock(stream.time_base, self.rate, stream.start_time or 0)
         for packet in container.demux(stream):
             if self._closing.is_set():
                 return
