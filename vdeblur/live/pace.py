@@ -20,8 +20,8 @@ FAR_TOO_SLOW, TOO_SLOW, AIM, ROOM = 1.2, 0.98, 0.85, 0.75
 #: Frames of a moment, and of longer; and the first after a change, which count for nothing: memory is allocated,
 #: kernels are chosen.
 _MOMENT, _LONGER, _SETTLE = 12, 45, 3
-#: So many frames, over so many seconds, are enough to judge when frames take very long.
-_FEW, _FEW_SECONDS = 3, 0.75
+#: Where frames take so many seconds, only the first counts for nothing, and so many are enough to judge.
+_LONG_SECONDS, _FEW = 0.25, 2
 #: Seconds before the first ascent, and the most after failed ones.
 PATIENCE, MOST_PATIENCE = 8.0, 300.0
 #: An ascent that lasts so long has not failed.
@@ -84,9 +84,10 @@ class Pace:
 
     def saw(self, now: float, seconds: float, source_fps: float) -> Rung | None:
         """A frame took so long, of a source of so many frames a second (0: not known); the new rung, if any."""
-        if self._unsettled:
+        if self._unsettled == _SETTLE or (self._unsettled and seconds < _LONG_SECONDS):
             self._unsettled -= 1
             return None
+        self._unsettled = 0
         self._seen.append(seconds)
         if source_fps <= 0 or not self._enough_seen():
             return None
@@ -103,7 +104,7 @@ class Pace:
 
     def _enough_seen(self) -> bool:
         count = len(self._seen)
-        return count >= _MOMENT or (count >= _FEW and sum(self._seen) >= _FEW_SECONDS)
+        return count >= _MOMENT or (count >= _FEW and min(self._seen) >= _LONG_SECONDS)
 
     def _descend(self, now: float, took: float, aim: float) -> Rung:
         if self._rose and now - self._since < HELD_SECONDS:

@@ -130,12 +130,13 @@ class Session:
         Raises:
             VdeblurError, BrokenPipeError: what it failed with, once.
         """
-        over = self._over.wait(timeout)
+        if not self._over.wait(timeout):
+            return False
         with self._lock:
             failure, self._failure = self._failure, None
-        if over and failure is not None:
+        if failure is not None:
             raise failure
-        return over
+        return True
 
     @property
     def settings(self) -> Settings:
