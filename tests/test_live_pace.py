@@ -132,6 +132,9 @@ def test_rungs_go_down_from_what_was_asked_for() -> None:
     assert [rung.reduce for rung in rungs("fast")] == [1, 2, 3, 4]
     assert [rung.reduce for rung in rungs("fast", 3)] == [3, 4]
     assert [rung.reduce for rung in rungs("mine.safetensors", 6)] == [6]
+    assert [(rung.model, rung.reduce) for rung in rungs("balanced")] == [
+        ("balanced", 1), ("fast", 1), ("balanced", 2), ("fast", 2), ("fast", 3), ("fast", 4),
+    ]  # fmt: skip
     for model in ("fast", "balanced", "quality"):
         work = [rung.work for rung in rungs(model)]
         assert work == sorted(work, reverse=True)

@@ -34,7 +34,10 @@ _FIXED = 0.15
 _WORK = {"fast": 1.0, "balanced": 2.0, "quality": 8.0}
 #: Smaller models of each, best first.
 _SMALLER = {"quality": ("balanced", "fast"), "balanced": ("fast",)}
-MOST_REDUCE = 4
+#: Most times the picture is made smaller, and for models of which there is a smaller one. Measured without lookahead on
+#: real blur: `fast` gains 0.92, 0.52, 0.34 and 0.23 dB at 1/1 to 1/4, `balanced` 1.16, 0.65, 0.44 and 0.29 in twice the
+#: time, so that from 1/3 on it gains less than `fast` in the time for more.
+MOST_REDUCE, _LARGER_MOST_REDUCE = 4, 2
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,16 @@ class Rung:
 
 
 def rungs(model: str, reduce: int = 1) -> tuple[Rung, ...]:
-    """Ways to work from the asked for down, each with less work than the one before."""
-    chosen = [_rung(model, times) for times in range(reduce, max(reduce, MOST_REDUCE) + 1)]
-    for smaller in _SMALLER.get(model, ()):
-        chosen += [_rung(smaller, times) for times in range(reduce, max(reduce, MOST_REDUCE) + 1)]
-    chosen.sort(key=lambda rung: -rung.work)
-    return tuple(chosen)
+    """Ways to work from the asked for down, each with less work than the one before.
+
+    A model for which there is a smaller one works at two sizes only: further down the smaller one gains more in the
+    same time.
+    """
+    chosen: list[Rung] = []
+    for name in (model, *_SMALLER.get(model, ())):
+        last = _LARGER_MOST_REDUCE if name in _SMALLER else MOST_REDUCE
+        chosen += [_rung(name, times) for times in range(reduce, max(reduce, last) + 1)]
+    return tuple(sorted(chosen, key=lambda rung: -rung.work))
 
 
 def _rung(model: str, reduce: int) -> Rung:
