@@ -109,11 +109,12 @@ def check(glass: Glass, network_seconds: float, *, growth_kib: int) -> None:
     delays = [delay for _, delay in glass.delays][2:]
     part = max(3, len(delays) // 4)
     first, last = median(delays[:part]), median(delays[-part:])
-    print(f"\n{len(delays)} frames: {first:.3f} s at first, {last:.3f} s at last, {max(delays):.3f} s at most; "
+    most = sorted(delays)[int(0.98 * len(delays))]  # a busy machine may stand still now and then
+    print(f"\n{len(delays)} frames: {first:.3f} s at first, {last:.3f} s at last, 98 % under {most:.3f} s; "
           f"memory {glass.kib[len(glass.kib) // 10]} -> {glass.kib[-1]} KiB")  # fmt: skip
     assert median(delays) < network_seconds + 2 / FPS + 0.05
     assert last - first < 0.05
-    assert max(delays) < 2 * network_seconds + 0.4
+    assert most < 2 * network_seconds + 0.3
     assert glass.numbers == sorted(set(glass.numbers))
     assert glass.status is not None
     assert glass.status.dropped > 0.5 * glass.status.frames

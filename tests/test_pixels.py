@@ -209,7 +209,7 @@ def test_sums_are_rounded_to_the_nearest_code(change: float, code: int) -> None:
 @pytest.mark.parametrize("reduce", [2, 3, 4])
 @pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f.name)
 def test_a_reduced_picture_is_the_mean_of_blocks(pixel_format: PixelFormat, reduce: int) -> None:
-    """Of a smooth picture; chroma may lie a fraction of a pixel aside, which the slope here turns into little."""
+    """Of a smooth picture; where blocks of chroma do not fit, it may lie a pixel aside."""
     height, width = 48, 72
     planes = []
     for index in range(pixel_format.plane_count):
@@ -222,4 +222,5 @@ def test_a_reduced_picture_is_the_mean_of_blocks(pixel_format: PixelFormat, redu
     small = rgb_from_planes(planes, pixel_format, Colour(), height=height, width=width, reduce=reduce)
     means = torch.nn.functional.avg_pool2d(whole, reduce)
     assert small.shape == means.shape
-    assert (small - means).abs().max() < 0.01
+    fits = all(reduce % (1 << shift) == 0 for shift in pixel_format.chroma_shift)
+    assert (small - means).abs().max() < (0.02 if fits else 0.06)
