@@ -20,7 +20,7 @@ from vdeblur.compute import choose_dtype, find_device, is_out_of_memory
 from vdeblur.errors import DeviceError, NetworkError, SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.model.checkpoint import load_network
-from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes
+from vdeblur.pixels import add_residual, crop, enlarge, pad_to_multiple, rgb_from_planes, shrink, shrunk_size
 from vdeblur.scenes import Breaks
 from vdeblur.tiles import Tiles, TileWish
 from vdeblur.transfer import Download, Planes, transfer_for
@@ -28,6 +28,8 @@ from vdeblur.windows import SlidingWindow, Window
 
 #: Largest strength; beyond it the correction overshoots visibly.
 MAX_STRENGTH = 1.5
+#: Most times the network's picture may be smaller; beyond it nothing is left to correct.
+MAX_REDUCE = 8
 
 
 class Network(Protocol):
@@ -51,6 +53,8 @@ class _Item:
     frame: Frame
     planes: Planes
     features: Any
+    #: By how much it was reduced for the network.
+    reduce: int
 
 
 @dataclass
@@ -132,6 +136,8 @@ class Deblurrer:
         tile: "auto" restores a frame in tiles where it does not fit into memory whole, "off" never, a number always,
             in tiles of so many pixels each way, at least 64. When memory runs out, the tiles are halved. Tiles show
             no seams: what comes out differs by rounding at most.
+        reduce: the network sees the frame so many times smaller each way, 1 to 8, and its correction is enlarged
+            again: less work, and less gain. The attribute may be set between frames; the next one starts anew.
 
     Raises:
         UsageError: an argument is out of its range, or the network cannot work in tiles.
@@ -149,11 +155,15 @@ class Deblurrer:
         lookahead: int = 1,
         streams: bool = True,
         tile: TileWish = "auto",
+        reduce: int = 1,
     ) -> None:
+        if reduce not in range(1, MAX_REDUCE + 1):
+            raise UsageError(f"reduce cannot be {reduce!r}; it is a whole number from 1 (full size) to {MAX_REDUCE}")
         if not 0.0 <= strength <= MAX_STRENGTH:
             raise UsageError(f"strength cannot be {strength!r}; it is 0 (nothing) to {MAX_STRENGTH}, 1 as trained")
         self.strength = float(strength)
         self.lookahead = lookahead
+        self.reduce = reduce
         self._memory = self.empty_memory()
         self.device = find_device(device)
         self.dtype = choose_dtype(precision, self.device)
@@ -267,8 +277,9 @@ class Deblurrer:
         """Give the frame to the window; start restoring the frame whose window is complete, if one is."""
         with _working(frame, self.device):
             last = memory.window.newest
-            joined = last is not None and not memory.breaks(last.frame, frame)
-            window = memory.window.push(self._encode(frame), joined=joined)
+            item = self._encode(frame)
+            joined = last is not None and not memory.breaks(last.frame, frame) and last.reduce == item.reduce
+            window = memory.window.push(item, joined=joined)
         return [] if window is None else [self._restore(memory, window)]
 
     def _encoded(self, frame: Frame) -> _Item:
@@ -282,30 +293,32 @@ class Deblurrer:
     def _encode(self, frame: Frame) -> _Item:
         planes = self._transfer.upload(_tensors(frame.planes[: frame.format.colour_planes]))
         height, width = frame.size
+        reduce = self.reduce
 
         def encode(side: int | None) -> Any:
             rgb = rgb_from_planes(planes, frame.format, frame.colour, height=height, width=width)
-            rgb = pad_to_multiple(rgb, self.network.stride, minimum=self.network.minimum_size)
+            rgb = pad_to_multiple(shrink(rgb, reduce), self.network.stride, minimum=self.network.minimum_size)
             return self.network.encode(rgb, **_in_tiles(side))
 
         with self._transfer.compute():
-            return _Item(frame, planes, self._tiles.run(frame.size, encode))
+            return _Item(frame, planes, self._tiles.run(shrunk_size(frame.size, reduce), encode), reduce)
 
     def _restore(self, memory: Memory, window: Window[_Item]) -> _Flight:
         item, frame = window.current, window.current.frame
         previous = None if window.previous is item else window.previous.features
         following = None if window.next is item else window.next.features
         state = None if window.first else memory.state
+        size = shrunk_size(frame.size, item.reduce)
 
         def restore(side: int | None) -> tuple[Planes, Any]:
             residual, new = self.network.residual(previous, item.features, following, state, **_in_tiles(side))
-            residual = crop(residual, *frame.size)
+            residual = crop(enlarge(crop(residual, *size), item.reduce), *frame.size)
             planes = add_residual(item.planes, residual, frame.format, frame.colour, strength=self.strength)
             return (*planes, residual.sum()), new  # the sum is finite only if every value is
 
         with _working(frame, self.device):
             with self._transfer.compute():
-                planes, memory.state = self._tiles.run(frame.size, restore)
+                planes, memory.state = self._tiles.run(size, restore)
             stay = isinstance(frame.planes[0], Tensor) and frame.planes[0].device == self.device
             return _Flight(frame, self.device, self._transfer.download(planes, stay=stay), Snapshot.of(memory))
 

@@ -156,6 +156,24 @@ def crop(x: Tensor, height: int, width: int) -> Tensor:
     return x[..., :height, :width]
 
 
+def shrunk_size(size: tuple[int, int], times: int) -> tuple[int, int]:
+    """(height, width) of a picture after :func:`shrink`; parts of a block at the edge count whole."""
+    height, width = size
+    return -(-height // times), -(-width // times)
+
+
+def shrink(x: Tensor, times: int) -> Tensor:
+    """(1, C, H, W) made ``times`` smaller each way by the mean of each block; 1 returns it as it is."""
+    return x if times == 1 else functional.avg_pool2d(pad_to_multiple(x, times, minimum=times), times)
+
+
+def enlarge(x: Tensor, times: int) -> Tensor:
+    """(1, C, H, W) made ``times`` larger each way, bilinearly, each sample in the middle of its block."""
+    if times == 1:
+        return x
+    return functional.interpolate(x, scale_factor=times, mode="bilinear", align_corners=False)
+
+
 @lru_cache(maxsize=64)
 def matrix_of(colour: Colour, lines: int) -> Matrix:
     """Matrix of a picture: by its tag, or by its number of lines where the tag is missing or has no linear matrix."""

@@ -1,0 +1,126 @@
+"""The pace: how much work a frame may be, so that the network keeps up with the source.
+
+A pure controller: it is told how long frames take and answers with what to do next. It goes down as soon as it is
+clear that frames take too long, and up only after a while in which there would have been time for more; an ascent that
+failed makes it wait twice as long before the next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+#: Frames a second that are enough, however many the source gives.
+ENOUGH_FPS = 30.0
+#: Parts of a frame's interval: slower than the first is too slow, the second is aimed at, the third must hold before
+#: more work is taken on.
+TOO_SLOW, AIM, ROOM = 0.95, 0.85, 0.75
+#: Frames that are judged, and the first after a change, which are not: memory is allocated, kernels are chosen.
+_LOOK, _SETTLE = 12, 3
+#: So many frames, over so many seconds, are enough to judge when frames take very long.
+_FEW, _FEW_SECONDS = 3, 0.75
+#: Seconds before the first ascent, and the most after failed ones.
+PATIENCE, MOST_PATIENCE = 8.0, 300.0
+#: An ascent that lasts so long has not failed.
+HELD_SECONDS = 60.0
+#: Of what was measured once, so much more than the work says is believed.
+_DOUBT = 1.5
+#: Parts of a frame's work that its size does not change.
+_FIXED = 0.15
+#: Work of the models, of one another.
+_WORK = {"fast": 1.0, "balanced": 2.0, "quality": 8.0}
+#: Smaller models of each, best first.
+_SMALLER = {"quality": ("balanced", "fast"), "balanced": ("fast",)}
+MOST_REDUCE = 4
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to work, and its work for a frame, in any unit."""
+
+    model: str
+    reduce: int
+    work: float
+
+
+def rungs(model: str, reduce: int = 1) -> tuple[Rung, ...]:
+    """Ways to work from the asked for down, each with less work than the one before."""
+    chosen = [_rung(model, times) for times in range(reduce, max(reduce, MOST_REDUCE) + 1)]
+    for smaller in _SMALLER.get(model, ()):
+        chosen += [_rung(smaller, times) for times in range(reduce, max(reduce, MOST_REDUCE) + 1)]
+    chosen.sort(key=lambda rung: -rung.work)
+    return tuple(chosen)
+
+
+def _rung(model: str, reduce: int) -> Rung:
+    return Rung(model, reduce, _WORK.get(model, 1.0) * (_FIXED + (1 - _FIXED) / reduce**2))
+
+
+class Pace:
+    """Chooses a rung from what frames take; times are of any clock, in seconds."""
+
+    def __init__(self, rungs: Sequence[Rung], now: float) -> None:
+        self._rungs = rungs
+        self._index = 0
+        self._seen: deque[float] = deque(maxlen=_LOOK)
+        self._unsettled = _SETTLE
+        self._since = now
+        self._rose = False
+        self._patience = PATIENCE
+        #: What a frame took on each rung when it was left.
+        self._known: dict[int, float] = {}
+
+    @property
+    def rung(self) -> Rung:
+        return self._rungs[self._index]
+
+    @property
+    def lowest(self) -> bool:
+        """Whether there is no way to work less."""
+        return self._index == len(self._rungs) - 1
+
+    def saw(self, now: float, seconds: float, source_fps: float) -> Rung | None:
+        """A frame took so long, of a source of so many frames a second (0: not known); the new rung, if any."""
+        if self._unsettled:
+            self._unsettled -= 1
+            return None
+        self._seen.append(seconds)
+        if source_fps <= 0 or not self._enough_seen():
+            return None
+        interval, took = 1 / min(source_fps, ENOUGH_FPS), median(self._seen)
+        if took > TOO_SLOW * interval:
+            return None if self.lowest else self._descend(now, took, AIM * interval)
+        if self._rose and now - self._since >= HELD_SECONDS:
+            self._rose, self._patience = False, max(PATIENCE, self._patience / 2)
+        if not self._index or now - self._since < self._patience:
+            return None
+        higher = self._index - 1
+        return self._go(higher, now, took, rose=True) if self._expected(higher, took) <= ROOM * interval else None
+
+    def _enough_seen(self) -> bool:
+        count = len(self._seen)
+        return count == _LOOK or (count >= _FEW and sum(self._seen) >= _FEW_SECONDS)
+
+    def _descend(self, now: float, took: float, aim: float) -> Rung:
+        if self._rose and now - self._since < HELD_SECONDS:
+            self._patience = min(2 * self._patience, MOST_PATIENCE)
+        below = range(self._index + 1, len(self._rungs))
+        fits = (index for index in below if self._expected(index, took) <= aim)
+        return self._go(next(fits, below[-1]), now, took, rose=False)
+
+    def _expected(self, index: int, took: float) -> float:
+        """How long a frame would take on a rung: as those of both rungs were once, or by their work."""
+        by_work = self._rungs[index].work / self.rung.work
+        if index < self._index and index in self._known:
+            # What was measured in a bad moment must not keep it down for ever.
+            return took * min(self._known[index] / self._known.get(self._index, took), _DOUBT * by_work)
+        return took * by_work
+
+    def _go(self, index: int, now: float, took: float, *, rose: bool) -> Rung:
+        self._known[self._index] = took
+        self._index, self._since, self._rose = index, now, rose
+        self._seen.clear()
+        self._unsettled = _SETTLE
+        return self.rung
