@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.doubles import YUV420, YUV444, clip
+from doubles import YUV420, YUV444, clip
 from vdeblur.errors import SourceError
 from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.metrics import psnr
