@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from doubles import YUV420, YUV444, clip
 from PIL import Image
 
-from doubles import YUV420, YUV444, clip
 from vdeblur.errors import SourceError
 from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.metrics import psnr

@@ -28,8 +28,7 @@ class PatientOnce(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait_for_request()
-        if len(self.connections) > MOST_CONNECTIONS:
-            _make_room(self.connections)
+        _make_room(self.connections)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -41,6 +40,11 @@ class PatientOnce(H11Protocol):
             self._wait_for_request()
         else:
             self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.is_waiting:
+            self._wait_for_request()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         self._upgraded = True  # its own protocol asks for signs of life
@@ -71,6 +75,7 @@ class PatientOnce(H11Protocol):
 
 
 def _make_room(connections: set[Any]) -> None:
-    waiting = [one for one in connections if isinstance(one, PatientOnce) and one.is_waiting]
-    if waiting:
+    there = [one for one in connections if not one.transport.is_closing()]
+    waiting = [one for one in there if isinstance(one, PatientOnce) and one.is_waiting]
+    if len(there) > MOST_CONNECTIONS and waiting:
         min(waiting, key=lambda one: one.waiting_since).let_go()
