@@ -13,7 +13,8 @@ logger = logging.getLogger(__name__)
 
 #: Frames that may wait for a sink that wants each of them: two seconds of most cameras.
 _EVERY_DEPTH = 60
-_JOIN_SECONDS = 10.0
+#: How long a sink may take to finish, and one that must write a long file's end.
+_JOIN_SECONDS, _EVERY_JOIN_SECONDS = 10.0, 120.0
 
 
 class Outlet:
@@ -46,9 +47,10 @@ class Outlet:
     def close(self, *, forget: bool = False) -> None:
         """Show what is left, unless that is not wanted, and close the sink. Not from the sink's own thread."""
         self._slot.end(forget=forget)
-        self._thread.join(_JOIN_SECONDS)
+        seconds = _EVERY_JOIN_SECONDS if getattr(self.sink, "every", False) else _JOIN_SECONDS
+        self._thread.join(seconds)
         if self._thread.is_alive():
-            logger.warning("%s is still busy %.0f s after it was closed", self.sink.name, _JOIN_SECONDS)
+            logger.warning("%s is still busy %.0f s after it was closed", self.sink.name, seconds)
 
     def _work(self) -> None:
         try:

@@ -14,11 +14,12 @@ from statistics import median
 
 #: Frames a second that are enough, however many the source gives.
 ENOUGH_FPS = 30.0
-#: Parts of a frame's interval: slower than the first is too slow, the second is aimed at, the third must hold before
-#: more work is taken on.
-TOO_SLOW, AIM, ROOM = 0.95, 0.85, 0.75
-#: Frames that are judged, and the first after a change, which are not: memory is allocated, kernels are chosen.
-_LOOK, _SETTLE = 12, 3
+#: Parts of a frame's interval: what is slower than the first for a moment, or than the second for longer, is too slow;
+#: the third is aimed at, the fourth must hold before more work is taken on.
+FAR_TOO_SLOW, TOO_SLOW, AIM, ROOM = 1.2, 0.98, 0.85, 0.75
+#: Frames of a moment, and of longer; and the first after a change, which count for nothing: memory is allocated,
+#: kernels are chosen.
+_MOMENT, _LONGER, _SETTLE = 12, 45, 3
 #: So many frames, over so many seconds, are enough to judge when frames take very long.
 _FEW, _FEW_SECONDS = 3, 0.75
 #: Seconds before the first ascent, and the most after failed ones.
@@ -64,7 +65,7 @@ class Pace:
     def __init__(self, rungs: Sequence[Rung], now: float) -> None:
         self._rungs = rungs
         self._index = 0
-        self._seen: deque[float] = deque(maxlen=_LOOK)
+        self._seen: deque[float] = deque(maxlen=_LONGER)
         self._unsettled = _SETTLE
         self._since = now
         self._rose = False
@@ -89,9 +90,10 @@ class Pace:
         self._seen.append(seconds)
         if source_fps <= 0 or not self._enough_seen():
             return None
-        interval, took = 1 / min(source_fps, ENOUGH_FPS), median(self._seen)
-        if took > TOO_SLOW * interval:
-            return None if self.lowest else self._descend(now, took, AIM * interval)
+        interval, took = 1 / min(source_fps, ENOUGH_FPS), median(list(self._seen)[-_MOMENT:])
+        longer = median(self._seen) if len(self._seen) == _LONGER else 0.0
+        if took > FAR_TOO_SLOW * interval or longer > TOO_SLOW * interval:
+            return None if self.lowest else self._descend(now, max(took, longer), AIM * interval)
         if self._rose and now - self._since >= HELD_SECONDS:
             self._rose, self._patience = False, max(PATIENCE, self._patience / 2)
         if not self._index or now - self._since < self._patience:
@@ -101,7 +103,7 @@ class Pace:
 
     def _enough_seen(self) -> bool:
         count = len(self._seen)
-        return count == _LOOK or (count >= _FEW and sum(self._seen) >= _FEW_SECONDS)
+        return count >= _MOMENT or (count >= _FEW and sum(self._seen) >= _FEW_SECONDS)
 
     def _descend(self, now: float, took: float, aim: float) -> Rung:
         if self._rose and now - self._since < HELD_SECONDS:
@@ -113,9 +115,9 @@ class Pace:
     def _expected(self, index: int, took: float) -> float:
         """How long a frame would take on a rung: as those of both rungs were once, or by their work."""
         by_work = self._rungs[index].work / self.rung.work
-        if index < self._index and index in self._known:
+        if index < self._index and index in self._known and self._index in self._known:
             # What was measured in a bad moment must not keep it down for ever.
-            return took * min(self._known[index] / self._known.get(self._index, took), _DOUBT * by_work)
+            return took * min(self._known[index] / self._known[self._index], _DOUBT * by_work)
         return took * by_work
 
     def _go(self, index: int, now: float, took: float, *, rose: bool) -> Rung:

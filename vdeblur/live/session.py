@@ -229,7 +229,8 @@ class Session:
                     self._lose(exc)
                 self._closing.wait(retry)
         except Exception as exc:
-            self._fail(exc)
+            if not self._closing.is_set():
+                self._fail(exc)
         finally:
             self._slot.end()
 

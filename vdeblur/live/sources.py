@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, Protocol
 
 from vdeblur.frames import Frame
 from vdeblur.live.slot import Ended, Slot
+from vdeblur.video.capture import SILENCE_SECONDS, Capture
+from vdeblur.video.inlets import Inlet
 from vdeblur.video.reader import Reader
 
 #: A file that is so late has been stopped from outside, or is decoded too slowly: it goes on from here.
@@ -25,8 +27,9 @@ class Source(Protocol):
     then be called again, to look for it. ``close`` may be called from any thread: a waiting ``frames`` ends.
     """
 
-    #: For people: "camera 0 (640×480, 30 fps, MJPEG)".
-    name: str
+    @property
+    def name(self) -> str:
+        """For people: "camera 0 (640×480 mjpeg, 30 fps)"."""
 
     def frames(self) -> Iterator[Frame]: ...
 
@@ -61,6 +64,25 @@ class PushSource:
         self._slot.end(forget=True)
 
 
+class Pacer:
+    """Waits for the time at which a frame is due, by the times of the frames themselves."""
+
+    def __init__(self, closing: threading.Event) -> None:
+        self._closing = closing
+        #: When a frame with time 0 was or would have been due.
+        self._zero: float | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a frame with this time; whether it is still wanted then.
+
+        One that is late comes at once; one that is very late begins a new count.
+        """
+        now = time.monotonic()
+        if self._zero is None or not self._zero + seconds + _LATE_SECONDS - now >= 0:
+            self._zero = now - seconds
+        return not self._closing.wait(max(0.0, self._zero + seconds - now))
+
+
 class FileSource:
     """A file, a URL or standard input, played at its own pace.
 
@@ -79,6 +101,8 @@ class FileSource:
         self._closing = threading.Event()
         self._reader: Reader | None = self._open()
         video = self._reader.info.video
+        #: Frames a second, as far as the header says.
+        self.rate = video.average_rate
         rate = "" if video.average_rate is None else f", {float(video.average_rate):.4g} fps"
         self.name = f"{self._reader.info.name} ({video.width}×{video.height}{rate})"
 
@@ -94,24 +118,18 @@ class FileSource:
         begins = Fraction(0)
         while not self._closing.is_set():
             reader, self._reader = self._reader or self._open(), None
-            try:
+            with reader:
                 for frame in self._paced(reader, begins):
                     begins = (frame.pts + max(1, frame.duration)) * frame.time_base
                     yield frame
-            finally:
-                reader.close()
             if not self._loop:
                 return
 
     def _paced(self, reader: Reader, begins: Fraction) -> Iterator[Frame]:
-        started, first = time.monotonic(), reader.info.video.start_pts
+        pacer, first = Pacer(self._closing), reader.info.video.start_pts
         offset = round(begins / reader.info.video.time_base) - first if begins else 0
         for frame in reader:
-            due = started + float((frame.pts - first) * frame.time_base)
-            late = time.monotonic() - due
-            if late > _LATE_SECONDS:
-                started += late
-            elif self._closing.wait(max(0.0, -late)):
+            if not pacer.wait(frame.time_seconds):
                 return
             new_round = bool(begins) and frame.pts == first
             yield replace(frame, pts=frame.pts + offset, cut=frame.cut or new_round)
@@ -120,3 +138,38 @@ class FileSource:
         self._closing.set()
         if (reader := self._reader) is not None:
             reader.close()
+
+
+class CaptureSource:
+    """A camera, a screen, a stream, a pipe or a pattern.
+
+    Args:
+        realtime: frames that come faster than their times say wait for them, as those of a stored stream must.
+    """
+
+    def __init__(self, inlet: Inlet, *, realtime: bool = False, silence_seconds: float = SILENCE_SECONDS) -> None:
+        self._capture = Capture(inlet, silence_seconds=silence_seconds)
+        self._paced = realtime or inlet.unpaced
+        self._closing = threading.Event()
+        self.name = inlet.name
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames a second that it says it has; ``None`` before it is open."""
+        return self._capture.rate
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames as they come.
+
+        Raises:
+            SourceError: as :meth:`vdeblur.video.capture.Capture.frames`; it may be called again.
+        """
+        pacer = Pacer(self._closing)
+        for frame in self._capture.frames():
+            if self._paced and not pacer.wait(frame.time_seconds):
+                return
+            yield frame
+
+    def close(self) -> None:
+        self._closing.set()
+        self._capture.close()

@@ -57,7 +57,8 @@ class Sink(Protocol):
     quietly where it is :class:`Unwatched`, as a failure where it is anything else.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def show(self, shown: Shown) -> None: ...
 
