@@ -35,7 +35,7 @@ def serve(
         KeyboardInterrupt: when everything has been closed.
     """
     options = options or PageOptions()
-    with PageServer(source, settings or Settings(), options, sinks=sinks) as server:
+    with PageServer(source, settings or Settings(), options, sinks=sinks, note=note) as server:
         if note is not None:
             for line in _lines(server):
                 note(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vdeblur.errors import UsageError, VdeblurError
@@ -31,6 +31,7 @@ class Desk:
         cameras: browsers' cameras at a time.
         upload_limit: said to the page.
         store: where recordings lie.
+        note: told what is worth saying of the server's own camera.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class Desk:
         cameras: int,
         upload_limit: int,
         sinks: Sequence[Sink] = (),
+        note: Callable[[str], None] | None = None,
     ) -> None:
         self._source, self._settings, self._sinks = source, settings, sinks
         self._store, self._cameras, self._upload_limit = store, cameras, upload_limit
+        self._note = note
         self._shared: Room | None = None
         self._own: set[Room] = set()
         self._opening = 0
@@ -53,7 +56,9 @@ class Desk:
     async def open(self) -> None:
         """Start the server's own camera, if there is one."""
         if self._source is not None:
-            self._shared = Room(self._source, self._settings, own=False, store=self._store, sinks=self._sinks)
+            self._shared = Room(
+                self._source, self._settings, own=False, store=self._store, sinks=self._sinks, note=self._note
+            )
             await self._shared.open()
 
     async def close(self) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 from vdeblur.errors import TargetError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.live.words import Shown
-from vdeblur.video.info import SourceInfo, StreamInfo, VideoInfo
+from vdeblur.video.plain import described
 from vdeblur.video.settings import EncodeOptions
 from vdeblur.video.writer import Writer
 
@@ -55,7 +56,7 @@ class Recording:
         self.seconds += self._step_to(shown)
         self._before = shown
         pts = round(self.seconds / _TICK)
-        self._writer.write(Frame(frame.planes, frame.format, frame.colour, pts, _TICK))
+        self._writer.write(replace(frame, pts=pts, time_base=_TICK, duration=0))
 
     def close(self) -> None:
         self._finish()
@@ -90,41 +91,11 @@ def _writer_for(path: Path, frame: Frame) -> Writer:
     options = EncodeOptions(codec=_CODEC, crf=_QUALITY, preset=_PRESET, pixel_format=_PLAYABLE if playable else None)
     return Writer(
         path,
-        info=_bare(frame),
+        info=described(replace(frame, pts=0, time_base=_TICK), None, "the live picture"),
         frame_format=frame.format,
         colour=frame.colour,
         width=frame.width,
         height=frame.height,
         time_base=_TICK,
         options=options,
-    )
-
-
-def _bare(frame: Frame) -> SourceInfo:
-    """What a reader would say of frames that come from nowhere and have no company."""
-    video = VideoInfo(
-        stream_index=0,
-        codec="rawvideo",
-        width=frame.width,
-        height=frame.height,
-        pixel_format=frame.format.name,
-        format=frame.format,
-        colour=frame.colour,
-        time_base=_TICK,
-        average_rate=None,
-        frame_count_from_header=None,
-        start_pts=0,
-        duration_seconds=None,
-    )
-    return SourceInfo(
-        name="the live picture",
-        path=None,
-        input_url=None,
-        input_options={},
-        container="nut",
-        video=video,
-        streams=(StreamInfo(0, "video", "rawvideo"),),
-        chapters=0,
-        metadata={},
-        duration_seconds=None,
     )

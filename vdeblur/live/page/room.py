@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from vdeblur.live.page.pictures import Picture, PictureSink
 from vdeblur.live.page.recordings import Recording
-from vdeblur.live.page.store import Store, Stored, with_ending
+from vdeblur.live.page.store import Store, Stored
 from vdeblur.live.session import Session
 from vdeblur.live.sources import Source
 from vdeblur.live.words import Settings, Sink
@@ -29,17 +30,25 @@ class Room:
         own: the source is a browser's own camera: that browser has the raw pictures, and nobody else looks.
         sinks: further ones, beside the page.
         store: where recordings lie.
+        note: told what is worth saying, from any thread.
     """
 
     def __init__(
-        self, source: Source, settings: Settings, *, own: bool, store: Store, sinks: Sequence[Sink] = ()
+        self,
+        source: Source,
+        settings: Settings,
+        *,
+        own: bool,
+        store: Store,
+        sinks: Sequence[Sink] = (),
+        note: Callable[[str], None] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._store = store
         self._lookers: set[Looker] = set()
         self._pictures = PictureSink(self._from_thread, with_raw=not own)
         self._recording: tuple[Recording, Stored] | None = None
-        self._session = Session(source, settings, [self._pictures, *sinks])
+        self._session = Session(source, settings, [self._pictures, *sinks], note=note)
 
     async def open(self) -> None:
         """Start the session; loading a network takes a moment, and the event loop goes on meanwhile."""
@@ -101,7 +110,7 @@ class Room:
             TargetError: there is no room on the disk.
         """
         if self._recording is None:
-            stored = self._store.new(".mp4", with_ending("live", ".sharp", ".mp4"))
+            stored = self._store.new(".mp4", time.strftime("vdeblur %Y-%m-%d %H-%M-%S.sharp.mp4"))
             stored.busy = True
             recording = Recording(stored.path)
             self._session.add_sink(recording)

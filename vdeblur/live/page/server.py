@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import uvicorn
@@ -47,6 +47,7 @@ class PageServer:
         options: where and how it is served.
         sinks: further ones for the server's own camera, e.g. a recording.
         jobs: where sent videos are restored.
+        note: told what is worth saying of the server's own camera, from any thread.
 
     Raises:
         UsageError: the address cannot be listened on, or the certificate is none.
@@ -60,6 +61,7 @@ class PageServer:
         *,
         sinks: Sequence[Sink] = (),
         jobs: Jobs | None = None,
+        note: Callable[[str], None] | None = None,
     ) -> None:
         self._options = options
         self._socket = _listening(options)
@@ -68,8 +70,19 @@ class PageServer:
         self._store = Store()
         #: SHA-256 of the certificate, if one was made.
         self.fingerprint: str | None = None
+        jobs = jobs or Jobs()
+        videos = Videos(
+            self._store, jobs, limit=options.upload_limit, device=settings.device, precision=settings.precision
+        )
+
+        def open_desk() -> Desk:
+            return Desk(
+                source, settings, store=self._store, cameras=options.cameras, upload_limit=options.upload_limit,
+                sinks=sinks, note=note,
+            )  # fmt: skip
+
         try:
-            self._server = uvicorn.Server(self._config(source, settings, sinks, jobs or Jobs()))
+            self._server = uvicorn.Server(self._config(open_desk, videos, jobs))
         except BaseException:
             self._socket.close()
             self._store.close()
@@ -128,18 +141,8 @@ class PageServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _config(self, source: Source | None, settings: Settings, sinks: Sequence[Sink], jobs: Jobs) -> uvicorn.Config:
+    def _config(self, open_desk: Callable[[], Desk], videos: Videos, jobs: Jobs) -> uvicorn.Config:
         options = self._options
-        videos = Videos(
-            self._store, jobs, limit=options.upload_limit, device=settings.device, precision=settings.precision
-        )
-
-        def open_desk() -> Desk:
-            return Desk(
-                source, settings, store=self._store, cameras=options.cameras, upload_limit=options.upload_limit,
-                sinks=sinks,
-            )  # fmt: skip
-
         guard = Guard(
             _Startable(application(self._store, jobs, videos, open_desk), self),
             local=options.is_local,

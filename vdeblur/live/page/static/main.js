@@ -223,7 +223,7 @@ on("snapshot", ({ sharp }) => {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
   announce("The snapshot is saved");
 });
-on("recorded", ({ url }) => files.recorded(url, `vdeblur ${stamp()}.mp4`));
+on("recorded", ({ url, name }) => files.recorded(url, name));
 on("problem", ({ message }) => notice(message));
 on("busy", ({ message }) => {
   camera?.close();
