@@ -20,6 +20,7 @@ from vdeblur.errors import UsageError
 
 if TYPE_CHECKING:
     from vdeblur.live.inputs import Wishes
+    from vdeblur.live.page import PageOptions
     from vdeblur.live.sources import Source
     from vdeblur.live.words import Settings, Sink
 
@@ -80,6 +81,18 @@ _OPTIONS: tuple[Decorator, ...] = (
     _SHOWING("--compare", type=click.Choice(["side", "split"]), help="Before and after in one picture."),
     _PAGE("--host", default="127.0.0.1", metavar="ADDRESS", help="Serve others too: 0.0.0.0. A token is asked then."),
     _PAGE("--port", type=click.IntRange(0, 65535), metavar="NUMBER", help="Port of the page."),
+    _PAGE(
+        "--tls-cert", type=click.Path(path_type=Path), metavar="FILE",
+        help="Certificate (PEM) for HTTPS; made on the fly where the address needs one.",
+    ),
+    _PAGE("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Its key (PEM)."),
+    _PAGE(
+        "--upload-limit", type=click.IntRange(1), metavar="MIB", help="Largest video that may be sent (default: 2048)."
+    ),
+    _PAGE(
+        "--cameras", type=click.IntRange(1), metavar="NUMBER",
+        help="Browsers that may send their camera at a time (default: 2).",
+    ),
     _PAGE("--no-browser", is_flag=True, help="Do not open the page in this machine's browser."),
     _RECORDING("-y", "--yes", "overwrite", is_flag=True, help="Replace an existing file."),
     _RECORDING("--codec", metavar="NAME", help="h264, hevc, av1, vp9, ffv1, auto-gpu, or any FFmpeg encoder."),
@@ -164,15 +177,26 @@ def _page(
 ) -> int:
     if given["duration"] is not None:
         raise UsageError("--duration is for windows, pipes and virtual cameras; the page is served until Ctrl-C")
-    from vdeblur.live.page import PageOptions, serve
-
-    port = {} if given["port"] is None else {"port": given["port"]}
-    options = PageOptions(host=given["host"], open_browser=not given["no_browser"], **port)
+    try:
+        from vdeblur.live.page import serve
+    except ImportError as exc:
+        raise UsageError(f"the page needs {exc.name}: pip install 'vdeblur[live]'; or use --window") from exc
+    options = _page_options(given)
     try:
         serve(source, settings, options, sinks=sinks, note=report.note)
     except KeyboardInterrupt:
         report.note("ended")
     return 0
+
+
+def _page_options(given: dict[str, Any]) -> PageOptions:
+    from vdeblur.live.page import PageOptions
+
+    names = ("host", "port", "tls_cert", "tls_key", "cameras")
+    chosen = {name: given[name] for name in names if given[name] is not None}
+    if given["upload_limit"] is not None:
+        chosen["upload_limit"] = given["upload_limit"] << 20
+    return PageOptions(open_browser=not given["no_browser"], **chosen)
 
 
 def _open(word: str, given: dict[str, Any]) -> Source:
