@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -18,13 +19,21 @@ import torch
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = config.getoption("-m")
+    browser_missing = chromium() is None and os.environ.get("VDEBLUR_REQUIRE_BROWSER") != "1"
     for item in items:
         if item.get_closest_marker("slow") and "slow" not in chosen:
             item.add_marker(pytest.mark.skip(reason="long soak: run with -m slow"))
+        if item.get_closest_marker("browser") and browser_missing:
+            item.add_marker(pytest.mark.skip(reason="no Chromium"))
         if item.get_closest_marker("cuda") and not torch.cuda.is_available():
             if os.environ.get("VDEBLUR_REQUIRE_CUDA") == "1":
                 continue
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def chromium() -> str | None:
+    """Path of Chromium, or of Chrome."""
+    return next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 
 
 def children() -> set[int]:

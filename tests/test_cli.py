@@ -60,6 +60,7 @@ BAD_CALLS = {
     "strength too large": ("{m}/clip.mp4 -o {t}/out.mp4 --strength 1.6", 2, "0 (nothing) to 1.5"),
     "strength no number": ("{m}/clip.mp4 -o {t}/out.mp4 --strength nan", 2, "0 (nothing) to 1.5"),
     "lookahead 2": ("{m}/clip.mp4 -o {t}/out.mp4 --lookahead 2", 2, "0 (no delay) or 1"),
+    "reduce too much": ("{m}/clip.mp4 -o {t}/out.mp4 --reduce 9", 2, "1 (full size) to 8"),
     "tile too small": ("{m}/clip.mp4 -o {t}/out.mp4 --tile 32", 2, "at least 64"),
     "tile no number": ("{m}/clip.mp4 -o {t}/out.mp4 --tile large", 2, "auto, off, or a side in pixels"),
     "device": ("{m}/clip.mp4 -o {t}/out.mp4 --device gpu", 2, "auto, cpu, cuda"),

@@ -7,6 +7,7 @@ import gc
 import itertools
 import weakref
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,68 @@ def test_strength_0_returns_every_bit(pixel_format: Any) -> None:
     frames = list(clip(3, 33, 47, pixel_format=pixel_format, colour=Colour()))
     for restored in (on_cpu(Constant(0.3), strength=0).run(frames), on_cpu(Identity()).run(frames)):
         assert_same(list(restored), frames)
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f.name)
+def test_strength_0_returns_every_bit_at_a_reduced_size(pixel_format: Any) -> None:
+    frames = list(clip(2, 33, 47, pixel_format=pixel_format, colour=Colour()))
+    assert_same(list(on_cpu(Mixing(), strength=0, reduce=3).run(frames)), frames)
+
+
+@pytest.mark.parametrize("reduce", [1, 2, 3, 8])
+def test_a_reduced_network_sees_block_means_and_corrects_the_whole_frame(reduce: int) -> None:
+    class Watching(Constant):
+        def encode(self, frame: torch.Tensor) -> Any:
+            self.seen = frame
+            return super().encode(frame)
+
+    gray = FORMATS[11]
+    ramp = np.repeat(np.arange(96, dtype=np.uint8)[None], 70, axis=0)
+    network = Watching(20 / 255)
+    deblurrer = on_cpu(network, reduce=reduce)
+    (restored,) = deblurrer.run([Frame((ramp,), gray, Colour(), 0, Fraction(1, 25))])
+    assert np.array_equal(restored.planes[0], ramp + 20)
+    row = deblurrer.network.seen[0, 0, 0, : 96 // reduce]  # type: ignore[attr-defined]
+    assert torch.allclose(row * 255, torch.arange(96.0).view(-1, reduce).mean(1), atol=1e-3)
+
+
+@pytest.mark.parametrize("reduce", [2, 3, 4])
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f.name)
+def test_an_even_correction_is_the_same_at_every_size(pixel_format: Any, reduce: int) -> None:
+    (frame,) = clip(1, 33, 47, pixel_format=pixel_format, colour=Colour())
+    (whole,) = on_cpu(Constant(0.1)).run([frame])
+    (reduced,) = on_cpu(Constant(0.1), reduce=reduce).run([frame])
+    for one, other in zip(whole.planes, reduced.planes, strict=True):
+        assert np.abs(one.astype(float) - other.astype(float)).max() <= (1e-6 if pixel_format.is_float else 1)
+
+
+def test_a_new_size_of_the_networks_picture_starts_anew() -> None:
+    frames = list(clip(6))
+    deblurrer = on_cpu(Mixing(), lookahead=0)
+    begun = [deblurrer.step(frame) for frame in frames[:3]]
+    deblurrer.reduce = 2
+    found = [*begun, *(deblurrer.step(frame) for frame in frames[3:])]
+    expected = [
+        *on_cpu(Mixing(), lookahead=0).run(frames[:3]),
+        *on_cpu(Mixing(), lookahead=0, reduce=2).run(frames[3:]),
+    ]
+    assert_same([frame for frame in found if frame is not None], expected)
+
+
+def test_a_reduced_network_resumes_and_works_in_tiles() -> None:
+    frames = list(clip(5, 260, 330))
+    network = tiny_net()
+    whole = list(on_cpu(network, reduce=2).run(frames))
+    assert_same(by_steps(on_cpu(network, reduce=2), frames), whole)
+    for one, other in zip(on_cpu(network, reduce=2, tile=96).run(frames), whole, strict=True):
+        for a, b in zip(one.planes, other.planes, strict=True):
+            assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("reduce", [0, 9, 1.5])
+def test_a_wrong_reduction_is_refused(reduce: Any) -> None:
+    with pytest.raises(UsageError, match="1 \\(full size\\) to 8"):
+        on_cpu(Identity(), reduce=reduce)
 
 
 def test_strength_scales_the_correction() -> None:

@@ -24,7 +24,7 @@ from vdeblur.errors import DeviceError, NetworkError, SourceError, UsageError, V
 from vdeblur.frames import Frame
 from vdeblur.model.checkpoint import load_network
 from vdeblur.pictures import P, frame_of, number_of, picture_of
-from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes
+from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes, shrunk_size
 from vdeblur.scenes import Breaks
 from vdeblur.tiles import Tiles, TileWish
 from vdeblur.transfer import Download, Planes, transfer_for
@@ -32,6 +32,8 @@ from vdeblur.windows import SlidingWindow, Window
 
 #: Largest strength; beyond it the correction overshoots visibly.
 MAX_STRENGTH = 1.5
+#: Most times the network's picture may be smaller; beyond it nothing is left to correct.
+MAX_REDUCE = 8
 
 
 class Network(Protocol):
@@ -57,6 +59,13 @@ class _Item:
     frame: Frame
     planes: Planes
     features: Any
+    #: By how much it was reduced for the network.
+    reduce: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) as the network sees it."""
+        return shrunk_size(self.frame.size, self.reduce)
 
 
 @dataclass
@@ -67,10 +76,10 @@ class Memory:
     breaks: Breaks = field(default_factory=Breaks)
     state: Any = None
 
-    def joins(self, frame: Frame) -> bool:
+    def joins(self, item: _Item) -> bool:
         """Whether the next frame belongs to the same shot as the newest one; asked once for each."""
         last = self.window.newest
-        return last is not None and not self.breaks(last.frame, frame)
+        return last is not None and not self.breaks(last.frame, item.frame) and last.reduce == item.reduce
 
     def copy(self) -> Memory:
         return Memory(copy.copy(self.window), copy.copy(self.breaks), self.state)
@@ -154,6 +163,8 @@ class Deblurrer:
             in tiles of so many pixels each way, at least 64. When memory runs out, the tiles are halved. Tiles show
             no seams: what comes out differs by rounding at most.
         channels: order of the colours in arrays and tensors, "rgb" or "bgr" (as OpenCV has it).
+        reduce: the network sees the frame so many times smaller each way, 1 to 8, and its correction is enlarged
+            again: less work, and less gain. The attribute may be set between frames; the next one starts anew.
 
     Raises:
         UsageError: an argument is out of its range, or the network cannot work in tiles.
@@ -172,12 +183,16 @@ class Deblurrer:
         streams: bool = True,
         tile: TileWish = "auto",
         channels: Channels = "rgb",
+        reduce: int = 1,
     ) -> None:
         Arrays(channels)
+        if reduce not in range(1, MAX_REDUCE + 1):
+            raise UsageError(f"reduce cannot be {reduce!r}; it is a whole number from 1 (full size) to {MAX_REDUCE}")
         if not 0.0 <= strength <= MAX_STRENGTH:
             raise UsageError(f"strength cannot be {strength!r}; it is 0 (nothing) to {MAX_STRENGTH}, 1 as trained")
         self.strength = float(strength)
         self.lookahead = lookahead
+        self.reduce = reduce
         self.channels: Channels = channels
         self._lock = threading.RLock()
         #: Restored frames on their way back, of all runs.
@@ -381,7 +396,7 @@ class Deblurrer:
             if window is not None:
                 jobs[place] = memory, window
         waiting = list(jobs.items())
-        for group in self._groups([(job[1].current.frame.size, _missing(job)) for _, job in waiting]):
+        for group in self._groups([(job[1].current.size, _missing(job)) for _, job in waiting]):
             chosen = [waiting[number] for number in group]
             for (place, job), planes in zip(chosen, self._restore([job for _, job in chosen]), strict=True):
                 yield place, self._take_off(job, planes)
@@ -398,32 +413,34 @@ class Deblurrer:
     def _items(self, frames: Sequence[Frame]) -> list[_Item]:
         """An item of each frame, in their order."""
         items: dict[int, _Item] = {}
-        for places in self._groups([(frame.size, None) for frame in frames]):
-            items.update(zip(places, self._encode([frames[place] for place in places]), strict=True))
+        reduce = self.reduce
+        for places in self._groups([(shrunk_size(frame.size, reduce), None) for frame in frames]):
+            items.update(zip(places, self._encode([frames[place] for place in places], reduce), strict=True))
         return [items[place] for place in range(len(frames))]
 
-    def _encode(self, frames: Sequence[Frame]) -> list[_Item]:
-        """Items of frames of one size, in one pass."""
+    def _encode(self, frames: Sequence[Frame], reduce: int) -> list[_Item]:
+        """Items of frames that are of one size when they are reduced, in one pass."""
 
         def encode(side: int | None) -> Any:
-            inputs = [self._network_input(frame, part) for frame, part in zip(frames, planes, strict=True)]
+            inputs = [self._network_input(*each, reduce) for each in zip(frames, planes, strict=True)]
             return self.network.encode(joined(inputs), **_in_tiles(side))
 
         with _working(frames[0], self.device):
             planes = [self._transfer.upload(_tensors(frame.planes[: frame.format.colour_planes])) for frame in frames]
             with self._transfer.compute():
-                features = separated(self._tiles.run(frames[0].size, encode), len(frames))
-        return [_Item(*parts) for parts in zip(frames, planes, features, strict=True)]
+                features = self._tiles.run(shrunk_size(frames[0].size, reduce), encode)
+        each = zip(frames, planes, separated(features, len(frames)), strict=True)
+        return [_Item(*parts, reduce) for parts in each]
 
-    def _network_input(self, frame: Frame, planes: Planes) -> Tensor:
+    def _network_input(self, frame: Frame, planes: Planes, reduce: int) -> Tensor:
         """R'G'B' (1, 3, H, W) as the network takes it."""
         height, width = frame.size
-        rgb = rgb_from_planes(planes, frame.format, frame.colour, height=height, width=width)
+        rgb = rgb_from_planes(planes, frame.format, frame.colour, height=height, width=width, reduce=reduce)
         return pad_to_multiple(rgb, self.network.stride, minimum=self.network.minimum_size)
 
     def _pushed(self, memory: Memory, item: _Item) -> Window[_Item] | None:
         with _working(item.frame, self.device):
-            return memory.window.push(item, joined=memory.joins(item.frame))
+            return memory.window.push(item, joined=memory.joins(item))
 
     def _restore(self, jobs: Sequence[_Job]) -> list[Planes]:
         """Restored planes of windows of one size that lack the same neighbours, in one pass; the states go on."""
@@ -437,7 +454,7 @@ class Deblurrer:
             return planes, separated(state, len(jobs))
 
         with _working(items[0].frame, self.device), self._transfer.compute():
-            restored, states = self._tiles.run(items[0].frame.size, restore)
+            restored, states = self._tiles.run(items[0].size, restore)
         for (memory, _), state in zip(jobs, states, strict=True):
             memory.state = state
         return restored
@@ -445,8 +462,10 @@ class Deblurrer:
     def _corrected(self, item: _Item, residual: Tensor) -> Planes:
         """The planes with the network's residual (1, 3, H, W), and a sum that is finite only if every value is."""
         frame = item.frame
-        residual = crop(residual, *frame.size)
-        planes = add_residual(item.planes, residual, frame.format, frame.colour, strength=self.strength)
+        residual = crop(residual, *item.size)
+        planes = add_residual(
+            item.planes, residual, frame.format, frame.colour, strength=self.strength, reduce=item.reduce
+        )
         return (*planes, residual.sum())
 
     def _take_off(self, job: _Job, planes: Planes) -> _Flight:

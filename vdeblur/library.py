@@ -31,6 +31,7 @@ class FrameOptions(TypedDict, total=False):
     lookahead: int
     channels: Channels
     tile: TileWish
+    reduce: int
     progress: Callable[[Progress], None] | None
     stop: Callable[[], bool] | None
 
@@ -53,6 +54,7 @@ def deblur_frames(
     lookahead: int = 1,
     channels: Channels = "rgb",
     tile: TileWish = "auto",
+    reduce: int = 1,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Generator[Any, None, None]:
@@ -89,7 +91,7 @@ def deblur_frames(
             Arrays and tensors are uint8 or uint16 (whole range) or floating: display-referred R'G'B' in [0, 1]. An
             array (T, H, W, C) or a tensor (T, C, H, W), T > 1, as an item is T pictures that follow each other and
             comes back as one; as ``frames`` it is T items. Alpha is left as it is.
-        model, device, precision, strength, lookahead, tile: as for :class:`vdeblur.Deblurrer`.
+        model, device, precision, strength, lookahead, tile, reduce: as for :class:`vdeblur.Deblurrer`.
         channels: order of the colours in arrays and tensors, "rgb" or "bgr" (as OpenCV has it).
         progress: called before each picture comes out. ``frames_total`` is known where ``frames`` has a length;
             ``media_seconds`` is 0 for pictures that have no times.
@@ -105,7 +107,14 @@ def deblur_frames(
     if isinstance(frames, (np.ndarray, Tensor)) and frames.ndim != 4:
         raise UsageError(f"one array of shape {tuple(frames.shape)} is no sequence of pictures; put it into a list")
     deblurrer = Deblurrer(
-        model, device=device, precision=precision, strength=strength, lookahead=lookahead, tile=tile, channels=channels
+        model,
+        device=device,
+        precision=precision,
+        strength=strength,
+        lookahead=lookahead,
+        tile=tile,
+        channels=channels,
+        reduce=reduce,
     )
     return _restored(frames, deblurrer, Teller(frames, progress, stop))
 

@@ -80,6 +80,7 @@ def deblur_video(
     interlaced: InterlacedMode = "keep",
     size_change: SizeChange = "stop",
     tile: TileWish = "auto",
+    reduce: int = 1,
     segment_seconds: float | None = None,
     resume: bool = False,
     stop: Callable[[], bool] | None = None,
@@ -106,7 +107,7 @@ def deblur_video(
             file object.
         target: a file (its ending says the container), a pattern, a folder (for pictures under their own names), "-"
             (standard output) or a binary file object.
-        model, device, precision, strength, lookahead, tile: as for :class:`vdeblur.engine.Deblurrer`.
+        model, device, precision, strength, lookahead, tile, reduce: as for :class:`vdeblur.engine.Deblurrer`.
         start_seconds, duration_seconds: the stretch of the video to restore, from its start; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
         plot: a .png or .svg file for the sharpness of each frame, before and after, over time. It appears at the end;
@@ -153,7 +154,13 @@ def deblur_video(
             reader = stack.enter_context(origin.open())
             refuse_shortfall(reader)
             deblurrer = Deblurrer(
-                model, device=device, precision=precision, strength=strength, lookahead=lookahead, tile=tile
+                model,
+                device=device,
+                precision=precision,
+                strength=strength,
+                lookahead=lookahead,
+                tile=tile,
+                reduce=reduce,
             )
             video, comparison, chart = reader.info.video, None, None
             if compare is not None:

@@ -17,6 +17,7 @@ DEFAULT_COMMAND = "run"
 #: Every command: where it is, as module:attribute, and a line for the help page.
 COMMANDS = {
     "run": ("vdeblur.cli.run:run", "Restore videos; what happens when no command is named."),
+    "live": ("vdeblur.cli.live:live", "A camera, screen or stream, sharper, now: on a page, in a window, as a camera."),
     "eval": ("vdeblur.cli.evaluate:evaluate", "Score a network on pairs of blurred and sharp clips."),
     "train": ("vdeblur.cli.train:train", "Train a network on your own photographs or pairs."),
     "synth": ("vdeblur.cli.synth:synth", "Make a blurred clip and its sharp truth of a photograph or video."),

@@ -20,6 +20,8 @@ MAX_STRENGTH = 1.5
 
 #: Least side of a tile that the engine takes, likewise.
 LEAST_TILE = 64
+#: Most times that the network's picture may be smaller, likewise.
+MAX_REDUCE = 8
 
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -50,6 +52,8 @@ class RunOptions:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     #: "auto", "off" (which YAML takes for false), or the side of the tiles in pixels.
     tile: int | str | bool = "auto"
+    #: How many times smaller each way the network sees the picture.
+    reduce: int = 1
     #: Seconds, or a time like "1:30" or "00:01:30.500".
     start: float | str | None = None
     duration: float | str | None = None
@@ -84,6 +88,8 @@ class RunOptions:
             )
         if self.lookahead not in (0, 1):
             raise UsageError(f"lookahead cannot be {self.lookahead}; it is 0 (no delay) or 1 (one frame of delay)")
+        if not 1 <= self.reduce <= MAX_REDUCE:
+            raise UsageError(f"reduce cannot be {self.reduce}; it is 1 (full size) to {MAX_REDUCE}")
         if not _DEVICE.fullmatch(self.device):
             raise UsageError(f"device cannot be {self.device!r}; it is auto, cpu, cuda, cuda:N or mps")
         if self.crf is not None and not (math.isfinite(self.crf) and self.crf >= 0):

@@ -57,6 +57,9 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="The network's numbers (default: auto).",
     ),
     _RESTORATION("--tile", metavar="auto|off|N", help="Work in tiles of N pixels; auto: where memory is short."),
+    _RESTORATION(
+        "--reduce", type=int, metavar="N", help="The network sees the picture N times smaller: quicker, gains less."
+    ),
     _INPUT("--start", metavar="TIME", help="Begin here: seconds, or a time like 1:30 or 00:01:30.500."),
     _INPUT("--duration", metavar="TIME", help="Stop after so much of the video."),
     _INPUT("--frame-rate", metavar="RATE", help="Of picture sequences: 25, 23.976, 30000/1001 (default: 25)."),
@@ -236,6 +239,7 @@ class _Run:
             strength=options.strength,
             lookahead=options.lookahead,
             tile=options.tile_wish,
+            reduce=options.reduce,
             start_seconds=options.start_seconds,
             duration_seconds=options.duration_seconds,
             compare=options.compare,

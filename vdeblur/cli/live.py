@@ -1,0 +1,259 @@
+"""`vdeblur live SOURCE`: a camera, a screen or a stream, sharper, now."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vdeblur.cli import failures
+from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.cli.livereport import LiveReport, show_cameras
+from vdeblur.cli.options import check_model, parse_rate, parse_seconds
+from vdeblur.errors import UsageError
+
+if TYPE_CHECKING:
+    from vdeblur.live.inputs import Wishes
+    from vdeblur.live.page import PageOptions
+    from vdeblur.live.sources import Source
+    from vdeblur.live.words import Settings, Sink
+
+EXAMPLES = """\
+  vdeblur live                                           the page; the browser gives its own camera
+  vdeblur live --list                                    the cameras and their modes
+  vdeblur live 0                                         the first camera, on the page
+  vdeblur live 0 --size 640x480 --window                 in a window (ffplay)
+  vdeblur live 0 -o talk.mp4                             on the page, and recorded
+  vdeblur live 0 --virtual-camera                        for calls: a camera that other programs see
+  vdeblur live rtsp://10.0.0.7/stream --window --compare side
+  vdeblur live clip.mp4 --loop --window                  a file, at its own pace
+  ffmpeg -f v4l2 -i /dev/video0 -f yuv4mpegpipe - | vdeblur live - -o - | ffplay -f nut -
+"""
+
+SOURCES = """\
+  0, 1, …            a camera by its number; also its path (/dev/video0) or camera:NAME, part of its name
+  screen             what the screen shows; another one as screen:1 (macOS) or screen::1.0 (X11)
+  rtsp://, srt://, http://, udp://, tcp://, …   a stream on the network
+  FILE               at its own pace
+  -, a FIFO          standard input or a named pipe: Y4M, NUT, MPEG-TS, Matroska …, as it comes
+  lavfi:PATTERN      a picture FFmpeg makes, e.g. lavfi:testsrc2=size=640x480:rate=30
+"""
+
+_SIZE = re.compile(r"(\d+)[x×](\d+)")
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _option(heading: str, *names: str, **settings: Any) -> Decorator:
+    return click.option(*names, cls=GroupedOption, heading=heading, **settings)
+
+
+_SOURCE = functools.partial(_option, "Source")
+_SHOWING = functools.partial(_option, "Where it shows (default: the page)")
+_PAGE = functools.partial(_option, "The page")
+_RECORDING = functools.partial(_option, "Recording")
+_RESTORATION = functools.partial(_option, "Restoration")
+_MESSAGES = functools.partial(_option, "Messages")
+
+_OPTIONS: tuple[Decorator, ...] = (
+    _SOURCE("--list", "list_", is_flag=True, help="List the cameras and their modes, and end."),
+    _SOURCE("--size", metavar="WxH", help="Of a camera or the screen (default: the best up to 1280x720)."),
+    _SOURCE("--rate", metavar="FPS", help="Frames a second of a camera or the screen (default: up to 30)."),
+    _SOURCE("--input-format", metavar="NAME", help="Of a camera: mjpeg, yuyv … (default: the best)."),
+    _SOURCE("--realtime", is_flag=True, help="Play a pipe or URL of stored video at its own pace, as files are."),
+    _SOURCE("--loop", is_flag=True, help="Begin a file again at its end."),
+    _SOURCE("--duration", metavar="TIME", help="Stop after this time: seconds, or 1:30."),
+    _SHOWING("--window", is_flag=True, help="A window of ffplay."),
+    _SHOWING("-o", "--output", multiple=True, metavar="PATH", help="Record into a file; - is standard output."),
+    _SHOWING(
+        "-f", "--format", type=click.Choice(["nut", "y4m", "mpegts"]), default="nut",
+        help="On standard output: nut (raw, with times; the default), y4m (raw), mpegts (H.264).",
+    ),
+    _SHOWING(
+        "--virtual-camera", is_flag=False, flag_value="", default=None, metavar="[DEVICE]",
+        help="A camera for other programs, through v4l2loopback or OBS; needs vdeblur[camera].",
+    ),
+    _SHOWING("--compare", type=click.Choice(["side", "split"]), help="Before and after in one picture."),
+    _PAGE("--host", default="127.0.0.1", metavar="ADDRESS", help="Serve others too: 0.0.0.0. A token is asked then."),
+    _PAGE("--port", type=click.IntRange(0, 65535), metavar="NUMBER", help="Port of the page."),
+    _PAGE(
+        "--tls-cert", type=click.Path(path_type=Path), metavar="FILE",
+        help="Certificate (PEM) for HTTPS; made on the fly where the address needs one.",
+    ),
+    _PAGE("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Its key (PEM)."),
+    _PAGE(
+        "--upload-limit", type=click.IntRange(1), metavar="MIB", help="Largest video that may be sent (default: 2048)."
+    ),
+    _PAGE(
+        "--cameras", type=click.IntRange(1), metavar="NUMBER",
+        help="Browsers that may send their camera at a time (default: 2).",
+    ),
+    _PAGE("--no-browser", is_flag=True, help="Do not open the page in this machine's browser."),
+    _RECORDING("-y", "--yes", "overwrite", is_flag=True, help="Replace an existing file."),
+    _RECORDING("--codec", metavar="NAME", help="h264, hevc, av1, vp9, ffv1, auto-gpu, or any FFmpeg encoder."),
+    _RECORDING("--crf", type=float, metavar="NUMBER", help="Quality on the codec's scale; smaller is better."),
+    _RECORDING("--preset", metavar="NAME", help="Speed against size (default for H.264: veryfast)."),
+    _RESTORATION("-m", "--model", default="fast", metavar="NAME", help="Network: a name or a .safetensors file."),
+    _RESTORATION("--strength", type=float, default=1.0, metavar="NUMBER", help="0 (nothing) to 1.5 (default: 1)."),
+    _RESTORATION("--lookahead", type=int, default=0, metavar="0|1", help="1: a frame later, and better (default: 0)."),
+    _RESTORATION("--auto/--no-auto", default=True, help="Work at a smaller size, or with a smaller model, to keep up."),
+    _RESTORATION("--reduce", type=int, default=1, metavar="N", help="The network sees at most 1/N (default: 1)."),
+    _RESTORATION("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:N or mps."),
+    _RESTORATION(
+        "--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto",
+        help="The network's numbers.",
+    ),
+    _MESSAGES("--json", "as_json", is_flag=True, help="JSON, one object a line: the list, or status once a second."),
+    _MESSAGES("-q", "--quiet", is_flag=True, help="Only errors."),
+    _MESSAGES("-v", "--verbose", is_flag=True, help="More, for finding faults."),
+)  # fmt: skip
+
+
+def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command("live", cls=GroupedCommand, blocks={"Sources": SOURCES, "Examples": EXAMPLES})
+@click.argument("source", required=False)
+@_with_options
+def live(source: str | None, **given: Any) -> int:
+    """Take the motion blur out of a live picture, with the least delay this machine allows.
+
+    The newest frame wins: what the network cannot keep up with is left out and counted, never queued. Ctrl-C ends it,
+    and finishes recordings.
+    """
+    if given["list_"]:
+        return show_cameras(as_json=given["as_json"])
+    to_pipe = "-" in given["output"]
+    if to_pipe and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal; pipe it into a player, or name a file with -o")
+    if given["quiet"] and given["verbose"]:
+        raise UsageError("quiet and verbose exclude each other; choose one")
+    logging.getLogger("vdeblur").setLevel(logging.DEBUG if given["verbose"] else logging.WARNING)
+    check_model(given["model"])
+    report = LiveReport(
+        sys.stderr if to_pipe or not given["as_json"] else sys.stdout, as_json=given["as_json"], quiet=given["quiet"]
+    )
+    wanted_page = not (given["window"] or to_pipe or given["virtual_camera"] is not None)
+    word = source if source is not None or wanted_page else "0"
+    opened = None if word is None else _open(word, given)
+    settings = _settings(given)
+    try:
+        sinks = _sinks(given, opened, report)
+        if wanted_page:
+            return _page(opened, settings, sinks, given, report)
+        assert opened is not None
+        return _run(opened, settings, sinks, given, report)
+    finally:
+        if opened is not None:
+            opened.close()
+
+
+def _run(source: Source, settings: Settings, sinks: list[Sink], given: dict[str, Any], report: LiveReport) -> int:
+    """Show the source at the sinks until it ends, nobody watches, the time is over, or Ctrl-C."""
+    from vdeblur.live.session import Session
+
+    seconds = None if given["duration"] is None else parse_seconds("duration", given["duration"])
+    with Session(source, settings, sinks, note=report.note) as session:
+        try:
+            report.watch(session, seconds)
+        except BrokenPipeError:  # click has an exit code of its own for it
+            failures.silence_standard_output()
+            return failures.EXIT_BROKEN_PIPE
+    report.end(session.status())
+    session.wait(0)
+    return 0
+
+
+def _page(
+    source: Source | None, settings: Settings, sinks: list[Sink], given: dict[str, Any], report: LiveReport
+) -> int:
+    if given["duration"] is not None:
+        raise UsageError("--duration is for windows, pipes and virtual cameras; the page is served until Ctrl-C")
+    try:
+        from vdeblur.live.page import serve
+    except ImportError as exc:
+        raise UsageError(f"the page needs {exc.name}: pip install 'vdeblur[live]'; or use --window") from exc
+    options = _page_options(given)
+    try:
+        serve(source, settings, options, sinks=sinks, note=report.note)
+    except KeyboardInterrupt:
+        report.note("ended")
+    return 0
+
+
+def _page_options(given: dict[str, Any]) -> PageOptions:
+    from vdeblur.live.page import PageOptions
+
+    names = ("host", "port", "tls_cert", "tls_key", "cameras")
+    chosen = {name: given[name] for name in names if given[name] is not None}
+    if given["upload_limit"] is not None:
+        chosen["upload_limit"] = given["upload_limit"] << 20
+    return PageOptions(open_browser=not given["no_browser"], **chosen)
+
+
+def _open(word: str, given: dict[str, Any]) -> Source:
+    from vdeblur.live.inputs import open_source
+
+    return open_source(word, _wishes(given))
+
+
+def _wishes(given: dict[str, Any]) -> Wishes:
+    from vdeblur.live.inputs import Wishes
+
+    size = None
+    if given["size"] is not None:
+        match = _SIZE.fullmatch(given["size"])
+        if match is None:
+            raise UsageError(f"size cannot be {given['size']!r}; it is like 640x480")
+        size = int(match[1]), int(match[2])
+    rate = None if given["rate"] is None else float(parse_rate(given["rate"]))
+    return Wishes(
+        size=size, rate=rate, input_format=given["input_format"], realtime=given["realtime"], loop=given["loop"]
+    )
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    from vdeblur.live.words import Settings
+
+    names = ("model", "strength", "lookahead", "reduce", "auto", "device", "precision")
+    return Settings(**{name: given[name] for name in names})
+
+
+def _sinks(given: dict[str, Any], source: Source | None, report: LiveReport) -> list[Sink]:
+    """Where the picture goes beside the page."""
+    from vdeblur.live.sinks import Compared, PipeSink, RecordingSink, VirtualCameraSink, WindowSink
+
+    sinks: list[Sink] = []
+    if given["output"] and source is None:
+        raise UsageError("name what is to be recorded: a camera's number, or another source")
+    for path in dict.fromkeys(given["output"]):
+        if path == "-":
+            rate = functools.partial(getattr, source, "rate", None)
+            sinks.append(PipeSink(sys.stdout.buffer, given["format"], rate=rate))
+        else:
+            sinks.append(
+                RecordingSink(path, encode=_encoding(path, given), overwrite=given["overwrite"], note=report.note)
+            )
+    if given["virtual_camera"] is not None:
+        sinks.append(VirtualCameraSink(given["virtual_camera"] or None))
+    if given["window"]:
+        sinks.append(WindowSink(f"vdeblur: {'' if source is None else source.name}"))
+    return [Compared(sink, given["compare"]) for sink in sinks] if given["compare"] else sinks
+
+
+def _encoding(path: str, given: dict[str, Any]) -> Any:
+    """How a recording is encoded: H.264 must leave the cores to the network."""
+    from vdeblur.video.settings import EncodeOptions
+
+    preset = given["preset"]
+    if preset is None and given["codec"] in (None, "h264") and Path(path).suffix.lower() in (".mp4", ".mkv", ".mov"):
+        preset = "veryfast"
+    return EncodeOptions(codec=given["codec"], crf=given["crf"], preset=preset)

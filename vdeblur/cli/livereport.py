@@ -1,0 +1,104 @@
+"""What `vdeblur live` says: notes as they come, a status line on a terminal, JSON for programs, a line at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vdeblur.live.session import Session
+    from vdeblur.live.words import Status
+
+_STATUS_SECONDS = 1.0
+#: Short, so that Ctrl-C is heard at once where a wait cannot be interrupted.
+_TICK_SECONDS = 0.2
+
+
+class LiveReport:
+    """Says how a session goes. Notes may come from any thread."""
+
+    def __init__(self, stream: IO[str], *, as_json: bool, quiet: bool) -> None:
+        self._stream, self._json, self._quiet = stream, as_json, quiet
+        self._on_terminal = stream.isatty() and not as_json and not quiet
+        self._began = time.monotonic()
+        self._shown_line = False
+
+    def note(self, words: str) -> None:
+        """Something worth knowing."""
+        if self._json:
+            self._write(json.dumps({"event": "note", "words": words}))
+        elif not self._quiet:
+            self._write(f"vdeblur: {words}")
+
+    def watch(self, session: Session, seconds: float | None) -> None:
+        """Wait for the end of a session, or so long, or Ctrl-C; tell of it once a second.
+
+        Raises:
+            VdeblurError, BrokenPipeError: what it failed with.
+        """
+        self._began = told = time.monotonic()
+        try:
+            while not session.wait(_TICK_SECONDS):
+                now = time.monotonic()
+                if seconds is not None and now - self._began >= seconds:
+                    return
+                if now - told >= _STATUS_SECONDS:
+                    told = now
+                    self._status(session.status())
+        except KeyboardInterrupt:
+            return
+
+    def end(self, status: Status) -> None:
+        """The line at the end."""
+        if self._json:
+            self._write(json.dumps({"event": "end", **dataclasses.asdict(status)}))
+        elif not self._quiet and status.frames:
+            seconds = time.monotonic() - self._began
+            self._write(f"vdeblur: {status.frames} frames in {seconds:.1f} s, {status.dropped} of them left out")
+
+    def _status(self, status: Status) -> None:
+        if self._json:
+            self._write(json.dumps({"event": "status", **dataclasses.asdict(status)}))
+        elif self._on_terminal:
+            self._shown_line = True
+            self._stream.write(f"\r\x1b[K{status_words(status)}")
+            self._stream.flush()
+
+    def _write(self, line: str) -> None:
+        clear = "\r\x1b[K" if self._shown_line else ""
+        self._shown_line = False
+        self._stream.write(f"{clear}{line}\n")
+        self._stream.flush()
+
+
+def status_words(status: Status) -> str:
+    """One line for a terminal."""
+    if status.state != "running":
+        return status.message or status.state
+    size = "" if status.reduce == 1 else f" at 1/{status.reduce}"
+    return (
+        f"{status.width}×{status.height}  {status.source_fps:.0f} fps in, {status.shown_fps:.0f} shown, "
+        f"{status.delay_ms:.0f} ms, {status.dropped} left out  ({status.model}{size})"
+    )
+
+
+def show_cameras(*, as_json: bool) -> int:
+    """Print the cameras of this machine and their modes, the chosen one marked; say why where there are none."""
+    from vdeblur.video.devices import choose_mode, list_cameras, why_none
+
+    cameras = list_cameras()
+    if as_json:
+        sys.stdout.write(json.dumps([dataclasses.asdict(camera) for camera in cameras]) + "\n")
+    elif not cameras:
+        sys.stderr.write(f"vdeblur: {why_none()}\n")
+    for camera in () if as_json else cameras:
+        sys.stdout.write(f"{camera.number}  {camera.name}  ({camera.address})\n")
+        if camera.problem is not None:
+            sys.stdout.write(f"   cannot be opened: {camera.problem}\n")
+        best = choose_mode(camera.modes)
+        for mode in camera.modes:
+            sys.stdout.write(f"   {mode.words}{'  *' if mode == best else ''}\n")
+    return 0

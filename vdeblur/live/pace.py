@@ -1,0 +1,136 @@
+"""The pace: how much work a frame may be, so that the network keeps up with the source.
+
+A pure controller: it is told how long frames take and answers with what to do next. It goes down as soon as it is
+clear that frames take too long, and up only after a while in which there would have been time for more; an ascent that
+failed makes it wait twice as long before the next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+#: Frames a second that are enough, however many the source gives.
+ENOUGH_FPS = 30.0
+#: Parts of a frame's interval: what is slower than the first for a moment, or than the second for longer, is too slow;
+#: the third is aimed at, the fourth must hold before more work is taken on.
+FAR_TOO_SLOW, TOO_SLOW, AIM, ROOM = 1.2, 0.98, 0.85, 0.75
+#: Frames of a moment, and of longer; and the first after a change, which count for nothing: memory is allocated,
+#: kernels are chosen.
+_MOMENT, _LONGER, _SETTLE = 12, 45, 3
+#: Where frames take so many seconds, only the first counts for nothing, and so many are enough to judge.
+_LONG_SECONDS, _FEW = 0.25, 2
+#: Seconds before the first ascent, and the most after failed ones.
+PATIENCE, MOST_PATIENCE = 8.0, 300.0
+#: An ascent that lasts so long has not failed.
+HELD_SECONDS = 60.0
+#: Of what was measured once, so much more than the work says is believed.
+_DOUBT = 1.5
+#: Parts of a frame's work that its size does not change.
+_FIXED = 0.15
+#: Work of the models, of one another.
+_WORK = {"fast": 1.0, "balanced": 2.0, "quality": 8.0}
+#: Smaller models of each, best first.
+_SMALLER = {"quality": ("balanced", "fast"), "balanced": ("fast",)}
+#: Most times the picture is made smaller, and for models of which there is a smaller one. Measured without lookahead on
+#: real blur: `fast` gains 0.92, 0.52, 0.34 and 0.23 dB at 1/1 to 1/4, `balanced` 1.16, 0.65, 0.44 and 0.29 in twice the
+#: time, so that from 1/3 on it gains less than `fast` in the time for more.
+MOST_REDUCE, _LARGER_MOST_REDUCE = 4, 2
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to work, and its work for a frame, in any unit."""
+
+    model: str
+    reduce: int
+    work: float
+
+
+def rungs(model: str, reduce: int = 1) -> tuple[Rung, ...]:
+    """Ways to work from the asked for down, each with less work than the one before.
+
+    A model for which there is a smaller one works at two sizes only: further down the smaller one gains more in the
+    same time.
+    """
+    chosen: list[Rung] = []
+    for name in (model, *_SMALLER.get(model, ())):
+        last = _LARGER_MOST_REDUCE if name in _SMALLER else MOST_REDUCE
+        chosen += [_rung(name, times) for times in range(reduce, max(reduce, last) + 1)]
+    return tuple(sorted(chosen, key=lambda rung: -rung.work))
+
+
+def _rung(model: str, reduce: int) -> Rung:
+    return Rung(model, reduce, _WORK.get(model, 1.0) * (_FIXED + (1 - _FIXED) / reduce**2))
+
+
+class Pace:
+    """Chooses a rung from what frames take; times are of any clock, in seconds."""
+
+    def __init__(self, rungs: Sequence[Rung], now: float) -> None:
+        self._rungs = rungs
+        self._index = 0
+        self._seen: deque[float] = deque(maxlen=_LONGER)
+        self._unsettled = _SETTLE
+        self._since = now
+        self._rose = False
+        self._patience = PATIENCE
+        #: What a frame took on each rung when it was left.
+        self._known: dict[int, float] = {}
+
+    @property
+    def rung(self) -> Rung:
+        return self._rungs[self._index]
+
+    @property
+    def lowest(self) -> bool:
+        """Whether there is no way to work less."""
+        return self._index == len(self._rungs) - 1
+
+    def saw(self, now: float, seconds: float, source_fps: float) -> Rung | None:
+        """A frame took so long, of a source of so many frames a second (0: not known); the new rung, if any."""
+        if self._unsettled == _SETTLE or (self._unsettled and seconds < _LONG_SECONDS):
+            self._unsettled -= 1
+            return None
+        self._unsettled = 0
+        self._seen.append(seconds)
+        if source_fps <= 0 or not self._enough_seen():
+            return None
+        interval, took = 1 / min(source_fps, ENOUGH_FPS), median(list(self._seen)[-_MOMENT:])
+        longer = median(self._seen) if len(self._seen) == _LONGER else 0.0
+        if took > FAR_TOO_SLOW * interval or longer > TOO_SLOW * interval:
+            return None if self.lowest else self._descend(now, max(took, longer), AIM * interval)
+        if self._rose and now - self._since >= HELD_SECONDS:
+            self._rose, self._patience = False, max(PATIENCE, self._patience / 2)
+        if not self._index or now - self._since < self._patience:
+            return None
+        higher = self._index - 1
+        return self._go(higher, now, took, rose=True) if self._expected(higher, took) <= ROOM * interval else None
+
+    def _enough_seen(self) -> bool:
+        count = len(self._seen)
+        return count >= _MOMENT or (count >= _FEW and min(self._seen) >= _LONG_SECONDS)
+
+    def _descend(self, now: float, took: float, aim: float) -> Rung:
+        if self._rose and now - self._since < HELD_SECONDS:
+            self._patience = min(2 * self._patience, MOST_PATIENCE)
+        below = range(self._index + 1, len(self._rungs))
+        fits = (index for index in below if self._expected(index, took) <= aim)
+        return self._go(next(fits, below[-1]), now, took, rose=False)
+
+    def _expected(self, index: int, took: float) -> float:
+        """How long a frame would take on a rung: as those of both rungs were once, or by their work."""
+        by_work = self._rungs[index].work / self.rung.work
+        if index < self._index and index in self._known and self._index in self._known:
+            # What was measured in a bad moment must not keep it down for ever.
+            return took * min(self._known[index] / self._known[self._index], _DOUBT * by_work)
+        return took * by_work
+
+    def _go(self, index: int, now: float, took: float, *, rose: bool) -> Rung:
+        self._known[self._index] = took
+        self._index, self._since, self._rose = index, now, rose
+        self._seen.clear()
+        self._unsettled = _SETTLE
+        return self.rung

@@ -1,0 +1,158 @@
+"""The restorer: the network at work, changed while it runs without a gap in the picture."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from vdeblur.engine import Deblurrer, Network
+from vdeblur.errors import VdeblurError
+from vdeblur.frames import Frame
+from vdeblur.live.words import Settings, Shown, Taken
+
+#: Frames a new network is tried with before it takes over: the first is slow, and none should be seen waiting.
+_WARMING = 2
+_JOIN_SECONDS = 10.0
+
+
+class Restorer:
+    """Restores frames in the thread that calls :meth:`restore`; :meth:`want` may be called from any.
+
+    Args:
+        settings: what to begin with; ``auto`` means nothing here.
+        networks: networks by name, before those that are shipped.
+        failed: told when a network that was wanted cannot be had; the old one goes on.
+
+    Raises:
+        UsageError, DeviceError, NetworkError: as :class:`vdeblur.engine.Deblurrer`.
+    """
+
+    def __init__(
+        self, settings: Settings, networks: Mapping[str, Network], failed: Callable[[VdeblurError], None]
+    ) -> None:
+        self._networks = networks
+        self._failed = failed
+        self._lock = threading.Lock()
+        self._wanted = self._now = settings
+        self._deblurrer = self._made(settings)
+        self._ready: tuple[Settings, Deblurrer] | None = None
+        self._loader: threading.Thread | None = None
+        self._pending: deque[Taken] = deque()
+        self._last: Frame | None = None
+
+    @property
+    def now(self) -> Settings:
+        """What is at work."""
+        return self._now
+
+    @property
+    def owing(self) -> bool:
+        """Whether a frame has been taken that :meth:`flush` would give."""
+        return bool(self._pending)
+
+    def want(self, settings: Settings) -> None:
+        """Work in another way from the next frame on, or from when its network has been loaded."""
+        with self._lock:
+            self._wanted = settings
+            if self._named(settings) != self._named(self._now) and self._loader is None:
+                self._loader = threading.Thread(target=self._load, name="vdeblur-load", daemon=True)
+                self._loader.start()
+
+    def restore(self, taken: Taken) -> list[Shown]:
+        """Take a frame; give those that are ready now, in order.
+
+        Raises:
+            NetworkError, DeviceError: with the frame's time.
+        """
+        shown = self._change()
+        self._last = taken.frame
+        self._pending.append(taken)
+        try:
+            sharp = self._deblurrer.step(taken.frame)
+        except BaseException:
+            self._pending.clear()
+            raise
+        return shown if sharp is None else [*shown, self._shown(sharp)]
+
+    def flush(self) -> list[Shown]:
+        """The frame that lookahead still owes; the next starts anew."""
+        sharp = self._deblurrer.flush()
+        shown = [] if sharp is None else [self._shown(sharp)]
+        self._pending.clear()
+        return shown
+
+    def close(self) -> None:
+        """Wait for a network that is being loaded."""
+        with self._lock:
+            loader, self._wanted = self._loader, self._now
+        if loader is not None:
+            loader.join(_JOIN_SECONDS)
+
+    def _shown(self, sharp: Frame) -> Shown:
+        return Shown(self._pending.popleft(), sharp, time.monotonic())
+
+    def _change(self) -> list[Shown]:
+        """Become what is wanted, as far as it is there."""
+        with self._lock:
+            wanted, now = self._wanted, self._now
+            ready, self._ready = self._ready, None
+            if ready is not None and self._named(ready[0]) != self._named(wanted):
+                ready = None
+            if ready is None and self._named(wanted) != self._named(now):
+                wanted = replace(wanted, model=now.model, device=now.device, precision=now.precision)
+            if ready is None and wanted == now:
+                return []
+            self._now = wanted
+        owed = self.flush() if ready is not None or wanted.lookahead != now.lookahead else []
+        if ready is not None:
+            self._deblurrer = ready[1]
+        self._deblurrer.strength = wanted.strength
+        self._deblurrer.reduce = wanted.reduce
+        if wanted.lookahead != self._deblurrer.lookahead:
+            self._deblurrer.lookahead = wanted.lookahead
+            self._deblurrer.reset()
+        return owed
+
+    def _load(self) -> None:
+        """Make the wanted network ready, in a thread of its own, until it is the one that is wanted."""
+        while True:
+            with self._lock:
+                settings = self._wanted
+                done = self._ready is not None and self._named(self._ready[0]) == self._named(settings)
+                if done or self._named(settings) == self._named(self._now):
+                    self._loader = None
+                    return
+            try:
+                deblurrer = self._made(settings)
+                self._warm(deblurrer)
+                with self._lock:
+                    self._ready = (settings, deblurrer)
+            except VdeblurError as exc:
+                with self._lock:
+                    now = self._now
+                    self._wanted = replace(self._wanted, model=now.model, device=now.device, precision=now.precision)
+                self._failed(exc)
+
+    def _warm(self, deblurrer: Deblurrer) -> None:
+        if (frame := self._last) is not None:
+            for _ in range(_WARMING):
+                deblurrer.step(frame)
+            deblurrer.reset()
+
+    def _made(self, settings: Settings) -> Deblurrer:
+        return Deblurrer(
+            self._networks.get(settings.model, settings.model),
+            device=settings.device,
+            precision=settings.precision,
+            strength=settings.strength,
+            lookahead=settings.lookahead,
+            reduce=settings.reduce,
+        )
+
+    @staticmethod
+    def _named(settings: Settings) -> tuple[str, str, str]:
+        """What cannot be changed without another network."""
+        return settings.model, settings.device, settings.precision

@@ -1,0 +1,175 @@
+"""Sources: where live frames come from. A source blocks until its next frame is there, and never waits for anybody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from vdeblur.frames import Frame
+from vdeblur.live.slot import Ended, Slot
+from vdeblur.video.capture import SILENCE_SECONDS, Capture
+from vdeblur.video.inlets import Inlet
+from vdeblur.video.reader import Reader
+
+#: A file that is so late has been stopped from outside, or is decoded too slowly: it goes on from here.
+_LATE_SECONDS = 1.0
+
+
+class Source(Protocol):
+    """Frames as they come.
+
+    ``frames`` ends when the source has ended and raises :class:`vdeblur.errors.SourceError` when it is lost; it may
+    then be called again, to look for it. ``close`` may be called from any thread: a waiting ``frames`` ends.
+    """
+
+    @property
+    def name(self) -> str:
+        """For people: "camera 0 (640×480 mjpeg, 30 fps)"."""
+
+    def frames(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None: ...
+
+
+class PushSource:
+    """Frames that are pushed in by somebody else, from any thread: the camera of a browser, an event loop."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        #: What came with the frame that ``frames`` gave last.
+        self.tag: Any = None
+        self._slot: Slot[tuple[Frame, Any]] = Slot()
+
+    def push(self, frame: Frame, tag: Any = None) -> None:
+        """Give a frame, and anything that is to travel with it; never blocks. The newest wins."""
+        self._slot.put((frame, tag))
+
+    def frames(self) -> Iterator[Frame]:
+        try:
+            while True:
+                item = self._slot.take()
+                if item is not None:
+                    frame, self.tag = item
+                    yield frame
+        except Ended:
+            return
+
+    def close(self) -> None:
+        """Nothing more will be pushed."""
+        self._slot.end(forget=True)
+
+
+class Pacer:
+    """Waits for the time at which a frame is due, by the times of the frames themselves."""
+
+    def __init__(self, closing: threading.Event) -> None:
+        self._closing = closing
+        #: When a frame with time 0 was or would have been due.
+        self._zero: float | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a frame with this time; whether it is still wanted then.
+
+        One that is late comes at once; one that is very late begins a new count.
+        """
+        now = time.monotonic()
+        if self._zero is None or not self._zero + seconds + _LATE_SECONDS - now >= 0:
+            self._zero = now - seconds
+        return not self._closing.wait(max(0.0, self._zero + seconds - now))
+
+
+class FileSource:
+    """A file, a URL or standard input, played at its own pace.
+
+    Times rise through all rounds of a loop; the first frame of a round starts a new shot.
+
+    Args:
+        source: as for :class:`vdeblur.video.reader.Reader`.
+        loop: begin again at the end.
+
+    Raises:
+        UsageError, SourceError: as :class:`vdeblur.video.reader.Reader`, at once.
+    """
+
+    def __init__(self, source: str | Path | BinaryIO, *, loop: bool = False, allow_network: bool = False) -> None:
+        self._source, self._loop, self._allow_network = source, loop, allow_network
+        self._closing = threading.Event()
+        self._reader: Reader | None = self._open()
+        video = self._reader.info.video
+        #: Frames a second, as far as the header says.
+        self.rate = video.average_rate
+        rate = "" if video.average_rate is None else f", {float(video.average_rate):.4g} fps"
+        self.name = f"{self._reader.info.name} ({video.width}×{video.height}{rate})"
+
+    def _open(self) -> Reader:
+        return Reader(self._source, allow_network=self._allow_network)
+
+    def frames(self) -> Iterator[Frame]:
+        """Each frame when its time has come; one that is late at once.
+
+        Raises:
+            SourceError: the file cannot be read to its end.
+        """
+        begins = Fraction(0)
+        while not self._closing.is_set():
+            reader, self._reader = self._reader or self._open(), None
+            with reader:
+                for frame in self._paced(reader, begins):
+                    begins = (frame.pts + max(1, frame.duration)) * frame.time_base
+                    yield frame
+            if not self._loop:
+                return
+
+    def _paced(self, reader: Reader, begins: Fraction) -> Iterator[Frame]:
+        pacer, first = Pacer(self._closing), reader.info.video.start_pts
+        offset = round(begins / reader.info.video.time_base) - first if begins else 0
+        for frame in reader:
+            if not pacer.wait(frame.time_seconds):
+                return
+            new_round = bool(begins) and frame.pts == first
+            yield replace(frame, pts=frame.pts + offset, cut=frame.cut or new_round)
+
+    def close(self) -> None:
+        self._closing.set()
+        if (reader := self._reader) is not None:
+            reader.close()
+
+
+class CaptureSource:
+    """A camera, a screen, a stream, a pipe or a pattern.
+
+    Args:
+        realtime: frames that come faster than their times say wait for them, as those of a stored stream must.
+    """
+
+    def __init__(self, inlet: Inlet, *, realtime: bool = False, silence_seconds: float = SILENCE_SECONDS) -> None:
+        self._capture = Capture(inlet, silence_seconds=silence_seconds)
+        self._paced = realtime or inlet.unpaced
+        self._closing = threading.Event()
+        self.name = inlet.name
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames a second that it says it has; ``None`` before it is open."""
+        return self._capture.rate
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames as they come.
+
+        Raises:
+            SourceError: as :meth:`vdeblur.video.capture.Capture.frames`; it may be called again.
+        """
+        pacer = Pacer(self._closing)
+        for frame in self._capture.frames():
+            if self._paced and not pacer.wait(frame.time_seconds):
+                return
+            yield frame
+
+    def close(self) -> None:
+        self._closing.set()
+        self._capture.close()
