@@ -68,6 +68,15 @@ def test_the_real_network_restores_each_as_alone(model: str, precision: str) -> 
         assert not np.array_equal(alone[1], source[1])
 
 
+def test_reduced_streams_equal_reduced_runs() -> None:
+    sources = [pictures(4, (40, 56, 3)), pictures(5, (40, 56, 3))]
+    rounds = streams(sources, reduce=2)
+    for index, source in enumerate(sources):
+        alone = restore(source, reduce=2)
+        assert all(np.array_equal(a, b) for a, b in zip(column(rounds, index), alone, strict=True))
+        assert not np.array_equal(alone[1], restore(source)[1])
+
+
 def test_streams_may_be_of_different_kinds() -> None:
     sources = [pictures(3), tensors(4, (3, 20, 28), torch.uint16), list(clip(2))]
     rounds = streams(sources)
