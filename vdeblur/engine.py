@@ -9,7 +9,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from vdeblur.frames import Frame
 from vdeblur.model.checkpoint import load_network
 from vdeblur.pictures import P, frame_of, number_of, picture_of
 from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes, shrunk_size
-from vdeblur.scenes import Breaks
+from vdeblur.remembering import Item, Job, Memory, Restored, Snapshot, Step, missing, seen
 from vdeblur.tiles import Tiles, TileWish
 from vdeblur.transfer import Download, Planes, transfer_for
 from vdeblur.windows import SlidingWindow, Window
@@ -50,83 +50,6 @@ class Network(Protocol):
     def encode(self, frame: Tensor, /) -> Any: ...
 
     def residual(self, previous: Any, current: Any, following: Any, state: Any, /) -> tuple[Tensor, Any]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class _Item:
-    """A frame and what the device holds of it: colour planes, and features that serve every window it is in."""
-
-    frame: Frame
-    planes: Planes
-    features: Any
-    #: By how much it was reduced for the network.
-    reduce: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) as the network sees it."""
-        return shrunk_size(self.frame.size, self.reduce)
-
-
-@dataclass
-class Memory:
-    """What a Deblurrer remembers from frame to frame. Its parts are replaced, never written to."""
-
-    window: SlidingWindow[_Item]
-    breaks: Breaks = field(default_factory=Breaks)
-    state: Any = None
-
-    def joins(self, item: _Item) -> bool:
-        """Whether the next frame belongs to the same shot as the newest one; asked once for each."""
-        last = self.window.newest
-        return last is not None and not self.breaks(last.frame, item.frame) and last.reduce == item.reduce
-
-    def copy(self) -> Memory:
-        return Memory(copy.copy(self.window), copy.copy(self.breaks), self.state)
-
-
-#: A memory, and the next frame for it, None at the end of its clip.
-_Step = tuple[Memory, Frame | None]
-#: A memory, and the window in which its next frame is restored.
-_Job = tuple[Memory, Window[_Item]]
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """What is remembered after a frame, without the frames themselves: enough to go on once they are read again."""
-
-    #: The network's recurrent state.
-    state: Any
-    #: Frames taken beyond the last restored one: 0, or 1 with lookahead.
-    ahead: int
-    #: Whether the frame ahead belongs to the same shot.
-    joined: bool
-    #: What the search for cuts remembers (:meth:`vdeblur.scenes.Breaks.memory`).
-    breaks: dict[str, Any]
-
-    @staticmethod
-    def of(memory: Memory) -> Snapshot:
-        window = memory.window
-        return Snapshot(memory.state, window.lookahead, window.before is not None, memory.breaks.memory())
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """The state's tensors, on the CPU.
-
-        Raises:
-            NetworkError: the state of this network is no tuple of tensors.
-        """
-        parts = () if self.state is None else self.state
-        if not isinstance(parts, tuple) or not all(isinstance(part, Tensor) for part in parts):
-            raise NetworkError("the network's state is no tuple of tensors; a job with it cannot be kept for later")
-        return tuple(part.cpu() for part in parts)
-
-
-@dataclass(frozen=True, eq=False)
-class Restored:
-    """A restored frame, and what was remembered when it had been restored."""
-
-    frame: Frame
-    snapshot: Snapshot
 
 
 class Deblurrer:
@@ -357,7 +280,7 @@ class Deblurrer:
         with self._lock:
             self._memory = memory.copy()
 
-    def _stepped(self, steps: Sequence[_Step]) -> list[Frame | None]:
+    def _stepped(self, steps: Sequence[Step]) -> list[Frame | None]:
         """As :meth:`_round`; after a failure, whatever the reason, all starts anew."""
         try:
             return self._round(steps)
@@ -365,7 +288,7 @@ class Deblurrer:
             self.reset()
             raise
 
-    def _round(self, steps: Sequence[_Step]) -> list[Frame | None]:
+    def _round(self, steps: Sequence[Step]) -> list[Frame | None]:
         """A frame more for each memory: what is complete then comes restored, in the place of its step."""
         restored: list[Frame | None] = [None] * len(steps)
         flying: deque[_Flight] = deque()
@@ -383,20 +306,20 @@ class Deblurrer:
                 self._abandon(flying)
         return restored
 
-    def _advance(self, steps: Sequence[_Step]) -> Iterator[tuple[int, _Flight]]:
+    def _advance(self, steps: Sequence[Step]) -> Iterator[tuple[int, _Flight]]:
         """Give each memory its next frame, None at the end of its clip; start restoring what is complete then.
 
         Frames of several memories go through the network together where they are of one size and lack the same
         neighbours. Each comes with the place of its step.
         """
         items = iter(self._items([frame for _, frame in steps if frame is not None]))
-        jobs: dict[int, _Job] = {}
+        jobs: dict[int, Job] = {}
         for place, (memory, frame) in enumerate(steps):
             window = memory.window.finish() if frame is None else self._pushed(memory, next(items))
             if window is not None:
                 jobs[place] = memory, window
         waiting = list(jobs.items())
-        for group in self._groups([(job[1].current.size, _missing(job)) for _, job in waiting]):
+        for group in self._groups([(job[1].current.size, missing(job)) for _, job in waiting]):
             chosen = [waiting[number] for number in group]
             for (place, job), planes in zip(chosen, self._restore([job for _, job in chosen]), strict=True):
                 yield place, self._take_off(job, planes)
@@ -410,15 +333,15 @@ class Deblurrer:
                 count = (count + 1) // 2
             yield from (places[first : first + count] for first in range(0, len(places), count))
 
-    def _items(self, frames: Sequence[Frame]) -> list[_Item]:
+    def _items(self, frames: Sequence[Frame]) -> list[Item]:
         """An item of each frame, in their order."""
-        items: dict[int, _Item] = {}
+        items: dict[int, Item] = {}
         reduce = self.reduce
         for places in self._groups([(shrunk_size(frame.size, reduce), None) for frame in frames]):
             items.update(zip(places, self._encode([frames[place] for place in places], reduce), strict=True))
         return [items[place] for place in range(len(frames))]
 
-    def _encode(self, frames: Sequence[Frame], reduce: int) -> list[_Item]:
+    def _encode(self, frames: Sequence[Frame], reduce: int) -> list[Item]:
         """Items of frames that are of one size when they are reduced, in one pass."""
 
         def encode(side: int | None) -> Any:
@@ -430,7 +353,7 @@ class Deblurrer:
             with self._transfer.compute():
                 features = self._tiles.run(shrunk_size(frames[0].size, reduce), encode)
         each = zip(frames, planes, separated(features, len(frames)), strict=True)
-        return [_Item(*parts, reduce) for parts in each]
+        return [Item(*parts, reduce) for parts in each]
 
     def _network_input(self, frame: Frame, planes: Planes, reduce: int) -> Tensor:
         """R'G'B' (1, 3, H, W) as the network takes it."""
@@ -438,17 +361,17 @@ class Deblurrer:
         rgb = rgb_from_planes(planes, frame.format, frame.colour, height=height, width=width, reduce=reduce)
         return pad_to_multiple(rgb, self.network.stride, minimum=self.network.minimum_size)
 
-    def _pushed(self, memory: Memory, item: _Item) -> Window[_Item] | None:
+    def _pushed(self, memory: Memory, item: Item) -> Window[Item] | None:
         with _working(item.frame, self.device):
             return memory.window.push(item, joined=memory.joins(item))
 
-    def _restore(self, jobs: Sequence[_Job]) -> list[Planes]:
+    def _restore(self, jobs: Sequence[Job]) -> list[Planes]:
         """Restored planes of windows of one size that lack the same neighbours, in one pass; the states go on."""
         items = [window.current for _, window in jobs]
-        seen = [joined(column) for column in zip(*(_seen(job) for job in jobs), strict=True)]
+        parts = [joined(column) for column in zip(*(seen(job) for job in jobs), strict=True)]
 
         def restore(side: int | None) -> tuple[list[Planes], list[Any]]:
-            residual, state = self.network.residual(*seen, **_in_tiles(side))
+            residual, state = self.network.residual(*parts, **_in_tiles(side))
             residuals = separated(residual, len(jobs))
             planes = [self._corrected(item, own) for item, own in zip(items, residuals, strict=True)]
             return planes, separated(state, len(jobs))
@@ -459,7 +382,7 @@ class Deblurrer:
             memory.state = state
         return restored
 
-    def _corrected(self, item: _Item, residual: Tensor) -> Planes:
+    def _corrected(self, item: Item, residual: Tensor) -> Planes:
         """The planes with the network's residual (1, 3, H, W), and a sum that is finite only if every value is."""
         frame = item.frame
         residual = crop(residual, *item.size)
@@ -468,7 +391,7 @@ class Deblurrer:
         )
         return (*planes, residual.sum())
 
-    def _take_off(self, job: _Job, planes: Planes) -> _Flight:
+    def _take_off(self, job: Job, planes: Planes) -> _Flight:
         """Start the way back of restored planes."""
         memory, frame = job[0], job[1].current.frame
         with _working(frame, self.device):
@@ -517,19 +440,6 @@ class _Flight:
             if not math.isfinite(total.item()):
                 raise NetworkError("the network returned nan or inf; try --precision float32")
         return self.frame.with_planes(_like(planes, self.frame.planes))
-
-
-def _seen(job: _Job) -> tuple[Any, Any, Any, Any]:
-    """What the network sees: features before, at and after a frame, and the state; None where there is none."""
-    memory, window = job
-    item = window.current
-    previous = None if window.previous is item else window.previous.features
-    following = None if window.next is item else window.next.features
-    return previous, item.features, following, None if window.first else memory.state
-
-
-def _missing(job: _Job) -> tuple[bool, ...]:
-    return tuple(part is None for part in _seen(job))
 
 
 def _in_tiles(side: int | None) -> dict[str, Any]:

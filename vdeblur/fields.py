@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from vdeblur.engine import Deblurrer, Restored, Snapshot
+from vdeblur.engine import Deblurrer
 from vdeblur.frames import FieldOrder, Frame
+from vdeblur.remembering import Restored, Snapshot
 from vdeblur.video.deinterlace import bob
 
 

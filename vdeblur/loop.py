@@ -9,10 +9,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 from vdeblur.compare import Comparison
-from vdeblur.engine import Deblurrer, Snapshot
+from vdeblur.engine import Deblurrer
 from vdeblur.errors import Interrupted, SourceError, TargetError, VdeblurError
 from vdeblur.fields import restorations
 from vdeblur.frames import Frame
+from vdeblur.remembering import Snapshot
 from vdeblur.resuming import SEGMENT_SECONDS, Pieces, checksum, keep, recall
 from vdeblur.sharpness import SharpnessPlot
 from vdeblur.video.info import VideoInfo

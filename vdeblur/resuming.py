@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vdeblur.engine import Deblurrer, Snapshot
+from vdeblur.engine import Deblurrer
 from vdeblur.errors import SourceError, TargetError
 from vdeblur.frames import Frame
+from vdeblur.remembering import Snapshot
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.journal import VERSION, Position
 from vdeblur.video.reader import Reader
