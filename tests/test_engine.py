@@ -216,6 +216,16 @@ def test_a_reduced_network_sees_block_means_and_corrects_the_whole_frame(reduce:
     assert torch.allclose(row * 255, torch.arange(96.0).view(-1, reduce).mean(1), atol=1e-3)
 
 
+@pytest.mark.parametrize("reduce", [2, 3, 4])
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f.name)
+def test_an_even_correction_is_the_same_at_every_size(pixel_format: Any, reduce: int) -> None:
+    (frame,) = clip(1, 33, 47, pixel_format=pixel_format, colour=Colour())
+    (whole,) = on_cpu(Constant(0.1)).run([frame])
+    (reduced,) = on_cpu(Constant(0.1), reduce=reduce).run([frame])
+    for one, other in zip(whole.planes, reduced.planes, strict=True):
+        assert np.abs(one.astype(float) - other.astype(float)).max() <= (1e-6 if pixel_format.is_float else 1)
+
+
 def test_a_new_size_of_the_networks_picture_starts_anew() -> None:
     frames = list(clip(6))
     deblurrer = on_cpu(Mixing(), lookahead=0)

@@ -60,6 +60,10 @@ def test_a_very_slow_network_is_judged_by_few_frames() -> None:
     machine.full_seconds = 1.2
     machine.run(8)
     assert machine.pace.lowest
+    assert machine.pace.overtaxed
+    machine.full_seconds = 0.1
+    machine.run(5)
+    assert not machine.pace.overtaxed
 
 
 @pytest.mark.parametrize("fixed", [0.0, 0.3, 0.5])
@@ -132,6 +136,9 @@ def test_rungs_go_down_from_what_was_asked_for() -> None:
     assert [rung.reduce for rung in rungs("fast")] == [1, 2, 3, 4]
     assert [rung.reduce for rung in rungs("fast", 3)] == [3, 4]
     assert [rung.reduce for rung in rungs("mine.safetensors", 6)] == [6]
+    assert [(rung.model, rung.reduce) for rung in rungs("balanced")] == [
+        ("balanced", 1), ("fast", 1), ("balanced", 2), ("fast", 2), ("fast", 3), ("fast", 4),
+    ]  # fmt: skip
     for model in ("fast", "balanced", "quality"):
         work = [rung.work for rung in rungs(model)]
         assert work == sorted(work, reverse=True)

@@ -349,3 +349,12 @@ def test_a_looped_file_goes_on_with_rising_times(short_clip: Path) -> None:
 def test_a_missing_file_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="nosuch"):
         FileSource("nosuch.mp4")
+
+
+def test_a_machine_too_slow_for_anything_says_how_much_it_shows() -> None:
+    sink, notes = Keeps(), []
+    auto = Settings(model="double", device="cpu", precision="float32", reduce=4)
+    with session(Steady(25), sink, Slow(0.3), auto, note=notes.append):
+        until(lambda: notes)
+    assert notes[0].startswith("52×36 at 2")
+    assert "is too much for double even at a quarter of the size: shows 3 of them a second" in notes[0]

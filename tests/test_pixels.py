@@ -204,3 +204,23 @@ def test_sums_are_rounded_to_the_nearest_code(change: float, code: int) -> None:
     gray = PixelFormat("gray", "gray", 8)
     (result,) = add_residual(flat(gray, 100), torch.full((1, 3, 4, 4), change / 255), gray, Colour())
     assert int(result[0, 0]) == code
+
+
+@pytest.mark.parametrize("reduce", [2, 3, 4])
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f.name)
+def test_a_reduced_picture_is_the_mean_of_blocks(pixel_format: PixelFormat, reduce: int) -> None:
+    """Of a smooth picture; where blocks of chroma do not fit, it may lie a pixel aside."""
+    height, width = 48, 72
+    planes = []
+    for index in range(pixel_format.plane_count):
+        rows, columns = pixel_format.plane_shape(index, height, width)
+        slope = torch.linspace(0.35, 0.6, rows)[:, None] + torch.linspace(-0.1, 0.1, columns)[None]
+        plane = slope if pixel_format.is_float else (slope * pixel_format.peak).round()
+        kind = torch.float32 if pixel_format.is_float else torch.uint8 if pixel_format.bits <= 8 else torch.int32
+        planes.append(plane.to(kind) if kind != torch.int32 else plane.to(kind).to(torch.uint16))
+    whole = rgb_from_planes(planes, pixel_format, Colour(), height=height, width=width)
+    small = rgb_from_planes(planes, pixel_format, Colour(), height=height, width=width, reduce=reduce)
+    means = torch.nn.functional.avg_pool2d(whole, reduce)
+    assert small.shape == means.shape
+    fits = all(reduce % (1 << shift) == 0 for shift in pixel_format.chroma_shift)
+    assert (small - means).abs().max() < (0.02 if fits else 0.06)

@@ -20,7 +20,7 @@ from vdeblur.compute import choose_dtype, find_device, is_out_of_memory
 from vdeblur.errors import DeviceError, NetworkError, SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.model.checkpoint import load_network
-from vdeblur.pixels import add_residual, crop, enlarge, pad_to_multiple, rgb_from_planes, shrink, shrunk_size
+from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes, shrunk_size
 from vdeblur.scenes import Breaks
 from vdeblur.tiles import Tiles, TileWish
 from vdeblur.transfer import Download, Planes, transfer_for
@@ -296,8 +296,8 @@ class Deblurrer:
         reduce = self.reduce
 
         def encode(side: int | None) -> Any:
-            rgb = rgb_from_planes(planes, frame.format, frame.colour, height=height, width=width)
-            rgb = pad_to_multiple(shrink(rgb, reduce), self.network.stride, minimum=self.network.minimum_size)
+            rgb = rgb_from_planes(planes, frame.format, frame.colour, height=height, width=width, reduce=reduce)
+            rgb = pad_to_multiple(rgb, self.network.stride, minimum=self.network.minimum_size)
             return self.network.encode(rgb, **_in_tiles(side))
 
         with self._transfer.compute():
@@ -312,8 +312,10 @@ class Deblurrer:
 
         def restore(side: int | None) -> tuple[Planes, Any]:
             residual, new = self.network.residual(previous, item.features, following, state, **_in_tiles(side))
-            residual = crop(enlarge(crop(residual, *size), item.reduce), *frame.size)
-            planes = add_residual(item.planes, residual, frame.format, frame.colour, strength=self.strength)
+            residual = crop(residual, *size)
+            planes = add_residual(
+                item.planes, residual, frame.format, frame.colour, strength=self.strength, reduce=item.reduce
+            )
             return (*planes, residual.sum()), new  # the sum is finite only if every value is
 
         with _working(frame, self.device):

@@ -10,7 +10,7 @@ ITU-R BT.601, BT.709 and BT.2020 and of SMPTE ST 240.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, floor
 
@@ -61,7 +61,7 @@ class Levels:
 
 
 def rgb_from_planes(
-    planes: Sequence[Tensor], pixel_format: PixelFormat, colour: Colour, *, height: int, width: int
+    planes: Sequence[Tensor], pixel_format: PixelFormat, colour: Colour, *, height: int, width: int, reduce: int = 1
 ) -> Tensor:
     """Planes as (1, 3, H, W) float32 R'G'B' in [0, 1], display-referred, on the planes' device.
 
@@ -72,22 +72,28 @@ def rgb_from_planes(
 
     Args:
         planes: Y Cb Cr, Y, or G B R, each (rows, columns); an alpha plane after them is ignored.
+        reduce: how many times smaller each way the picture is made, by the mean of each block; H and W are then those
+            of :func:`shrunk_size`. Chroma is taken where it lies, less than a pixel of the source off.
     """
     levels = levels_of(pixel_format, colour)
-    rgb = torch.empty((3, height, width), dtype=torch.float32, device=planes[0].device)
+    size = shrunk_size((height, width), reduce)
+    rgb = torch.empty((3, *size), dtype=torch.float32, device=planes[0].device)
     if pixel_format.family == "rgb":
         for channel, plane in zip((1, 2, 0), planes, strict=False):
-            torch.sub(_as_float(plane), levels.offset, out=rgb[channel]).mul_(1.0 / levels.scale)
+            torch.sub(_shrink(_as_float(plane), reduce), levels.offset, out=rgb[channel]).mul_(1.0 / levels.scale)
     elif pixel_format.family == "gray":
-        rgb[:] = _as_float(planes[0]).sub_(levels.offset).mul_(1.0 / levels.scale)
+        rgb[:] = _shrink(_as_float(planes[0]), reduce).sub_(levels.offset).mul_(1.0 / levels.scale)
     else:
         matrix = matrix_of(colour, height)
-        luma = _as_float(planes[0]).sub_(levels.offset).mul_(1.0 / levels.scale)
+        luma = _shrink(_as_float(planes[0]), reduce).sub_(levels.offset).mul_(1.0 / levels.scale)
         chroma = torch.stack((_as_float(planes[1]), _as_float(planes[2])))
         chroma.sub_(levels.chroma_offset).mul_(1.0 / levels.chroma_scale)
-        (shift_x, shift_y), (phase_x, phase_y) = pixel_format.chroma_shift, chroma_phase(pixel_format, colour)
-        chroma = _raise(chroma, dim=1, factor=1 << shift_y, phase=phase_y, size=height)
-        chroma = _raise(chroma, dim=2, factor=1 << shift_x, phase=phase_x, size=width)
+        if reduce == 1:
+            (shift_x, shift_y), (phase_x, phase_y) = pixel_format.chroma_shift, chroma_phase(pixel_format, colour)
+            chroma = _raise(chroma, dim=1, factor=1 << shift_y, phase=phase_y, size=height)
+            chroma = _raise(chroma, dim=2, factor=1 << shift_x, phase=phase_x, size=width)
+        elif chroma.shape[1:] != size:
+            chroma = functional.interpolate(chroma[None], size=size, mode="area")[0]
         for channel in range(3):
             torch.add(luma, chroma[0], alpha=matrix.from_cb[channel], out=rgb[channel])
             rgb[channel].add_(chroma[1], alpha=matrix.from_cr[channel])
@@ -101,7 +107,13 @@ def rgb_of(frame: Frame) -> Tensor:
 
 
 def add_residual(
-    planes: Sequence[Tensor], residual: Tensor, pixel_format: PixelFormat, colour: Colour, *, strength: float = 1.0
+    planes: Sequence[Tensor],
+    residual: Tensor,
+    pixel_format: PixelFormat,
+    colour: Colour,
+    *,
+    strength: float = 1.0,
+    reduce: int = 1,
 ) -> tuple[Tensor, ...]:
     """Planes with ``strength`` × ``residual`` added in the source's own samples.
 
@@ -111,14 +123,28 @@ def add_residual(
     Args:
         planes: as for :func:`rgb_from_planes`, integer or float32 samples.
         residual: (1, 3, H, W) float32, in R'G'B' as :func:`rgb_from_planes` makes them.
+        reduce: how many times smaller than the planes the residual is; it is enlarged bilinearly.
     """
     change = residual[0]  # (3, H, W)
     if change.stride(-1) != 1:
         change = change.contiguous()
-    corrections = _corrections(change, pixel_format, colour, height=planes[0].shape[0], strength=strength)
+    height = planes[0].shape[0]
+    if reduce == 1:
+        corrections = _corrections(change, pixel_format, colour, height=height, strength=strength)
+    else:
+        corrections = _small_corrections(change, pixel_format, colour, height=height, strength=strength)
+        corrections = (_enlarge(one, reduce, plane.shape) for one, plane in zip(corrections, planes, strict=False))
     count = pixel_format.colour_planes
     added = [_add(plane, next(corrections), pixel_format) for plane in planes[:count]]  # one at a time: they are large
     return (*added, *planes[count:])
+
+
+def _small_corrections(
+    change: Tensor, pixel_format: PixelFormat, colour: Colour, *, height: int, strength: float
+) -> Iterator[Tensor]:
+    """As :func:`_corrections` for a smaller change, all of its own size; ``height`` is that of the planes."""
+    whole = replace(pixel_format, chroma_shift=(0, 0))
+    return _corrections(change, whole, colour, height=height, strength=strength)
 
 
 def _corrections(
@@ -157,21 +183,30 @@ def crop(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def shrunk_size(size: tuple[int, int], times: int) -> tuple[int, int]:
-    """(height, width) of a picture after :func:`shrink`; parts of a block at the edge count whole."""
+    """(height, width) of a picture made smaller by whole blocks; parts of a block at the edge count as one."""
     height, width = size
     return -(-height // times), -(-width // times)
 
 
-def shrink(x: Tensor, times: int) -> Tensor:
-    """(1, C, H, W) made ``times`` smaller each way by the mean of each block; 1 returns it as it is."""
-    return x if times == 1 else functional.avg_pool2d(pad_to_multiple(x, times, minimum=times), times)
-
-
-def enlarge(x: Tensor, times: int) -> Tensor:
-    """(1, C, H, W) made ``times`` larger each way, bilinearly, each sample in the middle of its block."""
+def _shrink(plane: Tensor, times: int) -> Tensor:
+    """(H, W) made ``times`` smaller each way by the mean of each block; the edge is repeated to whole blocks."""
     if times == 1:
+        return plane
+    return functional.avg_pool2d(pad_to_multiple(plane[None, None], times, minimum=times), times)[0, 0]
+
+
+def _enlarge(x: Tensor, times: int, shape: Sequence[int]) -> Tensor:
+    """A correction (H, W) at the size of a plane, each sample in the middle of its block of ``times`` pixels each way.
+
+    A plane with fewer samples than pixels (chroma) gets it evenly stretched.
+    """
+    rows, columns = shape
+    if (rows, columns) == tuple(x.shape):
         return x
-    return functional.interpolate(x, scale_factor=times, mode="bilinear", align_corners=False)
+    if shrunk_size((rows, columns), times) == tuple(x.shape):
+        large = functional.interpolate(x[None, None], scale_factor=times, mode="bilinear", align_corners=False)
+        return large[0, 0, :rows, :columns]
+    return functional.interpolate(x[None, None], size=(rows, columns), mode="bilinear", align_corners=False)[0, 0]
 
 
 @lru_cache(maxsize=64)

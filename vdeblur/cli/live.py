@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vdeblur.cli import failures
 from vdeblur.cli.helptext import GroupedCommand, GroupedOption
 from vdeblur.cli.livereport import LiveReport, show_cameras
 from vdeblur.cli.options import check_model, parse_rate, parse_seconds
@@ -161,7 +162,11 @@ def _run(source: Source, settings: Settings, sinks: list[Sink], given: dict[str,
 
     seconds = None if given["duration"] is None else parse_seconds("duration", given["duration"])
     with Session(source, settings, sinks, note=report.note) as session:
-        report.watch(session, seconds)
+        try:
+            report.watch(session, seconds)
+        except BrokenPipeError:  # click has an exit code of its own for it
+            failures.silence_standard_output()
+            return failures.EXIT_BROKEN_PIPE
     report.end(session.status())
     session.wait(0)
     return 0

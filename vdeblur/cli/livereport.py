@@ -39,7 +39,7 @@ class LiveReport:
         Raises:
             VdeblurError, BrokenPipeError: what it failed with.
         """
-        told = self._began
+        self._began = told = time.monotonic()
         try:
             while not session.wait(_TICK_SECONDS):
                 now = time.monotonic()

@@ -20,7 +20,7 @@ from vdeblur.errors import SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.live.meter import Meter
 from vdeblur.live.outlet import Outlet
-from vdeblur.live.pace import Pace, rungs
+from vdeblur.live.pace import Pace, pace_words, rungs, size_words
 from vdeblur.live.restorer import Restorer
 from vdeblur.live.slot import Ended, Slot
 from vdeblur.live.sources import Source
@@ -36,7 +36,6 @@ WAITING_SECONDS, _OWING_SECONDS = 2.0, 0.5
 #: Seconds between attempts to find a lost source.
 _FIRST_RETRY, _LAST_RETRY = 0.25, 5.0
 _JOIN_SECONDS = 10.0
-_SIZES = {1: "full size", 2: "half size", 3: "a third of the size", 4: "a quarter of the size"}
 
 
 class Session:
@@ -130,12 +129,13 @@ class Session:
         Raises:
             VdeblurError, BrokenPipeError: what it failed with, once.
         """
-        over = self._over.wait(timeout)
+        if not self._over.wait(timeout):
+            return False
         with self._lock:
             failure, self._failure = self._failure, None
-        if over and failure is not None:
+        if failure is not None:
             raise failure
-        return over
+        return True
 
     @property
     def settings(self) -> Settings:
@@ -293,20 +293,19 @@ class Session:
     def _keep_pace(self, seconds: float, frame: Frame) -> None:
         """Let the pace see how long a frame took, and do what it says."""
         with self._lock:
-            if self._pace is None or self._restorer is None:
+            pace, restorer = self._pace, self._restorer
+            if pace is None or restorer is None:
                 return
-            before, fps = self._pace.rung, self._took.rate
-            rung = self._pace.saw(time.monotonic(), seconds, fps)
-            if rung is None:
-                return
-            self._restorer.want(self._wanted())
+            before, overtaxed, fps = pace.rung, pace.overtaxed, self._took.rate
+            rung = pace.saw(time.monotonic(), seconds, fps)
+            if rung is not None:
+                restorer.want(self._wanted())
         what = f"{frame.width}×{frame.height} at {fps:.0f} fps"
-        model = "" if rung.model == before.model else f" with {rung.model}"
-        if rung.work < before.work:
-            words = f"{what} is too much for {before.model} at {_size(before.reduce)}: works at {_size(rung.reduce)}"
-        else:
-            words = f"{what}: there is time for more, works at {_size(rung.reduce)}"
-        self._say(words + model)
+        if rung is not None:
+            self._say(pace_words(what, before, rung))
+        elif pace.overtaxed and not overtaxed:
+            size = size_words(before.reduce)
+            self._say(f"{what} is too much for {before.model} even at {size}: shows {1 / seconds:.0f} of them a second")
 
     def _new_pace(self) -> Pace | None:
         if not self._settings.auto:
@@ -376,7 +375,3 @@ class Session:
 
 
 _NAMES = ", ".join(Settings.__dataclass_fields__)
-
-
-def _size(reduce: int) -> str:
-    return _SIZES.get(reduce, f"1/{reduce} of the size")
