@@ -82,6 +82,8 @@ class Pace:
         self._patience = PATIENCE
         #: Whether frames take too long although there is no way to work less.
         self.overtaxed = False
+        #: Median seconds of the last frames, once enough have been seen.
+        self.took = 0.0
         #: What a frame took on each rung when it was left.
         self._known: dict[int, float] = {}
 
@@ -104,6 +106,7 @@ class Pace:
         if source_fps <= 0 or not self._enough_seen():
             return None
         interval, took = 1 / min(source_fps, ENOUGH_FPS), median(list(self._seen)[-_MOMENT:])
+        self.took = took
         longer = median(self._seen) if len(self._seen) == _LONGER else 0.0
         too_slow = took > FAR_TOO_SLOW * interval or longer > TOO_SLOW * interval
         self.overtaxed = too_slow and self.lowest

@@ -227,7 +227,7 @@ class Session:
         elif pace.overtaxed and not overtaxed:
             size = size_words(before.reduce)
             self._ledger.say(
-                f"{what} is too much for {before.model} even at {size}: shows {1 / seconds:.0f} of them a second"
+                f"{what} is too much for {before.model} even at {size}: shows {1 / pace.took:.0f} of them a second"
             )
 
     def _new_pace(self) -> Pace | None:
