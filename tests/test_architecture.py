@@ -16,7 +16,7 @@ FLOORS = {
     "compute": 1, "arrays": 1, "footprint": 1, "tiles": 1.5,
     "engine": 2, "compare": 2,
     "fields": 2.5, "resuming": 2.5, "loop": 2.7, "pipeline": 3,
-    "evaluation": 4.5, "training": 4, "live": 4, "bench": 4,
+    "evaluation": 4.5, "training": 4, "live": 4, "bench": 4, "export": 4.5,
     "__init__": 5,
     "cli": 6,
     "__main__": 7,
