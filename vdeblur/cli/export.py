@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.cli.options import check_model
 from vdeblur.errors import UsageError
 
 EXAMPLES = """\
@@ -43,6 +44,7 @@ def export(model: str, output: Path, size: str, lookahead: int, yes: bool) -> No
     found = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", size)
     if found is None:
         raise UsageError(f"size cannot be {size!r}; give width and height, like 1280x720")
+    check_model(model)
     if output.exists() and not yes:
         raise UsageError(f"{output} exists; -y replaces it")
     from vdeblur.export.run import export_network
