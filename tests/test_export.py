@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,15 @@ from vdeblur.model.checkpoint import load_network
 from vdeblur.pipeline import deblur_frames
 
 README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_flow() -> Iterator[None]:
+    """The optical flow repeats itself some hundred times in a graph; a few times are enough to be the same or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vdeblur.model.flow.WARPS", 1, raising=False)
+        patch.setattr("vdeblur.model.flow.SWEEPS", 2, raising=False)
+        yield
 
 
 def eager(network: torch.nn.Module, memory: Memory, lookahead: int) -> export_run.Stepper:
