@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from vdeblur.engine import Network
-from vdeblur.pixels import crop, pad_to_multiple
+from vdeblur.frames import Colour
+from vdeblur.pixels import crop, matrix_of, pad_to_multiple
 
 
 class Place(NamedTuple):
@@ -43,7 +44,7 @@ class Memory:
 
     def __init__(self, network: Network, height: int, width: int, lookahead: int) -> None:
         with torch.no_grad():
-            features = network.encode(_padded(torch.zeros(1, 3, height, width), network))
+            features = network.encode(_picture(torch.zeros(1, 3, height, width), network))
             _, state = network.residual(None, features, None, None)
         feature_tensors, self._features = pytree.tree_flatten(features)
         state_tensors, self._state = pytree.tree_flatten(state)
@@ -97,8 +98,12 @@ class Step(nn.Module):
         return (sharp, *self._memory.packed(remembered, new))
 
     def _encoded(self, frame: Tensor) -> Any:
-        return self.network.encode(_padded(frame, self.network))
+        return self.network.encode(_picture(frame, self.network))
 
 
-def _padded(frame: Tensor, network: Any) -> Tensor:
+def _picture(frame: Tensor, network: Any) -> Tensor:
+    """What the engine gives a network of an untagged R'G'B' frame: itself, or its luma, of a size that fits."""
+    if getattr(network, "channels", 3) == 1:
+        weights = matrix_of(Colour(), frame.shape[-2]).luma
+        frame = sum(frame[:, index : index + 1] * weight for index, weight in enumerate(weights))  # type: ignore[assignment]
     return pad_to_multiple(frame, network.stride, minimum=network.minimum_size)
