@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,3 +170,25 @@ def test_an_existing_file_is_not_replaced_unasked(call: Call, tmp_path: Path) ->
     (tmp_path / "a.onnx").write_text("mine")
     assert call("export", "fast", "-o", tmp_path / "a.onnx").code == 2
     assert (tmp_path / "a.onnx").read_text() == "mine"
+
+
+def test_sliding_windows_come_out_the_same(tmp_path: Path) -> None:
+    """PyTorch's exporter refuses ``unfold`` behind padding."""
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from vdeblur.export.onnx_file import OPSET, _windows
+
+    class Windows(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            wide = torch.nn.functional.pad(x, (1, 2, 1, 2), mode="replicate")
+            return wide.unfold(2, 4, 1).unfold(3, 3, 1).permute(0, 5, 1, 4, 2, 3)
+
+    x = torch.rand(1, 2, 6, 7)
+    path = tmp_path / "windows.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parsed = torch.onnx.symbolic_helper.parse_args("v", "i", "i", "i")(_windows)
+        torch.onnx.register_custom_op_symbolic("aten::unfold", parsed, OPSET)
+        torch.onnx.export(Windows(), (x,), path, dynamo=False, opset_version=OPSET, input_names=["x"])
+    result = onnxruntime.InferenceSession(str(path)).run(None, {"x": x.numpy()})[0]
+    assert np.array_equal(result, Windows()(x).numpy())

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.onnx import symbolic_helper
 
 from vdeblur.export.step import Memory, Place, Step
 
@@ -20,6 +21,10 @@ from vdeblur.export.step import Memory, Place, Step
 OPSET = 18
 #: Weights begin so in every step, and are kept once for all.
 _WEIGHTS = "network."
+#: Up to the end of an axis, whatever its length.
+_END = (1 << 63) - 1
+_HELPER: Any = symbolic_helper
+_ONNX: Any = torch.onnx
 
 
 def write_onnx(
@@ -68,6 +73,7 @@ def _traced(step: Step, inputs: Sequence[Tensor], frames: Sequence[str], memory:
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         # Sizes become constants, which is meant. The newer exporter takes minutes for a graph of this size.
         warnings.simplefilter("ignore")
+        _ONNX.register_custom_op_symbolic("aten::unfold", _HELPER.parse_args("v", "i", "i", "i")(_windows), OPSET)
         torch.onnx.export(
             step,
             tuple(inputs),
@@ -80,6 +86,22 @@ def _traced(step: Step, inputs: Sequence[Tensor], frames: Sequence[str], memory:
         graph = onnx.load(Path(folder) / "step.onnx").graph
     del graph.input[:]  # the same names are inputs outside
     return graph
+
+
+def _windows(g: Any, x: Any, dimension: int, size: int, step: int) -> Any:
+    """``Tensor.unfold`` with a step of 1: PyTorch's own needs sizes, which it does not always know.
+
+    Raises:
+        NotImplementedError: another step.
+    """
+    if step != 1:
+        raise NotImplementedError(f"unfold with a step of {step}")
+    parts = []
+    for start in range(size):
+        end = start - size + 1 or _END
+        ends = [g.op("Constant", value_t=torch.tensor([number])) for number in (start, end, dimension)]
+        parts.append(g.op("Unsqueeze", g.op("Slice", x, *ends), g.op("Constant", value_t=torch.tensor([-1]))))
+    return g.op("Concat", *parts, axis_i=-1)
 
 
 def _shared_weights(graphs: Sequence[Any]) -> dict[str, Any]:
