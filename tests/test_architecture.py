@@ -17,7 +17,7 @@ FLOORS = {
     "compute": 1, "arrays": 1, "images": 1.2, "pictures": 1.3, "batches": 1, "footprint": 1, "tiles": 1.5,
     "remembering": 1.9, "engine": 2, "compare": 2,
     "fields": 2.5, "resuming": 2.5, "loop": 2.7, "pipeline": 3, "library": 3, "asynchronous": 3.1,
-    "evaluation": 4.5, "training": 4, "live": 4, "bench": 4,
+    "evaluation": 4.5, "training": 4, "live": 4, "bench": 4, "export": 4.5,
     "__init__": 5,
     "cli": 6,
     "__main__": 7,

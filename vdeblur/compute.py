@@ -108,6 +108,14 @@ def peak_bytes(device: torch.device, work: Callable[[], object]) -> int:
     return int(torch.cuda.max_memory_allocated(device) - before)
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done all that was asked of it; a CPU has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def release(device: torch.device) -> None:
     """Give back what is kept of a device's memory without being used; on a CPU, do so from now on."""
     if device.type == "cuda":

@@ -95,8 +95,11 @@ def rgb_from_planes(
         elif chroma.shape[1:] != size:
             chroma = functional.interpolate(chroma[None], size=size, mode="area")[0]
         for channel in range(3):
-            torch.add(luma, chroma[0], alpha=matrix.from_cb[channel], out=rgb[channel])
-            rgb[channel].add_(chroma[1], alpha=matrix.from_cr[channel])
+            weights = matrix.from_cb[channel], matrix.from_cr[channel]
+            parts = [(plane, weight) for plane, weight in zip(chroma, weights, strict=True) if weight]
+            torch.add(luma, parts[0][0], alpha=parts[0][1], out=rgb[channel])
+            for plane, weight in parts[1:]:
+                rgb[channel].add_(plane, alpha=weight)
     return rgb.clamp_(0.0, 1.0).unsqueeze(0)  # (1, 3, H, W)
 
 

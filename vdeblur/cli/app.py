@@ -21,6 +21,8 @@ COMMANDS = {
     "eval": ("vdeblur.cli.evaluate:evaluate", "Score a network on pairs of blurred and sharp clips."),
     "train": ("vdeblur.cli.train:train", "Train a network on your own photographs or pairs."),
     "synth": ("vdeblur.cli.synth:synth", "Make a blurred clip and its sharp truth of a photograph or video."),
+    "bench": ("vdeblur.cli.bench:bench", "Measure how fast this machine restores video."),
+    "export": ("vdeblur.cli.export:export", "Write a network for ONNX Runtime or as torch.export programs."),
     "info": ("vdeblur.cli.info:info", "Show what a video holds and what would become of it."),
     "doctor": ("vdeblur.cli.doctor:doctor", "Show what this machine offers; for bug reports."),
 }

@@ -78,48 +78,27 @@ def _versions() -> dict[str, str]:
 
 
 def _platform() -> dict[str, str]:
+    from vdeblur.bench.machine import processor_name
+
     return {
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": f"{os.cpu_count()}",
         "preferred encoding": sys.getfilesystemencoding(),
     }
 
 
-def _processor() -> str:
-    """Name of the CPU; the kernel knows it on Linux."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def _devices() -> tuple[dict[str, str], list[str]]:
     import torch
 
+    from vdeblur.bench.machine import device_name
     from vdeblur.compute import available_devices, choose_dtype, find_device
 
     found = {"threads": str(torch.get_num_threads()), "chosen by auto": str(find_device("auto"))}
     for name in available_devices():
         dtype = str(choose_dtype("auto", find_device(name))).removeprefix("torch.")
-        found[name] = f"{_device_name(name)}, {dtype}"
+        found[name] = f"{device_name(name)}, {dtype}"
     return found, []
-
-
-def _device_name(name: str) -> str:
-    import torch
-
-    device = torch.device(name)
-    if device.type == "cpu":
-        return torch.backends.cpu.get_cpu_capability()
-    properties = getattr(torch.get_device_module(device), "get_device_properties", None)
-    if properties is None:
-        return device.type
-    found = properties(device)
-    return f"{found.name}, {found.total_memory / 2**30:.1f} GiB"
 
 
 def _ffmpeg() -> tuple[dict[str, str], list[str]]:

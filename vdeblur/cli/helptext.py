@@ -18,6 +18,7 @@ EXAMPLES = """\
   ffmpeg -i in.mp4 -f nut -c copy - | vdeblur - -o - | ffplay -
   vdeblur info holiday.mp4                               what it holds and what would become of it
   vdeblur doctor                                         what this machine offers; for bug reports
+  vdeblur bench                                          how fast it is here
 """
 
 JSON_EVENTS = """\

@@ -1,4 +1,4 @@
-"""Tables of an evaluation, for people."""
+"""Tables for people: those of an evaluation, and what all tables share."""
 
 from __future__ import annotations
 
@@ -20,14 +20,21 @@ Titled = tuple[str, Table]
 
 def write_tables(found: Evaluation, stream: IO[str]) -> None:
     """Gain of every clip, then means, speeds, and what else was measured."""
-    console = Console(file=stream, highlight=False, markup=False, emoji=False, width=None if stream.isatty() else WIDTH)
+    console = plain_console(stream)
     for title, table in (_clips(found), _means(found), _motion(found), _stability(found), _speeds(found)):
         if table.row_count:
             console.print(title, end="")
             console.print(table)
 
 
-def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:
+def plain_console(stream: IO[str]) -> Console:
+    """Where tables go: no colours by guess, and no row folded where nobody says how wide it is."""
+    width = None if stream.isatty() else WIDTH
+    return Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
+
+
+def plain_table(words: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table without lines: columns of words, then columns of numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in words:
         table.add_column(name, no_wrap=True)
@@ -38,7 +45,7 @@ def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:
 
 def _clips(found: Evaluation) -> Titled:
     numbers = ["frames", "size", "blurred", *(f"{name} gain" for name in found.methods)]
-    table = _table(["data", "clip"], numbers)
+    table = plain_table(["data", "clip"], numbers)
     gains: dict[tuple[str, str], list[str]] = {}
     for clip in found.clips:
         size = f"{clip.width}×{clip.height}"
@@ -51,7 +58,7 @@ def _clips(found: Evaluation) -> Titled:
 
 def _means(found: Evaluation) -> Titled:
     numbers = ["clips", "PSNR", "gain", "worst", "SSIM", "temporal", "touched", "harm", "worst clip", "worst frame"]
-    table = _table(["data", "blur", "method"], numbers)
+    table = plain_table(["data", "blur", "method"], numbers)
     group = None
     for mean in found.summaries():
         here = (mean.dataset, mean.stratum)
@@ -79,7 +86,7 @@ def _means(found: Evaluation) -> Titled:
 
 def _motion(found: Evaluation) -> Titled:
     numbers = ["velocity", "if none", "exposure", "if none"]
-    table = _table(["data", "blur", "method"], numbers)
+    table = plain_table(["data", "blur", "method"], numbers)
     for mean in found.summaries():
         if mean.motion is not None:
             errors = mean.motion
@@ -90,7 +97,7 @@ def _motion(found: Evaluation) -> Titled:
 
 def _stability(found: Evaluation) -> Titled:
     numbers = ["early", "late", "drift", "worst fall", "noise in", "noise out", "clean out"]
-    table = _table(["data", "clip", "method"], numbers)
+    table = plain_table(["data", "clip", "method"], numbers)
     for entry in found.stability:
         drift, flicker = entry.drift, entry.flicker
         table.add_row(
@@ -113,7 +120,7 @@ def _speeds(found: Evaluation) -> Titled:
     sizes = list(dict.fromkeys((speed.width, speed.height) for speed in found.speeds))
     where = f"{found.conditions['device']}, {found.conditions['precision']}, {found.conditions['threads']} threads"
     title = f"Milliseconds a frame, median, without reading and writing ({where})"
-    table = _table(["method"], [f"{width}×{height}" for width, height in sizes])
+    table = plain_table(["method"], [f"{width}×{height}" for width, height in sizes])
     for method in found.methods:
         seconds = {(s.width, s.height): s.seconds for s in found.speeds if s.method == method}
         table.add_row(method, *(f"{1000 * seconds[size]:.1f}" for size in sizes))

@@ -53,6 +53,8 @@ def plan_video(container: Container, picture: Picture, options: EncodeOptions, *
     for exact in (True, False):
         fallback = encoders if named else tuple(map(find_encoder, container.fallback))
         for encoder in encoders if exact else fallback:
+            if encoder_details(encoder.name) is None:  # asked one by one: each costs a start of FFmpeg
+                continue
             pixel_format = _pixel_format(encoder, wanted, options.pixel_format, exact=exact)
             if pixel_format is None:
                 continue
@@ -87,12 +89,12 @@ def _candidates(container: Container, wanted: PixelFormat, options: EncodeOption
     names = _named_encoders(str(options.codec)) if named else container.suitable_encoders(wanted)
     if options.codec is not None and not named:
         names = (*_nvenc_that_opens(), *names)
-    encoders = tuple(find_encoder(name) for name in names if encoder_details(name) is not None)
     if named:
         # A wrong preset or quality is said at once, whatever becomes of the rest.
-        for encoder in encoders:
-            check_quality(encoder, options)
-    return named, encoders
+        for name in names:
+            if encoder_details(name) is not None:
+                check_quality(find_encoder(name), options)
+    return named, tuple(map(find_encoder, names))
 
 
 def _named_encoders(codec: str) -> tuple[str, ...]:

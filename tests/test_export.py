@@ -1,0 +1,194 @@
+"""vdeblur export: a clip comes out of what was written as the package restores it, and the README's example works."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cli_fixtures import Call, call, tiny_model  # noqa: F401
+
+from vdeblur.errors import NetworkError, UsageError
+from vdeblur.export import run as export_run
+from vdeblur.export.check import agreement, check_clip
+from vdeblur.export.run import export_network
+from vdeblur.export.step import Memory, Place, Step, places
+from vdeblur.model.checkpoint import load_network
+from vdeblur.pipeline import deblur_frames
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_flow() -> Iterator[None]:
+    """The optical flow repeats itself some hundred times in a graph; a few times are enough to be the same or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vdeblur.model.flow.WARPS", 1, raising=False)
+        patch.setattr("vdeblur.model.flow.SWEEPS", 2, raising=False)
+        yield
+
+
+def eager(network: torch.nn.Module, memory: Memory, lookahead: int) -> export_run.Stepper:
+    """Steps done by the package's own network."""
+
+    def step(place: Place, frames: list[torch.Tensor], tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        with torch.no_grad():
+            result: tuple[torch.Tensor, ...] = Step(network, memory, place, lookahead)(*frames, *tensors)
+            return result
+
+    return step
+
+
+@pytest.mark.parametrize("lookahead", [0, 1])
+@pytest.mark.parametrize("size", [(48, 64), (49, 65), (32, 33)])
+def test_steps_are_the_package(tiny_model: Path, lookahead: int, size: tuple[int, int]) -> None:  # noqa: F811
+    network = load_network(tiny_model)
+    memory = Memory(network, *size, lookahead)
+    found = agreement(eager(network, memory, lookahead), network, memory.start, size=size, lookahead=lookahead)
+    assert found.max_error < 1e-5
+    assert found.psnr > 100
+
+
+def test_a_memory_that_is_not_handed_on_is_found(tiny_model: Path) -> None:  # noqa: F811
+    network = load_network(tiny_model)
+    memory = Memory(network, 48, 64, 1)
+    right = eager(network, memory, 1)
+
+    def forgetful(place: Place, frames: list[torch.Tensor], tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [*right(place, frames, tensors)[:1], *memory.start]
+
+    assert agreement(forgetful, network, memory.start, size=(48, 64), lookahead=1).max_error > 1e-3
+
+
+def test_every_kind_of_frame_has_a_step() -> None:
+    assert [place.name for place in places(1)] == ["first", "only", "next", "last"]
+    assert [place.name for place in places(0)] == ["first", "next"]
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
+    exported = export_network(tiny_model, path, width=64, height=48, lookahead=1)
+    assert exported.agreement.psnr > 100
+    assert exported.agreement.max_error < 1e-4
+    return path
+
+
+def test_the_example_of_the_readme_restores_as_the_package(
+    onnx_file: Path,
+    tiny_model: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    section = README.read_text(encoding="utf-8").split("## Export")[1].split("\n## ")[0]
+    example = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert example is not None
+    code = example.group(1)
+    assert len(code.splitlines()) <= 20
+    frames = check_clip(48, 64)
+    kept: list[np.ndarray] = []
+    monkeypatch.chdir(onnx_file.parent)
+    onnx_file.with_name("fast.onnx").write_bytes(onnx_file.read_bytes())
+    exec(code, {"frames": [frame.numpy() for frame in frames], "save": kept.append})
+    theirs = deblur_frames(frames, model=tiny_model, device="cpu", precision="float32")
+    for ours, other in zip(kept, theirs, strict=True):
+        assert np.abs(ours - other.clamp(0, 1).numpy()).max() < 1e-4
+
+
+def test_a_single_frame_is_restored_as_the_package_does(onnx_file: Path, tiny_model: Path) -> None:  # noqa: F811
+    network = load_network(tiny_model)
+    memory = Memory(network, 48, 64, 1)
+    frame = check_clip(48, 64)[0]
+    ours = export_run.onnx_stepper(onnx_file, memory)(Place(True, True), [frame, frame], memory.start)[0]
+    theirs = next(iter(deblur_frames([frame], model=tiny_model, device="cpu", precision="float32")))
+    assert (ours - theirs.clamp(0, 1)).abs().max() < 1e-4
+
+
+def test_weights_are_kept_once(onnx_file: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(str(onnx_file))
+    names = {tensor.name for tensor in model.graph.initializer}
+    assert "network.head.weight" in names
+    assert {entry.key: entry.value for entry in model.metadata_props}["size"] == "64x48"
+
+
+def test_programs_of_torch_export(tiny_model: Path, tmp_path: Path) -> None:  # noqa: F811
+    exported = export_network(tiny_model, tmp_path / "tiny.pt2", width=64, height=48, lookahead=0)
+    assert [path.name for path in exported.files] == ["tiny.first.pt2", "tiny.next.pt2"]
+    assert exported.agreement.psnr > 100
+
+
+def test_what_does_not_restore_as_the_package_is_not_left_behind(
+    tiny_model: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def wrong(path: Path, *_: object) -> None:
+        path.write_bytes(b"wrong")
+
+    monkeypatch.setattr(export_run, "write_onnx", wrong)
+    network = load_network(tiny_model)
+    memory = Memory(network, 48, 64, 1)
+    monkeypatch.setattr(
+        export_run,
+        "onnx_stepper",
+        lambda *_: lambda place, frames, tensors: [frames[0] * 0.5, *memory.start],
+    )
+    with pytest.raises(NetworkError, match="does not restore as the package"):
+        export_network(tiny_model, tmp_path / "a.onnx", width=64, height=48)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr(export_run, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"onnx.*vdeblur\[export\]"):
+        export_network(tiny_model, tmp_path / "a.onnx", width=64, height=48)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fast", "-o", "fast.txt"],
+        ["fast", "-o", "no such folder/fast.onnx"],
+        ["fast", "-o", "fast.onnx", "--size", "1280"],
+        ["fast", "-o", "fast.onnx", "--size", "8x8"],
+        ["fast", "-o", "fast.onnx", "--lookahead", "2"],
+        ["nothing", "-o", "fast.onnx"],
+    ],
+)
+def test_a_wrong_call_is_one_line(call: Call, arguments: list[str], tmp_path: Path) -> None:  # noqa: F811
+    result = call("export", *arguments)
+    assert (result.code, len(result.errors)) == (2, 1)
+
+
+def test_an_existing_file_is_not_replaced_unasked(call: Call, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "a.onnx").write_text("mine")
+    assert call("export", "fast", "-o", tmp_path / "a.onnx").code == 2
+    assert (tmp_path / "a.onnx").read_text() == "mine"
+
+
+def test_sliding_windows_come_out_the_same(tmp_path: Path) -> None:
+    """PyTorch's exporter refuses ``unfold`` behind padding."""
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from vdeblur.export.onnx_file import OPSET, _windows
+
+    class Windows(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            wide = torch.nn.functional.pad(x, (1, 2, 1, 2), mode="replicate")
+            return wide.unfold(2, 4, 1).unfold(3, 3, 1).permute(0, 5, 1, 4, 2, 3)
+
+    x = torch.rand(1, 2, 6, 7)
+    path = tmp_path / "windows.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parsed = torch.onnx.symbolic_helper.parse_args("v", "i", "i", "i")(_windows)
+        torch.onnx.register_custom_op_symbolic("aten::unfold", parsed, OPSET)
+        torch.onnx.export(Windows(), (x,), path, dynamo=False, opset_version=OPSET, input_names=["x"])
+    result = onnxruntime.InferenceSession(str(path)).run(None, {"x": x.numpy()})[0]
+    assert np.array_equal(result, Windows()(x).numpy())

@@ -1,0 +1,158 @@
+"""The network alone: its time, its multiply-adds, its speed against the machine's peak, its share in convolutions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from vdeblur.bench.timing import Timing, middle, timed, typical
+from vdeblur.engine import Deblurrer
+from vdeblur.frames import Frame
+
+#: Runs that do not count.
+WARM_UP = 2
+#: Number of the first frame, from 0, at which a clip has reached its usual pace: all its neighbours are there.
+SETTLED = 2
+
+
+class Replay:
+    """Stands before a network, remembers what the engine last asked of it, and asks the same again.
+
+    So whatever the engine gives its network, and however a network is built, what is measured is what it really does
+    for a frame: one ``encode`` and one ``residual``.
+
+    Args:
+        device: which is waited for, so that the time of each question is known.
+    """
+
+    def __init__(self, network: Any, device: torch.device) -> None:
+        self.network = network
+        self._device = device
+        self._encode: Callable[[], Any] | None = None
+        self._residual: Callable[[], Any] | None = None
+        #: Seconds that the network has taken since :meth:`start`.
+        self.spent = Timing(0.0, 0.0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.network, name)
+
+    def start(self) -> None:
+        self.spent = Timing(0.0, 0.0)
+
+    def encode(self, *arguments: Any, **options: Any) -> Any:
+        self._encode = lambda: self.network.encode(*arguments, **options)
+        return self._asked(self._encode)
+
+    def residual(self, *arguments: Any, **options: Any) -> tuple[Tensor, Any]:
+        self._residual = lambda: self.network.residual(*arguments, **options)
+        result: tuple[Tensor, Any] = self._asked(self._residual)
+        return result
+
+    def _asked(self, question: Callable[[], Any]) -> Any:
+        answers: list[Any] = []
+        took = timed(lambda: answers.append(question()), device=self._device)
+        self.spent = self.spent.plus(took)
+        return answers[0]
+
+    @torch.inference_mode()
+    def again(self) -> None:
+        """One frame's work, in the midst of a clip."""
+        assert self._encode is not None
+        assert self._residual is not None
+        self._encode()
+        self._residual()
+
+
+@dataclass(frozen=True)
+class NetworkSpeed:
+    """What a network does for one frame."""
+
+    timing: Timing
+    #: Multiply-adds of its convolutions and matrix products; interpolation and sampling are not counted.
+    macs: int
+    #: Share of its time spent in convolutions, 0 to 1.
+    convolution_share: float
+
+    @property
+    def flops_a_second(self) -> float:
+        """A multiply-add counts two."""
+        return 2 * self.macs / self.timing.seconds
+
+
+@contextmanager
+def replaying(deblurrer: Deblurrer) -> Iterator[Replay]:
+    """A Deblurrer whose network is watched; it forgets its frames at the end."""
+    replay = Replay(deblurrer.network, deblurrer.device)
+    deblurrer.network = replay
+    try:
+        yield replay
+    finally:
+        deblurrer.network = replay.network
+        deblurrer.reset()
+
+
+def measure_engine(deblurrer: Deblurrer, frames: Sequence[Frame], *, runs: int) -> tuple[Replay, Timing]:
+    """Restore frames that are in memory, one after the other.
+
+    Returns:
+        The network as it was asked for a frame in the midst, and what the engine takes beside it: planes to R'G'B',
+        the residual into planes, transfers, its own work.
+    """
+    beside = []
+    with replaying(deblurrer) as replay:
+        for _ in range(runs):
+            for number, frame in enumerate(frames):
+                replay.start()
+                took = timed(lambda frame=frame: deblurrer.step(frame), device=deblurrer.device)  # type: ignore[misc]
+                if number >= SETTLED:
+                    beside.append(took.minus(replay.spent))
+            deblurrer.reset()
+    return replay, middle(beside)
+
+
+def measure_network(replay: Replay, device: torch.device, *, runs: int) -> NetworkSpeed:
+    """Time, multiply-adds and share of convolutions of what a network does for a frame."""
+    timing = typical(replay.again, runs=runs, warm_up=WARM_UP, device=device)
+    return NetworkSpeed(timing, multiply_adds(replay.again), convolution_share(replay.again, device))
+
+
+def multiply_adds(work: Callable[[], object]) -> int:
+    """Multiply-adds of all convolutions and matrix products in ``work``, whoever calls them."""
+    with FlopCounterMode(display=False, custom_mapping=_fused_operators()) as counter:
+        work()
+    return int(counter.get_total_flops()) // 2
+
+
+def convolution_share(work: Callable[[], object], device: torch.device) -> float:
+    """Share of the operators' own time that convolutions take, by PyTorch's profiler."""
+    kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
+    logging.getLogger("torch.profiler").setLevel(logging.ERROR)
+    with profile(activities=kinds) as profiler:
+        work()
+    clock = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    own = {event.key: float(getattr(event, clock)) for event in profiler.key_averages()}
+    total = sum(own.values())
+    return sum(time for name, time in own.items() if "conv" in name.lower()) / total if total else 0.0
+
+
+def _fused_operators() -> dict[Any, Any]:
+    """Convolutions with an activation in the same operator, which PyTorch's counter does not know."""
+    operator = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+    return {} if operator is None else {operator: _convolution_flops}
+
+
+def _convolution_flops(_: Any, weight_shape: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
+    """Floating-point operations of one convolution: each output sample meets the weights of its channel."""
+    batch, _, *places = out_shape
+    count = 2 * batch
+    for size in (*weight_shape, *places):
+        count *= size
+    return int(count)

@@ -1,0 +1,71 @@
+"""The check: an exported network restores a clip as the package does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from math import log10
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vdeblur.bench.clip import pictures
+from vdeblur.engine import Network
+from vdeblur.export.step import Place
+from vdeblur.pipeline import deblur_frames
+
+#: Frames of the clip: a first, a last, and enough between for the memory to matter.
+FRAMES = 5
+#: An exported network must come at least so close to the package.
+LEAST_PSNR = 50.0
+
+#: Does one step: the place, the frames it takes and the memory give the sharp frame and the new memory.
+Stepper = Callable[[Place, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far apart two restorations of a clip are, in units of full scale; PSNR in dB, 200 where they are equal."""
+
+    max_error: float
+    mean_error: float
+    psnr: float
+
+    def __str__(self) -> str:
+        return f"largest difference {self.max_error:.1e}, mean {self.mean_error:.1e}, PSNR {self.psnr:.1f} dB"
+
+
+def check_clip(height: int, width: int) -> list[Tensor]:
+    """A few frames (1, 3, H, W) of two textures that move, float32 in [0, 1]."""
+    even = width + width % 2, height + height % 2
+    frames = []
+    for luma, blue, red in islice(pictures(*even), FRAMES):
+        colours = [np.repeat(np.repeat(plane, 2, 0), 2, 1) for plane in (red, blue)]
+        rgb = np.stack((colours[0], luma, colours[1]))[:, :height, :width]
+        frames.append(torch.from_numpy(rgb.astype(np.float32) / 255)[None])
+    return frames
+
+
+def stepwise(step: Stepper, frames: Sequence[Tensor], start: Sequence[Tensor], lookahead: int) -> list[Tensor]:
+    """A clip restored step by step, the memory handed on; as a program that uses an exported network does it."""
+    memory, sharp = start, []
+    for number, frame in enumerate(frames):
+        end = number == len(frames) - 1
+        following = [frames[number if end else number + 1]] if lookahead else []
+        result, *memory = step(Place(number == 0, end and bool(lookahead)), [frame, *following], memory)
+        sharp.append(result)
+    return sharp
+
+
+def agreement(
+    step: Stepper, network: Network, start: Sequence[Tensor], *, size: tuple[int, int], lookahead: int
+) -> Agreement:
+    """Compare a clip restored by steps with the same clip restored by the package, both in float32 on the CPU."""
+    frames = check_clip(*size)
+    ours = stepwise(step, frames, start, lookahead)
+    theirs = deblur_frames(frames, model=network, device="cpu", precision="float32", lookahead=lookahead)
+    errors = torch.stack([a - b.clamp(0, 1) for a, b in zip(ours, theirs, strict=True)]).double().abs()
+    square = float(errors.square().mean())
+    return Agreement(float(errors.max()), float(errors.mean()), -10 * log10(square) if square else 200.0)
