@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from vdeblur.compute import choose_dtype, find_device, is_out_of_memory
 from vdeblur.errors import DeviceError, NetworkError, SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
+from vdeblur.memory import keep
 from vdeblur.model.checkpoint import load_network
-from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes
+from vdeblur.pixels import add_residual, crop, pad_to_multiple, picture_from_planes
 from vdeblur.scenes import Breaks
-from vdeblur.tiles import Tiles, TileWish
+from vdeblur.tiles import Tiles, TileWish, channels_of
 from vdeblur.transfer import Download, Planes, transfer_for
 from vdeblur.windows import SlidingWindow, Window
 
@@ -33,7 +34,8 @@ MAX_STRENGTH = 1.5
 class Network(Protocol):
     """What the engine asks of a network; :class:`vdeblur.model.network.DeblurNet` is one.
 
-    One that can also work in tiles is a :class:`vdeblur.tiles.Tileable`; any other is always given whole frames.
+    One that can also work in tiles is a :class:`vdeblur.tiles.Tileable`; any other is always given whole frames. It is
+    given R'G'B' and returns a residual of R'G'B'; with an attribute ``channels`` of 1, both are luma.
     """
 
     stride: int
@@ -160,6 +162,8 @@ class Deblurrer:
         with _failures(f"loading the network on {self.device}"):
             self.network = _placed(model, self.device, self.dtype)
             self._transfer = transfer_for(self.device, streams=streams)
+        if self.device.type == "cpu":
+            keep()
         self._tiles = Tiles(tile, self.network, self.device)
 
     @property
@@ -284,9 +288,11 @@ class Deblurrer:
         height, width = frame.size
 
         def encode(side: int | None) -> Any:
-            rgb = rgb_from_planes(planes, frame.format, frame.colour, height=height, width=width)
-            rgb = pad_to_multiple(rgb, self.network.stride, minimum=self.network.minimum_size)
-            return self.network.encode(rgb, **_in_tiles(side))
+            picture = picture_from_planes(
+                planes, frame.format, frame.colour, height=height, width=width, channels=channels_of(self.network)
+            )
+            picture = pad_to_multiple(picture, self.network.stride, minimum=self.network.minimum_size)
+            return self.network.encode(picture, **_in_tiles(side))
 
         with self._transfer.compute():
             return _Item(frame, planes, self._tiles.run(frame.size, encode))

@@ -1,7 +1,7 @@
 """Cell taps: luma sampled along its own blur as in :mod:`vdeblur.model.steering`, cheap enough for real time on a CPU.
 
-The pixels of a 4×4 cell share one motion, so a place is computed once for sixteen samples; and pixels are rows of a
-matrix, which three small matrix products turn into their corrections.
+The pixels of a 4×4 cell share one motion, so a place is computed once for sixteen samples; and what all pixels
+see is one matrix, which a few small matrix products turn into their corrections.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STRIP_PIXELS = 32_768
 
 
 class View(NamedTuple):
-    """A neighbour made ready: its :func:`shifts`, the cells' places there (B, h, w, 2), the trust in it (B, 1, h, w)."""
+    """A neighbour made ready: its :func:`shifts`, the cells' places there (B, h, w, 2) and the trust (B, 1, h, w)."""
 
     shifts: Tensor
     place: Tensor
@@ -34,8 +34,11 @@ class View(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """A frame made ready, h × w cells: its pixels (B, 16, h, w), its :func:`shifts`, the cells' places (1, h, w, 2), their
-    motion in the same units (B, h, w, 2) and its length in pixels (B, 1, h, w)."""
+    """A frame made ready, h × w cells.
+
+    Its pixels (B, 16, h, w) and its :func:`shifts`; the cells' places (1, h, w, 2), their motion in the same units
+    (B, h, w, 2), its length in pixels (B, 1, h, w).
+    """
 
     own: Tensor
     shifts: Tensor
@@ -87,50 +90,45 @@ class CellTaps(nn.Module):
         for area in self._areas(sight, side):
             gate = area.of(sight.length).square()
             gate = gate / (1 + gate) / CONTRAST
-            change = self._corrected(self.rows(sight, area)).view(len(gate), -1, *gate.shape[2:])
+            change = self._corrected(self.look(sight, area).flatten(1).t()).view(len(gate), -1, *gate.shape[2:])
             area.of(result).copy_(change * gate)
         return spread(result, CELL)
 
     def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
         """All that is computed once for a frame."""
         grey, motion = luma(frame), upsample(motion.float(), _FINER)
-        place = places(*motion.shape[-2:], CELL, motion.device)
+        height, width = motion.shape[-2:]
+        place = places(height, width, CELL, motion.device)
         length = motion.square().sum(1, keepdim=True).sqrt()
         views = tuple(_view(one, place) for one in neighbours)
         return Sight(gathered(grey, CELL), shifts(grey, CELL), place, steps(motion, CELL), length, views)
 
-    def rows(self, sight: Sight, area: Area) -> Tensor:
-        """What the pixels of an area of cells see, all of the order of 1: (B·16·h·w, seen), in the filters' dtype.
+    def look(self, sight: Sight, area: Area) -> Tensor:
+        """What the pixels of an area of cells see, all of the order of 1: (seen, B, 16, h, w), in the filters' dtype.
 
         Differences along the motion, the motion's length, the pixel's own luma, and for each neighbour the differences
         there, weighted by the trust in them, and that trust; zeros for a neighbour that is missing.
         """
         own, length, step = area.of(sight.own), area.of(sight.length), _cut(sight.step, area)
-        batch, pixels, height, width = own.shape
-        rows = own.new_empty((batch, pixels, height, width, self.seen), dtype=self.filters.weight.dtype)
-        count = len(self.offsets)
-        rows[..., :count] = _differences(sight.shifts, _cut(sight.place, area), step, self.offsets, own, CONTRAST)
-        rows[..., count] = torch.log1p(length) / 4
-        rows[..., count + 1] = own - 0.5
-        start, points = count + 2, len(self.neighbour_offsets)
-        for view in sight.views:
+        seen = own.new_empty((self.seen, *own.shape), dtype=self.filters.weight.dtype)
+        count, points = len(self.offsets), len(self.neighbour_offsets)
+        seen[:count] = _differences(sight.shifts, _cut(sight.place, area), step, self.offsets, own, CONTRAST)
+        seen[count], seen[count + 1] = torch.log1p(length) / 4, own - 0.5
+        for number, view in enumerate(sight.views):
+            part = seen[count + 2 + number * (points + 1) :][: points + 1]
             if view is None:
-                rows[..., start : start + points + 1] = 0
+                part.zero_()
             else:
                 trust, place = area.of(view.trust), _cut(view.place, area)
                 weight = CONTRAST * trust[:, :, None]
-                rows[..., start : start + points] = _differences(
-                    view.shifts, place, step, self.neighbour_offsets, own, weight
-                )
-                rows[..., start + points] = trust
-            start += points + 1
-        return rows.view(-1, self.seen)
+                part[:points] = _differences(view.shifts, place, step, self.neighbour_offsets, own, weight)
+                part[points] = trust
+        return seen
 
     def sights(self, sight: Sight) -> Tensor:
         """What all pixels of a frame see, as a picture (B, seen, H, W); for training."""
-        batch, _, height, width = sight.own.shape
-        rows = self.rows(sight, whole_of(sight.own)).view(batch, CELL, CELL, height, width, self.seen)
-        return rows.permute(0, 5, 3, 2, 4, 1).reshape(batch, self.seen, CELL * height, CELL * width)
+        seen = self.look(sight, whole_of(sight.own))
+        return torch.stack([spread(channel, CELL)[:, 0] for channel in seen], 1)
 
     def change(self, seen: Tensor, length: Tensor) -> Tensor:
         """Correction (N,) of pixels that see (N, seen) along a motion of ``length`` (N,) pixels; for training."""
@@ -174,8 +172,8 @@ def _cut(grid: Tensor, area: Area) -> Tensor:
 def _differences(
     views: Tensor, place: Tensor, step: Tensor, offsets: Tensor, own: Tensor, weight: Tensor | float
 ) -> Tensor:
-    """Samples at ``place`` + each offset · ``step``, less the pixel's own, weighted: (B, 16, h, w, K)."""
+    """Samples at ``place`` + each offset · ``step``, less the pixel's own, weighted: (K, B, 16, h, w)."""
     grid = torch.addcmul(place[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
     seen = sampled(views, grid.flatten(1, 2), CELL)
     seen = seen.view(*own.shape[:2], len(offsets), *own.shape[2:])
-    return seen.sub_(own[:, :, None]).mul_(weight).permute(0, 1, 3, 4, 2)
+    return seen.sub_(own[:, :, None]).mul_(weight).permute(2, 0, 1, 3, 4)

@@ -28,7 +28,8 @@ CELL = 8
 COARSEST = 32
 #: Times the other frame is sampled anew, a level; once more at 1/32.
 WARPS = 3
-#: Steps of the smoothness solver after each of them, and their relaxation (second-order Richardson, Golub & Varga 1961).
+#: Steps of the smoothness solver after each sampling, and their relaxation (second-order Richardson, Golub & Varga
+#: 1961).
 SWEEPS, RELAXATION = 9, 1.6
 #: Weight of smoothness against brightness constancy, for luma in [0, 1] and vectors in pixels of the level.
 SMOOTHNESS = 1e-3
@@ -95,9 +96,9 @@ def flow(here: tuple[Level, ...], there: tuple[Level, ...], finest: int) -> Flow
 
 @torch.no_grad()
 def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: int) -> list[Flow]:
-    """The flows from one frame to each of ``others``, found side by side: on small levels they cost little more than one.
+    """The flows from one frame to each of ``others``, all as :func:`pyramid` gives them.
 
-    All are as :func:`pyramid` gives them.
+    Found side by side: on small levels two cost little more than one.
     """
     if not others:
         return []
@@ -113,12 +114,12 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
         for _ in range(WARPS + (scale == COARSEST)):
             found, mismatch = _improve(own, views, found, scale)
         scale //= 2
-    return [Flow(*part) for part in zip(found.split(batch), mismatch.split(batch), strict=True)]
+    return [Flow(*part) for part in zip(found.chunk(len(others)), mismatch.chunk(len(others)), strict=True)]
 
 
 def _own(level: Level, cell: int, copies: int) -> _Own:
     """The cells of a level, as often as there are other frames."""
-    x, y = (gathered(slope, cell) for slope in level.slope.split(1, 1))
+    x, y = (gathered(slope, cell) for slope in level.slope.chunk(2, 1))
     products = torch.stack((x * x, x * y, y * y, x, y), 1)
     return _Own(gathered(level.luma, cell).repeat(copies, 1, 1, 1), products.repeat(copies, 1, 1, 1, 1))
 

@@ -84,8 +84,8 @@ class LumaNet(nn.Module):
         """On a CPU, look along the motion of so many pixels at a time; None: of ``strip_pixels`` again."""
         self.taps.strip_pixels = pixels
 
-    def encode(self, frame: Tensor, *, side: int | None = None) -> LumaFeatures:  # noqa: ARG002: all of it stays whole
-        """What is computed of one frame alone, and kept while the window slides over it."""
+    def encode(self, frame: Tensor, *, side: int | None = None) -> LumaFeatures:
+        """What is computed of one frame alone, and kept while the window slides over it; that is done whole."""
         grey = luma(frame)
         return LumaFeatures(grey, pyramid(grey, self.config.flow_finest))
 

@@ -274,7 +274,9 @@ class DeblurNet(nn.Module):
 
     def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
         sides = (previous, following)
-        found = iter(flows(current.levels, [side.levels for side in sides if side is not None], self.config.flow_finest))
+        found = iter(
+            flows(current.levels, [side.levels for side in sides if side is not None], self.config.flow_finest)
+        )
         back, ahead = (None if side is None else next(found) for side in sides)
         return motion_between(back, ahead, current.eighth)
 
