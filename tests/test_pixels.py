@@ -8,7 +8,14 @@ import torch
 from doubles import FORMATS, YUV444
 
 from vdeblur.frames import Colour, PixelFormat
-from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes
+from vdeblur.pixels import (
+    add_residual,
+    crop,
+    luma_from_planes,
+    matrix_of,
+    pad_to_multiple,
+    rgb_from_planes,
+)
 
 COLOURS = [
     Colour(),
@@ -204,3 +211,34 @@ def test_sums_are_rounded_to_the_nearest_code(change: float, code: int) -> None:
     gray = PixelFormat("gray", "gray", 8)
     (result,) = add_residual(flat(gray, 100), torch.full((1, 3, 4, 4), change / 255), gray, Colour())
     assert int(result[0, 0]) == code
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=lambda c: f"{c.matrix}-{c.chroma_location}")
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f.name)
+def test_a_grey_residual_is_the_same_in_red_green_and_blue(pixel_format: PixelFormat, colour: Colour) -> None:
+    """The result is that of three equal channels, to the bit but for a rounding of a half; chroma is not touched."""
+    planes = random_planes(pixel_format, 9, 13)
+    grey = 0.1 * torch.randn(1, 1, 9, 13, generator=torch.Generator().manual_seed(1))
+    short = add_residual(planes, grey, pixel_format, colour)
+    full = add_residual(planes, grey.expand(1, 3, 9, 13), pixel_format, colour)
+    assert len(short) == len(planes)
+    for one, other in zip(short, full, strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one.double(), other.double(), atol=1 if not pixel_format.is_float else 1e-5, rtol=0)
+        assert (one.double() - other.double()).abs().mean() < 0.05
+    if pixel_format.family == "yuv":
+        assert all(one is plane for one, plane in zip(short[1:], planes[1:], strict=True))
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=lambda c: f"{c.matrix}-{c.chroma_location}")
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f.name)
+def test_luma_is_that_of_the_pictures_matrix(pixel_format: PixelFormat, colour: Colour) -> None:
+    """Of grey pictures luma is R' = G' = B'; of others, where nothing is clipped, the matrix's sum of them."""
+    planes = random_planes(pixel_format, 9, 13)
+    luma = luma_from_planes(planes, pixel_format, colour, height=9, width=13)
+    assert luma.shape == (1, 1, 9, 13)
+    assert 0 <= float(luma.min()) <= float(luma.max()) <= 1
+    rgb = rgb_from_planes(planes, pixel_format, colour, height=9, width=13)
+    weights = torch.tensor(matrix_of(colour, 9).luma).view(1, 3, 1, 1)
+    plain = ((rgb > 0.001) & (rgb < 0.999)).all(1, keepdim=True)
+    torch.testing.assert_close(luma[plain], (rgb * weights).sum(1, keepdim=True)[plain], atol=1e-4, rtol=0)

@@ -128,7 +128,7 @@ def test_part_of_an_enlargement_is_the_enlargement(dtype: torch.dtype, memory_fo
 
 @pytest.mark.parametrize(
     ("model", "precision"),
-    [("fast", "float32"), ("fast", "bfloat16"), ("balanced", "float32")],
+    [("fast", "float32"), ("fast", "bfloat16"), ("swift", "float32"), ("balanced", "float32")],
 )
 def test_tiles_leave_no_seam(model: str, precision: str) -> None:
     """Fast motion, the state carried over 22 frames: one level at most, and no more near the seams than elsewhere."""

@@ -27,7 +27,7 @@ CELL = 8
 #: Coarsest level: 1/32 of the frame.
 COARSEST = 32
 #: Times the other frame is sampled anew, a level; once more at 1/32.
-WARPS = 3
+SAMPLINGS = 3
 #: Steps of the smoothness solver after each sampling, and their relaxation (second-order Richardson, Golub & Varga
 #: 1961).
 SWEEPS, RELAXATION = 9, 1.6
@@ -111,8 +111,9 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
         if found.shape[-2:] != (height // cell, width // cell):
             found = upsample(found, 2)[..., : height // cell, : width // cell]
         own, views = _own(level, cell, len(others)), [shifts(other[number].luma, cell) for other in others]
-        for _ in range(WARPS + (scale == COARSEST)):
-            found, mismatch = _improve(own, views, found, scale)
+        place = places(height // cell, width // cell, cell, found.device)
+        for _ in range(SAMPLINGS + (scale == COARSEST)):
+            found, mismatch = _improve(own, views, place, found, scale)
         scale //= 2
     return [Flow(*part) for part in zip(found.chunk(len(others)), mismatch.chunk(len(others)), strict=True)]
 
@@ -124,10 +125,10 @@ def _own(level: Level, cell: int, copies: int) -> _Own:
     return _Own(gathered(level.luma, cell).repeat(copies, 1, 1, 1), products.repeat(copies, 1, 1, 1, 1))
 
 
-def _improve(own: _Own, views: Sequence[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+def _improve(own: _Own, views: Sequence[Tensor], place: Tensor, found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     """One sampling of the other frames, and the flows that explain what differs after it."""
-    start = found / scale
-    change, known = _difference(own.luma, views, start, max(1, CELL // scale))
+    start, cell = found / scale, max(1, CELL // scale)
+    change, known = _difference(own.luma, views, place + steps(start, cell), cell)
     size = change.abs()
     mismatch = (size.mean(1, keepdim=True) - 1).mul_(known).add_(1)
     weight = size.add_(ROBUST).reciprocal_().mul_(ROBUST).mul_(known)
@@ -137,10 +138,8 @@ def _improve(own: _Own, views: Sequence[Tensor], found: Tensor, scale: int) -> t
     return torch.add(start, (better - start).clamp_(-2, 2)).mul_(scale), mismatch
 
 
-def _difference(own: Tensor, views: Sequence[Tensor], start: Tensor, cell: int) -> tuple[Tensor, Tensor]:
+def _difference(own: Tensor, views: Sequence[Tensor], grid: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     """Others − own (B, n, h, w), and which cells' middles lie inside of the others (B, 1, h, w)."""
-    height, width = start.shape[-2:]
-    grid = places(height, width, cell, start.device) + steps(start, cell)
     parts = zip(views, grid.chunk(len(views)), strict=True)
     there = torch.cat([sampled(view, place, cell) for view, place in parts])
     return there.sub_(own), inside(grid, cell)
