@@ -106,14 +106,14 @@ def test_a_typo_in_the_config_is_named(call: Call, config: Path) -> None:
     assert "unknown key 'learning_rte'; did you mean 'learning_rate'?" in result.err
 
 
-@pytest.mark.parametrize("name", ["train_fast", "train_balanced", "train_quality", "train_pairs"])
+@pytest.mark.parametrize("name", ["train_swift", "train_fast", "train_balanced", "train_quality", "train_pairs"])
 def test_the_shipped_runs_are_valid(name: str) -> None:
     from vdeblur.config import find_config, load_config
-    from vdeblur.model.network import NetworkConfig
+    from vdeblur.model.kinds import read_config
     from vdeblur.training.recipe import TrainConfig
 
     config = load_config(TrainConfig, find_config(name))
-    assert load_config(NetworkConfig, find_config(config.network)).name == config.network
+    assert read_config(find_config(config.network)).name == config.network
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no process groups there")

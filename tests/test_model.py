@@ -16,10 +16,11 @@ from vdeblur.model import steering
 from vdeblur.model.blocks import warp
 from vdeblur.model.checkpoint import available_models, load_network, read_provenance, save_network
 from vdeblur.model.exposure import LAGS, POINTS, PROFILE, REACH, motion_profile
+from vdeblur.model.kinds import read_config
 from vdeblur.model.network import DeblurNet, NetworkConfig
 from vdeblur.model.steering import CONTRAST, Neighbour, SteeredTaps, luma
 
-SIZES = ("fast", "balanced", "quality")
+SIZES = ("steered", "balanced", "quality")
 
 
 def config(name: str) -> NetworkConfig:
@@ -221,7 +222,7 @@ def test_taps_look_into_both_neighbours() -> None:
 @pytest.mark.parametrize("changes", [{"tap_neighbours": 2}, {"tap_neighbours": -1}, {"taps": 4}, {"tap_scale": 3}])
 def test_impossible_sizes_are_named(changes: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=next(iter(changes))):
-        replace(config("fast"), **changes)
+        replace(config("steered"), **changes)
 
 
 @pytest.mark.parametrize("fraction", [0.3, 0.6])
@@ -259,7 +260,7 @@ def test_checkpoint_carries_config_and_provenance(tmp_path: Path) -> None:
 def test_shipped_networks_load_and_say_where_they_come_from() -> None:
     assert "fast" in available_models()
     for name in available_models():
-        assert load_network(name).config == config(name)
+        assert load_network(name).config == read_config(find_config(name))
         provenance = read_provenance(name)
         assert provenance["steps"] > 0
         assert provenance["scores"]

@@ -8,7 +8,14 @@ import torch
 from doubles import FORMATS, YUV444
 
 from vdeblur.frames import Colour, PixelFormat
-from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes
+from vdeblur.pixels import (
+    add_residual,
+    crop,
+    luma_from_planes,
+    matrix_of,
+    pad_to_multiple,
+    rgb_from_planes,
+)
 
 COLOURS = [
     Colour(),
@@ -224,3 +231,34 @@ def test_a_reduced_picture_is_the_mean_of_blocks(pixel_format: PixelFormat, redu
     assert small.shape == means.shape
     fits = all(reduce % (1 << shift) == 0 for shift in pixel_format.chroma_shift)
     assert (small - means).abs().max() < (0.02 if fits else 0.06)
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=lambda c: f"{c.matrix}-{c.chroma_location}")
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f.name)
+def test_a_grey_residual_is_the_same_in_red_green_and_blue(pixel_format: PixelFormat, colour: Colour) -> None:
+    """The result is that of three equal channels, to the bit but for a rounding of a half; chroma is not touched."""
+    planes = random_planes(pixel_format, 9, 13)
+    grey = 0.1 * torch.randn(1, 1, 9, 13, generator=torch.Generator().manual_seed(1))
+    short = add_residual(planes, grey, pixel_format, colour)
+    full = add_residual(planes, grey.expand(1, 3, 9, 13), pixel_format, colour)
+    assert len(short) == len(planes)
+    for one, other in zip(short, full, strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one.double(), other.double(), atol=1 if not pixel_format.is_float else 1e-5, rtol=0)
+        assert (one.double() - other.double()).abs().mean() < 0.05
+    if pixel_format.family == "yuv":
+        assert all(one is plane for one, plane in zip(short[1:], planes[1:], strict=True))
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=lambda c: f"{c.matrix}-{c.chroma_location}")
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f.name)
+def test_luma_is_that_of_the_pictures_matrix(pixel_format: PixelFormat, colour: Colour) -> None:
+    """Of grey pictures luma is R' = G' = B'; of others, where nothing is clipped, the matrix's sum of them."""
+    planes = random_planes(pixel_format, 9, 13)
+    luma = luma_from_planes(planes, pixel_format, colour, height=9)
+    assert luma.shape == (1, 1, 9, 13)
+    assert 0 <= float(luma.min()) <= float(luma.max()) <= 1
+    rgb = rgb_from_planes(planes, pixel_format, colour, height=9, width=13)
+    weights = torch.tensor(matrix_of(colour, 9).luma).view(1, 3, 1, 1)
+    plain = ((rgb > 0.001) & (rgb < 0.999)).all(1, keepdim=True)
+    torch.testing.assert_close(luma[plain], (rgb * weights).sum(1, keepdim=True)[plain], atol=1e-4, rtol=0)

@@ -128,7 +128,7 @@ def test_part_of_an_enlargement_is_the_enlargement(dtype: torch.dtype, memory_fo
 
 @pytest.mark.parametrize(
     ("model", "precision"),
-    [("fast", "float32"), ("fast", "bfloat16"), ("balanced", "float32")],
+    [("fast", "float32"), ("fast", "bfloat16"), ("swift", "float32"), ("balanced", "float32")],
 )
 def test_tiles_leave_no_seam(model: str, precision: str) -> None:
     """Fast motion, the state carried over 22 frames: one level at most, and no more near the seams than elsewhere."""
@@ -181,7 +181,8 @@ def differences(model: str, monkeypatch: pytest.MonkeyPatch, *, short: int = 0) 
 def test_the_residual_is_the_same_but_for_rounding(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousandth of a level, over frames; four pixels less around the tiles, and it is many times that."""
     assert differences(model, monkeypatch).max() < 0.001 / 255
-    assert differences(model, monkeypatch, short=4).max() > 0.1 / 255
+    if model == "balanced":  # `fast` looks at nothing around a tile
+        assert differences(model, monkeypatch, short=4).max() > 0.1 / 255
 
 
 def test_the_state_does_not_depend_on_the_tiles() -> None:
@@ -435,8 +436,7 @@ def limited(folder: Path, name: str, spare_mb: int, tile: str) -> Any:
 @pytest.mark.parametrize(
     ("name", "spare_mb", "tile", "words"),
     [
-        ("fast", 140, "auto", "memory is short"),
-        pytest.param("balanced", 170, "auto", "memory is short", marks=pytest.mark.slow),
+        ("balanced", 170, "auto", "memory is short"),
         pytest.param("balanced", 170, "1024", "memory ran out", marks=pytest.mark.slow),
     ],
 )

@@ -22,11 +22,12 @@ from vdeblur.batches import alike, joined, separated
 from vdeblur.compute import choose_dtype, find_device, is_out_of_memory
 from vdeblur.errors import DeviceError, NetworkError, SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
+from vdeblur.memory import keep
 from vdeblur.model.checkpoint import load_network
 from vdeblur.pictures import P, frame_of, number_of, picture_of
-from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes, shrunk_size
+from vdeblur.pixels import add_residual, crop, pad_to_multiple, picture_from_planes, shrunk_size
 from vdeblur.remembering import Item, Job, Memory, Restored, Snapshot, Step, missing, seen
-from vdeblur.tiles import Tiles, TileWish
+from vdeblur.tiles import Tiles, TileWish, channels_of
 from vdeblur.transfer import Download, Planes, transfer_for
 from vdeblur.windows import SlidingWindow, Window
 
@@ -39,9 +40,10 @@ MAX_REDUCE = 8
 class Network(Protocol):
     """What the engine asks of a network; :class:`vdeblur.model.network.DeblurNet` is one.
 
-    One that can also work in tiles is a :class:`vdeblur.tiles.Tileable`; any other is always given whole frames.
-    One that also takes frames of several streams at a time says ``takes_batches = True``; its features and states are
-    tensors, or tuples of them, with the batch as their first dimension.
+    One that can also work in tiles is a :class:`vdeblur.tiles.Tileable`; any other is always given whole frames. It is
+    given R'G'B' and returns a residual of R'G'B'; with an attribute ``channels`` of 1, both are luma. One that also
+    takes frames of several streams at a time says ``takes_batches = True``; its features and states are tensors, or
+    tuples of them, with the batch as their first dimension.
     """
 
     stride: int
@@ -127,6 +129,8 @@ class Deblurrer:
         with _failures(f"loading the network on {self.device}"):
             self.network = _placed(model, self.device, self.dtype)
             self._transfer = transfer_for(self.device, streams=streams)
+        if self.device.type == "cpu":
+            keep()
         self._tiles = Tiles(tile, self.network, self.device)
 
     @property
@@ -356,10 +360,18 @@ class Deblurrer:
         return [Item(*parts, reduce) for parts in each]
 
     def _network_input(self, frame: Frame, planes: Planes, reduce: int) -> Tensor:
-        """R'G'B' (1, 3, H, W) as the network takes it."""
+        """A frame (1, C, H, W) as the network takes it."""
         height, width = frame.size
-        rgb = rgb_from_planes(planes, frame.format, frame.colour, height=height, width=width, reduce=reduce)
-        return pad_to_multiple(rgb, self.network.stride, minimum=self.network.minimum_size)
+        picture = picture_from_planes(
+            planes,
+            frame.format,
+            frame.colour,
+            height=height,
+            width=width,
+            channels=channels_of(self.network),
+            reduce=reduce,
+        )
+        return pad_to_multiple(picture, self.network.stride, minimum=self.network.minimum_size)
 
     def _pushed(self, memory: Memory, item: Item) -> Window[Item] | None:
         with _working(item.frame, self.device):
@@ -383,7 +395,7 @@ class Deblurrer:
         return restored
 
     def _corrected(self, item: Item, residual: Tensor) -> Planes:
-        """The planes with the network's residual (1, 3, H, W), and a sum that is finite only if every value is."""
+        """The planes with the network's residual (1, C, H, W), and a sum that is finite only if every value is."""
         frame = item.frame
         residual = crop(residual, *item.size)
         planes = add_residual(

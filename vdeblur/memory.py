@@ -11,7 +11,10 @@ from pathlib import Path
 
 #: Blocks from this size on are given back when they are freed, once :func:`spare` has been called.
 LARGE_BLOCK = 1 << 20
-_M_MMAP_THRESHOLD = -3  # malloc.h
+#: Once :func:`keep` has been called, so much freed memory stays for the next frame, and blocks up to that size with it
+#: (glibc allows no larger ones).
+KEPT, KEPT_BLOCK = 256 << 20, 32 << 20
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 #: What a version 1 control group says when it sets no limit is near 2^63.
 _NO_LIMIT = 1 << 60
@@ -26,17 +29,31 @@ def available_bytes() -> int | None:
     return max(0, min(known)) if known else None
 
 
+def keep() -> None:
+    """Make the C library (glibc) keep freed blocks for later: every frame needs the same ones.
+
+    Otherwise most are given back and asked for again dozens of times a frame, and clearing fresh pages takes as long
+    as computing what goes into them.
+    """
+    _set(_M_MMAP_THRESHOLD, KEPT_BLOCK)
+    _set(_M_TRIM_THRESHOLD, KEPT)
+
+
 def spare() -> None:
     """Make the C library (glibc) give large blocks back when they are freed, and what it keeps now.
 
-    Otherwise it keeps blocks of up to 32 MiB for later, and holes between them. This costs time: fresh pages are
-    cleared each time.
+    Otherwise it keeps blocks of up to 32 MiB for later, and holes between them. This costs time, see :func:`keep`.
     """
+    _set(_M_MMAP_THRESHOLD, LARGE_BLOCK)
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):
-            library = ctypes.CDLL(None)
-            library.mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
-            library.malloc_trim(0)
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _set(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).mallopt(option, value)
 
 
 def _of_the_machine() -> int | None:

@@ -103,6 +103,40 @@ def rgb_from_planes(
     return rgb.clamp_(0.0, 1.0).unsqueeze(0)  # (1, 3, H, W)
 
 
+def luma_from_planes(
+    planes: Sequence[Tensor], pixel_format: PixelFormat, colour: Colour, *, height: int, reduce: int = 1
+) -> Tensor:
+    """Planes as (1, 1, H, W) float32 luma in [0, 1] on the planes' device: Y, or that of R'G'B'.
+
+    As :func:`rgb_from_planes`, but chroma is not looked at.
+    """
+    levels = levels_of(pixel_format, colour)
+    if pixel_format.family == "rgb":
+        red, green, blue = (planes[index] for index in (2, 0, 1))
+        grey = torch.stack([_as_float(plane) for plane in (red, green, blue)])
+        luma = _mix(grey.sub_(levels.offset), matrix_of(colour, height).luma, 1.0 / levels.scale)
+        luma = _shrink(luma, reduce)
+    else:
+        luma = _shrink(_as_float(planes[0]), reduce).sub_(levels.offset).mul_(1.0 / levels.scale)
+    return luma.clamp_(0.0, 1.0)[None, None]  # (1, 1, H, W)
+
+
+def picture_from_planes(
+    planes: Sequence[Tensor],
+    pixel_format: PixelFormat,
+    colour: Colour,
+    *,
+    height: int,
+    width: int,
+    channels: int,
+    reduce: int = 1,
+) -> Tensor:
+    """What a network of so many channels is given: :func:`rgb_from_planes` with 3, :func:`luma_from_planes` with 1."""
+    if channels == 1:
+        return luma_from_planes(planes, pixel_format, colour, height=height, reduce=reduce)
+    return rgb_from_planes(planes, pixel_format, colour, height=height, width=width, reduce=reduce)
+
+
 def rgb_of(frame: Frame) -> Tensor:
     """R'G'B' (1, 3, H, W) float32 in [0, 1] of a frame, on the CPU, as :func:`rgb_from_planes` makes it."""
     planes = [torch.from_numpy(plane) for plane in frame.planes[: frame.format.colour_planes]]
@@ -125,7 +159,8 @@ def add_residual(
 
     Args:
         planes: as for :func:`rgb_from_planes`, integer or float32 samples.
-        residual: (1, 3, H, W) float32, in R'G'B' as :func:`rgb_from_planes` makes them.
+        residual: (1, 3, H, W) float32, in R'G'B' as :func:`rgb_from_planes` makes them; or (1, 1, H, W), a change of
+            grey, the same in R', G' and B'. That one leaves chroma planes the tensors they were.
         reduce: how many times smaller than the planes the residual is; it is enlarged bilinearly.
     """
     change = residual[0]  # (3, H, W)
@@ -137,9 +172,9 @@ def add_residual(
     else:
         corrections = _small_corrections(change, pixel_format, colour, height=height, strength=strength)
         corrections = (_enlarge(one, reduce, plane.shape) for one, plane in zip(corrections, planes, strict=False))
-    count = pixel_format.colour_planes
-    added = [_add(plane, next(corrections), pixel_format) for plane in planes[:count]]  # one at a time: they are large
-    return (*added, *planes[count:])
+    # One at a time: they are large.
+    added = [_add(plane, correction, pixel_format) for plane, correction in zip(planes, corrections, strict=False)]
+    return (*added, *planes[len(added) :])
 
 
 def _small_corrections(
@@ -153,9 +188,13 @@ def _small_corrections(
 def _corrections(
     change: Tensor, pixel_format: PixelFormat, colour: Colour, *, height: int, strength: float
 ) -> Iterator[Tensor]:
-    """What a change of R'G'B' (3, H, W) adds to each colour plane."""
+    """What a change of R'G'B' (3, H, W), or of grey (1, H, W), adds to each colour plane that it changes."""
     levels = levels_of(pixel_format, colour)
     gain = strength * levels.scale
+    if len(change) == 1:
+        for _ in range(3 if pixel_format.family == "rgb" else 1):
+            yield change[0] * gain
+        return
     if pixel_format.family == "rgb":
         for channel in (1, 2, 0):
             yield change[channel] * gain

@@ -16,7 +16,7 @@ from vdeblur.compute import free_bytes, is_out_of_memory, peak_bytes, release
 from vdeblur.errors import DeviceError, UsageError
 from vdeblur.footprint import TILE, TRIAL, Footprint, footprint, held_bytes
 from vdeblur.frames import Colour, PixelFormat
-from vdeblur.pixels import add_residual, crop, pad_to_multiple, rgb_from_planes
+from vdeblur.pixels import add_residual, crop, pad_to_multiple, picture_from_planes
 
 logger = logging.getLogger(__name__)
 
@@ -220,9 +220,16 @@ class Trial:
 
     def _encoded(self) -> Any:
         height, width = self._size
-        rgb = rgb_from_planes(self._planes(), _TRIAL_FORMAT, Colour(), height=height, width=width)
-        rgb = pad_to_multiple(rgb, self._network.stride, minimum=self._network.minimum_size)
-        return self._network.encode(rgb, side=self._side)
+        picture = picture_from_planes(
+            self._planes(), _TRIAL_FORMAT, Colour(), height=height, width=width, channels=channels_of(self._network)
+        )
+        picture = pad_to_multiple(picture, self._network.stride, minimum=self._network.minimum_size)
+        return self._network.encode(picture, side=self._side)
+
+
+def channels_of(network: Any) -> int:
+    """Channels of a network's frames and residuals: 3, R'G'B', unless it says 1, luma."""
+    return int(getattr(network, "channels", 3))
 
 
 def _checked(wish: TileWish) -> TileWish:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vdeblur.engine import Deblurrer
 from vdeblur.evaluation.cases import Case
+from vdeblur.model.lumanet import LumaNet
 from vdeblur.model.network import DeblurNet
 from vdeblur.pixels import rgb_of
 
@@ -31,7 +32,7 @@ class MotionErrors:
 def motion_errors(deblurrer: Deblurrer, case: Case) -> MotionErrors | None:
     """Errors on a clip whose true motion is known; None for other clips, and for methods that estimate none."""
     network = deblurrer.network
-    if case.truth is None or not isinstance(network, DeblurNet):
+    if case.truth is None or not isinstance(network, (DeblurNet, LumaNet)):
         return None
     with case.blurry() as frames:
         clip = torch.cat([rgb_of(frame) for frame in frames])[None].to(deblurrer.device)  # (1, T, 3, H, W)

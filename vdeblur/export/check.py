@@ -14,7 +14,7 @@ from torch import Tensor
 from vdeblur.bench.clip import pictures
 from vdeblur.engine import Network
 from vdeblur.export.step import Place
-from vdeblur.pipeline import deblur_frames
+from vdeblur.library import deblur_frames
 
 #: Frames of the clip: a first, a last, and enough between for the memory to matter.
 FRAMES = 5

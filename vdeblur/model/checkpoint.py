@@ -11,9 +11,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from vdeblur.config import WEIGHTS_FOLDER, build
+from vdeblur.config import WEIGHTS_FOLDER
 from vdeblur.errors import NetworkError, UsageError
-from vdeblur.model.network import DeblurNet, NetworkConfig
+from vdeblur.model.kinds import Net, config_from, network_of
+from vdeblur.model.lumanet import LumaConfig
+from vdeblur.model.network import NetworkConfig
 
 #: Far more than any number of a network's config.
 _LARGEST_NUMBER = 1024
@@ -39,7 +41,7 @@ def weights_path(name_or_path: str | Path) -> Path:
     raise UsageError(f"no network {str(name_or_path)!r}: choose {', '.join(available_models())} or a .safetensors file")
 
 
-def load_network(name_or_path: str | Path) -> DeblurNet:
+def load_network(name_or_path: str | Path) -> Net:
     """Network with its weights, float32 on the CPU, in evaluation mode. Loading runs no code from the file.
 
     Raises:
@@ -49,13 +51,13 @@ def load_network(name_or_path: str | Path) -> DeblurNet:
     path = weights_path(name_or_path)
     header = _read_header(path)
     try:
-        config = build(NetworkConfig, _parsed(header["config"]), where="config")
+        config = config_from(_parsed(header["config"]), where="config")
         _check_size(config, path.stat().st_size)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise ValueError("there are weights that are no numbers")
-        net = DeblurNet(config)
+        net = network_of(config)
         net.load_state_dict(tensors)
     except (KeyError, ValueError, RuntimeError, TypeError, ArithmeticError, OSError, SafetensorError) as exc:
         reason = " ".join(str(exc).split())[:160]
@@ -78,29 +80,36 @@ def _parsed(text: str) -> dict[str, Any]:
     return parsed
 
 
-def _check_size(config: NetworkConfig, file_bytes: int) -> None:
+def _check_size(config: NetworkConfig | LumaConfig, file_bytes: int) -> None:
     """Refuse a network that is larger than the file it is said to lie in, before a layer is made.
 
     Raises:
         ValueError: it is, or a number is out of any range.
     """
-    other = (config.taps, config.tap_hidden, config.tap_depth, config.tap_features, config.tap_guides,
-             config.tap_neighbours, config.tap_beside)  # fmt: skip
-    numbers = (*config.channels, *config.blocks, *config.decoder_blocks, *other)
+    numbers: tuple[int, ...] = (config.taps, config.tap_hidden, config.tap_depth, config.tap_neighbours)
+    weights = config.tap_depth * config.tap_hidden**2
+    if isinstance(config, NetworkConfig):
+        numbers += (config.tap_features, config.tap_guides, config.tap_beside)
+        numbers += (*config.channels, *config.blocks, *config.decoder_blocks)
     if not all(0 <= number <= _LARGEST_NUMBER for number in numbers):
         raise ValueError(f"the config has a number below 0 or above {_LARGEST_NUMBER}")
-    if min(config.channels) < 1 or not 0 < config.reach <= _LARGEST_NUMBER:
+    if not 0 < config.reach <= _LARGEST_NUMBER or (isinstance(config, NetworkConfig) and min(config.channels) < 1):
         raise ValueError("the config has a number that must be above 0 and is not")
-    quarter, eighth, sixteenth = config.channels
-    encoder = zip((quarter, eighth, sixteenth), config.blocks, strict=True)
-    decoder = zip((eighth, quarter), config.decoder_blocks, strict=True)
-    # The 3×3 convolutions of the blocks, one for each; every weight takes a byte at least.
-    weights = sum(9 * channels**2 * max(1, blocks) for channels, blocks in (*encoder, *decoder))
-    if weights + config.tap_depth * config.tap_hidden**2 > file_bytes:
+    if isinstance(config, NetworkConfig):
+        weights += _least_trunk(config)
+    if weights > file_bytes:  # a weight takes a byte at least
         raise ValueError("the config is that of a network larger than the file")
 
 
-def save_network(net: DeblurNet, path: Path, provenance: dict[str, Any]) -> None:
+def _least_trunk(config: NetworkConfig) -> int:
+    """Weights of the 3×3 convolutions of the blocks, one for each."""
+    quarter, eighth, sixteenth = config.channels
+    encoder = zip((quarter, eighth, sixteenth), config.blocks, strict=True)
+    decoder = zip((eighth, quarter), config.decoder_blocks, strict=True)
+    return sum(9 * channels**2 * max(1, blocks) for channels, blocks in (*encoder, *decoder))
+
+
+def save_network(net: Net, path: Path, provenance: dict[str, Any]) -> None:
     """Write weights as float16 with the config and the provenance (data, steps, commit, scores) in the header."""
     tensors = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in net.state_dict().items()}
     metadata = {"config": json.dumps(asdict(net.config)), "provenance": json.dumps(provenance)}

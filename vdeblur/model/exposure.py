@@ -59,12 +59,17 @@ def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
     inside = (grid[:, 0].abs().amax(-1) < 1) & (grid[:, -1].abs().amax(-1) < 1)
     used = (inside & (speed > LEAST_SPEED_PX)).float()
     weight = used * (energy + 1e-5).rsqrt()
-    sums = [((change[:, lag:] * change[:, :-lag]).mean(1) * weight).sum((1, 2)) for lag in range(1, LAGS + 1)]
-    sums.append((energy * weight).sum((1, 2)))
-    sums.append((torch.log1p(speed) * used).sum((1, 2)))
-    sums.append(used.sum((1, 2)))
-    sums.append(torch.ones_like(used).sum((1, 2)))
-    return torch.stack(sums, 1)
+    rest = ((energy * weight), torch.log1p(speed) * used, used, torch.ones_like(used))
+    return torch.cat((_correlations(change.flatten(2), weight.flatten(1)), torch.stack(rest, 1).sum((2, 3))), 1)
+
+
+def _correlations(change: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sums over N pixels of the mean product at each lag from 1 to LAGS; (B, K, N), (B, N) → (B, LAGS).
+
+    All products of two points, summed over the pixels, are one matrix product; a lag is a diagonal of it.
+    """
+    products = (change * weight[:, None]) @ change.transpose(1, 2)  # (B, K, K)
+    return torch.stack([products.diagonal(lag, 1, 2).mean(1) for lag in range(1, LAGS + 1)], 1)
 
 
 def remembered(profile: Tensor, before: Tensor | None) -> Tensor:

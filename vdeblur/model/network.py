@@ -15,7 +15,7 @@ from vdeblur.model.areas import Area, in_tiles, upsample_area, whole_of
 from vdeblur.model.blocks import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
-from vdeblur.model.flow import Level, flow, pyramid
+from vdeblur.model.flow import Level, flows, pyramid
 from vdeblur.model.motion import CLUES, Motion, clip_motion, motion_between
 from vdeblur.model.steering import STRIP_PIXELS, Neighbour, SteeredTaps, luma
 
@@ -274,9 +274,11 @@ class DeblurNet(nn.Module):
         return self.taps.look(sight, path), path.length
 
     def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
-        finest = self.config.flow_finest
-        back = None if previous is None else flow(current.levels, previous.levels, finest)
-        ahead = None if following is None else flow(current.levels, following.levels, finest)
+        sides = (previous, following)
+        found = iter(
+            flows(current.levels, [side.levels for side in sides if side is not None], self.config.flow_finest)
+        )
+        back, ahead = (None if side is None else next(found) for side in sides)
         return motion_between(back, ahead, current.eighth)
 
     def _remember(

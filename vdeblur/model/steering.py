@@ -196,6 +196,13 @@ class SteeredTaps(nn.Module):
             x = activate(layer(x))
         return x * (length * length / (1 + length * length)).to(x.dtype)
 
+    def change(self, seen: Tensor, length: Tensor) -> Tensor:
+        """Correction (N,) of pixels that see (N, K), guides apart, along ``length`` (N,) pixels; for training."""
+        guides = seen.new_zeros(len(seen), self.guides)
+        features = self.invert(torch.cat((seen, guides), 1).T[None, :, :, None], length[None, None, :, None])
+        correction: Tensor = self.correction(features)[0, 0, :, 0] / CONTRAST
+        return correction
+
     def look(self, sight: Sight, path: Path) -> Tensor:
         """What the pixels of an area see, (B, K, h, w) float32, of the order of 1.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from vdeblur.errors import UsageError
-from vdeblur.model.network import DeblurNet
+from vdeblur.model.kinds import Net
 from vdeblur.training.feeds import Data, closing_iterator
 from vdeblur.training.fraction import draw_profiles, learn_fraction
 from vdeblur.training.recipe import TrainConfig
@@ -20,7 +20,7 @@ from vdeblur.training.taps import draw_pixels, learn_taps
 logger = logging.getLogger(__name__)
 
 
-def learn_first(net: DeblurNet, config: TrainConfig, synthetic_for: Callable[[SynthesisConfig], Data] | None) -> None:
+def learn_first(net: Net, config: TrainConfig, synthetic_for: Callable[[SynthesisConfig], Data] | None) -> None:
     """Teach the parts that the config names, on synthetic clips whose true motion is known.
 
     Raises:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vdeblur.model.exposure import LAGS, PROFILE, ExposureFraction, motion_profile, remembered
-from vdeblur.model.network import DeblurNet
+from vdeblur.model.kinds import Net
 from vdeblur.training.fitting import fit
 from vdeblur.training.synthesis import Clip
 from vdeblur.training.taps import LOOKAHEAD, true_exposure
@@ -36,7 +36,7 @@ class Profiles(NamedTuple):
 
 
 @torch.no_grad()
-def draw_profiles(net: DeblurNet, clips: Iterable[Clip], *, seed: int) -> Profiles:
+def draw_profiles(net: Net, clips: Iterable[Clip], *, seed: int) -> Profiles:
     """Profiles of batches (B, T, …) after each frame, of whole frames and of their middle quarter."""
     generator = torch.Generator().manual_seed(seed)
     parts = []

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from vdeblur.compute import choose_dtype
-from vdeblur.config import find_config, load_config
+from vdeblur.config import find_config
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.checkpoint import load_network
-from vdeblur.model.network import DeblurNet, Estimate, NetworkConfig
+from vdeblur.model.kinds import Net, network_of, read_config
+from vdeblur.model.network import Estimate
 from vdeblur.training.course import average_decay
 from vdeblur.training.losses import Losses, losses
 from vdeblur.training.recipe import TrainConfig
@@ -50,7 +51,7 @@ class Learner:
         self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for name in config.frozen:
             self.net.get_submodule(name).requires_grad_(False)
-        self.average: DeblurNet = copy.deepcopy(self.net).eval().requires_grad_(False)
+        self.average: Net = copy.deepcopy(self.net).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(),
             lr=config.learning_rate,
@@ -176,13 +177,13 @@ class Learner:
             mine.copy_(theirs)
 
 
-def new_network(config: TrainConfig) -> DeblurNet:
+def new_network(config: TrainConfig) -> Net:
     """The config's network, its weights fresh, or taken from ``start`` where name and shape fit.
 
     Raises:
         UsageError: there is no such network or checkpoint, or nothing of it fits.
     """
-    net = DeblurNet(load_config(NetworkConfig, find_config(config.network)))
+    net = network_of(read_config(find_config(config.network)))
     if config.start is not None:
         own, given = net.state_dict(), load_network(config.start).state_dict()
         fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.model.network import DeblurNet
-from vdeblur.model.steering import CONTRAST, SteeredTaps, luma
+from vdeblur.model.celltaps import CellTaps
+from vdeblur.model.kinds import Net
+from vdeblur.model.steering import SteeredTaps, luma
 from vdeblur.training.fitting import fit
 from vdeblur.training.losses import charbonnier
 from vdeblur.training.synthesis import Clip
@@ -45,7 +46,7 @@ def true_exposure(clip: Clip) -> Tensor:
     return fraction.clamp(0, 1.2)[:, None, None, None]
 
 
-def draw_pixels(net: DeblurNet, clips: Iterable[Clip], *, per_frame: int, seed: int) -> Pixels:
+def draw_pixels(net: Net, clips: Iterable[Clip], *, per_frame: int, seed: int) -> Pixels:
     """Pixels of batches (B, T, …) at random, ``per_frame`` of each frame."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
@@ -69,7 +70,13 @@ def draw_pixels(net: DeblurNet, clips: Iterable[Clip], *, per_frame: int, seed: 
 
 
 def learn_taps(
-    taps: SteeredTaps, pixels: Pixels, *, steps: int, batch: int = 8192, learning_rate: float = 3e-3, seed: int = 0
+    taps: SteeredTaps | CellTaps,
+    pixels: Pixels,
+    *,
+    steps: int,
+    batch: int = 8192,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
 ) -> float:
     """Teach the filters of ``taps`` what a pixel should have been; guides count as nothing meanwhile.
 
@@ -81,7 +88,7 @@ def learn_taps(
 
     def losses() -> tuple[Tensor, Tensor]:
         at = torch.randint(len(pixels.change), (batch,), generator=generator).to(pixels.change.device)
-        loss = charbonnier(predict(taps, pixels.seen[at], pixels.length[at]) - pixels.change[at])
+        loss = charbonnier(taps.change(pixels.seen[at].float(), pixels.length[at].float()) - pixels.change[at])
         return loss, loss
 
     def told(step: int, loss: Tensor) -> None:
@@ -95,12 +102,3 @@ def learn_taps(
     with torch.no_grad():
         taps.filters.weight[:, taps.filters.in_channels - taps.guides :] = 0
     return mean
-
-
-def predict(taps: SteeredTaps, seen: Tensor, length: Tensor) -> Tensor:
-    """Change of luma (N,) of pixels that see (N, K) along a motion of ``length`` pixels (N,)."""
-    guides = seen.new_zeros(len(seen), taps.guides)
-    rows = torch.cat((seen, guides), 1).float().T[None, :, :, None]
-    features = taps.invert(rows, length.float()[None, None, :, None])
-    change: Tensor = taps.correction(features)[0, 0, :, 0] / CONTRAST
-    return change

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vdeblur.metrics import psnr
-from vdeblur.model.network import DeblurNet
+from vdeblur.model.kinds import Net
 from vdeblur.training.data import stack
 from vdeblur.training.losses import motion_error, signless_error
 from vdeblur.training.synthesis import Clip
@@ -27,7 +27,7 @@ EQUAL_DB = 100.0
 
 
 def validate(
-    net: DeblurNet,
+    net: Net,
     clips: Sequence[Clip],
     *,
     batch: int,

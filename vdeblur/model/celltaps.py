@@ -1,0 +1,179 @@
+"""Cell taps: luma sampled along its own blur as in :mod:`vdeblur.model.steering`, cheap enough for real time on a CPU.
+
+The pixels of a 4×4 cell share one motion, so a place is computed once for sixteen samples; and what all pixels
+see is one matrix, which a few small matrix products turn into their corrections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vdeblur.model.areas import Area, tiles_of, whole_of
+from vdeblur.model.blocks import upsample, zero_init
+from vdeblur.model.cells import gathered, places, sampled, shifts, spread, steps
+from vdeblur.model.steering import CONTRAST, MISMATCH_LIMIT, Neighbour, luma
+
+#: Pixels each way that share a motion, and the factor from the motion's resolution to theirs.
+CELL = 4
+_FINER = 8 // CELL
+#: Pixels of a strip: what is computed of them stays in a core's cache.
+STRIP_PIXELS = 32_768
+
+
+class View(NamedTuple):
+    """A neighbour made ready: its :func:`shifts`, the cells' places there (B, h, w, 2) and the trust (B, 1, h, w)."""
+
+    shifts: Tensor
+    place: Tensor
+    trust: Tensor
+
+
+class Sight(NamedTuple):
+    """A frame made ready, h × w cells.
+
+    Its pixels (B, 16, h, w) and its :func:`shifts`; the cells' places (1, h, w, 2), their motion in the same units
+    (B, h, w, 2), its length in pixels (B, 1, h, w).
+    """
+
+    own: Tensor
+    shifts: Tensor
+    place: Tensor
+    step: Tensor
+    length: Tensor
+    views: tuple[View | None, ...]
+
+
+class CellTaps(nn.Module):
+    """Deconvolves luma with one small shared network of what each pixel sees along its motion.
+
+    It sees ``taps`` points from −reach to +reach exposure lengths around the pixel, as differences to the pixel itself,
+    and ``neighbour_points`` from −1 to +1 around its place in each of two other frames. The correction fades with the
+    length of the motion: no motion, no correction.
+    """
+
+    scale = 1
+    guides = 0
+
+    def __init__(self, *, taps: int, reach: float, hidden: int, depth: int, neighbour_points: int) -> None:
+        super().__init__()
+        offsets = torch.linspace(-reach, reach, taps)
+        self.register_buffer("offsets", offsets[offsets.abs() > 1e-6], persistent=False)
+        self.offsets: Tensor
+        around = torch.linspace(-1, 1, neighbour_points) if neighbour_points > 1 else torch.zeros(neighbour_points)
+        self.register_buffer("neighbour_offsets", around, persistent=False)
+        self.neighbour_offsets: Tensor
+        #: Pixels of a strip, None for STRIP_PIXELS.
+        self.strip_pixels: int | None = None
+        self.seen = len(self.offsets) + 2 + (2 * (neighbour_points + 1) if neighbour_points else 0)
+        self.filters = nn.Conv2d(self.seen, hidden, 1)
+        self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
+        self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
+
+    def forward(
+        self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour], *, side: int | None = None
+    ) -> Tensor:
+        """Luma correction (B, 1, H, W), float32.
+
+        Args:
+            frame: luma (B, 1, H, W), or (B, 3, H, W), in [0, 1].
+            motion: displacement during the exposure (B, 2, H/8, W/8) in pixels of the frame.
+            neighbours: two, or none if no points are looked at there.
+            side: of tiles to work in, pixels; it makes no difference but for memory.
+        """
+        sight = self.prepare(frame, motion, neighbours)
+        result = torch.empty_like(sight.own)
+        for area in self._areas(sight, side):
+            gate = area.of(sight.length).square()
+            gate = gate / (1 + gate) / CONTRAST
+            change = self._corrected(self.look(sight, area).flatten(1).t()).view(len(gate), -1, *gate.shape[2:])
+            area.of(result).copy_(change * gate)
+        return spread(result, CELL)
+
+    def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
+        """All that is computed once for a frame."""
+        grey, motion = luma(frame), upsample(motion.float(), _FINER)
+        height, width = motion.shape[-2:]
+        place = places(height, width, CELL, motion.device)
+        length = motion.square().sum(1, keepdim=True).sqrt()
+        views = tuple(_view(one, place) for one in neighbours)
+        return Sight(gathered(grey, CELL), shifts(grey, CELL), place, steps(motion, CELL), length, views)
+
+    def look(self, sight: Sight, area: Area) -> Tensor:
+        """What the pixels of an area of cells see, all of the order of 1: (seen, B, 16, h, w), in the filters' dtype.
+
+        Differences along the motion, the motion's length, the pixel's own luma, and for each neighbour the differences
+        there, weighted by the trust in them, and that trust; zeros for a neighbour that is missing.
+        """
+        own, length, step = area.of(sight.own), area.of(sight.length), _cut(sight.step, area)
+        seen = own.new_empty((self.seen, *own.shape), dtype=self.filters.weight.dtype)
+        count, points = len(self.offsets), len(self.neighbour_offsets)
+        seen[:count] = _differences(sight.shifts, _cut(sight.place, area), step, self.offsets, own, CONTRAST)
+        seen[count], seen[count + 1] = torch.log1p(length) / 4, own - 0.5
+        for number, view in enumerate(sight.views):
+            part = seen[count + 2 + number * (points + 1) :][: points + 1]
+            if view is None:
+                part.zero_()
+            else:
+                trust, place = area.of(view.trust), _cut(view.place, area)
+                weight = CONTRAST * trust[:, :, None]
+                part[:points] = _differences(view.shifts, place, step, self.neighbour_offsets, own, weight)
+                part[points] = trust
+        return seen
+
+    def sights(self, sight: Sight) -> Tensor:
+        """What all pixels of a frame see, as a picture (B, seen, H, W); for training."""
+        seen = self.look(sight, whole_of(sight.own))
+        return torch.stack([spread(channel, CELL)[:, 0] for channel in seen], 1)
+
+    def change(self, seen: Tensor, length: Tensor) -> Tensor:
+        """Correction (N,) of pixels that see (N, seen) along a motion of ``length`` (N,) pixels; for training."""
+        gate = length * length / (1 + length * length)
+        return self._corrected(seen.to(self.filters.weight.dtype)) * gate / CONTRAST
+
+    def _corrected(self, rows: Tensor) -> Tensor:
+        """(N, seen) → (N,), float32, before it is weighted by the motion."""
+        for layer in (self.filters, *self.mix):
+            rows = F.leaky_relu_(F.linear(rows, layer.weight.flatten(1), layer.bias), 0.1)
+        return F.linear(rows, self.correction.weight.flatten(1), self.correction.bias)[:, 0].float()
+
+    def _areas(self, sight: Sight, side: int | None) -> list[Area]:
+        """Areas of cells to work on one after the other: tiles, and on a CPU strips of them."""
+        whole = whole_of(sight.own)
+        tiles = [whole] if side is None else tiles_of(whole, side // CELL, 1)
+        if sight.own.device.type != "cpu":
+            return tiles
+        cells = (self.strip_pixels or STRIP_PIXELS) // (CELL * CELL * len(sight.own))
+        return [strip for tile in tiles for strip in _strips(tile, max(1, cells // tile.width))]
+
+
+def _strips(area: Area, rows: int) -> list[Area]:
+    tops = range(area.top, area.bottom, rows)
+    return [area._replace(top=top, bottom=min(area.bottom, top + rows)) for top in tops]
+
+
+def _view(neighbour: Neighbour, place: Tensor) -> View | None:
+    if neighbour.frame is None:
+        return None
+    trust = (1 - neighbour.mismatch.float() / MISMATCH_LIMIT).clamp_(min=0)
+    there = place + steps(upsample(neighbour.displacement.float(), _FINER), CELL)
+    return View(shifts(luma(neighbour.frame), CELL), there, upsample(trust, _FINER))
+
+
+def _cut(grid: Tensor, area: Area) -> Tensor:
+    """An area of a grid (B, h, w, 2)."""
+    return grid[:, area.top : area.bottom, area.left : area.right]
+
+
+def _differences(
+    views: Tensor, place: Tensor, step: Tensor, offsets: Tensor, own: Tensor, weight: Tensor | float
+) -> Tensor:
+    """Samples at ``place`` + each offset · ``step``, less the pixel's own, weighted: (K, B, 16, h, w)."""
+    grid = torch.addcmul(place[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
+    seen = sampled(views, grid.flatten(1, 2), CELL)
+    seen = seen.view(*own.shape[:2], len(offsets), *own.shape[2:])
+    return seen.sub_(own[:, :, None]).mul_(weight).permute(2, 0, 1, 3, 4)
