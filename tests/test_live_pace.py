@@ -60,6 +60,10 @@ def test_a_very_slow_network_is_judged_by_few_frames() -> None:
     machine.full_seconds = 1.2
     machine.run(8)
     assert machine.pace.lowest
+    assert machine.pace.overtaxed
+    machine.full_seconds = 0.1
+    machine.run(5)
+    assert not machine.pace.overtaxed
 
 
 @pytest.mark.parametrize("fixed", [0.0, 0.3, 0.5])

@@ -39,7 +39,7 @@ def live_threads() -> list[str]:
 def test_frames_come_out_as_the_engine_restores_them(lookahead: int) -> None:
     frames, sink = list(clip(12)), KeepsEvery()
     settings = Settings(model="double", auto=False, device="cpu", precision="float32", lookahead=lookahead)
-    with session(Rounds(list(frames), seconds=0.03), sink, Mixing(), settings) as running:
+    with session(Rounds(list(frames), seconds=0.12), sink, Mixing(), settings) as running:
         assert running.wait(20)
     expected = Deblurrer(Mixing(), device="cpu", precision="float32", lookahead=lookahead).run(frames)
     assert sink.numbers == list(range(1, 13))
@@ -199,7 +199,7 @@ def test_the_size_is_chosen_so_that_the_network_keeps_up() -> None:
 def test_a_lost_source_is_looked_for_and_starts_anew() -> None:
     frames, sink, notes = list(clip(8)), KeepsEvery(), []
     bigger = list(clip(4, 48, 64))
-    source = Rounds([*frames[:4], LOST], [LOST], [*frames[4:], LOST], list(bigger), seconds=0.03)
+    source = Rounds([*frames[:4], LOST], [LOST], [*frames[4:], LOST], list(bigger), seconds=0.12)
     with session(source, sink, Mixing(), note=notes.append) as running:
         assert running.wait(20)
     assert source.opened == 4
@@ -234,7 +234,7 @@ def test_with_lookahead_the_last_frame_before_a_pause_is_shown() -> None:
 
 
 def test_a_source_that_says_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vdeblur.live.session.WAITING_SECONDS", 0.2)
+    monkeypatch.setattr("vdeblur.live.ledger.WAITING_SECONDS", 0.2)
     source, sink = PushSource("a browser"), Keeps()
     first, second = clip(2)
     with session(source, sink) as running:
@@ -349,3 +349,12 @@ def test_a_looped_file_goes_on_with_rising_times(short_clip: Path) -> None:
 def test_a_missing_file_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="nosuch"):
         FileSource("nosuch.mp4")
+
+
+def test_a_machine_too_slow_for_anything_says_how_much_it_shows() -> None:
+    sink, notes = Keeps(), []
+    auto = Settings(model="double", device="cpu", precision="float32", reduce=4)
+    with session(Steady(25), sink, Slow(0.3), auto, note=notes.append):
+        until(lambda: notes)
+    assert notes[0].startswith("52×36 at 2")
+    assert "is too much for double even at a quarter of the size: shows 3 of them a second" in notes[0]

@@ -40,6 +40,9 @@ _SMALLER = {"quality": ("balanced", "fast"), "balanced": ("fast",)}
 MOST_REDUCE, _LARGER_MOST_REDUCE = 4, 2
 
 
+_SIZES = {1: "full size", 2: "half size", 3: "a third of the size", 4: "a quarter of the size"}
+
+
 @dataclass(frozen=True)
 class Rung:
     """One way to work, and its work for a frame, in any unit."""
@@ -77,6 +80,10 @@ class Pace:
         self._since = now
         self._rose = False
         self._patience = PATIENCE
+        #: Whether frames take too long although there is no way to work less.
+        self.overtaxed = False
+        #: Median seconds of the last frames, once enough have been seen.
+        self.took = 0.0
         #: What a frame took on each rung when it was left.
         self._known: dict[int, float] = {}
 
@@ -99,8 +106,11 @@ class Pace:
         if source_fps <= 0 or not self._enough_seen():
             return None
         interval, took = 1 / min(source_fps, ENOUGH_FPS), median(list(self._seen)[-_MOMENT:])
+        self.took = took
         longer = median(self._seen) if len(self._seen) == _LONGER else 0.0
-        if took > FAR_TOO_SLOW * interval or longer > TOO_SLOW * interval:
+        too_slow = took > FAR_TOO_SLOW * interval or longer > TOO_SLOW * interval
+        self.overtaxed = too_slow and self.lowest
+        if too_slow:
             return None if self.lowest else self._descend(now, max(took, longer), AIM * interval)
         if self._rose and now - self._since >= HELD_SECONDS:
             self._rose, self._patience = False, max(PATIENCE, self._patience / 2)
@@ -134,3 +144,16 @@ class Pace:
         self._seen.clear()
         self._unsettled = _SETTLE
         return self.rung
+
+
+def pace_words(what: str, before: Rung, rung: Rung) -> str:
+    """A change of rung for people, at a source like "640×480 at 30 fps"."""
+    model = "" if rung.model == before.model else f" with {rung.model}"
+    if rung.work > before.work:
+        return f"{what}: there is time for more, works at {size_words(rung.reduce)}{model}"
+    too_much = f"{what} is too much for {before.model} at {size_words(before.reduce)}"
+    return f"{too_much}: works at {size_words(rung.reduce)}{model}"
+
+
+def size_words(reduce: int) -> str:
+    return _SIZES.get(reduce, f"1/{reduce} of the size")

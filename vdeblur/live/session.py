@@ -16,27 +16,25 @@ from types import TracebackType
 from typing import Any
 
 from vdeblur.engine import Network
-from vdeblur.errors import SourceError, UsageError, VdeblurError
+from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.live.meter import Meter
-from vdeblur.live.outlet import Outlet
-from vdeblur.live.pace import Pace, rungs
+from vdeblur.live.intake import Intake
+from vdeblur.live.ledger import Ledger
+from vdeblur.live.outlet import Outlets
+from vdeblur.live.pace import Pace, pace_words, rungs, size_words
 from vdeblur.live.restorer import Restorer
-from vdeblur.live.slot import Ended, Slot
+from vdeblur.live.slot import Ended
 from vdeblur.live.sources import Source
-from vdeblur.live.words import Settings, Shown, Sink, State, Status, Taken, Unwatched
+from vdeblur.live.words import Settings, Shown, Sink, Status, Taken, Unwatched
 from vdeblur.model.checkpoint import weights_path
 
 __all__ = ["Session", "Settings", "Shown", "Sink", "Status", "Taken", "Unwatched"]
 
 logger = logging.getLogger(__name__)
 
-#: Without a frame for so long, the source counts as waiting; with lookahead the frame it owes is shown.
-WAITING_SECONDS, _OWING_SECONDS = 2.0, 0.5
-#: Seconds between attempts to find a lost source.
-_FIRST_RETRY, _LAST_RETRY = 0.25, 5.0
+#: With lookahead, the frame that is owed is shown when none has come for so long.
+_OWING_SECONDS = 0.5
 _JOIN_SECONDS = 10.0
-_SIZES = {1: "full size", 2: "half size", 3: "a third of the size", 4: "a quarter of the size"}
 
 
 class Session:
@@ -74,35 +72,28 @@ class Session:
         self._settings = settings or Settings()
         self._networks = dict(networks or {})
         self._check(self._settings)
-        self._tell = note
         self._lock = threading.RLock()
         self._first_sinks = list(sinks)
-        self._outlets: list[Outlet] = []
-        self._slot: Slot[Taken] = Slot()
+        self._ledger = Ledger(note)
+        self._intake = Intake(source, self._ledger, self._fail)
+        self._outlets = Outlets(self._ledger.say, self._end)
         self._restorer: Restorer | None = None
         self._pace: Pace | None = None
-        self._closing, self._over = threading.Event(), threading.Event()
+        self._over = threading.Event()
         self._failure: BaseException | None = None
-        self._threads: list[threading.Thread] = []
-        self._state: State = "starting"
-        self._message = ""
-        self._frames = self._restarts = 0
-        self._last: Taken | None = None
-        self._took, self._done, self._delays = Meter(), Meter(), Meter()
+        self._threads = (
+            threading.Thread(target=self._intake.run, name="vdeblur-capture", daemon=True),
+            threading.Thread(target=self._restore, name="vdeblur-restore", daemon=True),
+        )
 
     # --- From outside -------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin; once."""
-        with self._lock:
-            for sink in self._first_sinks:
-                self.add_sink(sink)
-            self._threads = [
-                threading.Thread(target=self._capture, name="vdeblur-capture", daemon=True),
-                threading.Thread(target=self._restore, name="vdeblur-restore", daemon=True),
-            ]
-            for thread in self._threads:
-                thread.start()
+        for sink in self._first_sinks:
+            self._outlets.add(sink)
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> Session:
         self.start()
@@ -115,14 +106,14 @@ class Session:
 
     def close(self) -> None:
         """End everything: what waits is let go, sinks finish what they were given. More than once does no harm."""
-        self._closing.set()
-        self._source.close()
-        self._slot.end(forget=True)
+        self._intake.close()
         for thread in self._threads:
+            if thread.ident is None:
+                continue
             thread.join(_JOIN_SECONDS)
             if thread.is_alive():
                 logger.warning("%s is still busy %.0f s after it was stopped", thread.name, _JOIN_SECONDS)
-        self._finish(None)
+        self._finish()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the session has ended; whether it has.
@@ -168,89 +159,23 @@ class Session:
                 self._restorer.want(self._wanted())
 
     def add_sink(self, sink: Sink) -> None:
-        """Show at one more sink from now on."""
-        with self._lock:
-            if self._over.is_set():
-                raise UsageError("the session has ended; start another")
-            self._outlets.append(Outlet(sink, self._sink_failed))
+        """Show at one more sink from now on.
+
+        Raises:
+            UsageError: the session has ended.
+        """
+        self._outlets.add(sink)
 
     def remove_sink(self, sink: Sink) -> None:
         """Let a sink finish and close it; one that is not there is no harm. Not from the sink's own thread."""
-        with self._lock:
-            removed = [outlet for outlet in self._outlets if outlet.sink is sink]
-            self._outlets = [outlet for outlet in self._outlets if outlet.sink is not sink]
-        for outlet in removed:
-            outlet.close()
+        self._outlets.remove(sink)
 
     def status(self) -> Status:
         """How things stand now."""
-        with self._lock:
-            last, state, message = self._last, self._state, self._message
-            if state == "running" and last is not None and time.monotonic() - last.at > WAITING_SECONDS:
-                state, message = "waiting", f"no picture from {self._source.name} at the moment"
-            now = self._settings if self._restorer is None else self._restorer.now
-            recordings = [outlet.sink.name for outlet in self._outlets if getattr(outlet.sink, "every", False)]
-        return Status(
-            state=state,
-            message=message,
-            source=self._source.name,
-            width=0 if last is None else last.frame.width,
-            height=0 if last is None else last.frame.height,
-            source_fps=self._took.rate,
-            shown_fps=self._done.rate,
-            delay_ms=1000 * self._delays.middle,
-            frames=self._frames,
-            dropped=self._slot.dropped,
-            model=now.model,
-            strength=now.strength,
-            lookahead=now.lookahead,
-            reduce=now.reduce,
-            restarts=self._restarts,
-            recording=recordings[0] if recordings else None,
-        )
-
-    # --- Taking -------------------------------------------------------------------------------------------------------
-
-    def _capture(self) -> None:
-        """Take frames as they come until the source has ended; look for it when it is lost."""
-        retry = _FIRST_RETRY
-        try:
-            while not self._closing.is_set():
-                before = self._frames
-                try:
-                    for frame in self._source.frames():
-                        self._take(frame, again=self._frames == before)
-                        if self._closing.is_set():
-                            return
-                    return
-                except VdeblurError as exc:
-                    if not self._frames or not (isinstance(exc, SourceError) or before):
-                        raise
-                    retry = _FIRST_RETRY if self._frames > before else min(2 * retry, _LAST_RETRY)
-                    self._lose(exc)
-                self._closing.wait(retry)
-        except Exception as exc:
-            if not self._closing.is_set():
-                self._fail(exc)
-        finally:
-            self._slot.end()
-
-    def _take(self, frame: Frame, *, again: bool) -> None:
-        """Count a frame and hand it on; ``again`` = the first since the source was opened."""
-        if again and self._frames:
-            frame = replace(frame, cut=True)
-            self._restarts += 1
-            self._say(f"{self._source.name} is back", state="running")
-        elif self._state != "running":
-            self._say("", state="running")
-        self._frames += 1
-        self._last = Taken(frame, self._frames, time.monotonic(), getattr(self._source, "tag", None))
-        self._took.count()
-        self._slot.put(self._last)
-
-    def _lose(self, exc: VdeblurError) -> None:
-        if self._state != "lost":
-            self._say(f"lost {self._source.name}: {exc}; looking for it", state="lost")
+        restorer = self._restorer
+        now = self._settings if restorer is None else restorer.now
+        dropped, recording = self._intake.slot.dropped, self._outlets.recording
+        return self._ledger.status(self._source.name, now, dropped=dropped, recording=recording)
 
     # --- Restoring ----------------------------------------------------------------------------------------------------
 
@@ -264,14 +189,14 @@ class Session:
                 restorer.want(self._wanted())
             with contextlib.closing(restorer):
                 self._restore_with(restorer)
-            self._finish(None)
+            self._finish()
         except Exception as exc:
             self._fail(exc)
 
     def _restore_with(self, restorer: Restorer) -> None:
         try:
             while True:
-                taken = self._slot.take(_OWING_SECONDS)
+                taken = self._intake.slot.take(_OWING_SECONDS)
                 if taken is None:
                     self._show(restorer.flush() if restorer.owing else [])
                     continue
@@ -279,35 +204,31 @@ class Session:
                 self._show(restorer.restore(taken))
                 self._keep_pace(time.monotonic() - begun, taken.frame)
         except Ended:
-            if not self._closing.is_set():
+            if not self._intake.closing:
                 self._show(restorer.flush())
 
     def _show(self, ready: Sequence[Shown]) -> None:
-        with self._lock:
-            outlets = list(self._outlets)
-        for shown in ready:
-            self._done.count()
-            self._delays.count(shown.delay_seconds)
-            for outlet in outlets:
-                outlet.put(shown)
+        self._ledger.showed(ready)
+        self._outlets.show(ready)
 
     def _keep_pace(self, seconds: float, frame: Frame) -> None:
         """Let the pace see how long a frame took, and do what it says."""
         with self._lock:
-            if self._pace is None or self._restorer is None:
+            pace, restorer = self._pace, self._restorer
+            if pace is None or restorer is None:
                 return
-            before, fps = self._pace.rung, self._took.rate
-            rung = self._pace.saw(time.monotonic(), seconds, fps)
-            if rung is None:
-                return
-            self._restorer.want(self._wanted())
+            before, overtaxed, fps = pace.rung, pace.overtaxed, self._ledger.source_fps
+            rung = pace.saw(time.monotonic(), seconds, fps)
+            if rung is not None:
+                restorer.want(self._wanted())
         what = f"{frame.width}×{frame.height} at {fps:.0f} fps"
-        model = "" if rung.model == before.model else f" with {rung.model}"
-        if rung.work < before.work:
-            words = f"{what} is too much for {before.model} at {_size(before.reduce)}: works at {_size(rung.reduce)}"
-        else:
-            words = f"{what}: there is time for more, works at {_size(rung.reduce)}"
-        self._say(words + model)
+        if rung is not None:
+            self._ledger.say(pace_words(what, before, rung))
+        elif pace.overtaxed and not overtaxed:
+            size = size_words(before.reduce)
+            self._ledger.say(
+                f"{what} is too much for {before.model} even at {size}: shows {1 / pace.took:.0f} of them a second"
+            )
 
     def _new_pace(self) -> Pace | None:
         if not self._settings.auto:
@@ -327,57 +248,33 @@ class Session:
             weights_path(settings.model)
 
     def _network_failed(self, exc: VdeblurError) -> None:
+        """A network that was wanted cannot be had; the old one goes on."""
         with self._lock:
             now = self._settings if self._restorer is None else self._restorer.now
             self._settings = replace(self._settings, model=now.model, device=now.device, precision=now.precision)
             self._pace = self._new_pace()
-        self._say(f"{exc}; goes on with {now.model}")
+        self._ledger.say(f"{exc}; goes on with {now.model}")
 
-    def _sink_failed(self, outlet: Outlet, exc: Exception) -> None:
-        """A sink has failed, in its own thread."""
+    def _end(self, failure: Exception | None) -> None:
+        """A sink without which the session has no purpose has ended; called in its thread."""
         with self._lock:
-            self._outlets = [other for other in self._outlets if other is not outlet]
-        if not outlet.vital:
-            self._say(f"{outlet.sink.name} has stopped: {exc}")
-            return
-        if not isinstance(exc, Unwatched):
-            with self._lock:
-                self._failure = self._failure or exc
-        self._closing.set()
-        self._source.close()
-        self._slot.end(forget=True)
+            self._failure = self._failure or failure
+        self._intake.close()
 
     def _fail(self, exc: BaseException) -> None:
         with self._lock:
             self._failure = self._failure or exc
-        self._slot.end(forget=True)
-        self._closing.set()
-        self._source.close()
-        self._finish(exc)
+        self._intake.close()
+        self._finish()
 
-    def _finish(self, exc: BaseException | None) -> None:
+    def _finish(self) -> None:
         """Close the sinks and say that it is over."""
+        self._outlets.close()
         with self._lock:
-            outlets, self._outlets = self._outlets, []
-        for outlet in outlets:
-            outlet.close()
-        with self._lock:
-            failure = exc or self._failure
             if not self._over.is_set():
-                self._say("" if failure is None else str(failure), state="ended" if failure is None else "failed")
+                words = "" if self._failure is None else str(self._failure)
+                self._ledger.say(words, state="ended" if self._failure is None else "failed")
             self._over.set()
-
-    def _say(self, words: str, *, state: State | None = None) -> None:
-        with self._lock:
-            self._state = state or self._state
-            self._message = words
-        logger.debug("%s %s", self._state, words)
-        if words and self._tell is not None and state != "failed":
-            self._tell(words)
 
 
 _NAMES = ", ".join(Settings.__dataclass_fields__)
-
-
-def _size(reduce: int) -> str:
-    return _SIZES.get(reduce, f"1/{reduce} of the size")

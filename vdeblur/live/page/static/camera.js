@@ -55,7 +55,6 @@ export class Camera extends EventTarget {
     this.#video.srcObject = this.#stream;
     await this.#video.play();
     this.#next();
-    return track.label;
   }
 
   /** The server has this picture. */

@@ -26,7 +26,6 @@ setUpDivider(byId("divider"), byId("view"), (part) => { view.split = part; });
 /** What runs: nothing, or a source ("server" or "camera"), and what it is waiting for. */
 let running = null;
 let camera = null;
-let cameraSays = "";
 let hello = null;
 let recording = false;
 
@@ -54,6 +53,7 @@ function showButtons() {
   write(byId("start-words"), running ? "Stop" : "Start");
   for (const id of ["snapshot", "record"]) byId(id).disabled = !open || byId("shown").hidden;
   byId("record").setAttribute("aria-pressed", String(recording));
+  byId("resolution-field").hidden = !byId("source").value.startsWith(CAMERA);
 }
 
 // --- Sources ---------------------------------------------------------------------------------------------------------
@@ -74,7 +74,6 @@ async function listSources() {
   byId("camera-hint").hidden = !obstacle;
   byId("camera-hint").classList.toggle("warn", Boolean(obstacle));
   write(byId("camera-hint"), obstacle ?? "");
-  byId("resolution-field").hidden = select.value === SERVER || select.value === "";
   showButtons();
 }
 
@@ -107,7 +106,7 @@ async function startCamera(deviceId) {
   const [width, height] = byId("resolution").value.split("x").map(Number);
   const opened = new Camera();
   try {
-    cameraSays = await opened.open(deviceId, width, height);
+    await opened.open(deviceId, width, height);
   } catch (error) {
     opened.close();
     running = null;
@@ -143,7 +142,6 @@ function stop() {
   camera?.close();
   camera = running = null;
   recording = false;
-  cameraSays = "";
   greet();
   showButtons();
 }
@@ -185,7 +183,7 @@ function follow(status) {
   recording = status.recording !== null;
   write(byId("record-words"), recording ? `Stop ${clock(status.recording)}` : "Record");
   const words = { starting: "Starting", waiting: "Waiting for pictures", lost: "The camera is lost; looking for it", ended: "The source has ended", failed: status.message };
-  if (status.state === "running") state("good", running === SERVER ? status.source : cameraSays || "Running");
+  if (status.state === "running") state("good", "Live");
   else state(["ended", "failed"].includes(status.state) ? "bad" : "waiting", words[status.state]);
   showButtons();
 }
@@ -249,7 +247,7 @@ byId("welcome-start").addEventListener("click", start);
 byId("snapshot").addEventListener("click", () => connection.say("snapshot"));
 byId("record").addEventListener("click", () => connection.say("record", { on: !recording }));
 byId("source").addEventListener("change", () => {
-  byId("resolution-field").hidden = byId("source").value === SERVER;
+  showButtons();
   if (running) { stop(); start(); }
 });
 byId("resolution").addEventListener("change", () => { if (running === CAMERA) { stop(); start(); } });

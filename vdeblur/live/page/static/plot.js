@@ -33,17 +33,18 @@ export class Plot {
       .join(" ");
     byId("plot-raw").setAttribute("points", line("before"));
     byId("plot-sharp").setAttribute("points", line("after"));
-    const gain = this.#gain();
+    const percent = this.#percent();
+    const gain = `${percent < 0 ? "−" : "+"}${Math.abs(percent)} %`;
     write(byId("gain"), gain);
+    byId("gain").classList.toggle("none", percent <= 0);
     if (now - this.#saidAt > 5) {
       this.#saidAt = now;
       byId("plot").setAttribute("aria-label", `Sharpness over the last 30 seconds: sharp is ${gain} against raw`);
     }
   }
 
-  #gain() {
+  #percent() {
     const shares = this.#points.slice(-RECENT).map(({ before, after }) => (before > 0 ? after / before - 1 : 0));
-    const percent = Math.round(100 * median(shares));
-    return `${percent < 0 ? "−" : "+"}${Math.abs(percent)} %`;
+    return Math.round(100 * median(shares)) || 0;
   }
 }
