@@ -17,8 +17,8 @@ from vdeblur.export import run as export_run
 from vdeblur.export.check import agreement, check_clip
 from vdeblur.export.run import export_network
 from vdeblur.export.step import Memory, Place, Step, places
+from vdeblur.library import deblur_frames
 from vdeblur.model.checkpoint import load_network
-from vdeblur.pipeline import deblur_frames
 
 README = Path(__file__).parents[1] / "README.md"
 
