@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +50,7 @@ def test_steps_are_the_package(tiny_model: Path, lookahead: int, size: tuple[int
     found = agreement(eager(network, memory, lookahead), network, memory.start, size=size, lookahead=lookahead)
     assert found.max_error < 1e-5
     assert found.psnr > 100
+    assert found.good
 
 
 def test_a_memory_that_is_not_handed_on_is_found(tiny_model: Path) -> None:  # noqa: F811
@@ -62,6 +62,23 @@ def test_a_memory_that_is_not_handed_on_is_found(tiny_model: Path) -> None:  # n
         return [*right(place, frames, tensors)[:1], *memory.start]
 
     assert agreement(forgetful, network, memory.start, size=(48, 64), lookahead=1).max_error > 1e-3
+
+
+def test_doing_nothing_is_no_restoration(tiny_model: Path) -> None:  # noqa: F811
+    """A correction of a thousandth, left out, would still have 60 dB."""
+    network = load_network(tiny_model)
+    for layer in (network.head, network.taps.correction):
+        torch.nn.init.normal_(layer.weight, std=1e-5)
+        torch.nn.init.zeros_(layer.bias)
+    memory = Memory(network, 48, 64, 1)
+
+    def idle(place: Place, frames: list[torch.Tensor], tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [frames[0], *memory.start]
+
+    found = agreement(idle, network, memory.start, size=(48, 64), lookahead=1)
+    assert found.psnr > 50
+    assert found.of_correction == pytest.approx(1)
+    assert not found.good
 
 
 def test_every_kind_of_frame_has_a_step() -> None:
@@ -170,25 +187,3 @@ def test_an_existing_file_is_not_replaced_unasked(call: Call, tmp_path: Path) ->
     (tmp_path / "a.onnx").write_text("mine")
     assert call("export", "fast", "-o", tmp_path / "a.onnx").code == 2
     assert (tmp_path / "a.onnx").read_text() == "mine"
-
-
-def test_sliding_windows_come_out_the_same(tmp_path: Path) -> None:
-    """PyTorch's exporter refuses ``unfold`` behind padding."""
-    pytest.importorskip("onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    from vdeblur.export.onnx_file import OPSET, _windows
-
-    class Windows(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            wide = torch.nn.functional.pad(x, (1, 2, 1, 2), mode="replicate")
-            return wide.unfold(2, 4, 1).unfold(3, 3, 1).permute(0, 5, 1, 4, 2, 3)
-
-    x = torch.rand(1, 2, 6, 7)
-    path = tmp_path / "windows.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        parsed = torch.onnx.symbolic_helper.parse_args("v", "i", "i", "i")(_windows)
-        torch.onnx.register_custom_op_symbolic("aten::unfold", parsed, OPSET)
-        torch.onnx.export(Windows(), (x,), path, dynamo=False, opset_version=OPSET, input_names=["x"])
-    result = onnxruntime.InferenceSession(str(path)).run(None, {"x": x.numpy()})[0]
-    assert np.array_equal(result, Windows()(x).numpy())

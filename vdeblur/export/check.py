@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import log10
+from math import log10, sqrt
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from vdeblur.library import deblur_frames
 
 #: Frames of the clip: a first, a last, and enough between for the memory to matter.
 FRAMES = 5
-#: An exported network must come at least so close to the package.
+#: An exported network must come at least so close to the package, and differ by no more of what is corrected.
 LEAST_PSNR = 50.0
+MOST_OF_CORRECTION = 0.01
 
 #: Does one step: the place, the frames it takes and the memory give the sharp frame and the new memory.
 Stepper = Callable[[Place, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]
@@ -27,14 +28,24 @@ Stepper = Callable[[Place, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far apart two restorations of a clip are, in units of full scale; PSNR in dB, 200 where they are equal."""
+    """How far apart two restorations of a clip are, in units of full scale; PSNR in dB, 200 where they are equal.
+
+    ``of_correction`` is the root mean square of the difference as a share of that of the correction: a network that
+    changes little is close to one that changes nothing, so PSNR alone would not do.
+    """
 
     max_error: float
     mean_error: float
     psnr: float
+    of_correction: float
+
+    @property
+    def good(self) -> bool:
+        return self.psnr >= LEAST_PSNR and self.of_correction <= MOST_OF_CORRECTION
 
     def __str__(self) -> str:
-        return f"largest difference {self.max_error:.1e}, mean {self.mean_error:.1e}, PSNR {self.psnr:.1f} dB"
+        errors = f"largest difference {self.max_error:.1e}, mean {self.mean_error:.1e}, PSNR {self.psnr:.1f} dB"
+        return f"{errors}, {self.of_correction:.1e} of the correction"
 
 
 def check_clip(height: int, width: int) -> list[Tensor]:
@@ -65,7 +76,10 @@ def agreement(
     """Compare a clip restored by steps with the same clip restored by the package, both in float32 on the CPU."""
     frames = check_clip(*size)
     ours = stepwise(step, frames, start, lookahead)
-    theirs = deblur_frames(frames, model=network, device="cpu", precision="float32", lookahead=lookahead)
-    errors = torch.stack([a - b.clamp(0, 1) for a, b in zip(ours, theirs, strict=True)]).double().abs()
-    square = float(errors.square().mean())
-    return Agreement(float(errors.max()), float(errors.mean()), -10 * log10(square) if square else 200.0)
+    theirs = list(deblur_frames(frames, model=network, device="cpu", precision="float32", lookahead=lookahead))
+    errors = torch.stack([a - b.clamp(0, 1) for a, b in zip(ours, theirs, strict=True)]).double()
+    corrections = torch.stack([b.clamp(0, 1) - c for b, c in zip(theirs, frames, strict=True)]).double()
+    square, whole = float(errors.square().mean()), float(corrections.square().mean())
+    of_correction = sqrt(square / whole) if whole else float(square > 0)
+    psnr = -10 * log10(square) if square else 200.0
+    return Agreement(float(errors.abs().max()), float(errors.abs().mean()), psnr, of_correction)

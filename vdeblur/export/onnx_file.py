@@ -8,23 +8,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.onnx import symbolic_helper
 
 from vdeblur.export.step import Memory, Place, Step
 
-#: Version of the ONNX operators; ONNX Runtime 1.14 and newer have them.
-OPSET = 18
+#: Version of the ONNX operators and of the file's form that goes with it; ONNX Runtime 1.17 and newer have them.
+OPSET, IR_VERSION = 20, 9
 #: Weights begin so in every step, and are kept once for all.
 _WEIGHTS = "network."
-#: Up to the end of an axis, whatever its length.
-_END = (1 << 63) - 1
-_HELPER: Any = symbolic_helper
-_ONNX: Any = torch.onnx
 
 
 def write_onnx(
@@ -59,7 +53,7 @@ def write_onnx(
     ]
     graph = onnx.helper.make_graph([node], "vdeblur", values, results, list(weights.values()))
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], producer_name="vdeblur")
-    model.ir_version = 8  # of that version of the operators, so that older programs read it
+    model.ir_version = IR_VERSION
     onnx.helper.set_model_props(model, dict(tags))
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
@@ -67,41 +61,23 @@ def write_onnx(
 
 def _traced(step: Step, inputs: Sequence[Tensor], frames: Sequence[str], memory: Memory) -> Any:
     """A step as an ONNX graph; its outputs are called so that they hide no name outside."""
-    import onnx
-
-    outputs = [f"inner_{number}" for number in range(1 + len(memory.start))]
-    with TemporaryDirectory() as folder, warnings.catch_warnings():
-        # Sizes become constants, which is meant. The newer exporter takes minutes for a graph of this size.
-        warnings.simplefilter("ignore")
-        _ONNX.register_custom_op_symbolic("aten::unfold", _HELPER.parse_args("v", "i", "i", "i")(_windows), OPSET)
-        torch.onnx.export(
+    names = [*frames, *memory.names]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own, about itself
+        program = torch.onnx.export(
             step,
             tuple(inputs),
-            Path(folder) / "step.onnx",
-            dynamo=False,
+            dynamo=True,  # the older exporter loses what is written into parts of a tensor
+            optimize=False,  # what runs it does so too, and faster
+            verbose=False,
             opset_version=OPSET,
-            input_names=[*frames, *memory.names],
-            output_names=outputs,
+            input_names=names,
+            output_names=[f"inner_{number}" for number in range(1 + len(memory.start))],
         )
-        graph = onnx.load(Path(folder) / "step.onnx").graph
+    assert program is not None
+    graph = program.model_proto.graph
     del graph.input[:]  # the same names are inputs outside
     return graph
-
-
-def _windows(g: Any, x: Any, dimension: int, size: int, step: int) -> Any:
-    """``Tensor.unfold`` with a step of 1: PyTorch's own needs sizes, which it does not always know.
-
-    Raises:
-        NotImplementedError: another step.
-    """
-    if step != 1:
-        raise NotImplementedError(f"unfold with a step of {step}")
-    parts = []
-    for start in range(size):
-        end = start - size + 1 or _END
-        ends = [g.op("Constant", value_t=torch.tensor([number])) for number in (start, end, dimension)]
-        parts.append(g.op("Unsqueeze", g.op("Slice", x, *ends), g.op("Constant", value_t=torch.tensor([-1]))))
-    return g.op("Concat", *parts, axis_i=-1)
 
 
 def _shared_weights(graphs: Sequence[Any]) -> dict[str, Any]:

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from vdeblur.errors import NetworkError, TargetError, UsageError
-from vdeblur.export.check import LEAST_PSNR, Agreement, Stepper, agreement
+from vdeblur.export.check import Agreement, Stepper, agreement
 from vdeblur.export.onnx_file import write_onnx
 from vdeblur.export.step import Memory, Place, Step, places
 from vdeblur.model.checkpoint import load_network
 
 #: Endings of the output, and the packages each needs beside PyTorch.
-FORMATS = {".onnx": ("onnx", "onnxruntime"), ".pt2": ()}
+FORMATS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
 #: Smaller frames have no motion to find, larger ones no reader.
 LEAST_SIDE, MOST_SIDE = 32, 8192
 
@@ -70,7 +70,7 @@ def export_network(
         progress("restoring a clip with it")
         stepper = onnx_stepper(target, memory) if target.suffix == ".onnx" else program_stepper(target, steps)
         found = agreement(stepper, network, memory.start, size=(height, width), lookahead=lookahead)
-        if not found.psnr >= LEAST_PSNR:
+        if not found.good:
             raise NetworkError(f"{target.name} does not restore as the package does: {found}")
     except BaseException as exc:
         for file in files:

@@ -68,8 +68,10 @@ class Memory:
 
     @staticmethod
     def packed(features: list[Any], state: Any) -> Iterator[Tensor]:
+        """Copies: what comes in must not go out as the same tensor, nor one tensor twice, for each has one name."""
         for part in (*features, state):
-            yield from pytree.tree_leaves(part)
+            for tensor in pytree.tree_leaves(part):
+                yield tensor.clone()
 
 
 class Step(nn.Module):
