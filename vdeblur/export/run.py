@@ -115,7 +115,7 @@ def _write_programs(
 ) -> None:
     for place, step in steps.items():
         progress(f"exporting the step for the {place.name} frame")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.no_grad():  # switching gradients off within a program would not be saved
             warnings.simplefilter("ignore")  # PyTorch's own, about itself
             torch.export.save(torch.export.export(step, tuple(inputs)), _file_of(target, place))
 

@@ -104,7 +104,10 @@ class FileSource:
         #: Frames a second, as far as the header says.
         self.rate = video.average_rate
         rate = "" if video.average_rate is None else f", {float(video.average_rate):.4g} fps"
-        self.name = f"{self._reader.info.name} ({video.width}×{video.height}{rate})"
+        name = self._reader.info.name
+        # The page shows it to others, whom the folders of this machine do not concern.
+        name = Path(name).name if Path(name).is_file() else name
+        self.name = f"{name} ({video.width}×{video.height}{rate})"
 
     def _open(self) -> Reader:
         return Reader(self._source, allow_network=self._allow_network)
