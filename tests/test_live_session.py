@@ -181,7 +181,7 @@ class Heavy(Identity):
 def test_the_size_is_chosen_so_that_the_network_keeps_up() -> None:
     sink, notes = Keeps(), []
     auto = Settings(model="double", device="cpu", precision="float32")
-    network = Heavy(0.08 / (96 * 128))
+    network = Heavy(0.06 / (96 * 128))
     with session(Steady(25, height=96, width=128), sink, network, auto, note=notes.append) as running:
         until(lambda: running.status().reduce > 1)
         until(lambda: running.status().shown_fps > 22)
