@@ -25,9 +25,9 @@ from vdeblur.frames import Frame
 from vdeblur.memory import keep
 from vdeblur.model.checkpoint import load_network
 from vdeblur.pictures import P, frame_of, number_of, picture_of
-from vdeblur.pixels import add_residual, crop, pad_to_multiple, picture_from_planes, shrunk_size
+from vdeblur.pixels import add_residual, crop, shrunk_size
 from vdeblur.remembering import Item, Job, Memory, Restored, Snapshot, Step, missing, seen
-from vdeblur.tiles import Tiles, TileWish, channels_of
+from vdeblur.tiles import Tiles, TileWish, network_input
 from vdeblur.transfer import Download, Planes, transfer_for
 from vdeblur.windows import SlidingWindow, Window
 
@@ -360,18 +360,7 @@ class Deblurrer:
         return [Item(*parts, reduce) for parts in each]
 
     def _network_input(self, frame: Frame, planes: Planes, reduce: int) -> Tensor:
-        """A frame (1, C, H, W) as the network takes it."""
-        height, width = frame.size
-        picture = picture_from_planes(
-            planes,
-            frame.format,
-            frame.colour,
-            height=height,
-            width=width,
-            channels=channels_of(self.network),
-            reduce=reduce,
-        )
-        return pad_to_multiple(picture, self.network.stride, minimum=self.network.minimum_size)
+        return network_input(self.network, planes, frame.format, frame.colour, frame.size, reduce=reduce)
 
     def _pushed(self, memory: Memory, item: Item) -> Window[Item] | None:
         with _working(item.frame, self.device):

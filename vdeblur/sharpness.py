@@ -37,14 +37,14 @@ def sharpness(frame: Frame, *, field: bool = False) -> float:
         return math.nan
     count, total, squares = (rows - 2) * (columns - 2), 0.0, 0.0
     for top in range(0, rows - 2, _ROWS):
-        change = _laplacian(plane[top : top + _ROWS + 2])
+        change = laplacian(plane[top : top + _ROWS + 2])
         total += float(change.sum(dtype=np.float64))
         squares += float(np.vdot(change, change))
     scale = 255 / levels_of(frame.format, frame.colour).scale
     return float((squares / count - (total / count) ** 2) * scale * scale)
 
 
-def _laplacian(part: Any) -> Any:
+def laplacian(part: Any) -> Any:
     """The four neighbours of each inner sample less four times itself, float32, in one line."""
     samples = part.astype(np.float32)
     change = samples[1:-1, 1:-1] * np.float32(-4)

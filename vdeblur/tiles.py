@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import ceil
@@ -219,17 +219,29 @@ class Trial:
         return [torch.full(shape, 128, dtype=torch.uint8, device=self._device) for shape in shapes]
 
     def _encoded(self) -> Any:
-        height, width = self._size
-        picture = picture_from_planes(
-            self._planes(), _TRIAL_FORMAT, Colour(), height=height, width=width, channels=channels_of(self._network)
-        )
-        picture = pad_to_multiple(picture, self._network.stride, minimum=self._network.minimum_size)
+        picture = network_input(self._network, self._planes(), _TRIAL_FORMAT, Colour(), self._size)
         return self._network.encode(picture, side=self._side)
 
 
-def channels_of(network: Any) -> int:
-    """Channels of a network's frames and residuals: 3, R'G'B', unless it says 1, luma."""
-    return int(getattr(network, "channels", 3))
+def network_input(
+    network: Any,
+    planes: Sequence[Tensor],
+    pixel_format: PixelFormat,
+    colour: Colour,
+    size: tuple[int, int],
+    *,
+    reduce: int = 1,
+) -> Tensor:
+    """A frame of ``size`` (height, width) as a network takes it: (1, C, H, W), padded to what it can work on.
+
+    C is 3, R'G'B', unless the network says that it has 1 channel, luma.
+    """
+    height, width = size
+    channels = int(getattr(network, "channels", 3))
+    picture = picture_from_planes(
+        planes, pixel_format, colour, height=height, width=width, channels=channels, reduce=reduce
+    )
+    return pad_to_multiple(picture, network.stride, minimum=network.minimum_size)
 
 
 def _checked(wish: TileWish) -> TileWish:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from vdeblur.errors import UsageError
 from vdeblur.model.celltaps import STRIP_PIXELS, CellTaps
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
-from vdeblur.model.flow import Level, flows, pyramid
-from vdeblur.model.motion import Motion, clip_motion, motion_between
-from vdeblur.model.network import Estimate, at, beside
+from vdeblur.model.flow import Level, pyramid
+from vdeblur.model.motion import Motion, frames_motion, match_sides
+from vdeblur.model.network import Estimate, at, beside, neighbours_of
 from vdeblur.model.steering import Neighbour, luma
 
 
@@ -104,9 +104,8 @@ class LumaNet(nn.Module):
         The arguments are those of :meth:`vdeblur.model.network.DeblurNet.residual`.
         """
         sides = (previous, following)
-        found = iter(flows(current.levels, [one.levels for one in sides if one is not None], self.config.flow_finest))
-        back, ahead = (None if one is None else next(found) for one in sides)
-        motion = motion_between(back, ahead, current.luma[..., ::8, ::8])
+        levels = [None if one is None else one.levels for one in sides]
+        motion = match_sides(current.levels, levels, self.config.flow_finest, current.luma[..., ::8, ::8])
         profile = motion_profile(current.luma, motion.velocity)
         profile = remembered(profile, None if state is None else state.profile)
         exposed = motion.velocity * torch.sigmoid(self.fraction(profile))
@@ -144,9 +143,7 @@ class LumaNet(nn.Module):
 
     def motions(self, clip: Tensor, *, lookahead: int) -> Motion:
         """Motions of all frames of a clip (B, T, C, H, W), packed; for training."""
-        frames, finest = clip.flatten(0, 1), self.config.flow_finest
-        like = frames[..., ::8, ::8]
-        return clip_motion(pyramid(frames, finest), finest, length=clip.shape[1], lookahead=lookahead, like=like)
+        return frames_motion(clip, self.config.flow_finest, lookahead=lookahead)
 
     @torch.no_grad()
     def sights(self, clip: Tensor, *, lookahead: int, exposure: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,8 +168,4 @@ class LumaNet(nn.Module):
         return torch.stack(fractions, 1).flatten(0, 1)
 
     def _neighbours(self, frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
-        """The frames before and after as the taps look into them; none if the taps look into none."""
-        if self.config.tap_neighbours == 0:
-            return ()
-        displacements, mismatches = (motion.back, motion.ahead), motion.mismatch.chunk(2, 1)
-        return tuple(Neighbour(*parts) for parts in zip(frames, displacements, mismatches, strict=True))
+        return neighbours_of(frames, motion) if self.config.tap_neighbours else ()

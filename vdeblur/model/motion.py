@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from vdeblur.model.flow import Flow, Level, flow
+from vdeblur.model.flow import Flow, Level, flow, flows, pyramid
 
 #: Finds the flow from one frame to another: their levels and the finest resolution, as :func:`flow` takes them.
 Matcher = Callable[[tuple[Level, ...], tuple[Level, ...], int], Flow]
@@ -49,6 +49,25 @@ def motion_between(back: Flow | None, ahead: Flow | None, like: Tensor) -> Motio
         if found is None:
             motion.mismatch[:, side] = 1
     return motion
+
+
+def match_sides(
+    here: tuple[Level, ...], sides: Sequence[tuple[Level, ...] | None], finest: int, like: Tensor
+) -> Motion:
+    """Motion of a frame from its levels and those of the frames before and after it, None where there is none.
+
+    ``like`` is as :func:`motion_between` takes it.
+    """
+    found = iter(flows(here, [side for side in sides if side is not None], finest))
+    back, ahead = (None if side is None else next(found) for side in sides)
+    return motion_between(back, ahead, like)
+
+
+def frames_motion(clip: Tensor, finest: int, *, lookahead: int) -> Motion:
+    """Motions of all frames of a clip (B, T, C, H, W), packed, without any network; for training."""
+    frames = clip.flatten(0, 1)
+    like = frames[..., ::8, ::8]
+    return clip_motion(pyramid(frames, finest), finest, length=clip.shape[1], lookahead=lookahead, like=like)
 
 
 def clip_motion(

@@ -15,8 +15,8 @@ from vdeblur.model.areas import Area, in_tiles, upsample_area, whole_of
 from vdeblur.model.blocks import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
-from vdeblur.model.flow import Level, flows, pyramid
-from vdeblur.model.motion import CLUES, Motion, clip_motion, motion_between
+from vdeblur.model.flow import Level, pyramid
+from vdeblur.model.motion import CLUES, Motion, clip_motion, frames_motion, match_sides
 from vdeblur.model.steering import STRIP_PIXELS, Neighbour, SteeredTaps, luma
 
 
@@ -256,9 +256,7 @@ class DeblurNet(nn.Module):
 
     def motions(self, clip: Tensor, *, lookahead: int) -> Motion:
         """Motions of all frames of a clip (B, T, 3, H, W), packed, without the rest of the network; for training."""
-        frames, finest = clip.flatten(0, 1), self.config.flow_finest
-        like = frames[..., ::8, ::8]
-        return clip_motion(pyramid(frames, finest), finest, length=clip.shape[1], lookahead=lookahead, like=like)
+        return frames_motion(clip, self.config.flow_finest, lookahead=lookahead)
 
     @torch.no_grad()
     def sights(self, clip: Tensor, *, lookahead: int, exposure: Tensor) -> tuple[Tensor, Tensor]:
@@ -274,12 +272,8 @@ class DeblurNet(nn.Module):
         return self.taps.look(sight, path), path.length
 
     def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
-        sides = (previous, following)
-        found = iter(
-            flows(current.levels, [side.levels for side in sides if side is not None], self.config.flow_finest)
-        )
-        back, ahead = (None if side is None else next(found) for side in sides)
-        return motion_between(back, ahead, current.eighth)
+        sides = [None if side is None else side.levels for side in (previous, following)]
+        return match_sides(current.levels, sides, self.config.flow_finest, current.eighth)
 
     def _remember(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
@@ -298,11 +292,7 @@ class DeblurNet(nn.Module):
         return Joined(x8, torch.sigmoid(self.fraction(profile))), State(state8, state16, profile)
 
     def _neighbours(self, frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
-        """The frames before and after as the taps look into them; none if the taps look into none."""
-        if self.config.tap_neighbours == 0:
-            return ()
-        displacements, mismatches = (motion.back, motion.ahead), motion.mismatch.chunk(2, 1)
-        return tuple(Neighbour(*parts) for parts in zip(frames, displacements, mismatches, strict=True))
+        return neighbours_of(frames, motion) if self.config.tap_neighbours else ()
 
     def _restore(
         self,
@@ -357,3 +347,9 @@ def features_at(packed: Features, t: int, length: int) -> Features:
 
 def motion_at(packed: Motion, t: int, length: int) -> Motion:
     return Motion(*(at(tensor, t, length) for tensor in packed))
+
+
+def neighbours_of(frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
+    """The frames before and after, None where there is none, as taps look into them."""
+    displacements, mismatches = (motion.back, motion.ahead), motion.mismatch.chunk(2, 1)
+    return tuple(Neighbour(*parts) for parts in zip(frames, displacements, mismatches, strict=True))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vdeblur.frames import Frame
+from vdeblur.sharpness import laplacian
 
 #: The middle of the picture is enough, and costs the same whatever the size.
 _MOST_ROWS, _MOST_COLUMNS = 480, 640
@@ -23,10 +24,7 @@ def sharpness_of(frame: Frame) -> float:
     luma = _averaged(_middle(np.asarray(frame.planes[0])))
     if min(luma.shape) < 3:
         return 0.0
-    laplacian = 4 * luma[1:-1, 1:-1]
-    for neighbour in (luma[:-2, 1:-1], luma[2:, 1:-1], luma[1:-1, :-2], luma[1:-1, 2:]):
-        laplacian -= neighbour
-    return float(laplacian.var(dtype=np.float64)) * (255 / frame.format.peak) ** 2
+    return float(laplacian(luma).var(dtype=np.float64)) * (255 / frame.format.peak) ** 2
 
 
 def _middle(plane: Any) -> Any:
