@@ -166,7 +166,7 @@ class Learner:
         exposure = true_exposure(clip) if told else None
         with self.autocast():
             estimate = self.net.restore_clip(clip.blurry, lookahead=lookahead, exposure=exposure)
-        return estimate, losses(estimate, clip)
+        return estimate, losses(estimate, clip, self.config.measure)
 
     @torch.no_grad()
     def _follow(self) -> None:
