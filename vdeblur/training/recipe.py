@@ -102,6 +102,8 @@ class TrainConfig:
     #: Above 0, steps draw at random from so many of the clips made last, however fast they are made, and ``reuse`` does
     #: not count: for a GPU, which no processor keeps up with. No two runs are then the same.
     growing: int = 0
+    #: Steps whose clips are matched in one go; they see the next frame all together, or do not.
+    matched_together: int = 1
     #: How often a stretch of frames read from a pair is used, every time cropped elsewhere.
     pairs_reuse: int = 16
     #: Worker processes that make clips, and threads that read pairs.
@@ -125,6 +127,7 @@ class TrainConfig:
             "steps",
             "reuse",
             "pairs_reuse",
+            "matched_together",
             "validation_clips",
             "log_every",
             "validate_every",
