@@ -1,8 +1,9 @@
 """Finish: a second look at the whole picture, with context, after the filters along the motion have done theirs.
 
-The filters decide for each pixel alone. Here a U-shaped network of plain convolutions sees what they made, blurs it again
-along the motion and compares that with the frame (the consistency that unrolled deconvolution rests on, as in Zhang et
-al. 2017), and sees both neighbour frames brought into place. It adds a correction of R'G'B' that fades with the motion.
+The filters decide for each pixel alone. Here a U-shaped network of plain convolutions sees what they made. It blurs
+that again along the motion and compares it with the frame (the consistency that unrolled deconvolution rests on, as in
+Zhang et al. 2017), and it sees both neighbour frames brought into place. It adds a correction of R'G'B' that fades with
+the motion.
 """
 
 from __future__ import annotations
@@ -131,10 +132,9 @@ class Finish(nn.Module):
     def look(self, scene: Scene, area: Area) -> Tensor:
         """All that is seen of an area, (B, SEEN + details, h, w) float32, of the order of 1."""
         frame = area.of(scene.frame)
-        place = normal_grid(
-            *scene.frame.shape[-2:], frame.device,
-            rows=slice(area.top, area.bottom), columns=slice(area.left, area.right),
-        )  # fmt: skip
+        height, width = scene.frame.shape[-2:]
+        rows, columns = slice(area.top, area.bottom), slice(area.left, area.right)
+        place = normal_grid(height, width, frame.device, rows=rows, columns=columns)
         along, again = _along(scene, area, place)
         parts = [frame - 0.5, area.of(scene.residual) * CONTRAST, (frame - again) * CONTRAST, along]
         for view in scene.views:

@@ -75,8 +75,9 @@ class NetworkConfig:
             raise UsageError(f"tap_scale must be 1, 2 or 4, not {self.tap_scale}")
         if self.channels[1] % 2 or self.channels[2] % 2:
             raise UsageError(f"channels at 1/8 and 1/16 must be even, not {self.channels[1:]}")
-        if any(self.refine) and not all(self.refine) or any(self.finish) and not all(self.finish):
-            raise UsageError("refine and finish have channels at each resolution, or 0 at all of them")
+        for name, channels in (("refine", self.refine), ("finish", self.finish)):
+            if any(channels) and not all(channels):
+                raise UsageError(f"{name} has channels at each resolution, or 0 at all of them, not {channels}")
         if any(self.finish) and (self.finish_details < 1 or not self.tap_neighbours):
             raise UsageError("finish needs finish_details of at least 1, and tap_neighbours")
 
@@ -344,7 +345,7 @@ class DeblurNet(nn.Module):
             x = quarter.of(current.quarter) + upsample_area(coarse, 2, quarter)
             x = self.decode4(x + self.join4(torch.cat((x, found.texture), 1)))
             change = F.pixel_shuffle(self.head(x), 4).float() + found.correction
-            return torch.cat((change, found.details.float()), 1)
+            return change if self.finish is None else torch.cat((change, found.details.float()), 1)
 
         reach = 4 * (2 + 2 * self.config.decoder_blocks[1])
         residual = in_tiles(detail, whole_of(current.picture), side, reach=reach, multiple=self.stride, scale=1)

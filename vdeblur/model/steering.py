@@ -155,7 +155,8 @@ class SteeredTaps(nn.Module):
         parts = [self._deconvolve(sight, guide, strip) for strip in strips]
         correction, texture, details = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
         if self.scale > 1:
-            correction, details = upsample(correction, self.scale), upsample(details, self.scale)
+            correction = upsample(correction, self.scale)
+            details = upsample(details, self.scale) if self.details is not None else correction[:, :0]
         return Deconvolved(correction, texture, details)
 
     def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:

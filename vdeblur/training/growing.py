@@ -69,9 +69,7 @@ class GrowingData:
         wanted = (("synthetic", number) for number in itertools.count(first_step * self.batch))
         if self.data.workers:
             pinned = self.data.device.type == "cuda"
-            with clips_of_workers(
-                source, wanted, workers=self.data.workers, in_order=False, pinned=pinned
-            ) as made:
+            with clips_of_workers(source, wanted, workers=self.data.workers, in_order=False, pinned=pinned) as made:
                 yield made
         else:
             yield (source.make(kind, [number])[0] for kind, number in wanted)

@@ -11,7 +11,6 @@ from torch import Tensor
 from vdeblur.model.network import Estimate
 from vdeblur.training.synthesis import Clip
 
-
 #: Mean squared error, of values in [0, 1], that is as good as none: 40 dB.
 _UNSEEN = 1e-4
 

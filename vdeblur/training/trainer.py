@@ -179,9 +179,7 @@ class Run:
                     self._step(clip, done, frames, progress)
         self._finish(new=learner.step > first_step and not asked)
 
-    def _step(
-        self, clip: Clip | Matched, done: float, frames: int, progress: Callable[[Progress], None]
-    ) -> None:
+    def _step(self, clip: Clip | Matched, done: float, frames: int, progress: Callable[[Progress], None]) -> None:
         learner = self.learner
         learner.learn(clip, learning_rate(self.config, learner.step, done))
         self._after_step(done, frames)
