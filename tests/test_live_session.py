@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,22 @@ def test_a_slow_network_drops_frames_and_bounds_the_delay() -> None:
     assert 40 < status.source_fps < 60
     assert 7 < status.shown_fps < 11
     assert 80 < status.delay_ms < 200
+
+
+def test_a_cut_outlives_the_frame_it_came_with() -> None:
+    source, sink = PushSource("a browser"), Keeps()
+    frames = list(clip(60, 8, 8))
+    with session(source, sink, Slow(0.1)) as running:
+        source.push(frames[0])
+        until(lambda: len(sink.shown) == 1)
+        source.push(frames[1])
+        until(lambda: running.status().frames == 2)  # the network is at work on it for a while
+        source.push(replace(frames[2], cut=True))
+        until(lambda: running.status().frames == 3)
+        source.push(frames[3])
+        until(lambda: sink.shown[-1].taken.frame.pts == frames[3].pts)
+        assert running.status().dropped == 1, "the frame with the cut gave way"
+    assert [one.taken.frame.cut for one in sink.shown] == [False, False, True]
 
 
 def test_a_slow_sink_delays_nobody_else() -> None:

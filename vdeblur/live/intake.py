@@ -28,7 +28,7 @@ class Intake:
     def __init__(self, source: Source, ledger: Ledger, failed: Callable[[BaseException], None]) -> None:
         self._source, self._ledger, self._failed = source, ledger, failed
         self._closing = threading.Event()
-        self.slot: Slot[Taken] = Slot()
+        self.slot: Slot[Taken] = Slot(inherit=_cut_kept)
 
     def close(self) -> None:
         """No frame is wanted any more; from any thread."""
@@ -87,3 +87,8 @@ class Intake:
     def _lose(self, exc: VdeblurError) -> None:
         if self._ledger.state != "lost":
             self._ledger.say(f"lost {self._source.name}: {exc}; looking for it", state="lost")
+
+
+def _cut_kept(lost: Taken, heir: Taken) -> Taken:
+    """A cut before a frame that is left out is a cut before the one that takes its place."""
+    return replace(heir, frame=replace(heir.frame, cut=True)) if lost.frame.cut else heir

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,11 +18,16 @@ class Ended(Exception):
 
 
 class Slot(Generic[T]):
-    """At most ``depth`` items wait; the oldest gives way to a new one. Any number of threads may put and take."""
+    """At most ``depth`` items wait; the oldest gives way to a new one. Any number of threads may put and take.
 
-    def __init__(self, depth: int = 1) -> None:
+    Args:
+        inherit: makes the item that takes the place of one that gave way, of both, in this order.
+    """
+
+    def __init__(self, depth: int = 1, *, inherit: Callable[[T, T], T] | None = None) -> None:
         self._items: deque[T] = deque()
         self._depth = depth
+        self._inherit = inherit
         self._ended = False
         self._changed = threading.Condition()
         #: Items that gave way.
@@ -32,10 +38,12 @@ class Slot(Generic[T]):
         with self._changed:
             if self._ended:
                 return
-            while len(self._items) >= self._depth:
-                self._items.popleft()
-                self.dropped += 1
             self._items.append(item)
+            while len(self._items) > self._depth:
+                lost = self._items.popleft()
+                if self._inherit is not None:
+                    self._items[0] = self._inherit(lost, self._items[0])
+                self.dropped += 1
             self._changed.notify_all()
 
     def take(self, seconds: float | None = None) -> T | None:

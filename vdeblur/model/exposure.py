@@ -23,7 +23,7 @@ LAGS = 34
 PROFILE = LAGS + 4
 #: Speeds below this many pixels a frame interval say nothing: the blur is smaller than a pixel.
 LEAST_SPEED_PX = 2.5
-#: With fewer 8×8 cells than this, four points a cell are looked at instead of one.
+#: With fewer 8×8 cells than this, four points a cell are looked at instead of one; of many more, a part of the cells.
 ENOUGH = 4096
 #: How much of the sums of earlier frames is kept.
 KEPT = 0.85
@@ -47,20 +47,31 @@ def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
     if velocity.shape[-2] * velocity.shape[-1] < ENOUGH:
         velocity = upsample(velocity, 2)
     height, width = velocity.shape[-2:]
+    rows, columns = _picked(height * width // ENOUGH)
+    cells = normal_grid(height, width, frame.device, rows=rows, columns=columns)
+    velocity = velocity[..., rows, columns]
+    share = velocity.shape[-2] * velocity.shape[-1] / (height * width)
     span = velocity.new_tensor((2.0 / grey.shape[-1], 2.0 / grey.shape[-2])).view(1, 2, 1, 1)
     step = (velocity * span).permute(0, 2, 3, 1)
     offsets = torch.linspace(-REACH, REACH, POINTS, device=frame.device).view(1, -1, 1, 1, 1)
-    grid = normal_grid(height, width, frame.device)[:, None] + offsets * step[:, None]  # (B, K, h, w, 2)
+    grid = torch.addcmul(cells[:, None], offsets, step[:, None])  # (B, K, h, w, 2)
     points = F.grid_sample(grey, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
-    points = points.view(-1, POINTS, height, width)
+    points = points.view(-1, POINTS, *velocity.shape[-2:])
     change = points[:, 1:] - points[:, :-1]
     energy = change.square().mean(1)
-    speed = velocity.norm(dim=1)
+    speed = velocity.square().sum(1).sqrt_()
     inside = (grid[:, 0].abs().amax(-1) < 1) & (grid[:, -1].abs().amax(-1) < 1)
     used = (inside & (speed > LEAST_SPEED_PX)).float()
     weight = used * (energy + 1e-5).rsqrt()
     rest = ((energy * weight), torch.log1p(speed) * used, used, torch.ones_like(used))
-    return torch.cat((_correlations(change.flatten(2), weight.flatten(1)), torch.stack(rest, 1).sum((2, 3))), 1)
+    sums = torch.cat((_correlations(change.flatten(2), weight.flatten(1)), torch.stack(rest, 1).sum((2, 3))), 1)
+    return sums / share
+
+
+def _picked(times_enough: int) -> tuple[slice, slice]:
+    """Rows and columns of cells to look at, where there are so many times as many as are enough."""
+    down = max(1, round(times_enough**0.5))
+    return slice(None, None, down), slice(None, None, max(1, times_enough // down))
 
 
 def _correlations(change: Tensor, weight: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ from vdeblur.model.steering import luma
 CELL = 8
 #: Coarsest level: 1/32 of the frame.
 COARSEST = 32
-#: Times the other frame is sampled anew, a level; once more at 1/32.
-SAMPLINGS = 3
+#: Times the other frame is sampled anew, by the level's resolution. The finest levels, which cost most, need few.
+SAMPLINGS = {32: 4, 16: 3, 8: 2, 4: 2, 2: 1}
 #: Steps of the smoothness solver after each sampling, and their relaxation (second-order Richardson, Golub & Varga
 #: 1961).
 SWEEPS, RELAXATION = 9, 1.6
@@ -64,12 +64,22 @@ def pyramid(frame: Tensor, finest: int) -> tuple[Level, ...]:
 
     The first one is at 1/32, or finer where that would be too small.
     """
-    grey, scale = F.avg_pool2d(luma(frame), finest), finest
+    grey, scale = _pooled(luma(frame), finest), finest
     levels = [_level(grey)]
     while scale < CELL or (scale < COARSEST and min(grey.shape[-2:]) > 2 * (LEAST_SIDE - 1)):
         grey, scale = F.avg_pool2d(grey, 2, ceil_mode=True), scale * 2
         levels.append(_level(grey))
     return tuple(reversed(levels))
+
+
+def _pooled(grey: Tensor, factor: int) -> Tensor:
+    """Means of squares of pixels (B, 1, H, W); rows first, which processors add much faster."""
+    if grey.device.type != "cpu":
+        return F.avg_pool2d(grey, factor)
+    rows = [grey[..., first::factor, :] for first in range(factor)]
+    total = sum(rows[2:], rows[0] + rows[1])
+    columns = [total[..., first::factor] for first in range(factor)]
+    return sum(columns[2:], columns[0] + columns[1]).div_(factor * factor)
 
 
 def _level(grey: Tensor) -> Level:
@@ -83,10 +93,14 @@ def _level(grey: Tensor) -> Level:
 
 
 class _Own(NamedTuple):
-    """The cells of a level: their pixels' luma (B, n, h, w), and xx, xy, yy, x, y of their slope (B, 5, n, h, w)."""
+    """The cells of a level, n pixels each: luma (1, B, n, h, w), slope in x and y (1, B, 2, n, h, w).
+
+    ``squares`` (1, B, 3, h, w): means over a cell of xx, xy and yy of the slope.
+    """
 
     luma: Tensor
-    products: Tensor
+    slope: Tensor
+    squares: Tensor
 
 
 def flow(here: tuple[Level, ...], there: tuple[Level, ...], finest: int) -> Flow:
@@ -102,47 +116,51 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
     """
     if not others:
         return []
-    batch, _, height, width = here[0].luma.shape
-    found = here[0].luma.new_zeros(len(others) * batch, 2, height, width)
-    mismatch, scale = found[:, :1], finest * 2 ** (len(here) - 1)
+    height, width = here[0].luma.shape[-2:]
+    found = here[0].luma.new_zeros(len(others), len(here[0].luma), 2, height, width)
+    mismatch, scale = found[:, :, :1], finest * 2 ** (len(here) - 1)
     for number, level in enumerate(here):
         height, width = level.luma.shape[-2:]
         cell = max(1, CELL // scale)
         if found.shape[-2:] != (height // cell, width // cell):
-            found = upsample(found, 2)[..., : height // cell, : width // cell]
-        own, views = _own(level, cell, len(others)), [shifts(other[number].luma, cell) for other in others]
+            finer = upsample(found.flatten(0, 1), 2)[..., : height // cell, : width // cell]
+            found = finer.view(*found.shape[:2], *finer.shape[1:])
+        own, views = _own(level, cell), [shifts(other[number].luma, cell) for other in others]
         place = places(height // cell, width // cell, cell, found.device)
-        for _ in range(SAMPLINGS + (scale == COARSEST)):
+        for _ in range(SAMPLINGS[scale]):
             found, mismatch = _improve(own, views, place, found, scale)
         scale //= 2
-    return [Flow(*part) for part in zip(found.chunk(len(others)), mismatch.chunk(len(others)), strict=True)]
+    return [Flow(*part) for part in zip(found, mismatch, strict=True)]
 
 
-def _own(level: Level, cell: int, copies: int) -> _Own:
-    """The cells of a level, as often as there are other frames."""
+def _own(level: Level, cell: int) -> _Own:
+    """The cells of a level."""
     x, y = (gathered(slope, cell) for slope in level.slope.chunk(2, 1))
-    products = torch.stack((x * x, x * y, y * y, x, y), 1)
-    return _Own(gathered(level.luma, cell).repeat(copies, 1, 1, 1), products.repeat(copies, 1, 1, 1, 1))
+    squares = torch.stack([(one * other).mean(1) for one, other in ((x, x), (x, y), (y, y))], 1)
+    return _Own(gathered(level.luma, cell)[None], torch.stack((x, y), 1)[None], squares[None])
 
 
 def _improve(own: _Own, views: Sequence[Tensor], place: Tensor, found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """One sampling of the other frames, and the flows that explain what differs after it."""
+    """One sampling of the other frames (N of them), and the flows (N, B, 2, h, w) that explain what differs after it.
+
+    A cell that is badly explained counts less, as a whole: that is no less exact than weighing each of its pixels.
+    """
     start, cell = found / scale, max(1, CELL // scale)
-    change, known = _difference(own.luma, views, place + steps(start, cell), cell)
-    size = change.abs()
-    mismatch = (size.mean(1, keepdim=True) - 1).mul_(known).add_(1)
-    weight = size.add_(ROBUST).reciprocal_().mul_(ROBUST).mul_(known)
-    squares = (own.products[:, :3] * weight[:, None]).mean(2)
-    mixed = (own.products[:, 3:] * weight.mul_(change)[:, None]).mean(2)
-    better = _smooth_solution(squares, mixed, start)
-    return torch.add(start, (better - start).clamp_(-2, 2)).mul_(scale), mismatch
+    change, known = _difference(own.luma, views, place, start, cell)
+    size = change.abs().mean(2, keepdim=True)
+    weight = known * ROBUST / (size + ROBUST)
+    mixed = (own.slope * change[:, :, None]).mean(3)
+    squares, mixed = ((part * weight).flatten(0, 1) for part in (own.squares, mixed))
+    better = _smooth_solution(squares, mixed, start.flatten(0, 1))
+    found = torch.add(start, (better.view_as(start) - start).clamp_(-2, 2)).mul_(scale)
+    return found, (size - 1).mul_(known).add_(1)
 
 
-def _difference(own: Tensor, views: Sequence[Tensor], grid: Tensor, cell: int) -> tuple[Tensor, Tensor]:
-    """Others − own (B, n, h, w), and which cells' middles lie inside of the others (B, 1, h, w)."""
-    parts = zip(views, grid.chunk(len(views)), strict=True)
-    there = torch.cat([sampled(view, place, cell) for view, place in parts])
-    return there.sub_(own), inside(grid, cell)
+def _difference(own: Tensor, views: Sequence[Tensor], place: Tensor, start: Tensor, cell: int) -> tuple[Tensor, Tensor]:
+    """Others − own (N, B, n, h, w), and which cells' middles lie inside of the others (N, B, 1, h, w)."""
+    grids = [place + steps(displacement, cell) for displacement in start]
+    there = torch.stack([sampled(view, grid, cell) for view, grid in zip(views, grids, strict=True)])
+    return there.sub_(own), torch.stack([inside(grid, cell) for grid in grids])
 
 
 def _smooth_solution(squares: Tensor, mixed: Tensor, start: Tensor) -> Tensor:
