@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.model.areas import Area, upsample_area, whole_of
-from vdeblur.model.blocks import activate, normal_grid, upsample, zero_init
+from vdeblur.model.blocks import activate, constant, normal_grid, upsample, zero_init
 
 #: Luma weights of R', G', B' (ITU-R BT.601): any fixed weights would do, the network only needs one sharpness channel.
 LUMA = (0.299, 0.587, 0.114)
@@ -219,7 +219,7 @@ class SteeredTaps(nn.Module):
 
     def _look_beside(self, centre: Tensor, path: Path) -> list[Tensor]:
         """Luma on the two lines beside the motion: (B, K, h, w) each."""
-        span = path.step.new_tensor((centre.shape[-1] / 2, centre.shape[-2] / 2))
+        span = constant(path.step, (centre.shape[-1] / 2, centre.shape[-2] / 2))
         along = path.step * span
         along = along / (along.norm(dim=-1, keepdim=True) + 1e-3)
         across = torch.stack((-along[..., 1], along[..., 0]), -1) / span
@@ -241,7 +241,7 @@ class SteeredTaps(nn.Module):
 def _steps(displacement: Tensor) -> Tensor:
     """(B, 2, H/8, W/8) in pixels of the frame → in the units of ``grid_sample``."""
     height, width = displacement.shape[-2:]
-    span = displacement.new_tensor((2.0 / width, 2.0 / height)) / 8
+    span = constant(displacement, (2.0 / width, 2.0 / height)) / 8
     return displacement * span.view(1, 2, 1, 1)
 
 
