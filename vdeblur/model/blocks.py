@@ -52,7 +52,7 @@ def residual_blocks(channels: int, count: int) -> nn.Sequential:
 
 
 def constant(like: Tensor, values: tuple[float, ...]) -> Tensor:
-    """A few float32 numbers on the device of ``like``; on CUDA the same tensor each time, as a copy would wait for it."""
+    """A few float32 numbers on the device of ``like``; on CUDA always the same tensor, as a copy would wait for it."""
     if like.device.type == "cuda":
         return _kept(like.device, values)
     return like.new_tensor(values, dtype=torch.float32)
