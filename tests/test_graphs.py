@@ -208,9 +208,6 @@ def test_steps_ask_the_device_for_nothing(name: str, monkeypatch: pytest.MonkeyP
     """On a device without values every question is an error; and no list of numbers is sent there."""
     net: Any = network(name)
     frames = [frame.to("meta") for frame in pictures(net, 3)]
-    monkeypatch.setattr("vdeblur.model.blocks.constant", lambda like, values: like.new_empty(len(values)))
-    for module in ("cells", "exposure", "steering"):
-        monkeypatch.setattr(f"vdeblur.model.{module}.constant", lambda like, values: like.new_empty(len(values)))
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("numbers sent to the device")

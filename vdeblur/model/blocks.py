@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,19 +49,6 @@ def residual_blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
 
 
-def constant(like: Tensor, values: tuple[float, ...]) -> Tensor:
-    """A few float32 numbers on the device of ``like``; on CUDA always the same tensor, as a copy would wait for it."""
-    if like.device.type == "cuda":
-        return _kept(like.device, values)
-    return like.new_tensor(values, dtype=torch.float32)
-
-
-@lru_cache(maxsize=64)
-def _kept(device: torch.device, values: tuple[float, ...]) -> Tensor:
-    with torch.inference_mode(False):  # those who learn may get it, too
-        return torch.tensor(values, dtype=torch.float32, device=device)
-
-
 def upsample(x: Tensor, factor: int) -> Tensor:
     """Bilinear enlargement by a whole factor; (B, C, H, W) → (B, C, fH, fW)."""
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
@@ -81,13 +66,20 @@ def normal_grid(
     return torch.stack((x.expand(len(y), len(x)), y[:, None].expand(len(y), len(x))), dim=-1)[None]
 
 
+def normal_steps(displacement: Tensor, height: int, width: int) -> Tensor:
+    """(B, 2, h, w) in pixels of a picture of ``height`` × ``width`` → (B, h, w, 2) in the units of ``grid_sample``.
+
+    The size enters as two factors and not as a tensor, so that a program made by tracing does not keep it.
+    """
+    x, y = displacement.unbind(1)
+    return torch.stack((x * (2.0 / width), y * (2.0 / height)), -1)
+
+
 def warp(x: Tensor, displacement: Tensor) -> Tensor:
     """``x`` (B, C, H, W) fetched from ``displacement`` (B, 2, H, W), in pixels of ``x``, away.
 
     Bilinear, the border repeated; interpolated in float32, returned in the dtype of ``x``.
     """
     height, width = x.shape[-2:]
-    span = constant(displacement, (2.0 / width, 2.0 / height)).view(1, 2, 1, 1)
-    step = (displacement.float() * span).permute(0, 2, 3, 1)
-    grid = normal_grid(height, width, x.device) + step
+    grid = normal_grid(height, width, x.device) + normal_steps(displacement.float(), height, width)
     return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False).to(x.dtype)

@@ -47,7 +47,7 @@ def motion_between(back: Flow | None, ahead: Flow | None, like: Tensor) -> Motio
     motion = _motion(guess, ahead)
     for side, found in enumerate((back, ahead)):
         if found is None:
-            motion.mismatch[:, side].fill_(1)
+            motion.mismatch[:, side] = 1
     return motion
 
 
