@@ -130,7 +130,8 @@ class Deblurrer:
         self.dtype = choose_dtype(precision, self.device)
         with _failures(f"loading the network on {self.device}"):
             self.network = _placed(model, self.device, self.dtype)
-            self._transfer = transfer_for(self.device, streams=streams)
+            #: How planes get to the device and back.
+            self.transfer = transfer_for(self.device, streams=streams)
         #: What is asked for a frame's work: the network itself, or what stands before it.
         self.steps: Network = graphed(self.network, self.device) if streams else self.network
         if self.device.type == "cpu":
@@ -357,8 +358,8 @@ class Deblurrer:
             return self.steps.encode(joined(inputs), **_in_tiles(side))
 
         with _working(frames[0], self.device):
-            planes = [self._transfer.upload(_tensors(frame.planes[: frame.format.colour_planes])) for frame in frames]
-            with self._transfer.compute():
+            planes = [self.transfer.upload(_tensors(frame.planes[: frame.format.colour_planes])) for frame in frames]
+            with self.transfer.compute("encode"):
                 features = self._tiles.run(shrunk_size(frames[0].size, reduce), encode)
         each = zip(frames, planes, separated(features, len(frames)), strict=True)
         return [Item(*parts, reduce) for parts in each]
@@ -381,7 +382,7 @@ class Deblurrer:
             planes = [self._corrected(item, own) for item, own in zip(items, residuals, strict=True)]
             return planes, separated(state, len(jobs))
 
-        with _working(items[0].frame, self.device), self._transfer.compute():
+        with _working(items[0].frame, self.device), self.transfer.compute("restore"):
             restored, states = self._tiles.run(items[0].size, restore)
         for (memory, _), state in zip(jobs, states, strict=True):
             memory.state = state
@@ -401,13 +402,13 @@ class Deblurrer:
         memory, frame = job[0], job[1].current.frame
         with _working(frame, self.device):
             stay = isinstance(frame.planes[0], Tensor) and frame.planes[0].device == self.device
-            flight = _Flight(frame, self.device, self._transfer.download(planes, stay=stay), Snapshot.of(memory))
+            flight = _Flight(frame, self.device, self.transfer.download(planes, stay=stay), Snapshot.of(memory))
         self._aloft += 1
         return flight
 
     def _landing(self, flying: deque[_Flight]) -> Iterator[Restored]:
         """Those that must land before more may take off; others may be in the air too, of other runs."""
-        while flying and self._aloft > self._transfer.in_flight:
+        while flying and self._aloft > self.transfer.in_flight:
             yield self._landed(flying.popleft())
 
     def _landed(self, flight: _Flight) -> Restored:
