@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_a_run_is_watched_from_upload_to_download(lookahead: int) -> None:
     for frame in range(9):
         steps = [at[stage, frame] for stage in ("upload", "encode", "restore", "download")]
         assert all(span.start_ms < span.end_ms for span in steps)
-        assert all(a.end_ms < b.start_ms for a, b in zip(steps, steps[1:], strict=False))
+        assert all(a.end_ms < b.start_ms for a, b in itertools.pairwise(steps))
     if lookahead:
         assert at["upload", 1].end_ms < at["restore", 0].start_ms
 
