@@ -117,6 +117,11 @@ def reserved_bytes(device: torch.device, work: Callable[[], object]) -> int:
     return int(torch.cuda.max_memory_reserved(device) - before)
 
 
+def capability(device: torch.device) -> tuple[int, int]:
+    """Generation of a CUDA device: (8, 0) is Ampere, (9, 0) Hopper."""
+    return torch.cuda.get_device_capability(device)
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until a device has done all that was asked of it; a CPU has."""
     if device.type == "cuda":

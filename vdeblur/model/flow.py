@@ -12,7 +12,7 @@ and hardly less exact (configs/README.md).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vdeblur.model.blocks import upsample
 from vdeblur.model.cells import gathered, inside, places, sampled, shifts, steps
+from vdeblur.model.fused import attempt
 from vdeblur.model.steering import luma
 
 #: Resolution of the resulting flow: one vector for a cell of so many pixels each way.
@@ -110,12 +111,35 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
         cell = max(1, CELL // scale)
         if found.shape[-2:] != (height // cell, width // cell):
             found = upsample(found, 2)[..., : height // cell, : width // cell]
+        samplings = SAMPLINGS + (scale == COARSEST)
+        better = _improved_at_once(level, [other[number].luma for other in others], found, scale, samplings)
+        if better is not None:
+            found, mismatch = better
+            scale //= 2
+            continue
         own, views = _own(level, cell, len(others)), [shifts(other[number].luma, cell) for other in others]
         place = places(height // cell, width // cell, cell, found.device)
-        for _ in range(SAMPLINGS + (scale == COARSEST)):
+        for _ in range(samplings):
             found, mismatch = _improve(own, views, place, found, scale)
         scale //= 2
     return [Flow(*part) for part in zip(found.chunk(len(others)), mismatch.chunk(len(others)), strict=True)]
+
+
+def _improved_at_once(
+    level: Level, others: list[Tensor], found: Tensor, scale: int, samplings: int
+) -> tuple[Tensor, Tensor] | None:
+    """All samplings of a level by a few kernels, on a GPU that has them; else None."""
+
+    def work(kernels: Any) -> tuple[Tensor, Tensor]:
+        there, flows = torch.cat(others), found
+        for _ in range(samplings):
+            flows, mismatch = kernels.improve(
+                level.luma, level.slope, there, flows, scale=scale, cell=max(1, CELL // scale),
+                robust=ROBUST, smoothness=SMOOTHNESS, sweeps=SWEEPS, relaxation=RELAXATION,
+            )  # fmt: skip
+        return flows, mismatch
+
+    return attempt(found, work)
 
 
 def _own(level: Level, cell: int, copies: int) -> _Own:
