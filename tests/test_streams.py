@@ -145,7 +145,7 @@ def test_room_is_asked_for_with_their_number(monkeypatch: pytest.MonkeyPatch) ->
 def test_more_streams_than_slots() -> None:
     """The transfer has four slots each way; eight streams and a paused run share them."""
     deblurrer = on_cpu(Batching())
-    deblurrer._transfer = WatchedTransfer(slots=4)
+    deblurrer.transfer = WatchedTransfer(slots=4)
     sources = [list(clip(4, start=n)) for n in range(8)]
     paused = deblurrer.run(sources[0])
     begun = [next(paused)]

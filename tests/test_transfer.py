@@ -236,7 +236,7 @@ class WatchedTransfer(CudaTransfer):
 
 def watched_run(transfer: WatchedTransfer, count: int = 12) -> tuple[list[Any], RaceDetector]:
     deblurrer = Deblurrer(Mixing(), device="cpu", precision="float32")
-    deblurrer._transfer = transfer
+    deblurrer.transfer = transfer
     with RaceDetector(transfer.fake) as detector:
         restored = list(deblurrer.run(clip(count, cuts=(5,))))
     return restored, detector
@@ -277,7 +277,7 @@ def test_the_race_detector_sees_memory_that_is_not_kept(monkeypatch: pytest.Monk
 
 def test_an_abandoned_run_frees_its_slots() -> None:
     deblurrer = Deblurrer(Mixing(), device="cpu", precision="float32")
-    deblurrer._transfer = WatchedTransfer(slots=2)
+    deblurrer.transfer = WatchedTransfer(slots=2)
     for _ in range(5):
         run = deblurrer.run(clip(12))
         next(run)
@@ -302,7 +302,7 @@ def test_planes_that_live_on_the_device_stay_there() -> None:
             plane = torch.zeros(4, 4)
         (here,) = transfer.upload([plane])
         assert here is plane
-        with transfer.compute():
+        with transfer.compute("encode"):
             result = here + 1
         (back,) = transfer.download((result,), stay=True).result()
         with transfer.fake.stream(transfer.fake.current_stream(CPU)):

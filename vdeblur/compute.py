@@ -108,6 +108,20 @@ def peak_bytes(device: torch.device, work: Callable[[], object]) -> int:
     return int(torch.cuda.max_memory_allocated(device) - before)
 
 
+def reserved_bytes(device: torch.device, work: Callable[[], object]) -> int:
+    """Most bytes of a CUDA device that PyTorch takes from it for ``work``, what it keeps for later included."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_reserved(device)
+    work()
+    return int(torch.cuda.max_memory_reserved(device) - before)
+
+
+def capability(device: torch.device) -> tuple[int, int]:
+    """Generation of a CUDA device: (8, 0) is Ampere, (9, 0) Hopper."""
+    return torch.cuda.get_device_capability(device)
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until a device has done all that was asked of it; a CPU has."""
     if device.type == "cuda":

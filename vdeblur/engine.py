@@ -22,6 +22,7 @@ from vdeblur.batches import alike, joined, separated
 from vdeblur.compute import choose_dtype, find_device, is_out_of_memory
 from vdeblur.errors import DeviceError, NetworkError, SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
+from vdeblur.graphs import graphed
 from vdeblur.memory import keep
 from vdeblur.model.checkpoint import load_network
 from vdeblur.pictures import P, frame_of, number_of, picture_of
@@ -43,7 +44,8 @@ class Network(Protocol):
     One that can also work in tiles is a :class:`vdeblur.tiles.Tileable`; any other is always given whole frames. It is
     given R'G'B' and returns a residual of R'G'B'; with an attribute ``channels`` of 1, both are luma. One that also
     takes frames of several streams at a time says ``takes_batches = True``; its features and states are tensors, or
-    tuples of them, with the batch as their first dimension.
+    tuples of them, with the batch as their first dimension. On CUDA the steps of one that says ``recordable = True``
+    are recorded as graphs (:class:`vdeblur.graphs.Graphed`).
     """
 
     stride: int
@@ -83,7 +85,7 @@ class Deblurrer:
             are always float32.
         strength: factor on the residual, 0 to 1.5; at 0 every plane comes back bit for bit.
         lookahead: 1 lets the network see one frame of the future, for one frame of delay; 0 has no delay.
-        streams: on CUDA, transfer beside the computation; off only to compare.
+        streams: on CUDA, transfer beside the computation, and steps as graphs; off only to compare.
         tile: "auto" restores a frame in tiles where it does not fit into memory whole, "off" never, a number always,
             in tiles of so many pixels each way, at least 64. When memory runs out, the tiles are halved. Tiles show
             no seams: what comes out differs by rounding at most.
@@ -128,7 +130,10 @@ class Deblurrer:
         self.dtype = choose_dtype(precision, self.device)
         with _failures(f"loading the network on {self.device}"):
             self.network = _placed(model, self.device, self.dtype)
-            self._transfer = transfer_for(self.device, streams=streams)
+            #: How planes get to the device and back.
+            self.transfer = transfer_for(self.device, streams=streams)
+        #: What is asked for a frame's work: the network itself, or what stands before it.
+        self.steps: Network = graphed(self.network, self.device) if streams else self.network
         if self.device.type == "cpu":
             keep()
         self._tiles = Tiles(tile, self.network, self.device)
@@ -350,11 +355,11 @@ class Deblurrer:
 
         def encode(side: int | None) -> Any:
             inputs = [self._network_input(*each, reduce) for each in zip(frames, planes, strict=True)]
-            return self.network.encode(joined(inputs), **_in_tiles(side))
+            return self.steps.encode(joined(inputs), **_in_tiles(side))
 
         with _working(frames[0], self.device):
-            planes = [self._transfer.upload(_tensors(frame.planes[: frame.format.colour_planes])) for frame in frames]
-            with self._transfer.compute():
+            planes = [self.transfer.upload(_tensors(frame.planes[: frame.format.colour_planes])) for frame in frames]
+            with self.transfer.compute("encode"):
                 features = self._tiles.run(shrunk_size(frames[0].size, reduce), encode)
         each = zip(frames, planes, separated(features, len(frames)), strict=True)
         return [Item(*parts, reduce) for parts in each]
@@ -372,12 +377,12 @@ class Deblurrer:
         parts = [joined(column) for column in zip(*(seen(job) for job in jobs), strict=True)]
 
         def restore(side: int | None) -> tuple[list[Planes], list[Any]]:
-            residual, state = self.network.residual(*parts, **_in_tiles(side))
+            residual, state = self.steps.residual(*parts, **_in_tiles(side))
             residuals = separated(residual, len(jobs))
             planes = [self._corrected(item, own) for item, own in zip(items, residuals, strict=True)]
             return planes, separated(state, len(jobs))
 
-        with _working(items[0].frame, self.device), self._transfer.compute():
+        with _working(items[0].frame, self.device), self.transfer.compute("restore"):
             restored, states = self._tiles.run(items[0].size, restore)
         for (memory, _), state in zip(jobs, states, strict=True):
             memory.state = state
@@ -397,13 +402,13 @@ class Deblurrer:
         memory, frame = job[0], job[1].current.frame
         with _working(frame, self.device):
             stay = isinstance(frame.planes[0], Tensor) and frame.planes[0].device == self.device
-            flight = _Flight(frame, self.device, self._transfer.download(planes, stay=stay), Snapshot.of(memory))
+            flight = _Flight(frame, self.device, self.transfer.download(planes, stay=stay), Snapshot.of(memory))
         self._aloft += 1
         return flight
 
     def _landing(self, flying: deque[_Flight]) -> Iterator[Restored]:
         """Those that must land before more may take off; others may be in the air too, of other runs."""
-        while flying and self._aloft > self._transfer.in_flight:
+        while flying and self._aloft > self.transfer.in_flight:
             yield self._landed(flying.popleft())
 
     def _landed(self, flight: _Flight) -> Restored:

@@ -9,7 +9,7 @@ allocator does not give its memory away too early.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,6 +35,12 @@ class Download(Protocol):
         """Wait for them; the caller owns them. To be asked for once, oldest first."""
 
 
+class Watch(Protocol):
+    """Told of each piece of work and the stream it is on; for a timeline."""
+
+    def __call__(self, stage: str, stream: Any, /) -> contextlib.AbstractContextManager[None]: ...
+
+
 class Transfer:
     """Transfers in line with the computation, for the CPU (where they do nothing) and for any device without streams.
 
@@ -48,8 +54,12 @@ class Transfer:
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def compute(self) -> contextlib.AbstractContextManager[Any]:
-        """The context to compute in: uploaded planes are ready there, planes to be downloaded are made there."""
+    def compute(self, stage: str) -> contextlib.AbstractContextManager[Any]:
+        """The context to compute in: uploaded planes are ready there, planes to be downloaded are made there.
+
+        Args:
+            stage: what is computed, for those who watch.
+        """
         return contextlib.nullcontext()
 
     def upload(self, planes: Sequence[Tensor]) -> Planes:
@@ -131,10 +141,13 @@ class CudaTransfer(Transfer):
         cuda.current_stream(device).synchronize()
         self._up, self._down = Ring(slots, self._buffers), Ring(slots, self._buffers)
         self.in_flight = slots - 1
+        #: Asked around each upload, computation and download.
+        self.watch: Watch | None = None
 
-    def compute(self) -> contextlib.AbstractContextManager[Any]:
-        context: contextlib.AbstractContextManager[Any] = self._cuda.stream(self._computing)
-        return context
+    @contextlib.contextmanager
+    def compute(self, stage: str) -> Iterator[None]:
+        with self._working(self._computing, stage):
+            yield
 
     def upload(self, planes: Sequence[Tensor]) -> Planes:
         if self._resident(planes):
@@ -144,9 +157,9 @@ class CudaTransfer(Transfer):
         slot = self._up.take(_layout(planes))
         for buffer, plane in zip(slot.buffers, planes, strict=True):
             buffer.copy_(plane)
-        with self._cuda.stream(self._uploading):
+        with self._working(self._uploading, "upload"):
             arrived = tuple(buffer.to(self.device, non_blocking=True, copy=True) for buffer in slot.buffers)
-            slot.event = self._record(self._uploading)
+        slot.event = self._record(self._uploading)
         self._computing.wait_event(slot.event)
         self._keep(arrived, self._computing)
         return arrived
@@ -157,10 +170,10 @@ class CudaTransfer(Transfer):
             return _Resident(self, planes, done)
         slot = self._down.take(_layout(planes))
         self._downloading.wait_event(done)
-        with self._cuda.stream(self._downloading):
+        with self._working(self._downloading, "download"):
             for buffer, plane in zip(slot.buffers, planes, strict=True):
                 buffer.copy_(plane, non_blocking=True)
-            slot.event = self._record(self._downloading)
+        slot.event = self._record(self._downloading)
         self._keep(planes, self._downloading)
         slot.held = True
         return _Landing(slot)
@@ -176,6 +189,12 @@ class CudaTransfer(Transfer):
 
     def _buffers(self, layout: Layout) -> Planes:
         return tuple(torch.empty(shape, dtype=dtype, pin_memory=self._pin) for shape, dtype in layout)
+
+    @contextlib.contextmanager
+    def _working(self, stream: Any, stage: str) -> Iterator[None]:
+        watched = contextlib.nullcontext() if self.watch is None else self.watch(stage, stream)
+        with self._cuda.stream(stream), watched:
+            yield
 
     def _record(self, stream: Any) -> Any:
         """An event at the end of the stream's work. It lets a waiting thread sleep, so decoding gets the core."""

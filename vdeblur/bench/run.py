@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,23 +15,28 @@ from vdeblur.bench.clip import PERIOD, make_clip
 from vdeblur.bench.machine import Others, describe_machine, usable_cores
 from vdeblur.bench.network import measure_engine, measure_network
 from vdeblur.bench.peak import convolution_peak
-from vdeblur.bench.results import Results, Row
+from vdeblur.bench.results import FORM, Results, Row
 from vdeblur.bench.settings import BenchSettings, Case
 from vdeblur.bench.stages import (
     frames_for,
     measure_decoding,
     measure_encoding,
     measure_transfers,
+    repeated,
 )
+from vdeblur.bench.timeline import overlap_of, watch_run
 from vdeblur.bench.timing import Timing
 from vdeblur.bench.whole import measure_whole
-from vdeblur.compute import find_device, peak_bytes
+from vdeblur.compute import find_device, reserved_bytes
 from vdeblur.engine import Deblurrer
+from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
 from vdeblur.video.reader import Reader
 
 #: Frames the engine restores, in memory.
 ENGINE_FRAMES = 5
+#: Frames of a timeline.
+TIMELINE_FRAMES = 36
 #: Limits of the frames of a whole run.
 LEAST_WHOLE, MOST_WHOLE = PERIOD, 500
 
@@ -50,6 +56,35 @@ def benchmark(settings: BenchSettings, progress: Callable[[str], None] = lambda 
     return Results(machine, asdict(settings), others.share(), rows)
 
 
+def timelines(settings: BenchSettings, progress: Callable[[str], None] = lambda words: None) -> dict[str, Any]:
+    """Timelines of all cases of ``settings`` on a GPU, frames coming from memory, as JSON can hold them.
+
+    Raises:
+        UsageError: the device is no CUDA device.
+        DeviceError, NetworkError, VdeblurError: as :func:`benchmark`.
+    """
+    device = find_device(settings.device)
+    if device.type != "cuda":
+        raise UsageError(f"a timeline needs a CUDA device; this is {device}")
+    found, machine = [], describe_machine(str(device))
+    with tempfile.TemporaryDirectory(prefix="vdeblur bench ") as name:
+        for case in settings.cases():
+            progress(f"{case.name}: timeline")
+            with Reader(make_clip(Path(name), case.width, case.height, PERIOD), threads=1) as reader:
+                frames = list(reader)
+            deblurrer = _deblurrer(case, settings.device)
+            watch_run(deblurrer, repeated(frames, TIMELINE_FRAMES))  # to warm up
+            spans = watch_run(deblurrer, repeated(frames, TIMELINE_FRAMES))
+            overlap = overlap_of(spans)
+            progress(f"{case.name}: {overlap.words}")
+            found.append({**asdict(case), "overlap": overlap.as_dict(), "spans": [asdict(span) for span in spans]})
+    return {"form": FORM, "machine": machine, "timelines": found}
+
+
+def _deblurrer(case: Case, device: str) -> Deblurrer:
+    return Deblurrer(case.model, device=device, precision=case.precision, lookahead=case.lookahead)
+
+
 class _Bench:
     """One benchmark; what cases share is measured once."""
 
@@ -64,9 +99,7 @@ class _Bench:
         runs = self._settings.runs
         decoding, encoding = self._of_files(case)
         self._progress(f"{case.name}: network")
-        deblurrer = Deblurrer(
-            case.model, device=self._settings.device, precision=case.precision, lookahead=case.lookahead
-        )
+        deblurrer = _deblurrer(case, self._settings.device)
         device, frames = deblurrer.device, self._frames(case)
         replay, beside = measure_engine(deblurrer, frames, runs=runs)
         network = measure_network(replay, device, runs=max(3, runs))
@@ -81,13 +114,25 @@ class _Bench:
             "encode": encoding,
         }
         on_gpu = device.type == "cuda"
-        device_peak = peak_bytes(device, lambda: list(deblurrer.run(frames))) if on_gpu else None
+        device_peak = self._device_peak(case, device, frames) if on_gpu else None
         self._progress(f"{case.name}: the whole")
         clip = self._clip(case, _whole_frames(self._settings.seconds, stages))
         settings, target = self._settings, self._folder / "out.mp4"
         whole = measure_whole(case, clip, target, device=settings.device, preset=settings.preset, runs=runs)
         dtype = str(deblurrer.dtype).removeprefix("torch.")
         return Row(case, dtype, stages, network, peak, whole, usable_cores(), device_peak)
+
+    def _device_peak(self, case: Case, device: torch.device, frames: list[Frame]) -> int:
+        """Most memory of a GPU that a run takes: weights, graphs and what is kept for later included."""
+        runs = 2  # in the second one, all steps are recorded
+
+        def work() -> None:
+            deblurrer = _deblurrer(case, self._settings.device)
+            for _ in range(runs):
+                for _ in deblurrer.run(frames):
+                    pass
+
+        return reserved_bytes(device, work)
 
     def _of_files(self, case: Case) -> tuple[Timing, Timing]:
         """Decoding and encoding alone, which are the same for all networks."""

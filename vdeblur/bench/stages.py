@@ -55,7 +55,7 @@ def measure_encoding(clip: Path, target: Path, frames: int, preset: str, *, runs
             options=EncodeOptions(preset=preset),
             overwrite=True,
         )
-        timings.append(timed(lambda writer=writer: _write(writer, _repeated(some, frames)), frames=frames))  # type: ignore[misc]
+        timings.append(timed(lambda writer=writer: _write(writer, repeated(some, frames)), frames=frames))  # type: ignore[misc]
     return middle(timings)
 
 
@@ -65,7 +65,7 @@ def _write(writer: Writer, frames: Iterable[Frame]) -> None:
             writer.write(frame)
 
 
-def _repeated(frames: list[Frame], count: int) -> Iterator[Frame]:
+def repeated(frames: list[Frame], count: int) -> Iterator[Frame]:
     """So many frames, with times that go on."""
     ticks = frames[1].pts - frames[0].pts
     for number, frame in enumerate(islice(cycle(frames), count)):
@@ -76,7 +76,7 @@ def measure_transfers(device: torch.device, frame: Frame, *, runs: int) -> tuple
     """Planes of a frame up to the device and back; on a CPU there is nothing to do."""
     transfer = transfer_for(device)
     planes = [torch.from_numpy(plane) for plane in frame.planes]
-    with transfer.compute():
+    with transfer.compute("encode"):
         there = transfer.upload(planes)
     up = typical(lambda: transfer.upload(planes), runs=runs, warm_up=3, device=device)
     down = typical(lambda: transfer.download(there).result(), runs=runs, warm_up=3, device=device)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   vdeblur bench                                          720p, fast: about a minute on two cores
   vdeblur bench --size 360p,720p,1080p --model fast,balanced --json now.json
+  vdeblur bench --device cuda --size 2160p --timeline t.json   when uploads, network and downloads overlap
   vdeblur bench --compare now.json                       exit code 1 if anything is worse by more than 10 %
 """
 
@@ -103,6 +104,14 @@ _LIST = "NAMES"
     help="Compare with earlier JSON; exit code 1 if a number is worse.",
 )
 @click.option(
+    "--timeline",
+    "timeline_to",
+    metavar="FILE",
+    cls=GroupedOption,
+    heading="Output",
+    help="On a CUDA device: only write as JSON when each frame's transfers and network were under way.",
+)
+@click.option(
     "--tolerance",
     default=10.0,
     type=float,
@@ -122,6 +131,7 @@ def bench(
     seconds: float,
     json_to: str | None,
     old: Path | None,
+    timeline_to: str | None,
     tolerance: float,
 ) -> int:
     """Measure how fast this machine restores video: each stage alone, the network alone, and the whole command.
@@ -130,7 +140,7 @@ def bench(
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler would write to standard error
     from vdeblur.bench.results import read_results
-    from vdeblur.bench.run import benchmark
+    from vdeblur.bench.run import benchmark, timelines
     from vdeblur.bench.settings import BenchSettings
 
     settings = BenchSettings(
@@ -143,8 +153,12 @@ def bench(
         runs=runs,
         seconds=seconds,
     )
+    if timeline_to is not None:
+        file = _json_target(timeline_to, "--timeline")
+        _write_json({"vdeblur": __version__, **timelines(settings, _say)}, file)
+        return 0
     before = None if old is None else read_results(old)
-    target = None if json_to in (None, "-") else _json_target(str(json_to))
+    target = None if json_to in (None, "-") else _json_target(str(json_to), "--json")
     results = benchmark(settings, _say)
     now = {"vdeblur": __version__, **results.as_dict()}
     if json_to == "-":
@@ -254,11 +268,12 @@ def _number(name: str) -> int:
     return int(name)
 
 
-def _json_target(name: str) -> Path:
+def _json_target(name: str, option: str) -> Path:
     """Path of the JSON file; checked before minutes are spent."""
     path = Path(name)
     if path.suffix.lower() != ".json":
-        raise UsageError(f"--json cannot be {name!r}: give a name that ends in .json, or - for standard output")
+        also = ", or - for standard output" if option == "--json" else ""
+        raise UsageError(f"{option} cannot be {name!r}: give a name that ends in .json{also}")
     if not path.resolve().parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} for {path.name}")
     return path

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vdeblur.model.blocks import normal_steps
+
 
 def gathered(picture: Tensor, cell: int) -> Tensor:
     """(B, 1, H, W) → (B, cell², H/cell, W/cell): the pixels of each cell as channels, column by column."""
@@ -56,8 +58,7 @@ def _first_pixels(count: int, cell: int, device: torch.device) -> Tensor:
 def steps(displacement: Tensor, cell: int) -> Tensor:
     """(B, 2, h, w) in pixels of the picture, one a cell → (B, h, w, 2) in the units of its :func:`places`."""
     height, width = displacement.shape[-2:]
-    span = displacement.new_tensor([2.0 / _extent(size * cell, cell) for size in (width, height)])
-    return displacement.permute(0, 2, 3, 1) * span
+    return normal_steps(displacement, _extent(height * cell, cell), _extent(width * cell, cell))
 
 
 def sampled(views: Tensor, grid: Tensor, cell: int) -> Tensor:

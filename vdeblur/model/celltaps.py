@@ -7,7 +7,7 @@ see is one matrix, which a few small matrix products turn into their corrections
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vdeblur.model.areas import Area, tiles_of, whole_of
 from vdeblur.model.blocks import upsample, zero_init
 from vdeblur.model.cells import gathered, places, sampled, shifts, spread, steps
+from vdeblur.model.fused import attempt, stacked
 from vdeblur.model.steering import CONTRAST, MISMATCH_LIMIT, Neighbour, luma
 
 #: Pixels each way that share a motion, and the factor from the motion's resolution to theirs.
@@ -69,6 +70,8 @@ class CellTaps(nn.Module):
         self.neighbour_offsets: Tensor
         #: Pixels of a strip, None for STRIP_PIXELS.
         self.strip_pixels: int | None = None
+        #: For the kernel, what it sees, by the device and by which neighbours there are.
+        self._columns: dict[tuple[Any, ...], Any] = {}
         self.seen = len(self.offsets) + 2 + (2 * (neighbour_points + 1) if neighbour_points else 0)
         self.filters = nn.Conv2d(self.seen, hidden, 1)
         self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
@@ -85,6 +88,13 @@ class CellTaps(nn.Module):
             neighbours: two, or none if no points are looked at there.
             side: of tiles to work in, pixels; it makes no difference but for memory.
         """
+        fused = (
+            None
+            if side is not None
+            else attempt(frame, lambda kernels: self._fused(kernels, frame, motion, neighbours))
+        )
+        if fused is not None:
+            return fused
         sight = self.prepare(frame, motion, neighbours)
         result = torch.empty_like(sight.own)
         for area in self._areas(sight, side):
@@ -93,6 +103,22 @@ class CellTaps(nn.Module):
             change = self._corrected(self.look(sight, area).flatten(1).t()).view(len(gate), -1, *gate.shape[2:])
             area.of(result).copy_(change * gate)
         return spread(result, CELL)
+
+    def _fused(self, kernels: Any, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Tensor:
+        """The same from one kernel on a GPU."""
+        present = tuple(one.frame is not None for one in neighbours)
+        key = (frame.device, self.offsets.dtype, present)
+        if key not in self._columns:
+            self._columns[key] = kernels.columns_of(self.offsets, self.neighbour_offsets, present)
+        pictures = [None if one.frame is None else luma(one.frame) for one in neighbours] or [None, None]
+        moves = upsample(motion.float(), _FINER)
+        places = [upsample(one.displacement.float(), _FINER) for one in neighbours] or [moves, moves]
+        trusts = [upsample(_trust(one), _FINER) for one in neighbours] or [moves]
+        result: Tensor = kernels.taps(
+            stacked([luma(frame), *pictures]), moves, torch.cat(places, 1), torch.cat(trusts, 1), self._columns[key],
+            kernels.weights_of(self.filters, self.mix, self.correction), contrast=CONTRAST, cell=CELL,
+        )  # fmt: skip
+        return result
 
     def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
         """All that is computed once for a frame."""
@@ -159,9 +185,13 @@ def _strips(area: Area, rows: int) -> list[Area]:
 def _view(neighbour: Neighbour, place: Tensor) -> View | None:
     if neighbour.frame is None:
         return None
-    trust = (1 - neighbour.mismatch.float() / MISMATCH_LIMIT).clamp_(min=0)
+    trust = _trust(neighbour)
     there = place + steps(upsample(neighbour.displacement.float(), _FINER), CELL)
     return View(shifts(luma(neighbour.frame), CELL), there, upsample(trust, _FINER))
+
+
+def _trust(neighbour: Neighbour) -> Tensor:
+    return (1 - neighbour.mismatch.float() / MISMATCH_LIMIT).clamp_(min=0)
 
 
 def _cut(grid: Tensor, area: Area) -> Tensor:

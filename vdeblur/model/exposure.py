@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.model.blocks import activate, normal_grid, upsample
+from vdeblur.model.blocks import activate, normal_grid, normal_steps, upsample
 from vdeblur.model.steering import luma
 
 #: Points along the motion, in frame intervals, and the lags of the autocorrelation that are looked at.
@@ -51,8 +51,7 @@ def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
     cells = normal_grid(height, width, frame.device, rows=rows, columns=columns)
     velocity = velocity[..., rows, columns]
     share = velocity.shape[-2] * velocity.shape[-1] / (height * width)
-    span = velocity.new_tensor((2.0 / grey.shape[-1], 2.0 / grey.shape[-2])).view(1, 2, 1, 1)
-    step = (velocity * span).permute(0, 2, 3, 1)
+    step = normal_steps(velocity, grey.shape[-2], grey.shape[-1])
     offsets = torch.linspace(-REACH, REACH, POINTS, device=frame.device).view(1, -1, 1, 1, 1)
     grid = torch.addcmul(cells[:, None], offsets, step[:, None])  # (B, K, h, w, 2)
     points = F.grid_sample(grey, grid.flatten(1, 2), "bilinear", "border", align_corners=False)

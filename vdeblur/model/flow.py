@@ -12,7 +12,7 @@ and hardly less exact (configs/README.md).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vdeblur.model.blocks import upsample
 from vdeblur.model.cells import gathered, inside, places, sampled, shifts, steps
+from vdeblur.model.fused import attempt
 from vdeblur.model.steering import luma
 
 #: Resolution of the resulting flow: one vector for a cell of so many pixels each way.
@@ -125,12 +126,32 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
         if found.shape[-2:] != (height // cell, width // cell):
             finer = upsample(found.flatten(0, 1), 2)[..., : height // cell, : width // cell]
             found = finer.view(*found.shape[:2], *finer.shape[1:])
+        better = _improved_at_once(level, [other[number].luma for other in others], found, scale)
+        if better is not None:
+            found, mismatch = better
+            scale //= 2
+            continue
         own, views = _own(level, cell), [shifts(other[number].luma, cell) for other in others]
         place = places(height // cell, width // cell, cell, found.device)
         for _ in range(SAMPLINGS[scale]):
             found, mismatch = _improve(own, views, place, found, scale)
         scale //= 2
     return [Flow(*part) for part in zip(found, mismatch, strict=True)]
+
+
+def _improved_at_once(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor] | None:
+    """All samplings of a level by a few kernels, on a GPU that has them; else None."""
+
+    def work(kernels: Any) -> tuple[Tensor, Tensor]:
+        there, flows = torch.cat(others), found.flatten(0, 1)
+        for _ in range(SAMPLINGS[scale]):
+            flows, mismatch = kernels.improve(
+                level.luma, level.slope, there, flows, scale=scale, cell=max(1, CELL // scale),
+                robust=ROBUST, smoothness=SMOOTHNESS, sweeps=SWEEPS, relaxation=RELAXATION,
+            )  # fmt: skip
+        return flows.view_as(found), mismatch.view_as(found[:, :, :1])
+
+    return attempt(found, work)
 
 
 def _own(level: Level, cell: int) -> _Own:

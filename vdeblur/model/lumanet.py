@@ -68,6 +68,7 @@ class LumaNet(nn.Module):
     #: What the engine should give it, and gets back.
     channels = 1
     takes_batches = True
+    recordable = True
 
     def __init__(self, config: LumaConfig) -> None:
         super().__init__()

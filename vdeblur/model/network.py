@@ -137,6 +137,7 @@ class DeblurNet(nn.Module):
     stride = 16
     minimum_size = 32
     takes_batches = True
+    recordable = True
     #: Least side of a tile; below it, what tiles compute twice costs more than it saves.
     smallest_tile = 64
     strip_pixels = STRIP_PIXELS

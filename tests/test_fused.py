@@ -1,0 +1,194 @@
+"""Fused: kernels for a GPU give what the plain operators give, and where they do not work nobody notices but the log.
+
+Triton can interpret its kernels on a CPU: that runs where Triton is installed. The tests marked ``cuda`` run them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
+from vdeblur.model import fused
+from vdeblur.model.celltaps import CellTaps
+from vdeblur.model.checkpoint import load_network
+from vdeblur.model.flow import flows, pyramid
+from vdeblur.model.steering import Neighbour
+
+LUMA_NETWORKS = ("fast", "swift")
+PRESENT = [(True, True), (False, True), (True, False), (False, False)]
+
+
+@pytest.fixture
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Kernels on the CPU, step by step."""
+    kernels = pytest.importorskip("vdeblur.model.kernels", reason="Triton is not installed")
+    for module in ("celltaps", "flow"):
+        monkeypatch.setattr(f"vdeblur.model.{module}.attempt", lambda like, work: work(kernels))
+    return kernels
+
+
+def noise(*shape: int, scale: float = 1.0, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
+
+
+def scene(present: tuple[bool, ...], height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor, list[Neighbour]]:
+    """A frame, its motion, and neighbours; places far outside of the picture are among them."""
+    frames = [noise(batch, 1, height, width, scale=0.2, seed=seed).add(0.5).clamp(0, 1) for seed in range(3)]
+    small = height // 8, width // 8
+    neighbours = [
+        Neighbour(
+            frames[1 + side] if there else None,
+            noise(batch, 2, *small, scale=15, seed=10 + side),
+            noise(batch, 1, *small, scale=0.1, seed=20 + side).abs(),
+        )
+        for side, there in enumerate(present)
+    ]
+    return frames[0], noise(batch, 2, *small, scale=8, seed=30), neighbours
+
+
+def on(device: str, *things: Any) -> list[Any]:
+    def moved(thing: Any) -> Any:
+        if isinstance(thing, Tensor):
+            return thing.to(device)
+        return [Neighbour(*(part if part is None else part.to(device) for part in one)) for one in thing]
+
+    return [moved(thing) for thing in things]
+
+
+def bare_taps() -> CellTaps:
+    """Without neighbours and without a second layer."""
+    torch.manual_seed(0)
+    taps = CellTaps(taps=5, reach=1.0, hidden=20, depth=0, neighbour_points=0)
+    torch.nn.init.normal_(taps.correction.weight)
+    return taps
+
+
+def test_interpreted_taps_give_what_operators_give(interpreted: Any) -> None:
+    cases: list[tuple[CellTaps, tuple[bool, ...]]] = [(load_network("swift").taps, one) for one in PRESENT]
+    cases += [(load_network("fast").taps, PRESENT[0]), (bare_taps(), ())]
+    for taps, present in cases:
+        frame, motion, neighbours = scene(present, 24, 40, batch=2)
+        with torch.inference_mode():
+            found = taps(frame, motion, neighbours)
+            wanted = taps(frame, motion, neighbours, side=4096)  # in tiles, operators do it
+        assert wanted.abs().max() > 0.01
+        assert (found - wanted).abs().max() < 2e-5
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (72, 136)])
+def test_interpreted_flows_are_those_of_operators(interpreted: Any, height: int, width: int) -> None:
+    wide = torch.nn.functional.avg_pool2d(noise(2, 1, height + 26, width + 26), 15, 1)
+    frames = [wide[..., 3 * n : 3 * n + height, 2 * n : 2 * n + width].contiguous() for n in range(3)]
+    here, *others = (pyramid(frame, 2) for frame in frames)
+    found = flows(here, others, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vdeblur.model.flow.attempt", lambda like, work: None)
+        wanted = flows(here, others, 2)
+    for one, other in zip(found, wanted, strict=True):
+        assert other.displacement.abs().max() > 1
+        assert (one.displacement - other.displacement).abs().max() < 1e-3
+        assert (one.mismatch - other.mismatch).abs().max() < 1e-3
+
+
+class Elsewhere:
+    """A tensor's device that is no CPU, for what looks no further."""
+
+    device = torch.device("cuda:0")
+
+
+def test_kernels_that_fail_are_left_and_the_log_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fused, "_broken", False)
+    monkeypatch.setattr(fused, "_kernels", lambda: object())
+    monkeypatch.setattr(fused, "capability", lambda device: (9, 0))
+    tried = []
+
+    def work(kernels: Any) -> Any:
+        tried.append(kernels)
+        raise RuntimeError("PTX was compiled with an unsupported toolchain\nand more")
+
+    like: Any = Elsewhere()
+    with caplog.at_level(logging.WARNING), torch.no_grad():
+        assert fused.attempt(like, work) is None
+        assert fused.attempt(like, work) is None
+    assert len(tried) == 1
+    (record,) = caplog.records
+    assert "unsupported toolchain" in record.message
+    assert "\n" not in record.message
+
+
+@pytest.mark.parametrize("case", ["gradients", "old device", "no Triton", "without"])
+def test_kernels_are_not_tried_where_they_cannot_be(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "_broken", False)
+    monkeypatch.setattr(fused, "_kernels", lambda: None if case == "no Triton" else object())
+    monkeypatch.setattr(fused, "capability", lambda device: (7, 5) if case == "old device" else (9, 0))
+    like: Any = Elsewhere()
+    with torch.set_grad_enabled(case == "gradients"):
+        if case == "without":
+            with fused.without_kernels():
+                assert fused.attempt(like, lambda kernels: 1) is None
+            assert fused.attempt(like, lambda kernels: 1) == 1
+        else:
+            assert fused.attempt(like, lambda kernels: 1) is None
+
+
+def test_memory_that_runs_out_in_a_kernel_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "_broken", False)
+    monkeypatch.setattr(fused, "_kernels", lambda: object())
+    monkeypatch.setattr(fused, "capability", lambda device: (9, 0))
+
+    def work(kernels: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    like: Any = Elsewhere()
+    with torch.no_grad(), pytest.raises(torch.OutOfMemoryError):
+        fused.attempt(like, work)
+    assert fused._broken is False
+
+
+# --- The real thing ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", LUMA_NETWORKS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_cuda_taps_give_what_operators_give(name: str, dtype: torch.dtype) -> None:
+    """Against float32 operators on the CPU, the offsets rounded alike; in 16 bits as near as operators come."""
+    plain = load_network(name).taps
+    taps = load_network(name).taps.to("cuda", dtype)
+    plain.offsets, plain.neighbour_offsets = taps.offsets.float().cpu(), taps.neighbour_offsets.float().cpu()
+    for present in PRESENT:
+        frame, motion, neighbours = scene(present, 64, 200, batch=2)
+        with torch.inference_mode():
+            wanted = plain(frame, motion, neighbours)
+            there = on("cuda", frame, motion, neighbours)
+            found = taps(*there).cpu()
+            with fused.without_kernels():
+                operators = taps(*there).cpu()
+        assert fused._broken is False
+        worst, usual = (found - wanted).abs().max(), (operators - wanted).abs().max()
+        assert worst < (1e-4 if dtype == torch.float32 else 1.5 * usual + 1e-4)
+
+
+@pytest.mark.cuda
+def test_cuda_flows_are_those_of_operators() -> None:
+    height, width = 264, 392
+    wide = torch.nn.functional.avg_pool2d(noise(2, 1, height + 26, width + 26), 15, 1).cuda()
+    frames = [wide[..., 3 * n : 3 * n + height, 2 * n : 2 * n + width].contiguous() for n in range(3)]
+    here, *others = (pyramid(frame, 2) for frame in frames)
+    found = flows(here, others, 2)
+    assert fused._broken is False
+    with fused.without_kernels():
+        wanted = flows(here, others, 2)
+    for one, other in zip(found, wanted, strict=True):
+        assert (one.displacement - other.displacement).abs().mean() < 1e-3
+        assert (one.mismatch - other.mismatch).abs().mean() < 1e-4

@@ -1,0 +1,77 @@
+"""Fused: whether the kernels of :mod:`vdeblur.model.kernels` take the place of many small operators.
+
+They do on a CUDA device where Triton works, and no gradient is wanted. Where they fail once, all goes on without them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from vdeblur.compute import capability, is_out_of_memory
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Smallest compute capability whose matrix units the kernels are written for.
+LEAST_CAPABILITY = (8, 0)
+_broken = False
+_off = False
+
+
+def attempt(like: Tensor, work: Callable[[Any], T]) -> T | None:
+    """What ``work`` makes of the kernels, on the device of ``like``; None where they cannot be used.
+
+    The log says so once where they fail. When memory runs out, that comes through.
+    """
+    global _broken
+    if like.device.type != "cuda" or torch.is_grad_enabled() or torch.compiler.is_compiling() or _broken or _off:
+        return None
+    kernels = _kernels()
+    if kernels is None or capability(like.device) < LEAST_CAPABILITY:
+        return None
+    try:
+        return work(kernels)
+    except Exception as exc:
+        if is_out_of_memory(exc):
+            raise
+        _broken = True
+        reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
+        logger.warning("Triton's kernels do not work here (%s): plain operators are used, slower", reason)
+        return None
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """Plain operators alone, for those who count or compare them."""
+    global _off
+    before, _off = _off, True
+    try:
+        yield
+    finally:
+        _off = before
+
+
+@cache
+def _kernels() -> ModuleType | None:
+    try:
+        return importlib.import_module("vdeblur.model.kernels")
+    except ImportError:
+        logger.info("Triton is not installed: plain operators are used, slower")
+        return None
+
+
+def stacked(pictures: Sequence[Tensor | None]) -> Tensor:
+    """Pictures (B, 1, H, W) as (B, N, H, W), the first one in the place of those that are missing."""
+    first = pictures[0]
+    assert first is not None
+    return torch.cat([first if picture is None else picture for picture in pictures], 1)
