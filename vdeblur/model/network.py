@@ -140,6 +140,8 @@ class DeblurNet(nn.Module):
     recordable = True
     #: Least side of a tile; below it, what tiles compute twice costs more than it saves.
     smallest_tile = 64
+    #: Pixels around a tile that are computed with it.
+    tile_overlap = 24
     strip_pixels = STRIP_PIXELS
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -178,6 +180,7 @@ class DeblurNet(nn.Module):
             self.finish = Finish(
                 channels=config.finish, blocks=config.finish_blocks, details=config.finish_details, coarse=c8
             )
+            self.smallest_tile, self.tile_overlap = 128, self.finish.reach
         texture = config.tap_features * (4 // config.tap_scale) ** 2
         self.decode8 = nn.Sequential(conv3x3(c8 + 2, c8), Activation(), residual_blocks(c8, config.decoder_blocks[0]))
         self.up4 = nn.Conv2d(c8, c4, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import math
 from collections.abc import Sequence
@@ -82,14 +83,22 @@ class Learner:
         """Let the average be the network as it is now."""
         self.average.load_state_dict(self.net.state_dict())
 
+    @property
+    def together(self) -> int:
+        """How many of the next steps are to be matched in one go; a run that goes on meets the same groups."""
+        return self.config.matched_together - self.step % self.config.matched_together
+
     @torch.no_grad()
     def match(self, clips: Sequence[Clip]) -> list[Matched]:
         """The next steps' clips with their motions, found in one go: on a GPU matching many takes as long as few."""
-        lookahead = self._drawn(self.step)[0]
-        together = torch.cat([clip.blurry for clip in clips])
-        found = self.net.motions(together, lookahead=lookahead)
-        parts = zip(*(tensor.chunk(len(clips)) for tensor in found), strict=True)
-        return [Matched(clip, lookahead, Motion(*part)) for clip, part in zip(clips, parts, strict=True)]
+        lookahead = self._drawn(self.step + self.together - self.config.matched_together)[0]
+        matched: list[Matched] = []
+        for _, group in itertools.groupby(clips, key=lambda clip: clip.blurry.shape):  # pairs may be shorter
+            alike = list(group)
+            found = self.net.motions(torch.cat([clip.blurry for clip in alike]), lookahead=lookahead)
+            parts = zip(*(tensor.chunk(len(alike)) for tensor in found), strict=True)
+            matched += [Matched(clip, lookahead, Motion(*part)) for clip, part in zip(alike, parts, strict=True)]
+        return matched
 
     def learn(self, clip: Clip | Matched, rate: float) -> None:
         """One step on a batch (B, T, C, H, W): forward, backward, averaged over the team, clipped, applied.

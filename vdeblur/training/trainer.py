@@ -173,7 +173,7 @@ class Run:
                 if clip is None:
                     continue
                 if config.matched_together > 1:
-                    more = [_next(batches, interruption) for _ in range(config.matched_together - 1)]
+                    more = [_next(batches, interruption) for _ in range(learner.together - 1)]
                     waiting.extend(learner.match([each for each in (clip, *more) if each is not None]))
                 else:
                     self._step(clip, done, frames, progress)
