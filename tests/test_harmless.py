@@ -28,7 +28,7 @@ Picture = np.ndarray[Any, Any]
 STRETCHES = {"handheld": range(8, 13), "passing": range(36, 41), "cut": range(33, 38)}
 
 #: The part that a network for GPUs sees, rows and columns; others see the whole.
-MIDDLE = {"quality": (slice(100, 260), slice(192, 448))}
+MIDDLE = {"quality": (slice(112, 240), slice(224, 416))}
 
 pytestmark = pytest.mark.parametrize("model", available_models())
 
