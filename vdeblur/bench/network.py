@@ -44,6 +44,8 @@ class Replay:
         self.spent = Timing(0.0, 0.0)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("match", "correct"):  # halves of residual: it is asked for as a whole
+            raise AttributeError(name)
         return getattr(self.network, name)
 
     def start(self) -> None:
