@@ -372,7 +372,7 @@ class Deblurrer:
     @property
     def _in_halves(self) -> bool:
         """Whether a frame is corrected while the next one is matched: on a CPU, where network and threads allow."""
-        able = self.device.type == "cpu" and hasattr(self.network, "match") and hasattr(self.network, "correct")
+        able = self.device.type == "cpu" and hasattr(self.steps, "match") and hasattr(self.steps, "correct")
         return able and torch.get_num_threads() > 1
 
     def _pushed(self, memory: Memory, item: Item) -> Window[Item] | None:
@@ -401,7 +401,7 @@ class Deblurrer:
     def _restore_later(self, jobs: Sequence[Job], parts: Sequence[Any]) -> list[Download]:
         """The same, but the second half is done beside what follows: the next frame can be matched meanwhile."""
         items = [window.current for _, window in jobs]
-        network: Any = self.network
+        network: Any = self.steps
 
         def correct(side: int | None) -> list[Planes]:
             residuals = separated(network.correct(matched, **_in_tiles(side)), len(jobs))
