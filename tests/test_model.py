@@ -152,7 +152,7 @@ def test_no_motion_no_correction_along_it() -> None:
     for parameter in taps.parameters():
         torch.nn.init.normal_(parameter)
     torch.nn.init.zeros_(taps.correction.bias)  # type: ignore[arg-type]
-    correction, _ = taps(torch.rand(1, 3, 32, 32), torch.zeros(1, 2, 4, 4), torch.randn(1, 2, 4, 4))
+    correction = taps(torch.rand(1, 3, 32, 32), torch.zeros(1, 2, 4, 4), torch.randn(1, 2, 4, 4)).correction
     assert torch.equal(correction, torch.zeros_like(correction))
 
 

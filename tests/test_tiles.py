@@ -64,6 +64,7 @@ class Bounded(Mixing):
     """Works in tiles, and has memory for tiles of no more than ``most`` pixels a side (None: for whole frames)."""
 
     smallest_tile = 64
+    tile_overlap = 0
     strip_pixels = 1000
 
     def __init__(self, most: int | None, *, failure: BaseException | None = None) -> None:

@@ -20,7 +20,7 @@ from vdeblur.model.network import Estimate
 from vdeblur.training import course as course_module
 from vdeblur.training.course import BEGINNING, Anchor, Course, average_decay, frames_at, learning_rate
 from vdeblur.training.feeds import MixedData
-from vdeblur.training.learner import Learner
+from vdeblur.training.learner import Learner, Matched
 from vdeblur.training.log import append_row, read_log
 from vdeblur.training.plot import drawing, log_ticks, nice_ticks, write_plot
 from vdeblur.training.synthesis import Clip
@@ -131,6 +131,44 @@ def test_the_average_follows_the_network_and_quickly_at_first(tmp_path: Path) ->
     assert not torch.equal(expected, parameter)
     assert average_decay(config, 0) == pytest.approx(0.1)
     assert average_decay(config, 10_000) == 0.9
+
+
+LUMA = "{kind: luma, name: tiny, flow_finest: 4, taps: 5, reach: 1.0, tap_hidden: 8, tap_depth: 1}"
+
+
+@pytest.mark.parametrize("kind", ["trunk", "luma"])
+def test_clips_matched_together_teach_as_those_alone(kind: str, tmp_path: Path) -> None:
+    config = tiny_run(tmp_path, matched_together=3, lookahead_dropped=0.5, measure="decibels")
+    if kind == "luma":
+        (tmp_path / "tiny.yaml").write_text(LUMA)
+    clips = [Clip(*(part[None] for part in still_clip(3, motion_px=3.0, seed=seed, noise=0.1))) for seed in range(6)]
+    together, alone = Learner(config, Team(CPU)), Learner(config, Team(CPU))
+    seen = []
+    while clips[together.step :]:
+        group = clips[together.step :][: together.together]
+        for matched in together.match(group):
+            seen.append(matched.lookahead)
+            together.learn(matched, 1e-3)
+    assert seen[:3] == [seen[0]] * 3
+    assert seen[3:] == [1 - seen[0]] * 3, "this seed has both"
+    for clip, lookahead in zip(clips, seen, strict=True):
+        alone.learn(Matched(clip, lookahead, None), 1e-3)
+    for one, other in zip(together.net.parameters(), alone.net.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    assert together.means()["pixels"] == pytest.approx(alone.means()["pixels"], rel=1e-4)
+
+
+def test_a_run_that_goes_on_meets_the_same_groups(tmp_path: Path) -> None:
+    learner = Learner(tiny_run(tmp_path, matched_together=4), Team(CPU))
+    clip = Clip(*(part[None] for part in still_clip()))
+    found = []
+    for step in range(24):
+        learner.step = step
+        found.append((learner.together, learner.match([clip])[0].lookahead))
+    assert [count for count, _ in found] == [4, 3, 2, 1] * 6
+    groups = [{lookahead for _, lookahead in found[first : first + 4]} for first in range(0, 24, 4)]
+    assert all(len(group) == 1 for group in groups)
+    assert set.union(*groups) == {0, 1}
 
 
 def test_true_motion_may_be_unknown(tmp_path: Path) -> None:

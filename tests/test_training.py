@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 from synthetic import CLEAN, tiles
 from torch.nn.functional import avg_pool2d
 
-from vdeblur.model.network import DeblurNet, NetworkConfig
-from vdeblur.training.losses import signless_error
+from vdeblur.metrics import psnr
+from vdeblur.model.network import DeblurNet, Estimate, NetworkConfig
+from vdeblur.training.losses import decibels, losses, signless_error
 from vdeblur.training.stills import Textures
-from vdeblur.training.synthesis import synthesise
+from vdeblur.training.synthesis import Clip, synthesise
 
 
 def test_motion_error_ignores_the_sign() -> None:
     truth = torch.ones(1, 2, 16, 16)
     assert float(signless_error(-torch.ones(1, 2, 2, 2), truth)) == 0.0
     assert float(signless_error(torch.zeros(1, 2, 2, 2), truth)) == 2.0
+
+
+def test_decibels_are_psnr_but_for_a_factor() -> None:
+    """Of frames alone, then their mean: a frame twice as far away costs 6 dB, near or far."""
+    truth = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)) / 2
+    for sizes in ((0.1, 0.1), (0.2, 0.1), (0.2, 0.4)):
+        blurry = truth + torch.tensor(sizes).view(2, 1, 1, 1)
+        expected = sum(psnr(*frames) for frames in zip(blurry, truth, strict=True)) / 2
+        assert float(decibels(blurry - truth)) * -10 / math.log(10) == pytest.approx(expected, abs=0.05)
+    assert float(decibels(torch.zeros(2, 3, 16, 16))) * -10 / math.log(10) == pytest.approx(40), "enough is enough"
+
+
+def test_the_measure_is_the_one_that_was_asked_for() -> None:
+    frames = torch.zeros(1, 2, 3, 16, 16)
+    none = torch.zeros(2, 2, 2, 2)
+    estimate = Estimate(torch.full((2, 3, 16, 16), 0.1), none, none, none[:, :1])
+    clip = Clip(frames, frames, None, None)
+    assert float(losses(estimate, clip).pixels) == pytest.approx(0.1, abs=1e-4)
+    assert float(losses(estimate, clip, "charbonnier").pixels) == pytest.approx(0.1, abs=1e-4)
+    assert float(losses(estimate, clip, "decibels").pixels) == pytest.approx(math.log(0.01 + 1e-4))
 
 
 def test_a_tiny_network_learns_one_clip() -> None:

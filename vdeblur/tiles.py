@@ -31,8 +31,6 @@ LEAST_SIDE = 64
 USABLE = 0.7
 #: With so many bytes free for each pixel, nothing is measured: no network here takes nearly as much.
 PLENTY = {"cpu": 1024, "cuda": 8192}
-#: Pixels around a tile that networks here compute with it.
-_OVERLAP = 24
 
 _TRIAL_FORMAT = PixelFormat("yuv420p", "yuv", 8, (1, 1))
 
@@ -44,6 +42,8 @@ class Tileable(Protocol):
     minimum_size: int
     #: Least useful side of a tile.
     smallest_tile: int
+    #: Pixels around a tile that are computed with it.
+    tile_overlap: int
     #: On a CPU, pixels that are taken at a time, where that makes no other difference.
     strip_pixels: int
 
@@ -182,7 +182,7 @@ class Tiles:
         try:
             with torch.inference_mode():
                 strip = self._strip_bytes() if self._device.type == "cpu" else 0
-                parts = footprint(self._measured, tile=tile, overlap=_OVERLAP)
+                parts = footprint(self._measured, tile=tile, overlap=self._network.tile_overlap)
                 return replace(parts, strip=strip, strip_pixels=self._network.strip_pixels)
         except RuntimeError as exc:
             logger.debug("the memory that frames take cannot be measured: %s", exc)

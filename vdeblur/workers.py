@@ -69,6 +69,11 @@ class _Channel(Generic[T]):
             self._raise_error()
             raise _Closed
 
+    @property
+    def ready(self) -> int:
+        """Items that can be taken without waiting."""
+        return len(self._items)
+
     def drop(self) -> None:
         with self._changed:
             if self._items:  # stop() may have emptied it meanwhile
@@ -162,6 +167,11 @@ class Prefetch(_Worker[T]):
 
     def _busy(self) -> bool:
         return not self._channel.ended  # when it has ended, the thread may still be alive for a moment
+
+    @property
+    def ready(self) -> int:
+        """Items that can be taken without waiting."""
+        return self._channel.ready
 
     def __iter__(self) -> Iterator[T]:
         return self

@@ -91,6 +91,7 @@ def _check_size(config: NetworkConfig | LumaConfig, file_bytes: int) -> None:
     if isinstance(config, NetworkConfig):
         numbers += (config.tap_features, config.tap_guides, config.tap_beside)
         numbers += (*config.channels, *config.blocks, *config.decoder_blocks)
+        numbers += (*config.refine, config.refine_blocks, *config.finish, *config.finish_blocks, config.finish_details)
     if not all(0 <= number <= _LARGEST_NUMBER for number in numbers):
         raise ValueError(f"the config has a number below 0 or above {_LARGEST_NUMBER}")
     if not 0 < config.reach <= _LARGEST_NUMBER or (isinstance(config, NetworkConfig) and min(config.channels) < 1):
@@ -106,7 +107,10 @@ def _least_trunk(config: NetworkConfig) -> int:
     quarter, eighth, sixteenth = config.channels
     encoder = zip((quarter, eighth, sixteenth), config.blocks, strict=True)
     decoder = zip((eighth, quarter), config.decoder_blocks, strict=True)
-    return sum(9 * channels**2 * max(1, blocks) for channels, blocks in (*encoder, *decoder))
+    refiner = ((channels, config.refine_blocks) for channels in config.refine)
+    finish = zip(config.finish, config.finish_blocks, strict=True)
+    parts = (*encoder, *decoder, *refiner, *finish)
+    return sum(9 * channels**2 * max(1, blocks) for channels, blocks in parts)
 
 
 def save_network(net: Net, path: Path, provenance: dict[str, Any]) -> None:

@@ -73,6 +73,7 @@ class LumaNet(nn.Module):
     stride = 8
     minimum_size = 32
     smallest_tile = 64
+    tile_overlap = 0
     strip_pixels = STRIP_PIXELS
     #: What the engine should give it, and gets back.
     channels = 1
@@ -154,14 +155,16 @@ class LumaNet(nn.Module):
         residual, state = self.residual(previous, current, following, state)
         return window[1] + residual, state
 
-    def restore_clip(self, clip: Tensor, *, lookahead: int, exposure: Tensor | None = None) -> Estimate:
+    def restore_clip(
+        self, clip: Tensor, *, lookahead: int, exposure: Tensor | None = None, motion: Motion | None = None
+    ) -> Estimate:
         """A whole clip (B, T, C, H, W) at once, the same as frame by frame; for training.
 
-        Results have B·T in the batch, clip by clip. ``exposure`` (B·T, 1, 1, 1) takes the place of the exposure
-        fraction read from the blur.
+        Results have B·T in the batch, clip by clip. ``motion`` (B·T in its batch) takes the place of what matching
+        finds, ``exposure`` (B·T, 1, 1, 1) that of the exposure fraction read from the blur.
         """
         length, frames = clip.shape[1], clip.flatten(0, 1)
-        motion = self.motions(clip, lookahead=lookahead)
+        motion = self.motions(clip, lookahead=lookahead) if motion is None else motion
         if exposure is None:
             exposure = self._exposures(motion_profile(frames, motion.velocity), length)
         exposed = motion.velocity * exposure

@@ -15,8 +15,10 @@ from vdeblur.model.areas import Area, in_tiles, upsample_area, whole_of
 from vdeblur.model.blocks import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
+from vdeblur.model.finish import Finish, Scene
 from vdeblur.model.flow import Level, pyramid
 from vdeblur.model.motion import CLUES, Motion, clip_motion, frames_motion, match_sides
+from vdeblur.model.refine import Refiner
 from vdeblur.model.steering import STRIP_PIXELS, Neighbour, SteeredTaps, luma
 
 
@@ -50,6 +52,16 @@ class NetworkConfig:
     #: Points on each of two lines beside the motion; 0 or more than 1.
     tap_beside: int = 0
 
+    #: Channels at 1/8 and 1/16 of the network that refines the motion; 0 leaves it out. Blocks at each of them.
+    refine: tuple[int, int] = (0, 0)
+    refine_blocks: int = 1
+    #: Channels at 1/2, 1/4 and 1/8 of the network that finishes the picture; 0 leaves it out.
+    finish: tuple[int, int, int] = (0, 0, 0)
+    #: Its residual blocks down, and as many up again, at 1/2 and 1/4; those at 1/8.
+    finish_blocks: tuple[int, int, int] = (1, 1, 1)
+    #: Features of the taps that it sees.
+    finish_details: int = 0
+
     def __post_init__(self) -> None:
         if self.taps < 3 or self.taps % 2 == 0:
             raise UsageError(f"taps must be an odd number of at least 3, not {self.taps}")
@@ -63,12 +75,18 @@ class NetworkConfig:
             raise UsageError(f"tap_scale must be 1, 2 or 4, not {self.tap_scale}")
         if self.channels[1] % 2 or self.channels[2] % 2:
             raise UsageError(f"channels at 1/8 and 1/16 must be even, not {self.channels[1:]}")
+        for name, channels in (("refine", self.refine), ("finish", self.finish)):
+            if any(channels) and not all(channels):
+                raise UsageError(f"{name} has channels at each resolution, or 0 at all of them, not {channels}")
+        if any(self.finish) and (self.finish_details < 1 or not self.tap_neighbours):
+            raise UsageError("finish needs finish_details of at least 1, and tap_neighbours")
 
 
 class Features(NamedTuple):
-    """What is computed once a frame: its luma, features at 1/4, 1/8, 1/16 and the levels that are matched."""
+    """What is computed once a frame: what later steps see of it, features at 1/4, 1/8, 1/16 and the levels that are
+    matched. ``picture`` is the frame itself, or its luma where the network corrects no more along the motion."""
 
-    luma: Tensor
+    picture: Tensor
     quarter: Tensor
     eighth: Tensor
     sixteenth: Tensor
@@ -122,6 +140,8 @@ class DeblurNet(nn.Module):
     recordable = True
     #: Least side of a tile; below it, what tiles compute twice costs more than it saves.
     smallest_tile = 64
+    #: Pixels around a tile that are computed with it.
+    tile_overlap = 24
     strip_pixels = STRIP_PIXELS
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -137,6 +157,9 @@ class DeblurNet(nn.Module):
         self.gru8 = HalfGRU(c8)
         self.fraction = ExposureFraction()
         self.refine = zero_init(conv3x3(c8, 2))
+        self.refiner = None
+        if any(config.refine):
+            self.refiner = Refiner(channels=config.refine, blocks=config.refine_blocks, known=c8)
         self.guide = conv3x3(c8, config.tap_guides)
 
         self.taps = SteeredTaps(
@@ -150,7 +173,14 @@ class DeblurNet(nn.Module):
             neighbours=2,
             neighbour_points=config.tap_neighbours,
             beside=config.tap_beside,
+            details=config.finish_details,
         )
+        self.finish = None
+        if any(config.finish):
+            self.finish = Finish(
+                channels=config.finish, blocks=config.finish_blocks, details=config.finish_details, coarse=c8
+            )
+            self.smallest_tile, self.tile_overlap = 128, self.finish.reach
         texture = config.tap_features * (4 // config.tap_scale) ** 2
         self.decode8 = nn.Sequential(conv3x3(c8 + 2, c8), Activation(), residual_blocks(c8, config.decoder_blocks[0]))
         self.up4 = nn.Conv2d(c8, c4, 1)
@@ -167,8 +197,8 @@ class DeblurNet(nn.Module):
         quarter = self._quarter(frame, side)
         eighth = self.down8(quarter)
         sixteenth = self.down16(eighth)
-        grey = luma(frame)
-        return Features(grey, quarter, eighth, sixteenth, pyramid(grey, self.config.flow_finest))
+        picture = luma(frame) if self.finish is None else frame.float()
+        return Features(picture, quarter, eighth, sixteenth, pyramid(picture, self.config.flow_finest))
 
     def _quarter(self, frame: Tensor, side: int | None) -> Tensor:
         """Features at 1/4, tile by tile where there is a ``side``."""
@@ -200,9 +230,9 @@ class DeblurNet(nn.Module):
             Residual (B, 3, H, W), float32, to be added to the frame, and the new state.
         """
         motion = self._match(previous, current, following)
-        profile = motion_profile(current.luma, motion.velocity)
+        profile = motion_profile(current.picture, motion.velocity)
         joined, state = self._remember(current, motion, profile, state)
-        frames = tuple(None if features is None else features.luma for features in (previous, following))
+        frames = tuple(None if features is None else features.picture for features in (previous, following))
         return self._restore(current, joined, motion, self._neighbours(frames, motion), side=side).residual, state
 
     @staticmethod
@@ -246,7 +276,7 @@ class DeblurNet(nn.Module):
 
     def _remember_clip(self, features: Features, motion: Motion, length: int) -> Joined:
         """All frames of packed clips, one after the other through the memory; packed again."""
-        profile = motion_profile(features.luma, motion.velocity)
+        profile = motion_profile(features.picture, motion.velocity)
         state: State | None = None
         steps = []
         for t in range(length):
@@ -307,21 +337,43 @@ class DeblurNet(nn.Module):
         """Motion during the exposure, deconvolution along it, and the decoder that joins all."""
         fused, exposure = joined
         exposed = motion.velocity * exposure + self.refine(fused).float()
+        if self.refiner is not None:
+            exposed = exposed + self.refiner(current.picture, neighbours, motion, exposed.detach(), fused)
         steer = self._steer(exposed) if steer is None else steer
         x = self.decode8(torch.cat((fused, (steer / 16).to(fused.dtype)), 1))
         guide, coarse = self.guide(x), self.up4(x)
 
         def detail(outer: Area) -> Tensor:
-            luma_correction, texture = self.taps(current.luma, steer, guide, neighbours, outer)
+            found = self.taps(current.picture, steer, guide, neighbours, outer)
             quarter = outer.divided(4)
             x = quarter.of(current.quarter) + upsample_area(coarse, 2, quarter)
-            x = self.decode4(x + self.join4(torch.cat((x, texture), 1)))
-            change: Tensor = F.pixel_shuffle(self.head(x), 4).float() + luma_correction
-            return change
+            x = self.decode4(x + self.join4(torch.cat((x, found.texture), 1)))
+            change = F.pixel_shuffle(self.head(x), 4).float() + found.correction
+            return change if self.finish is None else torch.cat((change, found.details.float()), 1)
 
         reach = 4 * (2 + 2 * self.config.decoder_blocks[1])
-        residual = in_tiles(detail, whole_of(current.luma), side, reach=reach, multiple=self.stride, scale=1)
+        residual = in_tiles(detail, whole_of(current.picture), side, reach=reach, multiple=self.stride, scale=1)
+        if self.finish is not None:
+            residual = self._finished(current.picture, residual, x, steer, neighbours, side)
         return Estimate(residual, motion.velocity, exposed, exposure)
+
+    def _finished(
+        self,
+        frame: Tensor,
+        first: Tensor,
+        coarse: Tensor,
+        steer: Tensor,
+        neighbours: tuple[Neighbour, ...],
+        side: int | None,
+    ) -> Tensor:
+        """The residual (B, 3, H, W) after the finish; ``first`` holds the one before it and the taps' details."""
+        assert self.finish is not None
+        finish, scene = self.finish, Scene.of(frame, first[:, :3], first[:, 3:], neighbours, coarse, steer)
+        finished = in_tiles(
+            lambda outer: finish(scene, outer),
+            whole_of(frame), side, reach=finish.reach, multiple=self.stride, scale=1,
+        )  # fmt: skip
+        return scene.residual + finished
 
     def _steer(self, exposed: Tensor) -> Tensor:
         """The motion that steers: it learns from its own loss, not from what sampling along it brings."""

@@ -77,6 +77,15 @@ class Path(NamedTuple):
     length: Tensor
 
 
+class Deconvolved(NamedTuple):
+    """What the taps make of an area: the luma correction (B, 1, h, w), float32; texture features at 1/4 of the frame
+    (B, features · (4/scale)², H/4, W/4); and details for a :class:`vdeblur.model.finish.Finish` (B, details, h, w)."""
+
+    correction: Tensor
+    texture: Tensor
+    details: Tensor
+
+
 class SteeredTaps(nn.Module):
     """Samples luma at ``taps`` points along each pixel's motion and deconvolves there with one shared filter bank.
 
@@ -99,6 +108,7 @@ class SteeredTaps(nn.Module):
         neighbours: int = 0,
         neighbour_points: int = 0,
         beside: int = 0,
+        details: int = 0,
     ) -> None:
         super().__init__()
         self.scale = scale
@@ -119,6 +129,7 @@ class SteeredTaps(nn.Module):
         self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
         self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
         self.texture = nn.Conv2d(hidden, features, 1)
+        self.details = nn.Conv2d(hidden, details, 1) if details else None
 
     def forward(
         self,
@@ -127,7 +138,7 @@ class SteeredTaps(nn.Module):
         guide: Tensor,
         neighbours: Sequence[Neighbour] = (),
         area: Area | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Deconvolved:
         """Deconvolve a frame along its motion.
 
         Args:
@@ -137,24 +148,22 @@ class SteeredTaps(nn.Module):
             neighbours: as many as the taps were made for.
             area: only there; edges are multiples of 4. Where it ends inside of the frame, the outermost ``scale``
                 pixels of the correction differ from those of the whole.
-
-        Returns:
-            The luma correction (B, 1, H, W), float32, and texture features (B, features · (4/scale)², H/4, W/4).
         """
         sight = self.prepare(frame, motion, neighbours)
         area = (whole_of(frame) if area is None else area).divided(self.scale)
         strips = _strips(sight.luma, area, 4 // self.scale, self.strip_pixels or STRIP_PIXELS)
         parts = [self._deconvolve(sight, guide, strip) for strip in strips]
-        correction, texture = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
+        correction, texture, details = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
         if self.scale > 1:
             correction = upsample(correction, self.scale)
-        return correction, texture
+            details = upsample(details, self.scale) if self.details is not None else correction[:, :0]
+        return Deconvolved(correction, texture, details)
 
     def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
         """All that is computed once for a frame."""
         motion = motion.float()
         length = motion.square().sum(dim=1, keepdim=True).sqrt()
-        return Sight(self._grey(frame), _steps(motion), length, tuple(self._view(one) for one in neighbours))
+        return Sight(self._grey(frame), steps(motion), length, tuple(self._view(one) for one in neighbours))
 
     def path(self, sight: Sight, area: Area | None = None) -> Path:
         """Where the pixels of an area look, of the whole frame where none is given."""
@@ -177,17 +186,18 @@ class SteeredTaps(nn.Module):
         """A neighbour made ready to be looked at, None where there is none."""
         if neighbour.frame is None:
             return None
-        trust = (1 - neighbour.mismatch.float() / MISMATCH_LIMIT).clamp(min=0)
-        return View(self._grey(neighbour.frame), _steps(neighbour.displacement.float()), trust)
+        trust = trust_in(neighbour)
+        return View(self._grey(neighbour.frame), steps(neighbour.displacement.float()), trust)
 
-    def _deconvolve(self, sight: Sight, guide: Tensor, area: Area) -> tuple[Tensor, Tensor]:
-        """Correction and texture of an area."""
+    def _deconvolve(self, sight: Sight, guide: Tensor, area: Area) -> Deconvolved:
+        """An area at the resolution of the taps."""
         dtype = self.filters.weight.dtype
         path = self.path(sight, area)
         seen = torch.cat((self.look(sight, path).to(dtype), self._upsample(guide, area).to(dtype)), 1)
         x = self.invert(seen.contiguous(memory_format=torch.channels_last), path.length)
         correction = self.correction(x).float() / CONTRAST
-        return correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale)
+        details = x[:, :0] if self.details is None else self.details(x)
+        return Deconvolved(correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale), details)
 
     def invert(self, seen: Tensor, length: Tensor) -> Tensor:
         """What a pixel sees along its motion, guides last (B, K, h, w), and that motion's length give its features."""
@@ -238,7 +248,12 @@ class SteeredTaps(nn.Module):
         return torch.cat(((taps - here) * (CONTRAST * trust), trust), 1)
 
 
-def _steps(displacement: Tensor) -> Tensor:
+def trust_in(neighbour: Neighbour) -> Tensor:
+    """How far a neighbour is to be believed, 0 to 1: (B, 1, H/8, W/8)."""
+    return (1 - neighbour.mismatch.float() / MISMATCH_LIMIT).clamp(min=0)
+
+
+def steps(displacement: Tensor) -> Tensor:
     """(B, 2, H/8, W/8) in pixels of the frame → in the units of ``grid_sample``."""
     height, width = displacement.shape[-2:]
     return normal_steps(displacement, 8 * height, 8 * width).permute(0, 3, 1, 2)
@@ -252,10 +267,15 @@ def _places(picture: Tensor, area: Area) -> Tensor:
 
 
 def _sampled(picture: Tensor, base: Tensor, step: Tensor, offsets: Tensor) -> Tensor:
-    """A picture (B, 1, H, W) at ``base`` + each offset · ``step``, both (B, h, w, 2): (B, K, h, w)."""
+    """Luma (B, 1, H, W) at ``base`` + each offset · ``step``, both (B, h, w, 2): (B, K, h, w)."""
+    return sampled(picture, base, step, offsets)[:, 0]
+
+
+def sampled(picture: Tensor, base: Tensor, step: Tensor, offsets: Tensor) -> Tensor:
+    """A picture (B, C, H, W) at ``base`` + each offset · ``step``, both (B, h, w, 2): (B, C, K, h, w)."""
     grid = torch.addcmul(base[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
     taps = F.grid_sample(picture, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
-    return taps.view(picture.shape[0], len(offsets), *step.shape[1:3])
+    return taps.view(*picture.shape[:2], len(offsets), *step.shape[1:3])
 
 
 def _strips(picture: Tensor, area: Area, multiple: int, pixels: int) -> list[Area]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,24 +125,40 @@ class SyntheticData:
                     yield (kind, number), levels
 
     def _made_by_workers(self, wanted: Iterator[tuple[str, int]]) -> Made:
-        with scratch_folder() as folder:
-            keys, asked = itertools.tee(wanted)
-            loader: DataLoader[Any] = DataLoader(
-                SharedSource.written(self.source, Path(folder) / "pictures"),
-                sampler=asked,
-                batch_size=None,
-                collate_fn=_as_it_is,  # type: ignore[arg-type]
-                num_workers=self.workers,
-                prefetch_factor=_AHEAD,
-                multiprocessing_context="spawn",
-                worker_init_fn=begin_worker,
-            )
-            made = iter(loader)
-            try:
-                yield from zip(keys, made, strict=True)
-            finally:
-                # The workers end with their iterator.
-                del made
+        keys, asked = itertools.tee(wanted)
+        with clips_of_workers(self.source, asked, workers=self.workers) as made:
+            yield from zip(keys, made, strict=True)
+
+
+@contextmanager
+def clips_of_workers(
+    source: Source, wanted: Iterator[tuple[str, int]], *, workers: int, in_order: bool = True, pinned: bool = False
+) -> Iterator[Iterator[Levels]]:
+    """The clips of these kinds and numbers, made ahead by processes that end with the block.
+
+    Args:
+        in_order: give them in the order in which they are wanted, not in which they are done.
+        pinned: in memory that a GPU copies from beside its work.
+    """
+    with scratch_folder() as folder:
+        loader: DataLoader[Any] = DataLoader(
+            SharedSource.written(source, Path(folder) / "pictures"),
+            sampler=wanted,
+            batch_size=None,
+            collate_fn=_as_it_is,  # type: ignore[arg-type]
+            num_workers=workers,
+            prefetch_factor=_AHEAD,
+            multiprocessing_context="spawn",
+            worker_init_fn=begin_worker,
+            in_order=in_order,
+            pin_memory=pinned,
+        )
+        made = iter(loader)
+        try:
+            yield made
+        finally:
+            # The workers end with their iterator.
+            del made
 
 
 def _joined(stills: Textures | None, pictures: Sequence[torch.Tensor]) -> Textures:

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from vdeblur.errors import UsageError
 from vdeblur.training.data import SyntheticData, fixed_clips
 from vdeblur.training.footage import Footage, open_footage
+from vdeblur.training.growing import GrowingData
 from vdeblur.training.pairs import PairData, fixed_pair_clips
 from vdeblur.training.recipe import TrainConfig
 from vdeblur.training.settings import SynthesisConfig
@@ -117,14 +118,14 @@ def open_feeds(config: TrainConfig, team: Team) -> Feeds:
         return chosen
 
     def synthetic_for(synthesis: SynthesisConfig) -> Data:
-        single = replace(config, synthesis=synthesis, reuse=1)
+        single = replace(config, synthesis=synthesis, reuse=1, growing=0)
         return _synthetic(single, stills, videos, synthesis.frames, Team(team.device))
 
     return Feeds(data_for, validation, synthetic_for if stills or videos else None)
 
 
 def _synthetic(config: TrainConfig, stills: Sequence[Path], videos: Sequence[Path], frames: int, team: Team) -> Data:
-    return SyntheticData(
+    data = SyntheticData(
         replace(config.synthesis, frames=frames),
         stills=stills,
         videos=videos,
@@ -136,6 +137,7 @@ def _synthetic(config: TrainConfig, stills: Sequence[Path], videos: Sequence[Pat
         rank=team.rank,
         world_size=team.size,
     )
+    return GrowingData(data, batch=config.batch, kept=config.growing) if config.growing else data
 
 
 def _pairs(config: TrainConfig, footage: Sequence[Footage], frames: int, team: Team) -> Data:

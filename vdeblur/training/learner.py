@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from vdeblur.config import find_config
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.kinds import Net, network_of, read_config
+from vdeblur.model.motion import Motion
 from vdeblur.model.network import Estimate
 from vdeblur.training.course import average_decay
 from vdeblur.training.losses import Losses, losses
@@ -29,6 +32,14 @@ logger = logging.getLogger(__name__)
 
 #: What is summed over steps, on the device.
 SUMMED = ("loss", "pixels", "frequencies", "motion", "motion_steps", "gradient")
+
+
+class Matched(NamedTuple):
+    """A clip with what was drawn for its step: whether the next frame is seen, and the motions found, if known yet."""
+
+    clip: Clip
+    lookahead: int
+    motion: Motion | None
 
 
 class Learner:
@@ -72,12 +83,31 @@ class Learner:
         """Let the average be the network as it is now."""
         self.average.load_state_dict(self.net.state_dict())
 
-    def learn(self, clip: Clip, rate: float) -> None:
+    @property
+    def together(self) -> int:
+        """How many of the next steps are to be matched in one go; a run that goes on meets the same groups."""
+        return self.config.matched_together - self.step % self.config.matched_together
+
+    @torch.no_grad()
+    def match(self, clips: Sequence[Clip]) -> list[Matched]:
+        """The next steps' clips with their motions, found in one go: on a GPU matching many takes as long as few."""
+        lookahead = self._drawn(self.step + self.together - self.config.matched_together)[0]
+        matched: list[Matched] = []
+        for _, group in itertools.groupby(clips, key=lambda clip: clip.blurry.shape):  # pairs may be shorter
+            alike = list(group)
+            found = self.net.motions(torch.cat([clip.blurry for clip in alike]), lookahead=lookahead)
+            parts = zip(*(tensor.chunk(len(alike)) for tensor in found), strict=True)
+            matched += [Matched(clip, lookahead, Motion(*part)) for clip, part in zip(alike, parts, strict=True)]
+        return matched
+
+    def learn(self, clip: Clip | Matched, rate: float) -> None:
         """One step on a batch (B, T, C, H, W): forward, backward, averaged over the team, clipped, applied.
 
         On a GPU nothing is read back; whether all was finite, :meth:`check` tells.
         """
-        estimate, parts = self._forward(clip)
+        matched = clip if isinstance(clip, Matched) else Matched(clip, self._drawn(self.step)[0], None)
+        clip = matched.clip
+        estimate, parts = self._forward(matched)
         total = parts.pixels + self.config.frequency_weight * parts.frequencies
         total = total + self.config.motion_weight * parts.motion
         self._watch(total, estimate.motion.sum())
@@ -159,14 +189,20 @@ class Learner:
             bad = torch.where(torch.isfinite(value), math.inf, float(self.step + 1)).double()
             self._first_bad_step = torch.minimum(self._first_bad_step, bad)
 
-    def _forward(self, clip: Clip) -> tuple[Estimate, Losses]:
-        draws = torch.rand(2, generator=torch.Generator().manual_seed(self.config.seed * 7919 + self.step)).tolist()
-        lookahead = 0 if draws[0] < self.config.lookahead_dropped else 1
-        told = draws[1] < self.config.exposure_told and clip.motion is not None
+    def _drawn(self, step: int) -> tuple[int, bool]:
+        """Whether the next frame is seen at a step, and whether the true exposure fraction is told."""
+        draws = torch.rand(2, generator=torch.Generator().manual_seed(self.config.seed * 7919 + step)).tolist()
+        return 0 if draws[0] < self.config.lookahead_dropped else 1, draws[1] < self.config.exposure_told
+
+    def _forward(self, matched: Matched) -> tuple[Estimate, Losses]:
+        clip = matched.clip
+        told = self._drawn(self.step)[1] and clip.motion is not None
         exposure = true_exposure(clip) if told else None
         with self.autocast():
-            estimate = self.net.restore_clip(clip.blurry, lookahead=lookahead, exposure=exposure)
-        return estimate, losses(estimate, clip)
+            estimate = self.net.restore_clip(
+                clip.blurry, lookahead=matched.lookahead, exposure=exposure, motion=matched.motion
+            )
+        return estimate, losses(estimate, clip, self.config.measure)
 
     @torch.no_grad()
     def _follow(self) -> None:

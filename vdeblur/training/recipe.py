@@ -84,6 +84,9 @@ class TrainConfig:
     gradient_clip: float = 0.5
     #: Share of the average kept at a step, once the run is long enough.
     ema_decay: float = 0.999
+    #: How far pixels are from the truth: their mean distance (Charbonnier), or the logarithm of each frame's mean
+    #: squared error, which is PSNR but for a factor, and minds little blur as much as strong blur.
+    measure: Literal["charbonnier", "decibels"] = "charbonnier"
     #: Weight of the frequency loss.
     frequency_weight: float = 0.05
     #: Weight of the motion loss, per pixel of error.
@@ -96,6 +99,11 @@ class TrainConfig:
     frozen: tuple[str, ...] = ("fraction",)
     #: How often a synthetic clip is used, every time in another guise.
     reuse: int = 4
+    #: Above 0, steps draw at random from so many of the clips made last, however fast they are made, and ``reuse`` does
+    #: not count: for a GPU, which no processor keeps up with. No two runs are then the same.
+    growing: int = 0
+    #: Steps whose clips are matched in one go; they see the next frame all together, or do not.
+    matched_together: int = 1
     #: How often a stretch of frames read from a pair is used, every time cropped elsewhere.
     pairs_reuse: int = 16
     #: Worker processes that make clips, and threads that read pairs.
@@ -119,6 +127,7 @@ class TrainConfig:
             "steps",
             "reuse",
             "pairs_reuse",
+            "matched_together",
             "validation_clips",
             "log_every",
             "validate_every",
@@ -126,7 +135,7 @@ class TrainConfig:
         )
         for name in counts:
             _demand(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("warmup_steps", "workers", "seed"):
+        for name in ("warmup_steps", "workers", "seed", "growing"):
             _demand(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("pairs_share", "lookahead_dropped", "exposure_told"):
             _demand(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ _TRIES = 8
 #: A photograph whose best cell has less than this share of the wanted detail teaches nothing.
 _HOPELESS = 0.05
 _NAMED = 3
+#: Threads that decode photographs.
+_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -164,13 +167,10 @@ def load_stills(paths: Iterable[Path], config: SynthesisConfig) -> Textures:
         UsageError: one cannot be decoded, or none is of use.
     """
     pictures, details, left_out = [], [], []
-    for path in paths:
-        picture = load_still(path)
-        if min(picture.shape[-2:]) < config.size_px // 2:
-            left_out.append(f"{path} ({picture.shape[-1]}×{picture.shape[-2]}, less than half a frame)")
+    for path, size, picture, detail in _read_all(paths, config.longest_px):
+        if min(size) < config.size_px // 2:
+            left_out.append(f"{path} ({size[1]}×{size[0]}, less than half a frame)")
             continue
-        picture = limited(picture, config.longest_px)
-        detail = detail_map(picture)
         if float(detail.max()) < _HOPELESS * config.least_detail:
             left_out.append(f"{path} (without detail)")
             continue
@@ -185,6 +185,18 @@ def load_stills(paths: Iterable[Path], config: SynthesisConfig) -> Textures:
     if not pictures:
         raise UsageError("there are no photographs to make clips from; name a folder with some")
     return Textures(pictures, details)
+
+
+def _read_all(paths: Iterable[Path], longest_px: int) -> Iterator[tuple[Path, tuple[int, int], Tensor, Tensor]]:
+    """Each photograph's path, its size in the file, itself reduced to ``longest_px``, and where it has detail."""
+
+    def read(path: Path) -> tuple[Path, tuple[int, int], Tensor, Tensor]:
+        picture = load_still(path)
+        small = limited(picture, longest_px)
+        return path, (picture.shape[-2], picture.shape[-1]), small, detail_map(small)
+
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="vdeblur-stills") as pool:
+        yield from pool.map(read, paths)
 
 
 def limited(picture: Tensor, longest_px: int) -> Tensor:

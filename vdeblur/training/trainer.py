@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from vdeblur.training.course import Course, frames_at, learning_rate
 from vdeblur.training.feeds import DataFor, Feeds, closing_iterator, open_feeds
 from vdeblur.training.first import learn_first
 from vdeblur.training.interruption import Interruption, children_deaf_to_ctrl_c, deferred_interruption
-from vdeblur.training.learner import Learner
+from vdeblur.training.learner import Learner, Matched
 from vdeblur.training.log import append_row, cut_log
 from vdeblur.training.plot import write_plot
 from vdeblur.training.recipe import TrainConfig, as_plain
@@ -151,11 +152,15 @@ class Run:
         first_step = learner.step
         with ExitStack() as stack:
             batches: Iterator[Clip] = iter(())
+            waiting: deque[Matched] = deque()
             frames = 0
             while True:
                 done, asked = self.team.agree(self.course.done(learner.step), interruption.asked)
                 if done >= 1 or asked:
                     break
+                if waiting:
+                    self._step(waiting.popleft(), done, frames, progress)
+                    continue
                 if frames != (wanted := frames_at(config, done)):
                     stack.close()
                     frames = wanted
@@ -167,12 +172,20 @@ class Run:
                     clip = _next(batches, interruption)
                 if clip is None:
                     continue
-                learner.learn(clip, learning_rate(config, learner.step, done))
-                self._after_step(done, frames)
-                if self.team.leads:
-                    seconds = self.course.seconds
-                    progress(Progress(learner.step, self.course.done(learner.step), seconds, self.means, self.scores))
+                if config.matched_together > 1:
+                    more = [_next(batches, interruption) for _ in range(learner.together - 1)]
+                    waiting.extend(learner.match([each for each in (clip, *more) if each is not None]))
+                else:
+                    self._step(clip, done, frames, progress)
         self._finish(new=learner.step > first_step and not asked)
+
+    def _step(self, clip: Clip | Matched, done: float, frames: int, progress: Callable[[Progress], None]) -> None:
+        learner = self.learner
+        learner.learn(clip, learning_rate(self.config, learner.step, done))
+        self._after_step(done, frames)
+        if self.team.leads:
+            seconds = self.course.seconds
+            progress(Progress(learner.step, self.course.done(learner.step), seconds, self.means, self.scores))
 
     def _after_step(self, done: float, frames: int) -> None:
         """Log, validate and save where it is time to."""
