@@ -14,6 +14,7 @@ from vdeblur.errors import UsageError
 from vdeblur.model.areas import Area, in_tiles, upsample_area, whole_of
 from vdeblur.model.blocks import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
+from vdeblur.model.cores import one_thread
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.finish import Finish, Scene
 from vdeblur.model.flow import Level, pyramid
@@ -229,8 +230,9 @@ class DeblurNet(nn.Module):
         Returns:
             Residual (B, 3, H, W), float32, to be added to the frame, and the new state.
         """
-        motion = self._match(previous, current, following)
-        profile = motion_profile(current.picture, motion.velocity)
+        with one_thread(current.picture.device):
+            motion = self._match(previous, current, following)
+            profile = motion_profile(current.picture, motion.velocity)
         joined, state = self._remember(current, motion, profile, state)
         frames = tuple(None if features is None else features.picture for features in (previous, following))
         return self._restore(current, joined, motion, self._neighbours(frames, motion), side=side).residual, state
