@@ -198,7 +198,7 @@ class SteeredTaps(nn.Module):
         seen = torch.cat((self.look(sight, path).to(dtype), self._upsample(guide, area).to(dtype)), 1)
         x = self.invert(seen.contiguous(memory_format=torch.channels_last), path.length)
         correction = self.correction(x).float() / CONTRAST
-        details = x[:, :0] if self.details is None else self.details(x)
+        details = correction[:, :0] if self.details is None else self.details(x)  # a view of x would keep all of it
         return Deconvolved(correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale), details)
 
     def invert(self, seen: Tensor, length: Tensor) -> Tensor:
