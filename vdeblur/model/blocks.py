@@ -66,13 +66,20 @@ def normal_grid(
     return torch.stack((x.expand(len(y), len(x)), y[:, None].expand(len(y), len(x))), dim=-1)[None]
 
 
+def normal_steps(displacement: Tensor, height: int, width: int) -> Tensor:
+    """(B, 2, h, w) in pixels of a picture of ``height`` × ``width`` → (B, h, w, 2) in the units of ``grid_sample``.
+
+    The size enters as two factors and not as a tensor, so that a program made by tracing does not keep it.
+    """
+    x, y = displacement.unbind(1)
+    return torch.stack((x * (2.0 / width), y * (2.0 / height)), -1)
+
+
 def warp(x: Tensor, displacement: Tensor) -> Tensor:
     """``x`` (B, C, H, W) fetched from ``displacement`` (B, 2, H, W), in pixels of ``x``, away.
 
     Bilinear, the border repeated; interpolated in float32, returned in the dtype of ``x``.
     """
     height, width = x.shape[-2:]
-    span = displacement.new_tensor((2.0 / width, 2.0 / height), dtype=torch.float32).view(1, 2, 1, 1)
-    step = (displacement.float() * span).permute(0, 2, 3, 1)
-    grid = normal_grid(height, width, x.device) + step
+    grid = normal_grid(height, width, x.device) + normal_steps(displacement.float(), height, width)
     return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False).to(x.dtype)

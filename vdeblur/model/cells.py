@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vdeblur.model.blocks import normal_steps
+
 
 def gathered(picture: Tensor, cell: int) -> Tensor:
     """(B, 1, H, W) → (B, cell², H/cell, W/cell): the pixels of each cell as channels, column by column."""
@@ -34,6 +36,11 @@ def shifts(picture: Tensor, cell: int) -> Tensor:
     if cell == 1:
         return picture
     wide = F.pad(picture, (cell, cell, cell, cell), "replicate")
+    if torch.compiler.is_exporting():  # programs elsewhere know no such view: slices are the cheapest there
+        rows = [wide[..., row : row - cell + 1 or None, :] for row in range(cell)]
+        columns = torch.cat(rows, 1)
+        parts = [columns[..., column : column - cell + 1 or None] for column in range(cell)]
+        return torch.stack(parts, 1).flatten(0, 1)  # (B·column, row, H', W')
     windows = wide.unfold(2, cell, 1).unfold(3, cell, 1).permute(0, 5, 1, 4, 2, 3)  # (B, column, 1, row, H', W')
     return windows.reshape(-1, cell, *windows.shape[-2:])
 
@@ -56,8 +63,7 @@ def _first_pixels(count: int, cell: int, device: torch.device) -> Tensor:
 def steps(displacement: Tensor, cell: int) -> Tensor:
     """(B, 2, h, w) in pixels of the picture, one a cell → (B, h, w, 2) in the units of its :func:`places`."""
     height, width = displacement.shape[-2:]
-    span = displacement.new_tensor([2.0 / _extent(size * cell, cell) for size in (width, height)])
-    return displacement.permute(0, 2, 3, 1) * span
+    return normal_steps(displacement, _extent(height * cell, cell), _extent(width * cell, cell))
 
 
 def sampled(views: Tensor, grid: Tensor, cell: int) -> Tensor:

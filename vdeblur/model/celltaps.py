@@ -17,6 +17,7 @@ from vdeblur.model.areas import Area, tiles_of, whole_of
 from vdeblur.model.blocks import upsample, zero_init
 from vdeblur.model.cells import gathered, places, sampled, shifts, spread, steps
 from vdeblur.model.steering import CONTRAST, MISMATCH_LIMIT, Neighbour, luma
+from vdeblur.model.wholetaps import whole_correction
 
 #: Pixels each way that share a motion, and the factor from the motion's resolution to theirs.
 CELL = 4
@@ -86,6 +87,8 @@ class CellTaps(nn.Module):
             side: of tiles to work in, pixels; it makes no difference but for memory.
         """
         sight = self.prepare(frame, motion, neighbours)
+        if torch.compiler.is_exporting():
+            return spread(whole_correction(self, sight, CELL), CELL)
         result = torch.empty_like(sight.own)
         for area in self._areas(sight, side):
             gate = area.of(sight.length).square()

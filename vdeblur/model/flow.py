@@ -66,7 +66,7 @@ def pyramid(frame: Tensor, finest: int) -> tuple[Level, ...]:
     """
     grey, scale = F.avg_pool2d(luma(frame), finest), finest
     levels = [_level(grey)]
-    while scale < CELL or (scale < COARSEST and min(grey.shape[-2:]) > 2 * (LEAST_SIDE - 1)):
+    while scale < CELL or (scale < COARSEST and all(side > 2 * (LEAST_SIDE - 1) for side in grey.shape[-2:])):
         grey, scale = F.avg_pool2d(grey, 2, ceil_mode=True), scale * 2
         levels.append(_level(grey))
     return tuple(reversed(levels))
@@ -108,14 +108,19 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
     for number, level in enumerate(here):
         height, width = level.luma.shape[-2:]
         cell = max(1, CELL // scale)
-        if found.shape[-2:] != (height // cell, width // cell):
+        if number and scale >= CELL:
             found = upsample(found, 2)[..., : height // cell, : width // cell]
         own, views = _own(level, cell, len(others)), [shifts(other[number].luma, cell) for other in others]
         place = places(height // cell, width // cell, cell, found.device)
         for _ in range(SAMPLINGS + (scale == COARSEST)):
             found, mismatch = _improve(own, views, place, found, scale)
         scale //= 2
-    return [Flow(*part) for part in zip(found.chunk(len(others)), mismatch.chunk(len(others)), strict=True)]
+    return [Flow(*part) for part in zip(_parts(found, len(others)), _parts(mismatch, len(others)), strict=True)]
+
+
+def _parts(x: Tensor, count: int) -> tuple[Tensor, ...]:
+    """A batch in equal parts; unlike ``chunk``, for a batch of unknown size too."""
+    return x.unflatten(0, (count, -1)).unbind(0)
 
 
 def _own(level: Level, cell: int, copies: int) -> _Own:
@@ -140,7 +145,7 @@ def _improve(own: _Own, views: Sequence[Tensor], place: Tensor, found: Tensor, s
 
 def _difference(own: Tensor, views: Sequence[Tensor], grid: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     """Others − own (B, n, h, w), and which cells' middles lie inside of the others (B, 1, h, w)."""
-    parts = zip(views, grid.chunk(len(views)), strict=True)
+    parts = zip(views, _parts(grid, len(views)), strict=True)
     there = torch.cat([sampled(view, place, cell) for view, place in parts])
     return there.sub_(own), inside(grid, cell)
 
@@ -156,11 +161,32 @@ def _smooth_solution(squares: Tensor, mixed: Tensor, start: Tensor) -> Tensor:
     target = (squares[:, :2] * start[:, :1]).add_(squares[:, 1:] * start[:, 1:]).sub_(mixed)
     fixed = (inverse * target).sub_(across * target.flip(1))
     across, inverse = across.mul_(SMOOTHNESS / 12), inverse.mul_(SMOOTHNESS / 12)
+    if torch.compiler.is_exporting():
+        return _few_operations(start, fixed, inverse, across)
     before, now = start, start
     for sweep in range(SWEEPS):
         total = _neighbours(now)
         better = torch.addcmul(fixed, inverse, total).addcmul_(across, total.flip(1), value=-1)
         before, now = now, better if sweep == 0 else torch.lerp(before, better, RELAXATION)
+    return now
+
+
+def _few_operations(start: Tensor, fixed: Tensor, inverse: Tensor, across: Tensor) -> Tensor:
+    """The sweeps of :func:`_smooth_solution` in as few operations as can be, for programs that unroll them.
+
+    Two means of 2×2 pixels weigh the eight neighbours 1 and 2 and the middle 4, over 16.
+    """
+    before, now = start, start
+    inverse, across = inverse * 16, across * -16
+    for sweep in range(SWEEPS):
+        wide = F.pad(now, (1, 1, 1, 1), "replicate")
+        total = torch.sub(F.avg_pool2d(F.avg_pool2d(wide, 2, 1), 2, 1), now, alpha=0.25)
+        better = torch.addcmul(torch.addcmul(fixed, inverse, total), across, total.flip(1))
+        if sweep == 0:
+            fixed, inverse, across = (factor * RELAXATION for factor in (fixed, inverse, across))
+            before, now = now, better
+        else:
+            before, now = now, torch.sub(better, before, alpha=RELAXATION - 1)
     return now
 
 

@@ -13,7 +13,7 @@ from vdeblur.errors import UsageError
 from vdeblur.model.celltaps import STRIP_PIXELS, CellTaps
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.flow import Level, pyramid
-from vdeblur.model.motion import Motion, frames_motion, match_sides
+from vdeblur.model.motion import Motion, Present, frames_motion, match_sides
 from vdeblur.model.network import Estimate, at, beside, neighbours_of
 from vdeblur.model.steering import Neighbour, luma
 
@@ -98,6 +98,7 @@ class LumaNet(nn.Module):
         state: LumaState | None,
         *,
         side: int | None = None,
+        present: Present = (None, None),
     ) -> tuple[Tensor, LumaState]:
         """Correction of the current frame's luma (B, 1, H, W), float32, and the new state.
 
@@ -105,7 +106,7 @@ class LumaNet(nn.Module):
         """
         sides = (previous, following)
         levels = [None if one is None else one.levels for one in sides]
-        motion = match_sides(current.levels, levels, self.config.flow_finest, current.luma[..., ::8, ::8])
+        motion = match_sides(current.levels, levels, self.config.flow_finest, current.luma[..., ::8, ::8], present)
         profile = motion_profile(current.luma, motion.velocity)
         profile = remembered(profile, None if state is None else state.profile)
         exposed = motion.velocity * torch.sigmoid(self.fraction(profile))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.model.areas import Area, upsample_area, whole_of
-from vdeblur.model.blocks import activate, normal_grid, upsample, zero_init
+from vdeblur.model.blocks import activate, normal_grid, normal_steps, upsample, zero_init
 
 #: Luma weights of R', G', B' (ITU-R BT.601): any fixed weights would do, the network only needs one sharpness channel.
 LUMA = (0.299, 0.587, 0.114)
@@ -219,10 +219,10 @@ class SteeredTaps(nn.Module):
 
     def _look_beside(self, centre: Tensor, path: Path) -> list[Tensor]:
         """Luma on the two lines beside the motion: (B, K, h, w) each."""
-        span = path.step.new_tensor((centre.shape[-1] / 2, centre.shape[-2] / 2))
-        along = path.step * span
-        along = along / (along.norm(dim=-1, keepdim=True) + 1e-3)
-        across = torch.stack((-along[..., 1], along[..., 0]), -1) / span
+        height, width = centre.shape[-2:]
+        x, y = path.step[..., 0] * (width / 2), path.step[..., 1] * (height / 2)
+        length = torch.hypot(x, y) + 1e-3
+        across = torch.stack((-y / length * (2 / width), x / length * (2 / height)), -1)
         return [_sampled(centre, path.base + side * across, path.step, self.beside_offsets) for side in (-1.0, 1.0)]
 
     def _look_into(self, view: View | None, here: Tensor, path: Path) -> Tensor:
@@ -241,8 +241,7 @@ class SteeredTaps(nn.Module):
 def _steps(displacement: Tensor) -> Tensor:
     """(B, 2, H/8, W/8) in pixels of the frame → in the units of ``grid_sample``."""
     height, width = displacement.shape[-2:]
-    span = displacement.new_tensor((2.0 / width, 2.0 / height)) / 8
-    return displacement * span.view(1, 2, 1, 1)
+    return normal_steps(displacement, 8 * height, 8 * width).permute(0, 3, 1, 2)
 
 
 def _places(picture: Tensor, area: Area) -> Tensor:
@@ -261,7 +260,7 @@ def _sampled(picture: Tensor, base: Tensor, step: Tensor, offsets: Tensor) -> Te
 
 def _strips(picture: Tensor, area: Area, multiple: int, pixels: int) -> list[Area]:
     """Rows of an area to work on at a time: on a CPU so few that what is computed of them stays in its cache."""
-    if picture.device.type != "cpu":
+    if picture.device.type != "cpu" or torch.compiler.is_exporting():
         return [area]
     rows = max(8, pixels // (picture.shape[0] * area.width) // multiple * multiple)
     return [area._replace(top=top, bottom=min(area.bottom, top + rows)) for top in range(area.top, area.bottom, rows)]
