@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vdeblur.batches import separated
 from vdeblur.model.blocks import upsample
 from vdeblur.model.cells import gathered, inside, places, sampled, shifts, steps
 from vdeblur.model.steering import luma
@@ -115,12 +116,7 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
         for _ in range(SAMPLINGS + (scale == COARSEST)):
             found, mismatch = _improve(own, views, place, found, scale)
         scale //= 2
-    return [Flow(*part) for part in zip(_parts(found, len(others)), _parts(mismatch, len(others)), strict=True)]
-
-
-def _parts(x: Tensor, count: int) -> tuple[Tensor, ...]:
-    """A batch in equal parts; unlike ``chunk``, for a batch of unknown size too."""
-    return x.unflatten(0, (count, -1)).unbind(0)
+    return separated(Flow(found, mismatch), len(others))
 
 
 def _own(level: Level, cell: int, copies: int) -> _Own:
@@ -145,7 +141,7 @@ def _improve(own: _Own, views: Sequence[Tensor], place: Tensor, found: Tensor, s
 
 def _difference(own: Tensor, views: Sequence[Tensor], grid: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     """Others − own (B, n, h, w), and which cells' middles lie inside of the others (B, 1, h, w)."""
-    parts = zip(views, _parts(grid, len(views)), strict=True)
+    parts = zip(views, separated(grid, len(views)), strict=True)
     there = torch.cat([sampled(view, place, cell) for view, place in parts])
     return there.sub_(own), inside(grid, cell)
 
