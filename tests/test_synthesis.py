@@ -78,7 +78,7 @@ def test_clips_drawn_in_one_go_are_the_same_up_to_rounding() -> None:
 
 
 def test_a_layer_leaves_no_veil_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clip alone is drawn within boxes around its layers, a group everywhere: beside a layer there must be nothing."""
+    """A clip alone is drawn within boxes around its layers, a group everywhere: beside a layer there is nothing."""
     config = replace(RICH, read_noise=(1e-9, 1e-9), shot_noise=(1e-9, 1e-9), compressed_share=0.0)
     alone = synthesise(pictures(), config, seed=1, numbers=[0, 1, 2])
     monkeypatch.setattr(synthesis, "_is_on_cpu", lambda textures: False)

@@ -240,10 +240,19 @@ def network_input(
     C is 3, R'G'B', unless the network says that it has 1 channel, luma.
     """
     height, width = size
-    channels = int(getattr(network, "channels", 3))
     picture = picture_from_planes(
-        planes, pixel_format, colour, height=height, width=width, channels=channels, reduce=reduce
+        planes, pixel_format, colour, height=height, width=width, channels=channels_of(network), reduce=reduce
     )
+    return fitting(network, picture)
+
+
+def channels_of(network: Any) -> int:
+    """What a network is given and gives back: 3, R'G'B', or 1, luma."""
+    return int(getattr(network, "channels", 3))
+
+
+def fitting(network: Any, picture: Tensor) -> Tensor:
+    """A picture (B, C, H, W), padded to a size that a network can work on."""
     return pad_to_multiple(picture, network.stride, minimum=network.minimum_size)
 
 

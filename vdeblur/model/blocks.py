@@ -88,8 +88,9 @@ def normal_steps(displacement: Tensor, height: int, width: int) -> Tensor:
 def warp(x: Tensor, displacement: Tensor) -> Tensor:
     """``x`` (B, C, H, W) fetched from ``displacement`` (B, 2, H, W), in pixels of ``x``, away.
 
-    Bilinear, the border repeated; interpolated in float32, returned in the dtype of ``x``.
+    Bilinear, the border repeated; interpolated in float32, returned in the dtype of ``x``. The result has the size of
+    ``displacement``.
     """
-    height, width = x.shape[-2:]
-    grid = normal_grid(height, width, x.device) + normal_steps(displacement.float(), height, width)
+    (height, width), (tall, wide) = displacement.shape[-2:], x.shape[-2:]
+    grid = normal_grid(height, width, x.device) + normal_steps(displacement.float(), tall, wide)
     return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False).to(x.dtype)

@@ -20,6 +20,7 @@ from vdeblur.model.cells import gathered, places, sampled, shifts, spread, steps
 from vdeblur.model.cores import side_by_side
 from vdeblur.model.fused import attempt, stacked
 from vdeblur.model.steering import CONTRAST, MISMATCH_LIMIT, Neighbour, luma
+from vdeblur.model.wholetaps import whole_correction
 
 #: Pixels each way that share a motion, and the factor from the motion's resolution to theirs.
 CELL = 4
@@ -100,6 +101,8 @@ class CellTaps(nn.Module):
         if fused is not None:
             return fused
         sight = self.prepare(frame, motion, neighbours)
+        if torch.compiler.is_exporting():
+            return spread(whole_correction(self, sight, CELL), CELL)
         result = torch.empty_like(sight.own)
 
         def work(area: Area) -> None:

@@ -67,7 +67,7 @@ def pyramid(frame: Tensor, finest: int) -> tuple[Level, ...]:
     """
     grey, scale = _pooled(luma(frame), finest), finest
     levels = [_level(grey)]
-    while scale < CELL or (scale < COARSEST and min(grey.shape[-2:]) > 2 * (LEAST_SIDE - 1)):
+    while scale < CELL or (scale < COARSEST and all(side > 2 * (LEAST_SIDE - 1) for side in grey.shape[-2:])):
         grey, scale = F.avg_pool2d(grey, 2, ceil_mode=True), scale * 2
         levels.append(_level(grey))
     return tuple(reversed(levels))
@@ -123,7 +123,7 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
     for number, level in enumerate(here):
         height, width = level.luma.shape[-2:]
         cell = max(1, CELL // scale)
-        if found.shape[-2:] != (height // cell, width // cell):
+        if number and scale >= CELL:
             finer = upsample(found.flatten(0, 1), 2)[..., : height // cell, : width // cell]
             found = finer.view(*found.shape[:2], *finer.shape[1:])
         better = _improved_at_once(level, [other[number].luma for other in others], found, scale)
@@ -195,11 +195,32 @@ def _smooth_solution(squares: Tensor, mixed: Tensor, start: Tensor) -> Tensor:
     target = (squares[:, :2] * start[:, :1]).add_(squares[:, 1:] * start[:, 1:]).sub_(mixed)
     fixed = (inverse * target).sub_(across * target.flip(1))
     across, inverse = across.mul_(SMOOTHNESS / 12), inverse.mul_(SMOOTHNESS / 12)
+    if torch.compiler.is_exporting():
+        return _few_operations(start, fixed, inverse, across)
     before, now = start, start
     for sweep in range(SWEEPS):
         total = _neighbours(now)
         better = torch.addcmul(fixed, inverse, total).addcmul_(across, total.flip(1), value=-1)
         before, now = now, better if sweep == 0 else torch.lerp(before, better, RELAXATION)
+    return now
+
+
+def _few_operations(start: Tensor, fixed: Tensor, inverse: Tensor, across: Tensor) -> Tensor:
+    """The sweeps of :func:`_smooth_solution` in as few operations as can be, for programs that unroll them.
+
+    Two means of 2×2 pixels weigh the eight neighbours 1 and 2 and the middle 4, over 16.
+    """
+    before, now = start, start
+    inverse, across = inverse * 16, across * -16
+    for sweep in range(SWEEPS):
+        wide = F.pad(now, (1, 1, 1, 1), "replicate")
+        total = torch.sub(F.avg_pool2d(F.avg_pool2d(wide, 2, 1), 2, 1), now, alpha=0.25)
+        better = torch.addcmul(torch.addcmul(fixed, inverse, total), across, total.flip(1))
+        if sweep == 0:
+            fixed, inverse, across = (factor * RELAXATION for factor in (fixed, inverse, across))
+            before, now = now, better
+        else:
+            before, now = now, torch.sub(better, before, alpha=RELAXATION - 1)
     return now
 
 

@@ -14,7 +14,7 @@ from vdeblur.model.celltaps import STRIP_PIXELS, CellTaps
 from vdeblur.model.cores import one_thread
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.flow import Level, pyramid
-from vdeblur.model.motion import Motion, frames_motion, match_sides
+from vdeblur.model.motion import Motion, Present, frames_motion, match_sides
 from vdeblur.model.network import Estimate, at, beside, neighbours_of
 from vdeblur.model.steering import Neighbour, luma
 
@@ -110,13 +110,14 @@ class LumaNet(nn.Module):
         state: LumaState | None,
         *,
         side: int | None = None,
+        present: Present = (None, None),
     ) -> tuple[Tensor, LumaState]:
         """Correction of the current frame's luma (B, 1, H, W), float32, and the new state.
 
         The arguments are those of :meth:`vdeblur.model.network.DeblurNet.residual`.
         """
         with one_thread(current.luma.device):
-            matched, state = self.match(previous, current, following, state)
+            matched, state = self.match(previous, current, following, state, present)
             return self.correct(matched, side=side), state
 
     def match(
@@ -125,11 +126,12 @@ class LumaNet(nn.Module):
         current: LumaFeatures,
         following: LumaFeatures | None,
         state: LumaState | None,
+        present: Present = (None, None),
     ) -> tuple[Matched, LumaState]:
         """The first half of :meth:`residual`, which every later frame waits for."""
         sides = (previous, following)
         levels = [None if one is None else one.levels for one in sides]
-        motion = match_sides(current.levels, levels, self.config.flow_finest, current.luma[..., ::8, ::8])
+        motion = match_sides(current.levels, levels, self.config.flow_finest, current.luma[..., ::8, ::8], present)
         profile = motion_profile(current.luma, motion.velocity)
         profile = remembered(profile, None if state is None else state.profile)
         exposed = motion.velocity * torch.sigmoid(self.fraction(profile))
