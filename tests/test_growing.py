@@ -6,7 +6,6 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from multiprocessing import active_children, resource_tracker
@@ -32,6 +31,7 @@ if sys.platform != "win32":
     resource_tracker.ensure_running()
 
 KEPT, BATCH = 12, 2
+CPU = torch.device("cpu")
 
 
 @dataclass
@@ -56,12 +56,12 @@ class Made:
     """What stands in for synthetic data."""
 
     source: Numbers
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     workers: int = 0
 
 
 @pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of the clips that went into the pool, in their order."""
     found: list[int] = []
     moved = growing._moved
@@ -72,7 +72,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(growing, "_moved", watched)
     monkeypatch.setattr(growing.Disguise, "drawn", lambda _: AS_IT_IS)
-    yield found
+    return found
 
 
 def shown(batch: Clip) -> list[int]:

@@ -24,7 +24,7 @@ class Machine:
         self._jitter = jitter
 
     def seconds(self, rung: Rung) -> float:
-        model = {"swift": 1.0, "fast": 1.25, "balanced": 6.25, "quality": 25.0}[rung.model]
+        model = {"swift": 1.0, "fast": 1.25, "balanced": 6.25, "quality": 12.5}[rung.model]
         work = model * (self.fixed + (1 - self.fixed) / rung.reduce**2)
         return self.slowness * self.full_seconds * work * (1 + self._random.uniform(-self._jitter, self._jitter))
 

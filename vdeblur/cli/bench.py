@@ -58,7 +58,7 @@ _LIST = "NAMES"
     metavar=_LIST,
     cls=GroupedOption,
     heading="What",
-    help="Networks by name, or .safetensors files (default: fast).",
+    help="Networks: swift, fast, balanced, quality, or .safetensors files (default: fast).",
 )
 @click.option(
     "--precision",

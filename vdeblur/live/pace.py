@@ -31,7 +31,7 @@ _DOUBT = 1.5
 #: Parts of a frame's work that its size does not change.
 _FIXED = 0.22
 #: Work of the models, of one another; measured at 640×480 on one thread.
-_WORK = {"swift": 0.8, "fast": 1.0, "balanced": 5.0, "quality": 20.0}
+_WORK = {"swift": 0.8, "fast": 1.0, "balanced": 5.0, "quality": 10.0}
 #: Smaller models of each, best first.
 _SMALLER = {"quality": ("balanced", "fast", "swift"), "balanced": ("fast", "swift"), "fast": ("swift",)}
 #: Most times the picture is made smaller. Less is gained from a smaller picture than from a smaller model.
