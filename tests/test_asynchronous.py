@@ -115,6 +115,7 @@ def test_a_cancelled_task_leaves_nothing(where: str) -> None:
     async def endless() -> AsyncIterator[np.ndarray]:
         try:
             yield from_a_camera
+            log.append("waiting")
             await asyncio.sleep(3600)
         finally:
             log.append("closed")
@@ -128,7 +129,10 @@ def test_a_cancelled_task_leaves_nothing(where: str) -> None:
 
     async def work() -> None:
         task = asyncio.create_task(consume())
-        await asyncio.sleep(0.25)
+        until = time.perf_counter() + 20
+        while not log and time.perf_counter() < until:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
         task.cancel()
         began = time.perf_counter()
         with pytest.raises(asyncio.CancelledError):

@@ -47,7 +47,12 @@ _OPTIONS: tuple[Decorator, ...] = (
     _OUTPUT(
         "--segments", metavar="SECONDS", help="Work after which what is done outlives a crash (default: 60), or off."
     ),
-    _RESTORATION("-m", "--model", metavar="NAME", help="Network: swift, fast (default), balanced, quality, or a .safetensors file."),
+    _RESTORATION(
+        "-m",
+        "--model",
+        metavar="NAME",
+        help="Network: swift, fast (default), balanced, quality, or a .safetensors file.",
+    ),
     _RESTORATION("--strength", type=float, metavar="NUMBER", help="0 (nothing) to 1.5 (default: 1, as trained)."),
     _RESTORATION("--lookahead", type=int, metavar="0|1", help="Frames of the future it may see (default: 1)."),
     _RESTORATION("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:N or mps."),
