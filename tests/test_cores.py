@@ -134,17 +134,17 @@ class Watched(LumaNet):
     def __init__(self) -> None:
         super().__init__(SMALL)
         self.matched, self.begun, self.ended = 0, 0, 0
-        self.further = threading.Event()
 
     def match(self, *arguments: Any) -> Any:
         self.matched += 1
-        if self.matched > 1:
-            self.further.set()
         return super().match(*arguments)
 
     def correct(self, matched: Any, *, side: int | None = None) -> Tensor:
         self.begun += 1
-        assert self.further.wait(20), "the next frame is not matched meanwhile"
+        latest = time.monotonic() + 20
+        while self.matched < 2:
+            assert time.monotonic() < latest, "the next frame is not matched meanwhile"
+            time.sleep(0.01)
         result = super().correct(matched, side=side)
         self.ended += 1
         return result
