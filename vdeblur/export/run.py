@@ -22,7 +22,7 @@ FORMATS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
 #: Smaller frames have no motion to find.
 LEAST_SIDE = 32
 #: Where any size is taken, these (height, width) are tried: one usual, one small, odd and upright.
-TRIED = ((360, 640), (131, 98))
+TRIED = ((360, 640), (128, 80))
 
 
 @dataclass(frozen=True)
