@@ -221,9 +221,8 @@ def _corrections(
 def pad_to_multiple(x: Tensor, multiple: int, *, minimum: int) -> Tensor:
     """(…, H, W) grown at the bottom and right, by repeating the edge, to multiples of ``multiple`` ≥ ``minimum``."""
     height, width = x.shape[-2:]
-    bottom, right = (-(-max(size, minimum) // multiple) * multiple - size for size in (height, width))
-    known = isinstance(bottom, int) and isinstance(right, int)  # not in a program for pictures of any size
-    if known and bottom == 0 and right == 0:
+    bottom, right = (ceil(max(size, minimum) / multiple) * multiple - size for size in (height, width))
+    if bottom == 0 and right == 0:
         return x
     return functional.pad(x, (0, right, 0, bottom), mode="replicate")
 

@@ -34,7 +34,7 @@ B is 1 where a size is given, else any number of clips side by side.
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), required=True, cls=GroupedOption,
               heading="Output", help="NAME.onnx, or NAME.pt2.")  # fmt: skip
 @click.option("--size", default="any", metavar="WxH", cls=GroupedOption, heading="What",
-              help="Of the frames, in pixels; a file for one size is made in less time (default: any from 80x80 on).")  # fmt: skip
+              help="Of the frames, in pixels; for one size it takes less time (default: any from 80x80).")  # fmt: skip
 @click.option("--lookahead", default=1, type=click.IntRange(0, 1), cls=GroupedOption, heading="What",
               help="Frames of the future a step takes (default: 1).")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, cls=GroupedOption, heading="Output", help="Replace an existing file.")

@@ -22,7 +22,7 @@ FORMATS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
 #: Smaller frames have no motion to find.
 LEAST_SIDE = 32
 #: Where any size is taken, these (height, width) are tried: one usual, one small, odd and upright.
-TRIED = ((360, 640), (131, 98))
+TRIED = ((360, 640), (128, 80))
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,10 @@ def export_network(
     """
     _check(target, size, lookahead)
     network = load_network(model).requires_grad_(False)
+    if getattr(network, "finish", None) is not None:
+        raise UsageError(
+            f"{model} cannot be exported: what a step remembers of frames is luma, and it needs their colours"
+        )
     step = Step(network, lookahead).eval()
     sizes = TRIED if size is None else ((size[1], size[0]),)
     try:

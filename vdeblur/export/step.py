@@ -81,7 +81,11 @@ class Step(nn.Module):
 
     def _input(self, frame: Tensor) -> Tensor:
         """What the engine gives the network of an untagged R'G'B' frame."""
-        return fitting(self.network, self._luma(frame) if channels_of(self.network) == 1 else frame.clamp(0, 1))
+        return self._fitting(self._luma(frame) if channels_of(self.network) == 1 else frame.clamp(0, 1))
+
+    def _fitting(self, picture: Tensor) -> Tensor:
+        """A picture as large as the network needs it; one of any size has to be so already."""
+        return picture if isinstance(picture.shape[-1], torch.SymInt) else fitting(self.network, picture)
 
     def _luma(self, frame: Tensor) -> Tensor:
         """Luma (B, 1, H, W) that the network sees: what it is given, or what it makes of R'G'B' itself."""
@@ -92,6 +96,6 @@ class Step(nn.Module):
 
     def _seen_beside(self, pictures: list[Tensor]) -> list[LumaFeatures]:
         """What a network looks at in the frames before and after one, of their luma (B, 1, H, W)."""
-        grey = [fitting(self.network, picture) for picture in pictures]
+        grey = [self._fitting(picture) for picture in pictures]
         levels = pyramid(joined(grey), self.network.config.flow_finest)
         return [LumaFeatures(*parts) for parts in zip(grey, separated(levels, len(grey)), strict=True)]

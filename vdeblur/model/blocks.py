@@ -61,7 +61,8 @@ def residual_blocks(channels: int, count: int) -> nn.Sequential:
 
 def upsample(x: Tensor, factor: int) -> Tensor:
     """Bilinear enlargement by a whole factor; (B, C, H, W) → (B, C, fH, fW)."""
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    size = [side * factor for side in x.shape[-2:]]  # given ``scale_factor``, a tracer would keep the size it saw
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 def normal_grid(
@@ -73,7 +74,8 @@ def normal_grid(
     """
     y = ((torch.arange(height, device=device, dtype=torch.float32) * 2 + 1) / height - 1)[rows]
     x = ((torch.arange(width, device=device, dtype=torch.float32) * 2 + 1) / width - 1)[columns]
-    return torch.stack((x.expand(len(y), len(x)), y[:, None].expand(len(y), len(x))), dim=-1)[None]
+    size = y.shape[0], x.shape[0]  # a tracer would keep what ``len`` says
+    return torch.stack((x.expand(size), y[:, None].expand(size)), dim=-1)[None]
 
 
 def normal_steps(displacement: Tensor, height: int, width: int) -> Tensor:

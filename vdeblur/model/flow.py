@@ -68,7 +68,8 @@ def pyramid(frame: Tensor, finest: int) -> tuple[Level, ...]:
     grey, scale = _pooled(luma(frame), finest), finest
     levels = [_level(grey)]
     while scale < CELL or (scale < COARSEST and all(side > 2 * (LEAST_SIDE - 1) for side in grey.shape[-2:])):
-        grey, scale = F.avg_pool2d(grey, 2, ceil_mode=True), scale * 2
+        # the edge repeated: an odd row or column has its own mean, an even one leaves the repeated one out
+        grey, scale = F.avg_pool2d(F.pad(grey, (0, 1, 0, 1), "replicate"), 2), scale * 2
         levels.append(_level(grey))
     return tuple(reversed(levels))
 

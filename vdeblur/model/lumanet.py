@@ -47,6 +47,11 @@ class LumaFeatures(NamedTuple):
     luma: Tensor
     levels: tuple[Level, ...]
 
+    @property
+    def picture(self) -> Tensor:
+        """What other frames look at: luma."""
+        return self.luma
+
 
 class LumaState(NamedTuple):
     """What earlier frames taught: the motion profile summed over them, from which the exposure is read."""
