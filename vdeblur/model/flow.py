@@ -111,13 +111,24 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
         height, width = level.luma.shape[-2:]
         cell = max(1, CELL // scale)
         if number and scale >= CELL:
-            found = upsample(found, 2)[..., : height // cell, : width // cell]
+            found = _twice_as_large(found, height, width)
         own, views = _own(level, cell, len(others)), [shifts(other[number].luma, cell) for other in others]
+        if torch.compiler.is_exporting():  # sampling is what a tracer takes longest for
+            views = [torch.cat(views)]
         place = places(height // cell, width // cell, cell, found.device)
         for _ in range(SAMPLINGS + (scale == COARSEST)):
             found, mismatch = _improve(own, views, place, found, scale)
         scale //= 2
     return separated(Flow(found, mismatch), len(others))
+
+
+def _twice_as_large(x: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, h, w) enlarged to (B, C, 2h, 2w), of which as much as is asked for."""
+    x = upsample(x, 2)
+    if isinstance(height, torch.SymInt):  # to a tracer, a slice of a whole and one of a part are not the same
+        rows, columns = (torch.arange(size, device=x.device) for size in (height, width))
+        return x.index_select(-2, rows).index_select(-1, columns)
+    return x[..., :height, :width]
 
 
 def _own(level: Level, cell: int, copies: int) -> _Own:
