@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from vdeblur.batches import joined, separated
 from vdeblur.frames import Colour
@@ -34,7 +35,8 @@ class Step(nn.Module):
 
     Inputs: the frame (B, 3, H, W), float32 R'G'B' in [0, 1]; with lookahead the frame after it, and whether it is the
     last one (B,), boolean, where the frame after does not matter; the memory. Outputs: the sharp frame, in [0, 1], and
-    the new memory: luma of the frame (B, 1, H, W), and the network's state.
+    the new memory: luma of the frame, gathered in squares of S × S pixels, the network's stride, (B, S², H/S, W/S),
+    and the network's state.
     """
 
     def __init__(self, network: nn.Module, lookahead: int) -> None:
@@ -43,25 +45,42 @@ class Step(nn.Module):
         self._lookahead = lookahead
 
     def forward(self, frame: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        before, *state = others[2 * self._lookahead :]
+        gathered, *state = others[2 * self._lookahead :]
+        if isinstance(gathered.shape[-1], torch.SymInt):
+            self._say_what_sizes_agree(frame, others[: 2 * self._lookahead], gathered, state)
+        before = pixel_shuffle(gathered, self.network.stride)
         memory = self.network.state_from(state)
         present = begun(memory.profile)[:, :, None, None]
-        pictures, exists = [before], [present, None]
+        grey, exists = [before], [present, None]
         if self._lookahead:
-            pictures.append(self._luma(others[0]))
+            grey.append(self._fitting(self._luma(others[0])))
             exists[1] = ~others[1].view(-1, 1, 1, 1)
-        sides = [*self._seen_beside(pictures), None][:2]
+        sides = [*self._seen_beside(grey), None][:2]
         current = self.network.encode(self._input(frame))
         residual, new = self.network.residual(sides[0], current, sides[1], memory, present=tuple(exists))
         sharp = (frame + crop(residual, *frame.shape[-2:])).clamp(0, 1)
-        return (sharp, self._luma(frame), *(part.float() for part in new))
+        kept = pixel_unshuffle(self._fitting(self._luma(frame)), self.network.stride)
+        return (sharp, kept, *(part.float() for part in new))
+
+    def _say_what_sizes_agree(
+        self, frame: Tensor, others: tuple[Tensor, ...], gathered: Tensor, state: list[Tensor]
+    ) -> None:
+        """Tell a tracer at once; left to find out by itself, it takes many times as long."""
+        batch, _, *cells = gathered.shape
+        strides = [self.network.stride] * (1 + len(others)) + [self.network.stride // 8, self.network.stride // 16]
+        for tensor, factor in zip((frame, *others, *state), strides, strict=False):
+            torch._check(tensor.shape[0] == batch)  # type: ignore[no-untyped-call]
+            for size, count in zip(tensor.shape[2:], cells, strict=False):
+                torch._check(size == count * factor)  # type: ignore[no-untyped-call]
 
     def memory(self, size: Size) -> list[Tensor]:
         """What to begin with: zeros."""
         frame = torch.zeros(size.batch, 3, size.height, size.width)
         with torch.no_grad():
-            _, state = self.network.residual(None, self.network.encode(self._input(frame)), None, None)
-        return [torch.zeros_like(part, dtype=torch.float32) for part in (frame[:, :1], *state)]
+            picture = self._input(frame)
+            _, state = self.network.residual(None, self.network.encode(picture), None, None)
+            gathered = pixel_unshuffle(picture[:, :1], self.network.stride)
+        return [torch.zeros_like(part, dtype=torch.float32) for part in (gathered, *state)]
 
     def examples(self, size: Size) -> list[Tensor]:
         """Inputs of the right shapes."""
@@ -94,8 +113,7 @@ class Step(nn.Module):
             return luma_from_rgb(frame, Colour(), lines=frame.shape[-2])[:, None]
         return luma(frame)
 
-    def _seen_beside(self, pictures: list[Tensor]) -> list[LumaFeatures]:
+    def _seen_beside(self, grey: list[Tensor]) -> list[LumaFeatures]:
         """What a network looks at in the frames before and after one, of their luma (B, 1, H, W)."""
-        grey = [self._fitting(picture) for picture in pictures]
         levels = pyramid(joined(grey), self.network.config.flow_finest)
         return [LumaFeatures(*parts) for parts in zip(grey, separated(levels, len(grey)), strict=True)]

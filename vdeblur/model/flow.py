@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vdeblur.batches import separated
 from vdeblur.model.blocks import upsample
 from vdeblur.model.cells import gathered, inside, places, sampled, shifts, steps
 from vdeblur.model.fused import attempt
@@ -125,7 +126,7 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
         height, width = level.luma.shape[-2:]
         cell = max(1, CELL // scale)
         if number and scale >= CELL:
-            finer = upsample(found.flatten(0, 1), 2)[..., : height // cell, : width // cell]
+            finer = _twice_as_large(found.flatten(0, 1), height // cell, width // cell)
             found = finer.view(*found.shape[:2], *finer.shape[1:])
         better = _improved_at_once(level, [other[number].luma for other in others], found, scale)
         if better is not None:
@@ -133,11 +134,22 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
             scale //= 2
             continue
         own, views = _own(level, cell), [shifts(other[number].luma, cell) for other in others]
+        if torch.compiler.is_exporting():  # sampling is what a tracer takes longest for
+            views = [torch.cat(views)]
         place = places(height // cell, width // cell, cell, found.device)
         for _ in range(SAMPLINGS[scale]):
             found, mismatch = _improve(own, views, place, found, scale)
         scale //= 2
     return [Flow(*part) for part in zip(found, mismatch, strict=True)]
+
+
+def _twice_as_large(x: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, h, w) enlarged to (B, C, 2h, 2w), of which as much as is asked for."""
+    x = upsample(x, 2)
+    if isinstance(height, torch.SymInt):  # to a tracer, a slice of a whole and one of a part are not the same
+        rows, columns = (torch.arange(size, device=x.device) for size in (height, width))
+        return x.index_select(-2, rows).index_select(-1, columns)
+    return x[..., :height, :width]
 
 
 def _improved_at_once(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor] | None:
@@ -180,9 +192,11 @@ def _improve(own: _Own, views: Sequence[Tensor], place: Tensor, found: Tensor, s
 
 def _difference(own: Tensor, views: Sequence[Tensor], place: Tensor, start: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     """Others − own (N, B, n, h, w), and which cells' middles lie inside of the others (N, B, 1, h, w)."""
-    grids = [place + steps(displacement, cell) for displacement in start]
-    there = torch.stack([sampled(view, grid, cell) for view, grid in zip(views, grids, strict=True)])
-    return there.sub_(own), torch.stack([inside(grid, cell) for grid in grids])
+    grid = place + steps(start.flatten(0, 1), cell)
+    parts = zip(views, separated(grid, len(views)), strict=True)
+    there, known = torch.cat([sampled(view, each, cell) for view, each in parts]), inside(grid, cell)
+    there, known = (part.view(*start.shape[:2], *part.shape[1:]) for part in (there, known))
+    return there.sub_(own), known
 
 
 def _smooth_solution(squares: Tensor, mixed: Tensor, start: Tensor) -> Tensor:
