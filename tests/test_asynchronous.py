@@ -33,7 +33,13 @@ async def arriving(frames: list[np.ndarray], log: list[str] | None = None) -> As
 
 
 def worker_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "vdeblur-async"]
+    """Those that are still there after a while: one that has done its last thing ends a moment later."""
+    until = time.monotonic() + 5
+    while True:
+        names = [thread.name for thread in threading.enumerate() if thread.name == "vdeblur-async"]
+        if not names or time.monotonic() > until:
+            return names
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("lookahead", [0, 1])
@@ -115,6 +121,7 @@ def test_a_cancelled_task_leaves_nothing(where: str) -> None:
     async def endless() -> AsyncIterator[np.ndarray]:
         try:
             yield from_a_camera
+            log.append("waiting")
             await asyncio.sleep(3600)
         finally:
             log.append("closed")
@@ -128,7 +135,10 @@ def test_a_cancelled_task_leaves_nothing(where: str) -> None:
 
     async def work() -> None:
         task = asyncio.create_task(consume())
-        await asyncio.sleep(0.25)
+        until = time.perf_counter() + 20
+        while not log and time.perf_counter() < until:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
         task.cancel()
         began = time.perf_counter()
         with pytest.raises(asyncio.CancelledError):

@@ -77,6 +77,16 @@ def test_clips_drawn_in_one_go_are_the_same_up_to_rounding() -> None:
                 assert float(((together - single).abs() > 1e-3).float().mean()) < 1e-3
 
 
+def test_a_layer_leaves_no_veil_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clip alone is drawn within boxes around its layers, a group everywhere: beside a layer there is nothing."""
+    config = replace(RICH, read_noise=(1e-9, 1e-9), shot_noise=(1e-9, 1e-9), compressed_share=0.0)
+    alone = synthesise(pictures(), config, seed=1, numbers=[0, 1, 2])
+    monkeypatch.setattr(synthesis, "_is_on_cpu", lambda textures: False)
+    together = synthesise(pictures(), config, seed=1, numbers=[0, 1, 2])
+    for name in ("blurry", "sharp"):
+        assert decibels(getattr(alone, name), getattr(together, name)) > 60
+
+
 def test_the_groups_of_a_gpu_hold_every_clip_once(monkeypatch: pytest.MonkeyPatch) -> None:
     textures = pictures()
     plans = [draw_plan(textures, RICH, seed=3, number=number) for number in range(12)]

@@ -84,10 +84,10 @@ def test_a_run_writes_weights_log_plot_and_state_and_goes_on(stills: Path, tmp_p
 
 
 def test_a_killed_run_goes_on_exactly(stills: Path, pairs: Path, tmp_path: Path) -> None:
-    """Killed between two states, with pairs and photographs mixed and clips that grow and are matched in threes."""
+    """Killed between two states, with pairs and photographs mixed and clips that grow and are matched in twos."""
     data = tiny_data(
         tmp_path, stills=[str(stills)], pairs=[str(pairs)], steps=10, frames=[[0, 2], [0.6, 3]], save_every=2,
-        validate_every=5, log_every=3, matched_together=3,
+        validate_every=5, log_every=3, matched_together=2,
     )  # fmt: skip
     config = tiny_run(tmp_path, **data)
     train(config, tmp_path / "straight", device="cpu")

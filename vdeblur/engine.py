@@ -9,6 +9,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from vdeblur.frames import Frame
 from vdeblur.graphs import graphed
 from vdeblur.memory import keep
 from vdeblur.model.checkpoint import load_network
+from vdeblur.model.cores import later, one_thread
 from vdeblur.pictures import P, frame_of, number_of, picture_of
 from vdeblur.pixels import add_residual, crop, shrunk_size
 from vdeblur.remembering import Item, Job, Memory, Restored, Snapshot, Step, missing, seen
@@ -367,11 +369,17 @@ class Deblurrer:
     def _network_input(self, frame: Frame, planes: Planes, reduce: int) -> Tensor:
         return network_input(self.network, planes, frame.format, frame.colour, frame.size, reduce=reduce)
 
+    @property
+    def _in_halves(self) -> bool:
+        """Whether a frame is corrected while the next one is matched: on a CPU, where network and threads allow."""
+        able = self.device.type == "cpu" and hasattr(self.steps, "match") and hasattr(self.steps, "correct")
+        return able and torch.get_num_threads() > 1
+
     def _pushed(self, memory: Memory, item: Item) -> Window[Item] | None:
         with _working(item.frame, self.device):
             return memory.window.push(item, joined=memory.joins(item))
 
-    def _restore(self, jobs: Sequence[Job]) -> list[Planes]:
+    def _restore(self, jobs: Sequence[Job]) -> Sequence[Planes | Download]:
         """Restored planes of windows of one size that lack the same neighbours, in one pass; the states go on."""
         items = [window.current for _, window in jobs]
         parts = [joined(column) for column in zip(*(seen(job) for job in jobs), strict=True)]
@@ -383,10 +391,28 @@ class Deblurrer:
             return planes, separated(state, len(jobs))
 
         with _working(items[0].frame, self.device), self.transfer.compute("restore"):
+            if self._in_halves:
+                return self._restore_later(jobs, parts)
             restored, states = self._tiles.run(items[0].size, restore)
         for (memory, _), state in zip(jobs, states, strict=True):
             memory.state = state
         return restored
+
+    def _restore_later(self, jobs: Sequence[Job], parts: Sequence[Any]) -> list[Download]:
+        """The same, but the second half is done beside what follows: the next frame can be matched meanwhile."""
+        items = [window.current for _, window in jobs]
+        network: Any = self.steps
+
+        def correct(side: int | None) -> list[Planes]:
+            residuals = separated(network.correct(matched, **_in_tiles(side)), len(jobs))
+            return [self._corrected(item, own) for item, own in zip(items, residuals, strict=True)]
+
+        with one_thread(self.device):
+            matched, state = network.match(*parts)
+            for (memory, _), own in zip(jobs, separated(state, len(jobs)), strict=True):
+                memory.state = own
+            work = later(lambda: self._tiles.run(items[0].size, correct), self.device)
+        return [_Later(work, number) for number in range(len(jobs))]
 
     def _corrected(self, item: Item, residual: Tensor) -> Planes:
         """The planes with the network's residual (1, C, H, W), and a sum that is finite only if every value is."""
@@ -397,18 +423,19 @@ class Deblurrer:
         )
         return (*planes, residual.sum())
 
-    def _take_off(self, job: Job, planes: Planes) -> _Flight:
+    def _take_off(self, job: Job, planes: Planes | Download) -> _Flight:
         """Start the way back of restored planes."""
         memory, frame = job[0], job[1].current.frame
         with _working(frame, self.device):
             stay = isinstance(frame.planes[0], Tensor) and frame.planes[0].device == self.device
-            flight = _Flight(frame, self.device, self.transfer.download(planes, stay=stay), Snapshot.of(memory))
+            download = self.transfer.download(planes, stay=stay) if isinstance(planes, tuple) else planes
+            flight = _Flight(frame, self.device, download, Snapshot.of(memory))
         self._aloft += 1
         return flight
 
     def _landing(self, flying: deque[_Flight]) -> Iterator[Restored]:
         """Those that must land before more may take off; others may be in the air too, of other runs."""
-        while flying and self._aloft > self.transfer.in_flight:
+        while flying and self._aloft > max(self.transfer.in_flight, int(self._in_halves)):
             yield self._landed(flying.popleft())
 
     def _landed(self, flight: _Flight) -> Restored:
@@ -425,6 +452,17 @@ class Deblurrer:
     def _frame_of(self, picture: Any, memory: Memory) -> Frame:
         newest = memory.window.newest
         return frame_of(picture, before=None if newest is None else newest.frame, channels=self.channels)
+
+
+@dataclass(frozen=True)
+class _Later:
+    """Planes of one of the frames that are restored beside other work."""
+
+    work: Future[list[Planes]]
+    number: int
+
+    def result(self) -> Planes:
+        return self.work.result()[self.number]
 
 
 @dataclass(frozen=True)

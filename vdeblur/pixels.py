@@ -114,11 +114,19 @@ def luma_from_planes(
     if pixel_format.family == "rgb":
         red, green, blue = (planes[index] for index in (2, 0, 1))
         grey = torch.stack([_as_float(plane) for plane in (red, green, blue)])
-        luma = _mix(grey.sub_(levels.offset), matrix_of(colour, height).luma, 1.0 / levels.scale)
+        luma = luma_from_rgb(grey.sub_(levels.offset), colour, lines=height, gain=1.0 / levels.scale)
         luma = _shrink(luma, reduce)
     else:
         luma = _shrink(_as_float(planes[0]), reduce).sub_(levels.offset).mul_(1.0 / levels.scale)
     return luma.clamp_(0.0, 1.0)[None, None]  # (1, 1, H, W)
+
+
+def luma_from_rgb(rgb: Tensor, colour: Colour, *, lines: int, gain: float = 1.0) -> Tensor:
+    """``gain`` × the luma (…, H, W) of R'G'B' (…, 3, H, W) of a picture with so many lines."""
+    if isinstance(lines, torch.SymInt):  # in a program for pictures of any size
+        large, small = (_mix(rgb, matrix_of(colour, number).luma, gain) for number in (HD_LINES, HD_LINES - 1))
+        return torch.where(torch.full((), lines, device=rgb.device) >= HD_LINES, large, small)
+    return _mix(rgb, matrix_of(colour, lines).luma, gain)
 
 
 def picture_from_planes(
@@ -312,10 +320,11 @@ def _add(plane: Tensor, correction: Tensor, pixel_format: PixelFormat) -> Tensor
 
 
 def _mix(rgb: Tensor, weights: Row, gain: float) -> Tensor:
-    """(H, W) = gain · weights · rgb (3, H, W). Plain sums: no lower matmul precision can reach them."""
-    total = rgb[0] * (weights[0] * gain)
-    total.add_(rgb[1], alpha=weights[1] * gain)
-    return total.add_(rgb[2], alpha=weights[2] * gain)
+    """(…, H, W) = gain · weights · rgb (…, 3, H, W). Plain sums: no lower matmul precision can reach them."""
+    red, green, blue = rgb.unbind(-3)
+    total = red * (weights[0] * gain)
+    total.add_(green, alpha=weights[1] * gain)
+    return total.add_(blue, alpha=weights[2] * gain)
 
 
 def _every(x: Tensor, dim: int, start: int, step: int, count: int) -> Tensor:

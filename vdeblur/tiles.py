@@ -179,15 +179,18 @@ class Tiles:
     def _footprint(self) -> Footprint | None:
         """What the network takes on this device, measured once; None where it cannot be measured."""
         tile = self._rounded(max(TILE, self._network.smallest_tile))
+        threads = torch.get_num_threads()
         try:
             with torch.inference_mode():
-                strip = self._strip_bytes() if self._device.type == "cpu" else 0
+                torch.set_num_threads(1)  # what other threads make would not be counted
+                strip = threads * self._strip_bytes() if self._device.type == "cpu" else 0
                 parts = footprint(self._measured, tile=tile, overlap=self._network.tile_overlap)
                 return replace(parts, strip=strip, strip_pixels=self._network.strip_pixels)
         except RuntimeError as exc:
             logger.debug("the memory that frames take cannot be measured: %s", exc)
             return None
         finally:
+            torch.set_num_threads(threads)
             self._network.work_in_strips(None)
             release(self._device)
 
@@ -237,10 +240,19 @@ def network_input(
     C is 3, R'G'B', unless the network says that it has 1 channel, luma.
     """
     height, width = size
-    channels = int(getattr(network, "channels", 3))
     picture = picture_from_planes(
-        planes, pixel_format, colour, height=height, width=width, channels=channels, reduce=reduce
+        planes, pixel_format, colour, height=height, width=width, channels=channels_of(network), reduce=reduce
     )
+    return fitting(network, picture)
+
+
+def channels_of(network: Any) -> int:
+    """What a network is given and gives back: 3, R'G'B', or 1, luma."""
+    return int(getattr(network, "channels", 3))
+
+
+def fitting(network: Any, picture: Tensor) -> Tensor:
+    """A picture (B, C, H, W), padded to a size that a network can work on."""
     return pad_to_multiple(picture, network.stride, minimum=network.minimum_size)
 
 

@@ -22,7 +22,7 @@ COMMANDS = {
     "train": ("vdeblur.cli.train:train", "Train a network on your own photographs or pairs."),
     "synth": ("vdeblur.cli.synth:synth", "Make a blurred clip and its sharp truth of a photograph or video."),
     "bench": ("vdeblur.cli.bench:bench", "Measure how fast this machine restores video."),
-    "export": ("vdeblur.cli.export:export", "Write a network for ONNX Runtime or as torch.export programs."),
+    "export": ("vdeblur.cli.export:export", "Write a network for ONNX Runtime or as a torch.export program."),
     "info": ("vdeblur.cli.info:info", "Show what a video holds and what would become of it."),
     "doctor": ("vdeblur.cli.doctor:doctor", "Show what this machine offers; for bug reports."),
 }

@@ -99,10 +99,7 @@ _OPTIONS: tuple[Decorator, ...] = (
     _RECORDING("--codec", metavar="NAME", help="h264, hevc, av1, vp9, ffv1, auto-gpu, or any FFmpeg encoder."),
     _RECORDING("--crf", type=float, metavar="NUMBER", help="Quality on the codec's scale; smaller is better."),
     _RECORDING("--preset", metavar="NAME", help="Speed against size (default for H.264: veryfast)."),
-    _RESTORATION(
-        "-m", "--model", default="fast", metavar="NAME",
-        help="Network: swift, fast, balanced, quality, or a .safetensors file.",
-    ),
+    _RESTORATION("-m", "--model", default="fast", metavar="NAME", help="swift, fast, balanced, quality, or a file."),
     _RESTORATION("--strength", type=float, default=1.0, metavar="NUMBER", help="0 (nothing) to 1.5 (default: 1)."),
     _RESTORATION("--lookahead", type=int, default=0, metavar="0|1", help="1: a frame later, and better (default: 0)."),
     _RESTORATION("--auto/--no-auto", default=True, help="Work at a smaller size, or with a smaller model, to keep up."),

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from vdeblur.bench.clip import pictures
-from vdeblur.engine import Network
-from vdeblur.export.step import Place
+from vdeblur.export.step import Size, Step
 from vdeblur.library import deblur_frames
 
 #: Frames of the clip: a first, a last, and enough between for the memory to matter.
@@ -22,8 +21,8 @@ FRAMES = 5
 LEAST_PSNR = 50.0
 MOST_OF_CORRECTION = 0.01
 
-#: Does one step: the place, the frames it takes and the memory give the sharp frame and the new memory.
-Stepper = Callable[[Place, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]
+#: Does one step: all that goes in, in its order, gives all that comes out.
+Stepper = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -64,19 +63,20 @@ def stepwise(step: Stepper, frames: Sequence[Tensor], start: Sequence[Tensor], l
     memory, sharp = start, []
     for number, frame in enumerate(frames):
         end = number == len(frames) - 1
-        following = [frames[number if end else number + 1]] if lookahead else []
-        result, *memory = step(Place(number == 0, end and bool(lookahead)), [frame, *following], memory)
+        following = [frames[number if end else number + 1], torch.tensor([end])] if lookahead else []
+        result, *memory = step([frame, *following, *memory])
         sharp.append(result)
     return sharp
 
 
-def agreement(
-    step: Stepper, network: Network, start: Sequence[Tensor], *, size: tuple[int, int], lookahead: int
-) -> Agreement:
-    """Compare a clip restored by steps with the same clip restored by the package, both in float32 on the CPU."""
+def agreement(stepper: Stepper, step: Step, *, size: tuple[int, int], lookahead: int) -> Agreement:
+    """Compare a clip of a size (height, width) restored by ``stepper`` with the same clip restored by the package.
+
+    Both work in float32 on the CPU, the package with the network that ``step`` has.
+    """
     frames = check_clip(*size)
-    ours = stepwise(step, frames, start, lookahead)
-    theirs = list(deblur_frames(frames, model=network, device="cpu", precision="float32", lookahead=lookahead))
+    ours = stepwise(stepper, frames, step.memory(Size(1, *size)), lookahead)
+    theirs = list(deblur_frames(frames, model=step.network, device="cpu", precision="float32", lookahead=lookahead))
     errors = torch.stack([a - b.clamp(0, 1) for a, b in zip(ours, theirs, strict=True)]).double()
     corrections = torch.stack([b.clamp(0, 1) - c for b, c in zip(theirs, frames, strict=True)]).double()
     square, whole = float(errors.square().mean()), float(corrections.square().mean())

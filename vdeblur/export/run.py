@@ -1,13 +1,11 @@
-"""Export as a whole: a network into files of ONNX or PyTorch, each checked against the package."""
+"""Export as a whole: a network into a file of ONNX or PyTorch, checked against the package."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,123 +13,118 @@ from torch import Tensor
 from vdeblur.errors import NetworkError, TargetError, UsageError
 from vdeblur.export.check import Agreement, Stepper, agreement
 from vdeblur.export.onnx_file import write_onnx
-from vdeblur.export.step import Memory, Place, Step, places
+from vdeblur.export.step import Size, Step
+from vdeblur.export.tracing import MOST_SIDE, shapes, traced
 from vdeblur.model.checkpoint import load_network
 
 #: Endings of the output, and the packages each needs beside PyTorch.
 FORMATS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
-#: Smaller frames have no motion to find, larger ones no reader.
-LEAST_SIDE, MOST_SIDE = 32, 8192
+#: Smaller frames have no motion to find.
+LEAST_SIDE = 32
+#: Where any size is taken, these (height, width) are tried: one usual, one small, odd and upright.
+TRIED = ((360, 640), (128, 80))
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how it compares with the package."""
+    """What was written, and how it compares with the package at each size (height, width) that was tried."""
 
-    files: tuple[Path, ...]
-    agreement: Agreement
+    file: Path
+    agreements: dict[tuple[int, int], Agreement]
 
 
 def export_network(
     model: str | Path,
     target: Path,
     *,
-    width: int,
-    height: int,
+    size: tuple[int, int] | None = None,
     lookahead: int = 1,
     progress: Callable[[str], None] = lambda words: None,
 ) -> Exported:
-    """Write a network for frames of one size, in float32, and restore a clip with the files as a check.
+    """Write a network's step, in float32, and restore clips with the file as a check.
 
-    ``NAME.onnx`` is one file for ONNX Runtime and others. ``NAME.pt2`` becomes one ``torch.export`` program for each
-    place in a clip: ``NAME.first.pt2``, ``NAME.next.pt2``, with lookahead ``NAME.last.pt2`` and ``NAME.only.pt2``.
+    ``NAME.onnx`` is for ONNX Runtime and others, ``NAME.pt2`` a ``torch.export`` program;
+    :class:`vdeblur.export.step.Step` tells what goes in and out.
 
     Args:
+        size: (width, height) of the frames, of one clip at a time; None for any size from 80×80 on, and any number of
+            clips at a time.
         lookahead: 1: a step takes the frame after too; 0: it does not.
 
     Raises:
         UsageError: the ending, the size or the lookahead cannot be, a package is missing, or there is no such network.
-        NetworkError: what was written does not restore as the package does; the files are removed.
-        TargetError: a file cannot be written.
+        NetworkError: what was written does not restore as the package does; the file is removed.
+        TargetError: the file cannot be written.
     """
-    _check(target, width, height, lookahead)
+    _check(target, size, lookahead)
     network = load_network(model).requires_grad_(False)
-    memory = Memory(network, height, width, lookahead)
-    steps = {place: Step(network, memory, place, lookahead).eval() for place in places(lookahead)}
-    examples = [torch.zeros(1, 3, height, width) for _ in range(1 + lookahead)]
-    files = [target] if target.suffix == ".onnx" else [_file_of(target, place) for place in steps]
+    if getattr(network, "finish", None) is not None:
+        raise UsageError(
+            f"{model} cannot be exported: what a step remembers of frames is luma, and it needs their colours"
+        )
+    step = Step(network, lookahead).eval()
+    sizes = TRIED if size is None else ((size[1], size[0]),)
     try:
+        progress("tracing a step" if size else "tracing a step for any size; this takes minutes")
+        fixed = None if size is None else Size(1, size[1], size[0])
+        program = traced(step, fixed)
+        progress(f"writing {target.name}")
         if target.suffix == ".onnx":
-            progress(f"tracing {len(steps)} steps")
-            tags = {"model": str(model), "lookahead": str(lookahead), "size": f"{width}x{height}"}
-            write_onnx(target, steps, memory, examples, tags)
+            tags = {"model": str(model), "lookahead": str(lookahead), "size": f"{size[0]}x{size[1]}" if size else "any"}
+            write_onnx(target, program, *shapes(step, fixed), tags)
         else:
-            _write_programs(target, steps, [*examples, *memory.start], progress)
+            torch.export.save(program, target)
         progress("restoring a clip with it")
-        stepper = onnx_stepper(target, memory) if target.suffix == ".onnx" else program_stepper(target, steps)
-        found = agreement(stepper, network, memory.start, size=(height, width), lookahead=lookahead)
-        if not found.good:
-            raise NetworkError(f"{target.name} does not restore as the package does: {found}")
+        stepper = onnx_stepper(target) if target.suffix == ".onnx" else program_stepper(target)
+        found = {each: agreement(stepper, step, size=each, lookahead=lookahead) for each in sizes}
+        for (height, width), one in found.items():
+            if not one.good:
+                raise NetworkError(f"{target.name} does not restore {width}x{height} as the package does: {one}")
     except BaseException as exc:
-        for file in files:
-            file.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
         if isinstance(exc, OSError):
             raise TargetError(f"cannot write {target}: {exc.strerror or exc}") from exc
         raise
-    return Exported(tuple(files), found)
+    return Exported(target, found)
 
 
-def onnx_stepper(path: Path, memory: Memory) -> Stepper:
+def onnx_stepper(path: Path) -> Stepper:
     """Steps done by ONNX Runtime, as a program without PyTorch would."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
 
-    def step(place: Place, frames: Sequence[Tensor], tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        named = dict(zip(["frame", "following"], frames, strict=False)) | dict(zip(memory.names, tensors, strict=True))
-        flags = {"first": torch.tensor(place.first), "last": torch.tensor(place.last)}
-        wanted = {value.name for value in session.get_inputs()}
-        inputs = {name: value.numpy() for name, value in (named | flags).items() if name in wanted}
-        return [torch.from_numpy(result) for result in session.run(None, inputs)]
+    def step(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        named = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+        return [torch.from_numpy(result) for result in session.run(None, named)]
 
     return step
 
 
-def program_stepper(target: Path, kinds: Mapping[Place, Any]) -> Stepper:
-    """Steps done by the written ``torch.export`` programs."""
-    programs = {place: torch.export.load(_file_of(target, place)).module() for place in kinds}
+def program_stepper(path: Path) -> Stepper:
+    """Steps done by a written ``torch.export`` program."""
+    program = torch.export.load(path).module()
 
-    def step(place: Place, frames: Sequence[Tensor], tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        results: Sequence[Tensor] = programs[place](*frames, *tensors)
+    def step(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        results: Sequence[Tensor] = program(*inputs)
         return results
 
     return step
 
 
-def _write_programs(
-    target: Path, steps: Mapping[Place, Step], inputs: Sequence[Tensor], progress: Callable[[str], None]
-) -> None:
-    for place, step in steps.items():
-        progress(f"exporting the step for the {place.name} frame")
-        with warnings.catch_warnings(), torch.no_grad():  # switching gradients off within a program would not be saved
-            warnings.simplefilter("ignore")  # PyTorch's own, about itself
-            torch.export.save(torch.export.export(step, tuple(inputs)), _file_of(target, place))
-
-
-def _file_of(target: Path, place: Place) -> Path:
-    return target.with_name(f"{target.stem}.{place.name}.pt2")
-
-
-def _check(target: Path, width: int, height: int, lookahead: int) -> None:
+def _check(target: Path, size: tuple[int, int] | None, lookahead: int) -> None:
     if target.suffix not in FORMATS:
         raise UsageError(f"the output cannot be {str(target)!r}: its name ends in {' or '.join(FORMATS)}")
     if not target.resolve().parent.is_dir():
         raise UsageError(f"there is no folder {target.parent} for {target.name}")
-    for side in (width, height):
+    for side in size or ():
         if not LEAST_SIDE <= side <= MOST_SIDE:
-            raise UsageError(f"size cannot be {width}x{height}; each side has {LEAST_SIDE} to {MOST_SIDE} pixels")
+            raise UsageError(
+                f"size cannot be {'x'.join(map(str, size or ()))}; each side has {LEAST_SIDE} to {MOST_SIDE} pixels"
+            )
     if lookahead not in (0, 1):
         raise UsageError(f"lookahead cannot be {lookahead}; it is 0 or 1")
     missing = [name for name in FORMATS[target.suffix] if find_spec(name) is None]

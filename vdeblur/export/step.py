@@ -1,111 +1,119 @@
 """One step of a network as a plain function of tensors: what it remembers comes in and goes out.
 
-A clip has up to four kinds of frames: the first and the last have no neighbour on one side, a single frame has none,
-and all others have both. The network does something else for each, so each is a graph of its own.
+One graph is for all frames of a clip. A first frame is one whose memory is zeros, and so knows nothing of a frame
+before it; that no frame follows is said by a flag. Both are looked at for each clip of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from vdeblur.engine import Network
+from vdeblur.batches import joined, separated
 from vdeblur.frames import Colour
-from vdeblur.pixels import crop, matrix_of, pad_to_multiple
+from vdeblur.model.exposure import begun
+from vdeblur.model.flow import pyramid
+from vdeblur.model.lumanet import LumaFeatures
+from vdeblur.model.steering import luma
+from vdeblur.pixels import crop, luma_from_rgb
+from vdeblur.tiles import channels_of, fitting
 
 
-class Place(NamedTuple):
-    """Where in its clip a frame stands; ``last`` matters only with lookahead."""
+class Size(NamedTuple):
+    """Of what a step is given: clips in a batch, and height and width of their frames in pixels."""
 
-    first: bool
-    last: bool
-
-    @property
-    def name(self) -> str:
-        return {(True, True): "only", (True, False): "first", (False, True): "last"}.get(self, "next")
-
-
-def places(lookahead: int) -> tuple[Place, ...]:
-    """All kinds of frames; without lookahead a frame does not know whether it is the last."""
-    ends = (False, True) if lookahead else (False,)
-    return tuple(Place(first, last) for first in (True, False) for last in ends)
-
-
-class Memory:
-    """What is carried from step to step, as a list of tensors: features of one or two frames, and the state.
-
-    With lookahead these are the frame before and the frame itself, else the frame before. At the first frame nothing
-    of it is looked at.
-    """
-
-    def __init__(self, network: Network, height: int, width: int, lookahead: int) -> None:
-        with torch.no_grad():
-            features = network.encode(_picture(torch.zeros(1, 3, height, width), network))
-            _, state = network.residual(None, features, None, None)
-        feature_tensors, self._features = pytree.tree_flatten(features)
-        state_tensors, self._state = pytree.tree_flatten(state)
-        self._count = len(feature_tensors)
-        self._frames = 1 + lookahead
-        #: Zeros of the right shapes: what to begin with.
-        self.start = [torch.zeros_like(tensor) for tensor in (*feature_tensors * self._frames, *state_tensors)]
-
-    @property
-    def names(self) -> list[str]:
-        return [f"memory_{number}" for number in range(len(self.start))]
-
-    def unpacked(self, tensors: tuple[Tensor, ...]) -> tuple[list[Any], Any]:
-        """Features of the remembered frames, and the state."""
-        end = self._count * self._frames
-        features = [
-            pytree.tree_unflatten(list(tensors[at : at + self._count]), self._features)
-            for at in range(0, end, self._count)
-        ]
-        return features, pytree.tree_unflatten(list(tensors[end:]), self._state)
-
-    @staticmethod
-    def packed(features: list[Any], state: Any) -> Iterator[Tensor]:
-        """Copies: what comes in must not go out as the same tensor, nor one tensor twice, for each has one name."""
-        for part in (*features, state):
-            for tensor in pytree.tree_leaves(part):
-                yield tensor.clone()
+    batch: int
+    height: int
+    width: int
 
 
 class Step(nn.Module):
-    """A step for one place in a clip.
+    """A step of a network, which is kept as it is.
 
-    Inputs: the frame (1, 3, H, W), float32 R'G'B' in [0, 1]; with lookahead the frame after it; the memory. Outputs:
-    the sharp frame, in [0, 1], and the new memory.
+    Inputs: the frame (B, 3, H, W), float32 R'G'B' in [0, 1]; with lookahead the frame after it, and whether it is the
+    last one (B,), boolean, where the frame after does not matter; the memory. Outputs: the sharp frame, in [0, 1], and
+    the new memory: luma of the frame, gathered in squares of S × S pixels, the network's stride, (B, S², H/S, W/S),
+    and the network's state.
     """
 
-    def __init__(self, network: nn.Module, memory: Memory, place: Place, lookahead: int) -> None:
+    def __init__(self, network: nn.Module, lookahead: int) -> None:
         super().__init__()
         self.network: Any = network
-        self._memory = memory
-        self._place = place
         self._lookahead = lookahead
 
     def forward(self, frame: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        features, state = self._memory.unpacked(others[self._lookahead :])
-        known = self._lookahead and not self._place.first  # the frame came as the one after the frame before
-        current = features[1] if known else self._encoded(frame)
-        previous = None if self._place.first else features[0]
-        following = self._encoded(others[0]) if self._lookahead and not self._place.last else None
-        residual, new = self.network.residual(previous, current, following, None if self._place.first else state)
+        gathered, *state = others[2 * self._lookahead :]
+        if isinstance(gathered.shape[-1], torch.SymInt):
+            self._say_what_sizes_agree(frame, others[: 2 * self._lookahead], gathered, state)
+        before = pixel_shuffle(gathered, self.network.stride)
+        memory = self.network.state_from(state)
+        present = begun(memory.profile)[:, :, None, None]
+        grey, exists = [before], [present, None]
+        if self._lookahead:
+            grey.append(self._fitting(self._luma(others[0])))
+            exists[1] = ~others[1].view(-1, 1, 1, 1)
+        sides = [*self._seen_beside(grey), None][:2]
+        current = self.network.encode(self._input(frame))
+        residual, new = self.network.residual(sides[0], current, sides[1], memory, present=tuple(exists))
         sharp = (frame + crop(residual, *frame.shape[-2:])).clamp(0, 1)
-        remembered = [current, current if following is None else following][: 1 + self._lookahead]
-        return (sharp, *self._memory.packed(remembered, new))
+        kept = pixel_unshuffle(self._fitting(self._luma(frame)), self.network.stride)
+        return (sharp, kept, *(part.float() for part in new))
 
-    def _encoded(self, frame: Tensor) -> Any:
-        return self.network.encode(_picture(frame, self.network))
+    def _say_what_sizes_agree(
+        self, frame: Tensor, others: tuple[Tensor, ...], gathered: Tensor, state: list[Tensor]
+    ) -> None:
+        """Tell a tracer at once; left to find out by itself, it takes many times as long."""
+        batch, _, *cells = gathered.shape
+        strides = [self.network.stride] * (1 + len(others)) + [self.network.stride // 8, self.network.stride // 16]
+        for tensor, factor in zip((frame, *others, *state), strides, strict=False):
+            torch._check(tensor.shape[0] == batch)  # type: ignore[no-untyped-call]
+            for size, count in zip(tensor.shape[2:], cells, strict=False):
+                torch._check(size == count * factor)  # type: ignore[no-untyped-call]
 
+    def memory(self, size: Size) -> list[Tensor]:
+        """What to begin with: zeros."""
+        frame = torch.zeros(size.batch, 3, size.height, size.width)
+        with torch.no_grad():
+            picture = self._input(frame)
+            _, state = self.network.residual(None, self.network.encode(picture), None, None)
+            gathered = pixel_unshuffle(picture[:, :1], self.network.stride)
+        return [torch.zeros_like(part, dtype=torch.float32) for part in (gathered, *state)]
 
-def _picture(frame: Tensor, network: Any) -> Tensor:
-    """What the engine gives a network of an untagged R'G'B' frame: itself, or its luma, of a size that fits."""
-    if getattr(network, "channels", 3) == 1:
-        weights = matrix_of(Colour(), frame.shape[-2]).luma
-        frame = sum(frame[:, index : index + 1] * weight for index, weight in enumerate(weights))  # type: ignore[assignment]
-    return pad_to_multiple(frame, network.stride, minimum=network.minimum_size)
+    def examples(self, size: Size) -> list[Tensor]:
+        """Inputs of the right shapes."""
+        frames = [torch.zeros(size.batch, 3, size.height, size.width) for _ in range(1 + self._lookahead)]
+        flags = [torch.zeros(size.batch, dtype=torch.bool)] * self._lookahead
+        return [*frames, *flags, *self.memory(size)]
+
+    def inputs(self) -> list[str]:
+        """Names of what comes in, those of the memory last."""
+        return ["frame", *["following", "last"][: 2 * self._lookahead], *self.memory_names()]
+
+    def outputs(self) -> list[str]:
+        return ["sharp", *(f"next_{name}" for name in self.memory_names())]
+
+    def memory_names(self) -> list[str]:
+        return [f"memory_{number}" for number in range(len(self.memory(Size(1, 64, 64))))]
+
+    def _input(self, frame: Tensor) -> Tensor:
+        """What the engine gives the network of an untagged R'G'B' frame."""
+        return self._fitting(self._luma(frame) if channels_of(self.network) == 1 else frame.clamp(0, 1))
+
+    def _fitting(self, picture: Tensor) -> Tensor:
+        """A picture as large as the network needs it; one of any size has to be so already."""
+        return picture if isinstance(picture.shape[-1], torch.SymInt) else fitting(self.network, picture)
+
+    def _luma(self, frame: Tensor) -> Tensor:
+        """Luma (B, 1, H, W) that the network sees: what it is given, or what it makes of R'G'B' itself."""
+        frame = frame.clamp(0, 1)
+        if channels_of(self.network) == 1:
+            return luma_from_rgb(frame, Colour(), lines=frame.shape[-2])[:, None]
+        return luma(frame)
+
+    def _seen_beside(self, grey: list[Tensor]) -> list[LumaFeatures]:
+        """What a network looks at in the frames before and after one, of their luma (B, 1, H, W)."""
+        levels = pyramid(joined(grey), self.network.config.flow_finest)
+        return [LumaFeatures(*parts) for parts in zip(grey, separated(levels, len(grey)), strict=True)]

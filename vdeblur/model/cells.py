@@ -36,6 +36,11 @@ def shifts(picture: Tensor, cell: int) -> Tensor:
     if cell == 1:
         return picture
     wide = F.pad(picture, (cell, cell, cell, cell), "replicate")
+    if torch.compiler.is_exporting():  # programs elsewhere know no such view: slices are the cheapest there
+        rows = [wide[..., row : row - cell + 1 or None, :] for row in range(cell)]
+        columns = torch.cat(rows, 1)
+        parts = [columns[..., column : column - cell + 1 or None] for column in range(cell)]
+        return torch.stack(parts, 1).flatten(0, 1)  # (B·column, row, H', W')
     windows = wide.unfold(2, cell, 1).unfold(3, cell, 1).permute(0, 5, 1, 4, 2, 3)  # (B, column, 1, row, H', W')
     return windows.reshape(-1, cell, *windows.shape[-2:])
 

@@ -7,6 +7,7 @@ see is one matrix, which a few small matrix products turn into their corrections
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,16 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.model.areas import Area, tiles_of, whole_of
-from vdeblur.model.blocks import upsample, zero_init
+from vdeblur.model.blocks import leaky_linear, upsample, zero_init
 from vdeblur.model.cells import gathered, places, sampled, shifts, spread, steps
+from vdeblur.model.cores import side_by_side
 from vdeblur.model.fused import attempt, stacked
 from vdeblur.model.steering import CONTRAST, MISMATCH_LIMIT, Neighbour, luma
+from vdeblur.model.wholetaps import whole_correction
 
 #: Pixels each way that share a motion, and the factor from the motion's resolution to theirs.
 CELL = 4
 _FINER = 8 // CELL
-#: Pixels of a strip: what is computed of them stays in a core's cache.
-STRIP_PIXELS = 32_768
+#: Pixels of a strip, which one core works on: large enough that cores seldom meet.
+STRIP_PIXELS = 131_072
+#: Pixels that go through the filters at a time.
+CACHED_PIXELS = 32_768
 
 
 class View(NamedTuple):
@@ -96,12 +101,17 @@ class CellTaps(nn.Module):
         if fused is not None:
             return fused
         sight = self.prepare(frame, motion, neighbours)
+        if torch.compiler.is_exporting():
+            return spread(whole_correction(self, sight, CELL), CELL)
         result = torch.empty_like(sight.own)
-        for area in self._areas(sight, side):
+
+        def work(area: Area) -> None:
             gate = area.of(sight.length).square()
             gate = gate / (1 + gate) / CONTRAST
             change = self._corrected(self.look(sight, area).flatten(1).t()).view(len(gate), -1, *gate.shape[2:])
             area.of(result).copy_(change * gate)
+
+        side_by_side([partial(work, area) for area in self._areas(sight, side)], frame.device)
         return spread(result, CELL)
 
     def _fused(self, kernels: Any, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Tensor:
@@ -162,9 +172,15 @@ class CellTaps(nn.Module):
         return self._corrected(seen.to(self.filters.weight.dtype)) * gate / CONTRAST
 
     def _corrected(self, rows: Tensor) -> Tensor:
-        """(N, seen) → (N,), float32, before it is weighted by the motion."""
+        """(N, seen) → (N,), float32, before it is weighted by the motion; on a CPU in pieces that a cache holds."""
+        if rows.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._filtered(rows)
+        firsts = range(0, len(rows), CACHED_PIXELS)
+        return torch.cat([self._filtered(rows[first : first + CACHED_PIXELS]) for first in firsts])
+
+    def _filtered(self, rows: Tensor) -> Tensor:
         for layer in (self.filters, *self.mix):
-            rows = F.leaky_relu_(F.linear(rows, layer.weight.flatten(1), layer.bias), 0.1)
+            rows = leaky_linear(rows, layer.weight.flatten(1), layer.bias)
         return F.linear(rows, self.correction.weight.flatten(1), self.correction.bias)[:, 0].float()
 
     def _areas(self, sight: Sight, side: int | None) -> list[Area]:

@@ -42,17 +42,22 @@ def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
     Returns:
         (B, PROFILE), float32. Pixels count by the square root of their energy, so that no single edge rules.
     """
-    grey = luma(frame)
-    velocity = velocity.float()
-    if velocity.shape[-2] * velocity.shape[-1] < ENOUGH:
-        velocity = upsample(velocity, 2)
+    grey, velocity = luma(frame), velocity.float()
+    cells = velocity.shape[-2] * velocity.shape[-1]
+    if isinstance(cells, torch.SymInt):  # a program for frames of any size has both, without a branch
+        few = torch.full((), cells, device=grey.device) < ENOUGH
+        return torch.where(few, _profile(grey, upsample(velocity, 2)), _profile(grey, velocity))
+    return _profile(grey, upsample(velocity, 2) if cells < ENOUGH else velocity)
+
+
+def _profile(grey: Tensor, velocity: Tensor) -> Tensor:
     height, width = velocity.shape[-2:]
-    rows, columns = _picked(height * width // ENOUGH)
-    cells = normal_grid(height, width, frame.device, rows=rows, columns=columns)
+    rows, columns = _picked(height * width)
+    cells = normal_grid(height, width, grey.device, rows=rows, columns=columns)
     velocity = velocity[..., rows, columns]
     share = velocity.shape[-2] * velocity.shape[-1] / (height * width)
     step = normal_steps(velocity, grey.shape[-2], grey.shape[-1])
-    offsets = torch.linspace(-REACH, REACH, POINTS, device=frame.device).view(1, -1, 1, 1, 1)
+    offsets = torch.linspace(-REACH, REACH, POINTS, device=grey.device).view(1, -1, 1, 1, 1)
     grid = torch.addcmul(cells[:, None], offsets, step[:, None])  # (B, K, h, w, 2)
     points = F.grid_sample(grey, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
     points = points.view(-1, POINTS, *velocity.shape[-2:])
@@ -67,24 +72,43 @@ def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
     return sums / share
 
 
-def _picked(times_enough: int) -> tuple[slice, slice]:
-    """Rows and columns of cells to look at, where there are so many times as many as are enough."""
-    down = max(1, round(times_enough**0.5))
-    return slice(None, None, down), slice(None, None, max(1, times_enough // down))
+def _picked(cells: int) -> tuple[slice, slice]:
+    """Rows and columns of so many cells to look at, where there are many times as many as are enough."""
+    if isinstance(cells, torch.SymInt):  # a program for frames of any size looks at all
+        return slice(None), slice(None)
+    times = cells // ENOUGH
+    down = max(1, round(times**0.5))
+    return slice(None, None, down), slice(None, None, max(1, times // down))
 
 
 def _correlations(change: Tensor, weight: Tensor) -> Tensor:
     """Weighted sums over N pixels of the mean product at each lag from 1 to LAGS; (B, K, N), (B, N) → (B, LAGS).
 
-    All products of two points, summed over the pixels, are one matrix product; a lag is a diagonal of it.
+    All products of two points, summed over the pixels, are one matrix product; a lag is a diagonal of it, and a column
+    once the rows are sheared.
     """
     products = (change * weight[:, None]) @ change.transpose(1, 2)  # (B, K, K)
-    return torch.stack([products.diagonal(lag, 1, 2).mean(1) for lag in range(1, LAGS + 1)], 1)
+    points = products.shape[-1]
+    longer = F.pad(F.pad(products, (0, points)).flatten(1), (0, points))
+    sheared = longer.view(-1, points, 2 * points + 1)  # each row one further to the left than the one before
+    pairs = points - torch.arange(1, LAGS + 1, device=products.device)
+    sums: Tensor = sheared.sum(1)[:, 1 : LAGS + 1] / pairs
+    return sums
 
 
 def remembered(profile: Tensor, before: Tensor | None) -> Tensor:
-    """A frame's profile joined with the sum of those before it, None for the first frame: (B, PROFILE)."""
-    return profile * FIRST if before is None else profile + KEPT * before
+    """A frame's profile joined with the sum of those before it: (B, PROFILE).
+
+    For a first frame that sum is None, or zeros.
+    """
+    if before is None:
+        return profile * FIRST
+    return torch.where(begun(before), profile, profile * FIRST) + KEPT * before
+
+
+def begun(profile: Tensor) -> Tensor:
+    """Which sums of profiles (B, PROFILE) have a frame in them, and so its pixels: (B, 1), boolean."""
+    return profile[:, -1:] > 0
 
 
 class ExposureFraction(nn.Module):

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vdeblur.batches import separated
 from vdeblur.model.blocks import upsample
 from vdeblur.model.cells import gathered, inside, places, sampled, shifts, steps
 from vdeblur.model.fused import attempt
@@ -67,8 +68,9 @@ def pyramid(frame: Tensor, finest: int) -> tuple[Level, ...]:
     """
     grey, scale = _pooled(luma(frame), finest), finest
     levels = [_level(grey)]
-    while scale < CELL or (scale < COARSEST and min(grey.shape[-2:]) > 2 * (LEAST_SIDE - 1)):
-        grey, scale = F.avg_pool2d(grey, 2, ceil_mode=True), scale * 2
+    while scale < CELL or (scale < COARSEST and all(side > 2 * (LEAST_SIDE - 1) for side in grey.shape[-2:])):
+        # the edge repeated: an odd row or column has its own mean, an even one leaves the repeated one out
+        grey, scale = F.avg_pool2d(F.pad(grey, (0, 1, 0, 1), "replicate"), 2), scale * 2
         levels.append(_level(grey))
     return tuple(reversed(levels))
 
@@ -123,8 +125,8 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
     for number, level in enumerate(here):
         height, width = level.luma.shape[-2:]
         cell = max(1, CELL // scale)
-        if found.shape[-2:] != (height // cell, width // cell):
-            finer = upsample(found.flatten(0, 1), 2)[..., : height // cell, : width // cell]
+        if number and scale >= CELL:
+            finer = _twice_as_large(found.flatten(0, 1), height // cell, width // cell)
             found = finer.view(*found.shape[:2], *finer.shape[1:])
         better = _improved_at_once(level, [other[number].luma for other in others], found, scale)
         if better is not None:
@@ -132,11 +134,22 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
             scale //= 2
             continue
         own, views = _own(level, cell), [shifts(other[number].luma, cell) for other in others]
+        if torch.compiler.is_exporting():  # sampling is what a tracer takes longest for
+            views = [torch.cat(views)]
         place = places(height // cell, width // cell, cell, found.device)
         for _ in range(SAMPLINGS[scale]):
             found, mismatch = _improve(own, views, place, found, scale)
         scale //= 2
     return [Flow(*part) for part in zip(found, mismatch, strict=True)]
+
+
+def _twice_as_large(x: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, h, w) enlarged to (B, C, 2h, 2w), of which as much as is asked for."""
+    x = upsample(x, 2)
+    if isinstance(height, torch.SymInt):  # to a tracer, a slice of a whole and one of a part are not the same
+        rows, columns = (torch.arange(size, device=x.device) for size in (height, width))
+        return x.index_select(-2, rows).index_select(-1, columns)
+    return x[..., :height, :width]
 
 
 def _improved_at_once(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor] | None:
@@ -179,9 +192,11 @@ def _improve(own: _Own, views: Sequence[Tensor], place: Tensor, found: Tensor, s
 
 def _difference(own: Tensor, views: Sequence[Tensor], place: Tensor, start: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     """Others − own (N, B, n, h, w), and which cells' middles lie inside of the others (N, B, 1, h, w)."""
-    grids = [place + steps(displacement, cell) for displacement in start]
-    there = torch.stack([sampled(view, grid, cell) for view, grid in zip(views, grids, strict=True)])
-    return there.sub_(own), torch.stack([inside(grid, cell) for grid in grids])
+    grid = place + steps(start.flatten(0, 1), cell)
+    parts = zip(views, separated(grid, len(views)), strict=True)
+    there, known = torch.cat([sampled(view, each, cell) for view, each in parts]), inside(grid, cell)
+    there, known = (part.view(*start.shape[:2], *part.shape[1:]) for part in (there, known))
+    return there.sub_(own), known
 
 
 def _smooth_solution(squares: Tensor, mixed: Tensor, start: Tensor) -> Tensor:
@@ -195,11 +210,32 @@ def _smooth_solution(squares: Tensor, mixed: Tensor, start: Tensor) -> Tensor:
     target = (squares[:, :2] * start[:, :1]).add_(squares[:, 1:] * start[:, 1:]).sub_(mixed)
     fixed = (inverse * target).sub_(across * target.flip(1))
     across, inverse = across.mul_(SMOOTHNESS / 12), inverse.mul_(SMOOTHNESS / 12)
+    if torch.compiler.is_exporting():
+        return _few_operations(start, fixed, inverse, across)
     before, now = start, start
     for sweep in range(SWEEPS):
         total = _neighbours(now)
         better = torch.addcmul(fixed, inverse, total).addcmul_(across, total.flip(1), value=-1)
         before, now = now, better if sweep == 0 else torch.lerp(before, better, RELAXATION)
+    return now
+
+
+def _few_operations(start: Tensor, fixed: Tensor, inverse: Tensor, across: Tensor) -> Tensor:
+    """The sweeps of :func:`_smooth_solution` in as few operations as can be, for programs that unroll them.
+
+    Two means of 2×2 pixels weigh the eight neighbours 1 and 2 and the middle 4, over 16.
+    """
+    before, now = start, start
+    inverse, across = inverse * 16, across * -16
+    for sweep in range(SWEEPS):
+        wide = F.pad(now, (1, 1, 1, 1), "replicate")
+        total = torch.sub(F.avg_pool2d(F.avg_pool2d(wide, 2, 1), 2, 1), now, alpha=0.25)
+        better = torch.addcmul(torch.addcmul(fixed, inverse, total), across, total.flip(1))
+        if sweep == 0:
+            fixed, inverse, across = (factor * RELAXATION for factor in (fixed, inverse, across))
+            before, now = now, better
+        else:
+            before, now = now, torch.sub(better, before, alpha=RELAXATION - 1)
     return now
 
 

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from vdeblur.errors import UsageError
 from vdeblur.model.celltaps import STRIP_PIXELS, CellTaps
+from vdeblur.model.cores import one_thread
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.flow import Level, pyramid
-from vdeblur.model.motion import Motion, frames_motion, match_sides
+from vdeblur.model.motion import Motion, Present, frames_motion, match_sides
 from vdeblur.model.network import Estimate, at, beside, neighbours_of
 from vdeblur.model.steering import Neighbour, luma
 
@@ -46,11 +47,24 @@ class LumaFeatures(NamedTuple):
     luma: Tensor
     levels: tuple[Level, ...]
 
+    @property
+    def picture(self) -> Tensor:
+        """What other frames look at: luma."""
+        return self.luma
+
 
 class LumaState(NamedTuple):
     """What earlier frames taught: the motion profile summed over them, from which the exposure is read."""
 
     profile: Tensor
+
+
+class Matched(NamedTuple):
+    """A frame whose motion is known: its luma, its motion during the exposure, and its neighbours."""
+
+    luma: Tensor
+    exposed: Tensor
+    neighbours: tuple[Neighbour, ...]
 
 
 class LumaNet(nn.Module):
@@ -90,7 +104,8 @@ class LumaNet(nn.Module):
     def encode(self, frame: Tensor, *, side: int | None = None) -> LumaFeatures:
         """What is computed of one frame alone, and kept while the window slides over it; that is done whole."""
         grey = luma(frame)
-        return LumaFeatures(grey, pyramid(grey, self.config.flow_finest))
+        with one_thread(grey.device):
+            return LumaFeatures(grey, pyramid(grey, self.config.flow_finest))
 
     def residual(
         self,
@@ -100,19 +115,38 @@ class LumaNet(nn.Module):
         state: LumaState | None,
         *,
         side: int | None = None,
+        present: Present = (None, None),
     ) -> tuple[Tensor, LumaState]:
         """Correction of the current frame's luma (B, 1, H, W), float32, and the new state.
 
         The arguments are those of :meth:`vdeblur.model.network.DeblurNet.residual`.
         """
+        with one_thread(current.luma.device):
+            matched, state = self.match(previous, current, following, state, present)
+            return self.correct(matched, side=side), state
+
+    def match(
+        self,
+        previous: LumaFeatures | None,
+        current: LumaFeatures,
+        following: LumaFeatures | None,
+        state: LumaState | None,
+        present: Present = (None, None),
+    ) -> tuple[Matched, LumaState]:
+        """The first half of :meth:`residual`, which every later frame waits for."""
         sides = (previous, following)
         levels = [None if one is None else one.levels for one in sides]
-        motion = match_sides(current.levels, levels, self.config.flow_finest, current.luma[..., ::8, ::8])
+        motion = match_sides(current.levels, levels, self.config.flow_finest, current.luma[..., ::8, ::8], present)
         profile = motion_profile(current.luma, motion.velocity)
         profile = remembered(profile, None if state is None else state.profile)
         exposed = motion.velocity * torch.sigmoid(self.fraction(profile))
         frames = tuple(None if one is None else one.luma for one in sides)
-        return self.taps(current.luma, exposed, self._neighbours(frames, motion), side=side), LumaState(profile)
+        return Matched(current.luma, exposed, self._neighbours(frames, motion)), LumaState(profile)
+
+    def correct(self, matched: Matched, *, side: int | None = None) -> Tensor:
+        """The second half, which no other frame waits for."""
+        residual: Tensor = self.taps(*matched, side=side)
+        return residual
 
     @staticmethod
     def state_from(tensors: Sequence[Tensor]) -> LumaState:

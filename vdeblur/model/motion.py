@@ -10,6 +10,10 @@ from torch import Tensor
 
 from vdeblur.model.flow import Flow, Level, flow, flows, pyramid
 
+#: For the frames before and after: which frames of a batch (B, 1, 1, 1), boolean, have one; None where all have what
+#: is given.
+Present = tuple[Tensor | None, Tensor | None]
+
 #: Finds the flow from one frame to another: their levels and the finest resolution, as :func:`flow` takes them.
 Matcher = Callable[[tuple[Level, ...], tuple[Level, ...], int], Flow]
 #: Channels of :attr:`Motion.clues`.
@@ -35,32 +39,41 @@ class Motion(NamedTuple):
     clues: Tensor
 
 
-def motion_between(back: Flow | None, ahead: Flow | None, like: Tensor) -> Motion:
+def motion_between(back: Flow | None, ahead: Flow | None, like: Tensor, present: Present = (None, None)) -> Motion:
     """Motion of a frame from its flows to the previous and the next frame, None where there is none.
 
     A missing neighbour is replaced by the other one seen under constant velocity; a lone frame has no motion.
-    ``like`` (B, C, h, w) gives the size.
+    ``like`` (B, C, h, w) gives the size. What the flow to a neighbour is that is not ``present`` does not matter.
     """
-    guess = back
-    if guess is None:
-        guess = _lone(like) if ahead is None else _mirrored(ahead)
-    motion = _motion(guess, ahead)
-    for side, found in enumerate((back, ahead)):
-        if found is None:
-            motion.mismatch[:, side] = 1
-    return motion
+    lone, (before, after) = _lone(like), present
+    mirrored = None if ahead is None else _mirrored(ahead)
+    first = _flow_or(back, before, _flow_or(mirrored, after, lone))
+    second = _flow_or(ahead, after, _mirrored(first))
+    unexplained = [_flow_or(back, before, lone).mismatch, _flow_or(ahead, after, lone).mismatch]
+    return _motion(first, second)._replace(mismatch=torch.cat(unexplained, 1))
+
+
+def _flow_or(found: Flow | None, present: Tensor | None, other: Flow) -> Flow:
+    """A flow, or where there is none another one."""
+    if found is None or present is None:
+        return other if found is None else found
+    return Flow(*(torch.where(present, *parts) for parts in zip(found, other, strict=True)))
 
 
 def match_sides(
-    here: tuple[Level, ...], sides: Sequence[tuple[Level, ...] | None], finest: int, like: Tensor
+    here: tuple[Level, ...],
+    sides: Sequence[tuple[Level, ...] | None],
+    finest: int,
+    like: Tensor,
+    present: Present = (None, None),
 ) -> Motion:
     """Motion of a frame from its levels and those of the frames before and after it, None where there is none.
 
-    ``like`` is as :func:`motion_between` takes it.
+    ``like`` and ``present`` are as :func:`motion_between` takes them.
     """
     found = iter(flows(here, [side for side in sides if side is not None], finest))
     back, ahead = (None if side is None else next(found) for side in sides)
-    return motion_between(back, ahead, like)
+    return motion_between(back, ahead, like, present)
 
 
 def frames_motion(clip: Tensor, finest: int, *, lookahead: int) -> Motion:

@@ -14,10 +14,11 @@ from vdeblur.errors import UsageError
 from vdeblur.model.areas import Area, in_tiles, upsample_area, whole_of
 from vdeblur.model.blocks import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
+from vdeblur.model.cores import one_thread
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.finish import Finish, Scene
 from vdeblur.model.flow import Level, pyramid
-from vdeblur.model.motion import CLUES, Motion, clip_motion, frames_motion, match_sides
+from vdeblur.model.motion import CLUES, Motion, Present, clip_motion, frames_motion, match_sides
 from vdeblur.model.refine import Refiner
 from vdeblur.model.steering import STRIP_PIXELS, Neighbour, SteeredTaps, luma
 
@@ -218,19 +219,24 @@ class DeblurNet(nn.Module):
         state: State | None,
         *,
         side: int | None = None,
+        present: Present = (None, None),
     ) -> tuple[Tensor, State]:
         """Correction of the current frame.
 
         Args:
-            previous, following: features of the neighbours, None where there is none.
-            state: what the step before returned, None to start.
+            previous, following: features of the neighbours, None where there is none; of those only ``luma`` and
+                ``levels`` are looked at.
+            state: what the step before returned, None or zeros to start.
             side: of the tiles; it may differ from frame to frame.
+            present: says for each frame of a batch whether it has these neighbours.
 
         Returns:
             Residual (B, 3, H, W), float32, to be added to the frame, and the new state.
         """
-        motion = self._match(previous, current, following)
-        profile = motion_profile(current.picture, motion.velocity)
+        with one_thread(current.picture.device):
+            sides = [None if features is None else features.levels for features in (previous, following)]
+            motion = match_sides(current.levels, sides, self.config.flow_finest, current.eighth, present)
+            profile = motion_profile(current.picture, motion.velocity)
         joined, state = self._remember(current, motion, profile, state)
         frames = tuple(None if features is None else features.picture for features in (previous, following))
         return self._restore(current, joined, motion, self._neighbours(frames, motion), side=side).residual, state
@@ -301,10 +307,6 @@ class DeblurNet(nn.Module):
         sight = self.taps.prepare(frames, motion.velocity * exposure, neighbours)
         path = self.taps.path(sight)
         return self.taps.look(sight, path), path.length
-
-    def _match(self, previous: Features | None, current: Features, following: Features | None) -> Motion:
-        sides = [None if side is None else side.levels for side in (previous, following)]
-        return match_sides(current.levels, sides, self.config.flow_finest, current.eighth)
 
     def _remember(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None

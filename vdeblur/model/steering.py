@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from vdeblur.model.areas import Area, upsample_area, whole_of
 from vdeblur.model.blocks import activate, normal_grid, normal_steps, upsample, zero_init
+from vdeblur.model.cores import side_by_side
 
 #: Luma weights of R', G', B' (ITU-R BT.601): any fixed weights would do, the network only needs one sharpness channel.
 LUMA = (0.299, 0.587, 0.114)
@@ -152,7 +154,7 @@ class SteeredTaps(nn.Module):
         sight = self.prepare(frame, motion, neighbours)
         area = (whole_of(frame) if area is None else area).divided(self.scale)
         strips = _strips(sight.luma, area, 4 // self.scale, self.strip_pixels or STRIP_PIXELS)
-        parts = [self._deconvolve(sight, guide, strip) for strip in strips]
+        parts = side_by_side([partial(self._deconvolve, sight, guide, strip) for strip in strips], frame.device)
         correction, texture, details = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
         if self.scale > 1:
             correction = upsample(correction, self.scale)
@@ -196,7 +198,7 @@ class SteeredTaps(nn.Module):
         seen = torch.cat((self.look(sight, path).to(dtype), self._upsample(guide, area).to(dtype)), 1)
         x = self.invert(seen.contiguous(memory_format=torch.channels_last), path.length)
         correction = self.correction(x).float() / CONTRAST
-        details = x[:, :0] if self.details is None else self.details(x)
+        details = correction[:, :0] if self.details is None else self.details(x)  # a view of x would keep all of it
         return Deconvolved(correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale), details)
 
     def invert(self, seen: Tensor, length: Tensor) -> Tensor:

@@ -201,4 +201,5 @@ def soft_mask(shape: Shape, side: int, device: torch.device) -> Tensor:
         heights = torch.from_numpy(shape.blob).float().to(device)[None, None]
         field = F.interpolate(heights, (side, side), mode="bicubic", align_corners=False)[0, 0]
         distance = (field - 0.25 - 0.45 * (x * x + y * y)) * 0.6
-    return (torch.minimum(distance, inside) / shape.edge + 0.5).clamp(0, 1)[None]
+    mask = (torch.minimum(distance, inside) / shape.edge + 0.5).clamp(0, 1)[None]
+    return F.pad(mask[:, 1:-1, 1:-1], (1, 1, 1, 1))  # what lies outside of a layer is told from its border

@@ -102,7 +102,8 @@ class TrainConfig:
     #: Above 0, steps draw at random from so many of the clips made last, however fast they are made, and ``reuse`` does
     #: not count: for a GPU, which no processor keeps up with. No two runs are then the same.
     growing: int = 0
-    #: Steps whose clips are matched in one go; they see the next frame all together, or do not.
+    #: Steps whose clips are matched in one go; they see the next frame all together, or do not. A run that is stopped
+    #: between those goes on with the same groups, but for the rounding of sums.
     matched_together: int = 1
     #: How often a stretch of frames read from a pair is used, every time cropped elsewhere.
     pairs_reuse: int = 16

@@ -25,7 +25,7 @@ from vdeblur.model.network import (
     features_at,
     motion_at,
 )
-from vdeblur.model.steering import Neighbour, SteeredTaps
+from vdeblur.model.steering import Deconvolved, Neighbour, SteeredTaps
 
 
 class NothingKept(DeblurNet):
@@ -98,9 +98,11 @@ class NoTaps(nn.Module):
 
     def forward(
         self, frame: Tensor, _motion: Tensor, _guide: Tensor, _neighbours: tuple[Neighbour, ...], _area: Area
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Deconvolved:
         batch, _, height, width = frame.shape
-        return torch.zeros_like(frame[:, :1]), frame.new_zeros(batch, self.channels, height // 4, width // 4)
+        correction = torch.zeros_like(frame[:, :1])
+        texture = frame.new_zeros(batch, self.channels, height // 4, width // 4)
+        return Deconvolved(correction, texture, correction[:, :0])
 
 
 class Tapless(DeblurNet):
