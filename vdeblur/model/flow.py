@@ -120,7 +120,7 @@ def flows(here: tuple[Level, ...], others: Sequence[tuple[Level, ...]], finest: 
     if not others:
         return []
     height, width = here[0].luma.shape[-2:]
-    found = here[0].luma.new_zeros(len(others), len(here[0].luma), 2, height, width)
+    found = here[0].luma.new_zeros(len(others), here[0].luma.shape[0], 2, height, width)
     mismatch, scale = found[:, :, :1], finest * 2 ** (len(here) - 1)
     for number, level in enumerate(here):
         height, width = level.luma.shape[-2:]
