@@ -42,7 +42,7 @@ train(build(TrainConfig, data, where="child"), folder, device="cpu", progress=pr
 
 def run_child(folder: Path, data: dict[str, Any], *, kill_at: int = -1, **variables: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CHILD, str(folder), json.dumps(data), str(kill_at)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), **variables}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
