@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vdeblur.model import exposure
 from vdeblur.model.flow import Flow, flow, pyramid
 from vdeblur.model.motion import clip_motion, motion_between
 
@@ -109,3 +110,17 @@ def test_motions_of_a_clip_are_those_of_its_frames(length: int, lookahead: int) 
     if length > 1 + (lookahead == 0):
         inner = packed.velocity[length - 1 :, :, 5:-5, 5:-5].mean((0, 2, 3))
         torch.testing.assert_close(inner, torch.tensor([2.0, -1.0]), atol=0.1, rtol=0)
+
+
+def test_a_part_of_the_cells_of_a_large_frame_tells_the_exposure_as_all_do() -> None:
+    """Of many cells only as many as are enough are looked at, and count as all."""
+    noise = torch.rand(1, 1, 640, 1060, generator=torch.Generator().manual_seed(5))
+    picture = F.avg_pool2d(noise, 9, stride=1, padding=4)
+    blurred = torch.stack([picture[..., shift : shift + 1024] for shift in range(9)]).mean(0)
+    velocity = torch.zeros(1, 2, 80, 128)
+    velocity[:, 0] = 18.0
+    part, whole = exposure.motion_profile(blurred, velocity), exposure._profile(blurred, velocity)
+    assert part.shape == whole.shape
+    assert part[0, -1] == pytest.approx(whole[0, -1]), "all cells count"
+    energy = whole[0, exposure.LAGS]
+    assert (part - whole)[0, : exposure.LAGS].abs().max() < 0.03 * energy

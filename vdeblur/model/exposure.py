@@ -44,15 +44,16 @@ def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
     """
     grey, velocity = luma(frame), velocity.float()
     cells = velocity.shape[-2] * velocity.shape[-1]
-    if isinstance(cells, torch.SymInt):  # a program for frames of any size has both, without a branch
+    if isinstance(cells, torch.SymInt):  # a program for frames of any size has both, without a branch, and all cells
         few = torch.full((), cells, device=grey.device) < ENOUGH
         return torch.where(few, _profile(grey, upsample(velocity, 2)), _profile(grey, velocity))
-    return _profile(grey, upsample(velocity, 2) if cells < ENOUGH else velocity)
+    if cells < ENOUGH:
+        return _profile(grey, upsample(velocity, 2))
+    return _profile(grey, velocity, *_picked(cells))
 
 
-def _profile(grey: Tensor, velocity: Tensor) -> Tensor:
+def _profile(grey: Tensor, velocity: Tensor, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
     height, width = velocity.shape[-2:]
-    rows, columns = _picked(height * width)
     cells = normal_grid(height, width, grey.device, rows=rows, columns=columns)
     velocity = velocity[..., rows, columns]
     share = velocity.shape[-2] * velocity.shape[-1] / (height * width)
@@ -74,8 +75,6 @@ def _profile(grey: Tensor, velocity: Tensor) -> Tensor:
 
 def _picked(cells: int) -> tuple[slice, slice]:
     """Rows and columns of so many cells to look at, where there are many times as many as are enough."""
-    if isinstance(cells, torch.SymInt):  # a program for frames of any size looks at all
-        return slice(None), slice(None)
     times = cells // ENOUGH
     down = max(1, round(times**0.5))
     return slice(None, None, down), slice(None, None, max(1, times // down))
