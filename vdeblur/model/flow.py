@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.batches import separated
 from vdeblur.model.blocks import upsample
 from vdeblur.model.cells import gathered, inside, places, sampled, shifts, steps
 from vdeblur.model.fused import attempt
@@ -193,7 +192,7 @@ def _improve(own: _Own, views: Sequence[Tensor], place: Tensor, found: Tensor, s
 def _difference(own: Tensor, views: Sequence[Tensor], place: Tensor, start: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     """Others − own (N, B, n, h, w), and which cells' middles lie inside of the others (N, B, 1, h, w)."""
     grid = place + steps(start.flatten(0, 1), cell)
-    parts = zip(views, separated(grid, len(views)), strict=True)
+    parts = zip(views, grid.view(len(views), -1, *grid.shape[1:]), strict=True)
     there, known = torch.cat([sampled(view, each, cell) for view, each in parts]), inside(grid, cell)
     there, known = (part.view(*start.shape[:2], *part.shape[1:]) for part in (there, known))
     return there.sub_(own), known
