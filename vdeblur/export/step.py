@@ -35,8 +35,8 @@ class Step(nn.Module):
 
     Inputs: the frame (B, 3, H, W), float32 R'G'B' in [0, 1]; with lookahead the frame after it, and whether it is the
     last one (B,), boolean, where the frame after does not matter; the memory. Outputs: the sharp frame, in [0, 1], and
-    the new memory: luma of the frame, gathered in squares of S × S pixels, the network's stride: (B, S², H/S, W/S), and the
-    network's state.
+    the new memory: the frame's luma in squares of S × S pixels, S being the network's stride (B, S², H/S, W/S), and
+    the network's state.
     """
 
     def __init__(self, network: nn.Module, lookahead: int) -> None:
@@ -69,9 +69,9 @@ class Step(nn.Module):
         batch, _, *cells = gathered.shape
         strides = [self.network.stride] * (1 + len(others)) + [self.network.stride // 8, self.network.stride // 16]
         for tensor, factor in zip((frame, *others, *state), strides, strict=False):
-            torch._check(tensor.shape[0] == batch)
+            torch._check(tensor.shape[0] == batch)  # type: ignore[no-untyped-call]
             for size, count in zip(tensor.shape[2:], cells, strict=False):
-                torch._check(size == count * factor)
+                torch._check(size == count * factor)  # type: ignore[no-untyped-call]
 
     def memory(self, size: Size) -> list[Tensor]:
         """What to begin with: zeros."""

@@ -83,6 +83,6 @@ def warp(x: Tensor, displacement: Tensor) -> Tensor:
     Bilinear, the border repeated; interpolated in float32, returned in the dtype of ``x``. The result has the size of
     ``displacement``.
     """
-    places = normal_grid(*displacement.shape[-2:], x.device)
-    grid = places + normal_steps(displacement.float(), *x.shape[-2:])
+    height, width = displacement.shape[-2:]
+    grid = normal_grid(height, width, x.device) + normal_steps(displacement.float(), *x.shape[-2:])
     return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False).to(x.dtype)

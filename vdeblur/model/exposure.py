@@ -76,7 +76,7 @@ def _correlations(change: Tensor, weight: Tensor) -> Tensor:
     products = (change * weight[:, None]) @ change.transpose(1, 2)  # (B, K, K)
     points = products.shape[-1]
     longer = F.pad(F.pad(products, (0, points)).flatten(1), (0, points))
-    sheared = longer.unflatten(1, (points, 2 * points + 1))  # each row one further to the left than the one before
+    sheared = longer.view(-1, points, 2 * points + 1)  # each row one further to the left than the one before
     pairs = points - torch.arange(1, LAGS + 1, device=products.device)
     return sheared.sum(1)[:, 1 : LAGS + 1] / pairs
 

@@ -39,9 +39,7 @@ class Motion(NamedTuple):
     clues: Tensor
 
 
-def motion_between(
-    back: Flow | None, ahead: Flow | None, like: Tensor, present: Present = (None, None)
-) -> Motion:
+def motion_between(back: Flow | None, ahead: Flow | None, like: Tensor, present: Present = (None, None)) -> Motion:
     """Motion of a frame from its flows to the previous and the next frame, None where there is none.
 
     A missing neighbour is replaced by the other one seen under constant velocity; a lone frame has no motion.
