@@ -27,7 +27,7 @@ def separated(whole: Any, count: int) -> list[Any]:
     if count == 1:
         return [whole]
     if isinstance(whole, Tensor):
-        return list(whole.view(count, -1, *whole.shape[1:]).unbind(0))  # ``chunk`` would have to know the batch's size
+        return list(whole.view(count, -1, *whole.shape[1:]).unbind(0))  # a batch of any size, unlike ``chunk``
     columns = [separated(part, count) for part in whole]
     return [_like(whole, [column[index] for column in columns]) for index in range(count)]
 

@@ -21,8 +21,8 @@ from vdeblur.model.checkpoint import load_network
 FORMATS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
 #: Smaller frames have no motion to find.
 LEAST_SIDE = 32
-#: Where any size is taken, these (height, width) are tried: one usual, one small, odd and upright.
-TRIED = ((360, 640), (128, 80))
+#: Where any size is taken, these (height, width) are tried, in multiples of the network's stride: wide and upright.
+TRIED = ((23, 40), (17, 10))
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def export_network(
             f"{model} cannot be exported: what a step remembers of frames is luma, and it needs their colours"
         )
     step = Step(network, lookahead).eval()
-    sizes = TRIED if size is None else ((size[1], size[0]),)
+    sizes = sizes_tried(network.stride) if size is None else ((size[1], size[0]),)
     try:
         progress("tracing a step" if size else "tracing a step for any size; this takes minutes")
         fixed = None if size is None else Size(1, size[1], size[0])
@@ -86,6 +86,11 @@ def export_network(
             raise TargetError(f"cannot write {target}: {exc.strerror or exc}") from exc
         raise
     return Exported(target, found)
+
+
+def sizes_tried(stride: int) -> tuple[tuple[int, int], ...]:
+    """Sizes (height, width) at which a file for any size is compared with the package."""
+    return tuple((rows * stride, columns * stride) for rows, columns in TRIED)
 
 
 def onnx_stepper(path: Path) -> Stepper:

@@ -35,8 +35,8 @@ class Step(nn.Module):
 
     Inputs: the frame (B, 3, H, W), float32 R'G'B' in [0, 1]; with lookahead the frame after it, and whether it is the
     last one (B,), boolean, where the frame after does not matter; the memory. Outputs: the sharp frame, in [0, 1], and
-    the new memory: luma of the frame, gathered in squares of S × S pixels, the network's stride, (B, S², H/S, W/S),
-    and the network's state.
+    the new memory: the frame's luma in squares of S × S pixels, S being the network's stride (B, S², H/S, W/S), and
+    the network's state.
     """
 
     def __init__(self, network: nn.Module, lookahead: int) -> None:

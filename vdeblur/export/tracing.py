@@ -33,6 +33,7 @@ def traced(step: Step, size: Size | None) -> torch.export.ExportedProgram:
     for node in program.graph.nodes:
         for key in _ORIGINS:
             node.meta.pop(key, None)
+    program.example_inputs = None  # pictures would be most of what is saved
     return program
 
 
@@ -52,7 +53,7 @@ def _some_size(step: Step) -> Size:
 
 def _words(shape: Sequence[int], size: Size) -> Shape:
     """A shape of which batch, height and width are open."""
-    _, *rest = shape
+    rest = shape[1:]
     if len(rest) < 3:
         return ("batch", *rest)
     factor = size.height // rest[1]

@@ -31,7 +31,7 @@ class Area(NamedTuple):
 
     def divided(self, scale: int) -> Area:
         """The same rectangle of a smaller picture, as far as it is touched."""
-        return Area(self.top // scale, ceil(self.bottom / scale), self.left // scale, ceil(self.right / scale))
+        return Area(self.top // scale, -(-self.bottom // scale), self.left // scale, -(-self.right // scale))
 
     def grown(self, margin: int, whole: Area) -> Area:
         """With ``margin`` more on every side, as far as ``whole`` goes."""
@@ -95,7 +95,10 @@ def _cut(start: int, end: int, side: int, multiple: int) -> list[tuple[int, int]
 
 def upsample_area(x: Tensor, factor: int, area: Area) -> Tensor:
     """The samples that ``area`` has of ``upsample(x, factor)``, without computing the others."""
-    cells = area.divided(factor).grown(1, whole_of(x))
+    whole = whole_of(x)
+    if area == Area(0, whole.bottom * factor, 0, whole.right * factor):
+        return upsample(x, factor)
+    cells = area.divided(factor).grown(1, whole)
     near = cells.of(x)
     if near.shape != x.shape:  # the same kernel as for the whole, so that not even the last bit differs
         last = x.is_contiguous(memory_format=torch.channels_last)

@@ -15,6 +15,8 @@ from vdeblur.model.blocks import normal_steps
 
 def gathered(picture: Tensor, cell: int) -> Tensor:
     """(B, 1, H, W) → (B, cell², H/cell, W/cell): the pixels of each cell as channels, column by column."""
+    if cell == 1:
+        return picture
     batch, _, height, width = picture.shape
     parts = picture.view(batch, height // cell, cell, width // cell, cell).permute(0, 4, 2, 1, 3)
     return parts.reshape(batch, cell * cell, height // cell, width // cell)
@@ -68,6 +70,8 @@ def steps(displacement: Tensor, cell: int) -> Tensor:
 
 def sampled(views: Tensor, grid: Tensor, cell: int) -> Tensor:
     """A picture's :func:`shifts` at one place a cell (B, h, w, 2): (B, cell², h, w), bilinear, the border repeated."""
+    if cell == 1:
+        return F.grid_sample(views, grid, "bilinear", "border", align_corners=False)
     count, height, width, _ = grid.shape
     grid = grid[:, None].expand(count, cell, height, width, 2).reshape(-1, height, width, 2)
     seen = F.grid_sample(views, grid, "bilinear", "border", align_corners=False)

@@ -233,7 +233,7 @@ class SteeredTaps(nn.Module):
         """Luma on the two lines beside the motion: (B, K, h, w) each."""
         height, width = centre.shape[-2:]
         x, y = path.step[..., 0] * (width / 2), path.step[..., 1] * (height / 2)
-        length = torch.hypot(x, y) + 1e-3
+        length = (x * x + y * y).sqrt() + 1e-3
         across = torch.stack((-y / length * (2 / width), x / length * (2 / height)), -1)
         return [_sampled(centre, path.base + side * across, path.step, self.beside_offsets) for side in (-1.0, 1.0)]
 
