@@ -24,6 +24,7 @@ from vdeblur.export.step import Size, Step
 from vdeblur.export.tracing import shapes, traced
 from vdeblur.library import deblur_frames
 from vdeblur.model.checkpoint import load_network, save_network
+from vdeblur.model.flow import SAMPLINGS
 from vdeblur.model.lumanet import LumaConfig, LumaNet
 
 README = Path(__file__).parents[1] / "README.md"
