@@ -288,3 +288,15 @@ class FakeWriter:
 
     def abort(self) -> None:
         self.aborted = True
+
+
+def assert_all_learn(net: nn.Module, estimate: Any, *, unused: str | None = None) -> None:
+    """Every parameter gets a finite gradient that is not zero from what was estimated, but those of an unused part."""
+    loss = estimate.residual.square().sum() + estimate.motion.square().sum()
+    loss.backward()
+    for name, parameter in net.named_parameters():
+        if unused is not None and name.startswith(unused):
+            continue
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name

@@ -170,6 +170,24 @@ def test_a_failure_in_the_second_half_names_the_frame() -> None:
         deblurrer.flush()
 
 
+class Short(LumaNet):
+    """Has no memory for its first match."""
+
+    tries = 0
+
+    def match(self, *arguments: Any) -> Any:
+        Short.tries += 1
+        if Short.tries == 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return super().match(*arguments)
+
+
+def test_memory_that_runs_out_while_matching_is_met_with_tiles() -> None:
+    deblurrer = Deblurrer(Short(SMALL), device="cpu", precision="float32")
+    assert len(list(deblurrer.run(clip(3, 160, 192)))) == 3
+    assert "memory ran out" in deblurrer.notes[0]
+
+
 def test_an_abandoned_run_waits_for_what_it_began() -> None:
     deblurrer = Deblurrer(Watched(), device="cpu", precision="float32")
     run = deblurrer.run(clip(8, 64, 96))

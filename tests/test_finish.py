@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from doubles import assert_all_learn
 from synthetic import tiles
 from test_model import drifting, step_by_step
 from torch import Tensor
@@ -84,12 +85,7 @@ def test_each_changes_what_it_is_for(given: str) -> None:
 def test_every_parameter_gets_a_finite_gradient() -> None:
     net = network()
     estimate = net.restore_clip(drifting(3), lookahead=1)
-    loss = estimate.residual.square().sum() + estimate.motion.square().sum()
-    loss.backward()  # type: ignore[no-untyped-call]
-    for name, parameter in net.named_parameters():
-        assert parameter.grad is not None, name
-        assert torch.isfinite(parameter.grad).all(), name
-        assert parameter.grad.abs().sum() > 0, name
+    assert_all_learn(net, estimate)
 
 
 def test_runs_in_bfloat16_with_a_float32_residual() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from doubles import assert_all_learn
 from test_model import clip, drifting
 from torch import Tensor
 
@@ -186,12 +187,7 @@ def test_the_state_matters_and_none_starts_it() -> None:
 def test_every_parameter_gets_a_finite_gradient() -> None:
     net = tiny()
     estimate = net.restore_clip(drifting(3), lookahead=1)
-    loss = estimate.residual.square().sum() + estimate.motion.square().sum()
-    loss.backward()  # type: ignore[no-untyped-call]
-    for name, parameter in net.named_parameters():
-        assert parameter.grad is not None, name
-        assert torch.isfinite(parameter.grad).all(), name
-        assert parameter.grad.abs().sum() > 0, name
+    assert_all_learn(net, estimate)
 
 
 def test_luma_is_what_it_sees_of_colours() -> None:

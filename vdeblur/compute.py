@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -122,6 +123,17 @@ def capability(device: torch.device) -> tuple[int, int]:
     return torch.cuda.get_device_capability(device)
 
 
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Within, PyTorch uses one thread of the CPU, this one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until a device has done all that was asked of it; a CPU has."""
     if device.type == "cuda":
@@ -166,12 +178,8 @@ def _fast_cpu_dtype() -> torch.dtype:
     """bfloat16 where oneDNN supports it and a 3×3 convolution really runs faster in it; measured once, some 50 ms."""
     if not _cpu_has_bfloat16():
         return torch.float32
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # one thread's own time is the same on a busy machine
-    try:
+    with single_thread():  # one thread's own time is the same on a busy machine
         seconds = {dtype: _convolution_seconds(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    finally:
-        torch.set_num_threads(threads)
     return torch.bfloat16 if seconds[torch.float32] > WORTHWHILE_SPEEDUP * seconds[torch.bfloat16] else torch.float32
 
 

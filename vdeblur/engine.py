@@ -26,7 +26,7 @@ from vdeblur.frames import Frame
 from vdeblur.graphs import graphed
 from vdeblur.memory import keep
 from vdeblur.model.checkpoint import load_network
-from vdeblur.model.cores import later, one_thread
+from vdeblur.model.cores import later
 from vdeblur.pictures import P, frame_of, number_of, picture_of
 from vdeblur.pixels import add_residual, crop, shrunk_size
 from vdeblur.remembering import Item, Job, Memory, Restored, Snapshot, Step, missing, seen
@@ -384,35 +384,36 @@ class Deblurrer:
         items = [window.current for _, window in jobs]
         parts = [joined(column) for column in zip(*(seen(job) for job in jobs), strict=True)]
 
-        def restore(side: int | None) -> tuple[list[Planes], list[Any]]:
+        def restore(side: int | None) -> tuple[list[Planes], Any]:
             residual, state = self.steps.residual(*parts, **_in_tiles(side))
-            residuals = separated(residual, len(jobs))
-            planes = [self._corrected(item, own) for item, own in zip(items, residuals, strict=True)]
-            return planes, separated(state, len(jobs))
+            return self._all_corrected(items, residual), state
 
+        restored: Sequence[Planes | Download]
         with _working(items[0].frame, self.device), self.transfer.compute("restore"):
             if self._in_halves:
-                return self._restore_later(jobs, parts)
-            restored, states = self._tiles.run(items[0].size, restore)
-        for (memory, _), state in zip(jobs, states, strict=True):
-            memory.state = state
+                restored, state = self._restore_later(items, parts)
+            else:
+                restored, state = self._tiles.run(items[0].size, restore)
+        for (memory, _), own in zip(jobs, separated(state, len(jobs)), strict=True):
+            memory.state = own
         return restored
 
-    def _restore_later(self, jobs: Sequence[Job], parts: Sequence[Any]) -> list[Download]:
+    def _restore_later(self, items: Sequence[Item], parts: Sequence[Any]) -> tuple[list[Download], Any]:
         """The same, but the second half is done beside what follows: the next frame can be matched meanwhile."""
-        items = [window.current for _, window in jobs]
         network: Any = self.steps
+        size = items[0].size
+        matched, state = self._tiles.run(size, lambda _: network.match(*parts))
 
         def correct(side: int | None) -> list[Planes]:
-            residuals = separated(network.correct(matched, **_in_tiles(side)), len(jobs))
-            return [self._corrected(item, own) for item, own in zip(items, residuals, strict=True)]
+            return self._all_corrected(items, network.correct(matched, **_in_tiles(side)))
 
-        with one_thread(self.device):
-            matched, state = network.match(*parts)
-            for (memory, _), own in zip(jobs, separated(state, len(jobs)), strict=True):
-                memory.state = own
-            work = later(lambda: self._tiles.run(items[0].size, correct), self.device)
-        return [_Later(work, number) for number in range(len(jobs))]
+        work = later(lambda: self._tiles.run(size, correct), self.device)
+        return [_Later(work, number) for number in range(len(items))], state
+
+    def _all_corrected(self, items: Sequence[Item], residual: Tensor) -> list[Planes]:
+        """The planes of frames of one size with their part of the network's residual (B, C, H, W)."""
+        residuals = separated(residual, len(items))
+        return [self._corrected(item, own) for item, own in zip(items, residuals, strict=True)]
 
     def _corrected(self, item: Item, residual: Tensor) -> Planes:
         """The planes with the network's residual (1, C, H, W), and a sum that is finite only if every value is."""

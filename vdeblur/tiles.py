@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from vdeblur.compute import free_bytes, is_out_of_memory, peak_bytes, release
+from vdeblur.compute import free_bytes, is_out_of_memory, peak_bytes, release, single_thread
 from vdeblur.errors import DeviceError, UsageError
 from vdeblur.footprint import TILE, TRIAL, Footprint, footprint, held_bytes
 from vdeblur.frames import Colour, PixelFormat
@@ -181,8 +181,7 @@ class Tiles:
         tile = self._rounded(max(TILE, self._network.smallest_tile))
         threads = torch.get_num_threads()
         try:
-            with torch.inference_mode():
-                torch.set_num_threads(1)  # what other threads make would not be counted
+            with torch.inference_mode(), single_thread():  # what other threads make would not be counted
                 strip = threads * self._strip_bytes() if self._device.type == "cpu" else 0
                 parts = footprint(self._measured, tile=tile, overlap=self._network.tile_overlap)
                 return replace(parts, strip=strip, strip_pixels=self._network.strip_pixels)
@@ -190,7 +189,6 @@ class Tiles:
             logger.debug("the memory that frames take cannot be measured: %s", exc)
             return None
         finally:
-            torch.set_num_threads(threads)
             self._network.work_in_strips(None)
             release(self._device)
 

@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from vdeblur.bench.timing import Timing, middle, timed, typical
+from vdeblur.compute import single_thread
 from vdeblur.engine import Deblurrer
 from vdeblur.frames import Frame
 from vdeblur.graphs import plain
@@ -77,13 +78,10 @@ class Replay:
     def plainly(self) -> None:
         """The same in this thread, without CUDA graphs and kernels of our own: all operators are seen and counted."""
         before, self.network = self.network, plain(self.network)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
         try:
-            with without_kernels():
+            with single_thread(), without_kernels():
                 self.again()
         finally:
-            torch.set_num_threads(threads)
             self.network = before
 
 

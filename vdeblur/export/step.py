@@ -92,9 +92,6 @@ class Step(nn.Module):
         """Names of what comes in, those of the memory last."""
         return ["frame", *["following", "last"][: 2 * self._lookahead], *self.memory_names()]
 
-    def outputs(self) -> list[str]:
-        return ["sharp", *(f"next_{name}" for name in self.memory_names())]
-
     def memory_names(self) -> list[str]:
         return [f"memory_{number}" for number in range(len(self.memory(Size(1, 64, 64))))]
 

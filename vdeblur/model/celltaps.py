@@ -19,7 +19,7 @@ from vdeblur.model.blocks import leaky_linear, upsample, zero_init
 from vdeblur.model.cells import gathered, places, sampled, shifts, spread, steps
 from vdeblur.model.cores import side_by_side
 from vdeblur.model.fused import attempt, stacked
-from vdeblur.model.steering import CONTRAST, MISMATCH_LIMIT, Neighbour, luma
+from vdeblur.model.steering import CONTRAST, Neighbour, luma, trust_in
 from vdeblur.model.wholetaps import whole_correction
 
 #: Pixels each way that share a motion, and the factor from the motion's resolution to theirs.
@@ -93,13 +93,10 @@ class CellTaps(nn.Module):
             neighbours: two, or none if no points are looked at there.
             side: of tiles to work in, pixels; it makes no difference but for memory.
         """
-        fused = (
-            None
-            if side is not None
-            else attempt(frame, lambda kernels: self._fused(kernels, frame, motion, neighbours))
-        )
-        if fused is not None:
-            return fused
+        if side is None:
+            fused = attempt(frame, lambda kernels: self._fused(kernels, frame, motion, neighbours))
+            if fused is not None:
+                return fused
         sight = self.prepare(frame, motion, neighbours)
         if torch.compiler.is_exporting():
             return spread(whole_correction(self, sight, CELL), CELL)
@@ -123,7 +120,7 @@ class CellTaps(nn.Module):
         pictures = [None if one.frame is None else luma(one.frame) for one in neighbours] or [None, None]
         moves = upsample(motion.float(), _FINER)
         places = [upsample(one.displacement.float(), _FINER) for one in neighbours] or [moves, moves]
-        trusts = [upsample(_trust(one), _FINER) for one in neighbours] or [moves]
+        trusts = [upsample(trust_in(one), _FINER) for one in neighbours] or [moves]
         result: Tensor = kernels.taps(
             stacked([luma(frame), *pictures]), moves, torch.cat(places, 1), torch.cat(trusts, 1), self._columns[key],
             kernels.weights_of(self.filters, self.mix, self.correction), contrast=CONTRAST, cell=CELL,
@@ -201,13 +198,8 @@ def _strips(area: Area, rows: int) -> list[Area]:
 def _view(neighbour: Neighbour, place: Tensor) -> View | None:
     if neighbour.frame is None:
         return None
-    trust = _trust(neighbour)
     there = place + steps(upsample(neighbour.displacement.float(), _FINER), CELL)
-    return View(shifts(luma(neighbour.frame), CELL), there, upsample(trust, _FINER))
-
-
-def _trust(neighbour: Neighbour) -> Tensor:
-    return (1 - neighbour.mismatch.float() / MISMATCH_LIMIT).clamp_(min=0)
+    return View(shifts(luma(neighbour.frame), CELL), there, upsample(trust_in(neighbour), _FINER))
 
 
 def _cut(grid: Tensor, area: Area) -> Tensor:

@@ -15,6 +15,8 @@ from typing import TypeVar
 
 import torch
 
+from vdeblur.compute import single_thread
+
 T = TypeVar("T")
 
 _lock = threading.Lock()
@@ -41,11 +43,10 @@ def one_thread(device: torch.device) -> Iterator[None]:
         yield
         return
     _here.threads = threads
-    torch.set_num_threads(1)
     try:
-        yield
+        with single_thread():
+            yield
     finally:
-        torch.set_num_threads(threads)
         del _here.threads
 
 

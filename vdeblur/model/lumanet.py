@@ -121,9 +121,8 @@ class LumaNet(nn.Module):
 
         The arguments are those of :meth:`vdeblur.model.network.DeblurNet.residual`.
         """
-        with one_thread(current.luma.device):
-            matched, state = self.match(previous, current, following, state, present)
-            return self.correct(matched, side=side), state
+        matched, state = self.match(previous, current, following, state, present)
+        return self.correct(matched, side=side), state
 
     def match(
         self,
@@ -136,16 +135,18 @@ class LumaNet(nn.Module):
         """The first half of :meth:`residual`, which every later frame waits for."""
         sides = (previous, following)
         levels = [None if one is None else one.levels for one in sides]
-        motion = match_sides(current.levels, levels, self.config.flow_finest, current.luma[..., ::8, ::8], present)
-        profile = motion_profile(current.luma, motion.velocity)
-        profile = remembered(profile, None if state is None else state.profile)
-        exposed = motion.velocity * torch.sigmoid(self.fraction(profile))
+        with one_thread(current.luma.device):
+            motion = match_sides(current.levels, levels, self.config.flow_finest, current.luma[..., ::8, ::8], present)
+            profile = motion_profile(current.luma, motion.velocity)
+            profile = remembered(profile, None if state is None else state.profile)
+            exposed = motion.velocity * torch.sigmoid(self.fraction(profile))
         frames = tuple(None if one is None else one.luma for one in sides)
         return Matched(current.luma, exposed, self._neighbours(frames, motion)), LumaState(profile)
 
     def correct(self, matched: Matched, *, side: int | None = None) -> Tensor:
         """The second half, which no other frame waits for."""
-        residual: Tensor = self.taps(*matched, side=side)
+        with one_thread(matched.luma.device):
+            residual: Tensor = self.taps(*matched, side=side)
         return residual
 
     @staticmethod

@@ -224,8 +224,8 @@ class DeblurNet(nn.Module):
         """Correction of the current frame.
 
         Args:
-            previous, following: features of the neighbours, None where there is none; of those only ``luma`` and
-                ``levels`` are looked at.
+            previous, following: features of the neighbours, None where there is none; of those only ``picture``
+                and ``levels`` are looked at.
             state: what the step before returned, None or zeros to start.
             side: of the tiles; it may differ from frame to frame.
             present: says for each frame of a batch whether it has these neighbours.
