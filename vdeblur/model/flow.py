@@ -163,7 +163,7 @@ def _improved_at_once(level: Level, others: list[Tensor], found: Tensor, scale: 
             )  # fmt: skip
         return flows.view_as(found), mismatch.view_as(found[:, :, :1])
 
-    return attempt(found, work)
+    return attempt(found, work) if found.device.type == "cuda" else None
 
 
 def _own(level: Level, cell: int) -> _Own:

@@ -1,0 +1,9 @@
+"""Native: kernels compiled for the processor at hand, by Numba, where PyTorch would take hundreds of small operations.
+
+Each is the twin of a few lines elsewhere, named in its docstring, and gives the same but for the rounding of sums. What
+is compiled is kept on disk, so only a machine's first run waits for it.
+"""
+
+from vdeblur.model.native.taps import taps
+
+__all__ = ["taps"]
