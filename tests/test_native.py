@@ -120,10 +120,10 @@ def test_operators_do_what_kernels_cannot() -> None:
     assert 1e-6 < (rounded - exact).abs().mean() < 0.05 * exact.abs().mean() + 1e-3
 
 
-@pytest.mark.parametrize("kind", [vectors.wide, vectors.four])
+@pytest.mark.parametrize("kind", [vectors.wide, vectors.eight])
 def test_vectors_compute_lane_by_lane(kind: vectors.Vector) -> None:
-    load = vectors.load if kind is vectors.wide else vectors.load_four
-    fill = vectors.fill if kind is vectors.wide else vectors.fill_four
+    load = vectors.load if kind is vectors.wide else vectors.load_eight
+    fill = vectors.fill if kind is vectors.wide else vectors.fill_eight
     fma, mul, add, sub, larger, store = (
         getattr(vectors, name) for name in ("fma", "mul", "add", "sub", "larger", "store")
     )

@@ -20,12 +20,12 @@ from vdeblur.model.native.compiling import kernel, part
 from vdeblur.model.native.vectors import (
     LANES,
     fill,
-    fill_four,
+    fill_eight,
     fill_from,
     fma,
     larger,
     load,
-    load_four,
+    load_eight,
     mul,
     number,
     put,
@@ -34,23 +34,24 @@ from vdeblur.model.native.vectors import (
 )  # fmt: skip
 
 #: Pixels each way of a cell.
-CELL = 4
+CELL = 8
 PIXELS = CELL * CELL
-#: Cells whose pixels are the lanes of a vector, and vectors that are worked on before the weights are read again.
-TOGETHER, VECTORS = LANES // PIXELS, 8
-ROUND = TOGETHER * VECTORS
+#: Vectors of a cell's pixels, and cells that are worked on before the weights are read again.
+VECTORS, ROUND = PIXELS // LANES, 2
+#: Lines of a cell in a vector.
+LINES = LANES // CELL
 #: Outputs of a layer that are worked on at a time.
 BLOCK = 4
 #: Pixels of a strip, which one core works on.
 STRIP_PIXELS = 32_768
 #: Numbers of a row of the copy of a cell's surroundings.
-PATCH_ROW = 8
+PATCH_ROW = 16
 HALF, QUARTER, ONE, SLOPE = np.float32(0.5), np.float32(0.25), np.float32(1), np.float32(0.1)
 
 
 @part
 def _copy_patch(picture, height, width, top, left, patch):  # type: ignore[no-untyped-def]
-    """Copy 5 × 5 pixels whose first one may lie outside of the picture; the border is repeated."""
+    """Copy 9 × 9 pixels whose first one may lie outside of the picture; the border is repeated."""
     for j in range(CELL + 1):
         row = min(max(top + j, 0), height - 1) * width
         for i in range(CELL + 1):
@@ -58,25 +59,32 @@ def _copy_patch(picture, height, width, top, left, patch):  # type: ignore[no-un
 
 
 @part
-def _sample(picture, first, stride, part_x, part_y, own, weight, seen, at):  # type: ignore[no-untyped-def]
+def _at(line, stride):  # type: ignore[no-untyped-def]
+    """Where a line of a cell lies in its vectors, which are ``stride`` numbers apart."""
+    pixel = line * CELL
+    return pixel // LANES * stride + pixel % LANES
+
+
+@part
+def _sample(picture, first, width, part_x, part_y, own, own_width, weight, seen, stride):  # type: ignore[no-untyped-def]
     """The pixels of a cell between those of a picture from ``first`` on, less their own, weighted."""
-    x, y, factor = fill_four(part_x), fill_four(part_y), fill_four(weight)
-    here = load_four(picture, first)
-    above = fma(x, sub(load_four(picture, first + 1), here), here)
-    for j in range(CELL):
-        first += stride
-        here = load_four(picture, first)
-        below = fma(x, sub(load_four(picture, first + 1), here), here)
+    x, y, factor = fill_eight(part_x), fill_eight(part_y), fill_eight(weight)
+    here = load_eight(picture, first)
+    above = fma(x, sub(load_eight(picture, first + 1), here), here)
+    for line in range(CELL):
+        first += width
+        here = load_eight(picture, first)
+        below = fma(x, sub(load_eight(picture, first + 1), here), here)
         value = fma(y, sub(below, above), above)
-        store(seen, at + j * CELL, mul(sub(value, load_four(own, j * CELL)), factor))
+        store(seen, _at(line, stride), mul(sub(value, load_eight(own, line * own_width)), factor))
         above = below
 
 
 @part
 def _look(  # type: ignore[no-untyped-def]
-    picture, height, width, x, y, step_x, step_y, offsets, count, weight, own, patch, seen, at
+    picture, height, width, x, y, step_x, step_y, offsets, count, own, weight, patch, seen, stride
 ):  # fmt: skip
-    """What a cell sees of a picture at its place + each offset · step, in rows of vectors from ``seen[at]`` on."""
+    """What a cell sees of a picture at its place + each offset · step."""
     far_x, far_y, outside = float32(width), float32(height), float32(-CELL)
     for k in range(count):
         offset = number(offsets, k)
@@ -87,19 +95,19 @@ def _look(  # type: ignore[no-untyped-def]
         floor_x, floor_y = np.floor(at_x), np.floor(at_y)
         left, top = int(floor_x), int(floor_y)
         part_x, part_y = at_x - floor_x, at_y - floor_y
-        row = at + k * LANES
         if left >= 0 and top >= 0 and left < width - CELL and top < height - CELL:
-            _sample(picture, top * width + left, width, part_x, part_y, own, weight, seen, row)
+            _sample(picture, top * width + left, width, part_x, part_y, own, width, weight, seen, stride)
         else:
             _copy_patch(picture, height, width, top, left, patch)
-            _sample(patch, 0, PATCH_ROW, part_x, part_y, own, weight, seen, row)
+            _sample(patch, 0, PATCH_ROW, part_x, part_y, own, width, weight, seen, stride)
+        seen += 4 * LANES
 
 
 @part
-def _constant(seen, at, value):  # type: ignore[no-untyped-def]
+def _constant(seen, stride, value):  # type: ignore[no-untyped-def]
     """The same for all pixels of a cell."""
-    for j in range(CELL):
-        store(seen, at + j * CELL, fill_four(value))
+    for line in range(CELL):
+        store(seen, _at(line, stride), fill_eight(value))
 
 
 @part
@@ -137,32 +145,28 @@ def _rows(  # type: ignore[no-untyped-def]
     rows, columns = height // CELL, width // CELL
     cells = rows * columns
     stride = seen_count * LANES
-    one = scratch + 4 * stride * VECTORS
+    one = scratch + 4 * stride * VECTORS * ROUND
     other = one + 4 * hidden * LANES
-    out = other + 4 * hidden * LANES
-    mine = out + 4 * LANES
-    patch = mine + 4 * PIXELS
+    patch = other + 4 * hidden * LANES
     for row in range(top, bottom):
         for column in range(0, columns, ROUND):
             together = min(ROUND, columns - column)
-            for lane in range(together):
-                x = column + lane
+            for x in range(column, column + together):
                 cell = row * columns + x
-                at = lane // TOGETHER * stride + lane % TOGETHER * PIXELS
                 first_x, first_y = float32(x * CELL), float32(row * CELL)
-                base = row * CELL * width + x * CELL
-                for j in range(CELL):
-                    value = load_four(own, base + j * width)
-                    store(mine, j * CELL, value)
-                    store(scratch, at + (count + 1) * LANES + j * CELL, sub(value, fill_four(HALF)))
+                mine = own + 4 * (row * CELL * width + x * CELL)
                 move_x, move_y = number(moves, cell), number(moves, cells + cell)
+                seen = scratch + 4 * (x - column) * VECTORS * stride
                 _look(
-                    own, height, width, first_x, first_y, move_x, move_y, offsets, count, contrast,
-                    mine, patch, scratch, at,
+                    own, height, width, first_x, first_y, move_x, move_y, offsets, count,
+                    mine, contrast, patch, seen, stride,
                 )  # fmt: skip
-                length = np.sqrt(move_x * move_x + move_y * move_y)
-                _constant(scratch, at + count * LANES, np.log1p(length) * QUARTER)
-                line = at + (count + 2) * LANES
+                seen += 4 * count * LANES
+                _constant(seen, stride, np.log1p(np.sqrt(move_x * move_x + move_y * move_y)) * QUARTER)
+                seen += 4 * LANES
+                for line in range(CELL):
+                    store(seen, _at(line, stride), sub(load_eight(mine, line * width), fill_eight(HALF)))
+                seen += 4 * LANES
                 for side in range(2):
                     picture = after if side else before
                     if points and picture:
@@ -170,27 +174,26 @@ def _rows(  # type: ignore[no-untyped-def]
                         there_x = first_x + number(places, 2 * side * cells + cell)
                         there_y = first_y + number(places, (2 * side + 1) * cells + cell)
                         _look(
-                            picture, height, width, there_x, there_y, move_x, move_y, around, points, contrast * trust,
-                            mine, patch, scratch, line,
+                            picture, height, width, there_x, there_y, move_x, move_y, around, points,
+                            mine, contrast * trust, patch, seen, stride,
                         )  # fmt: skip
-                        _constant(scratch, line + points * LANES, trust)
-                    line += (points + 1) * LANES
-            for vector in range((together + TOGETHER - 1) // TOGETHER):
+                        _constant(seen + 4 * points * LANES, stride, trust)
+                    seen += 4 * (points + 1) * LANES
+            for vector in range(together * VECTORS):
                 _layer(scratch + 4 * vector * stride, weights, biases, seen_count, hidden, one)
                 matrix, shift = weights + 4 * seen_count * hidden, biases + 4 * hidden
                 for _ in range(depth):
                     _layer(one, matrix, shift, hidden, hidden, other)
                     one, other = other, one
                     matrix, shift = matrix + 4 * hidden * hidden, shift + 4 * hidden
-                store(out, 0, _sum(one, last, last_bias, hidden))
-                for lane in range(min(TOGETHER, together - vector * TOGETHER)):
-                    x = column + vector * TOGETHER + lane
-                    move_x, move_y = number(moves, row * columns + x), number(moves, cells + row * columns + x)
-                    square = move_x * move_x + move_y * move_y
-                    gate = fill_four(square / (ONE + square) / contrast)
-                    base = row * CELL * width + x * CELL
-                    for j in range(CELL):
-                        store(result, base + j * width, mul(load_four(out, lane * PIXELS + j * CELL), gate))
+                store(other, 0, _sum(one, last, last_bias, hidden))
+                x = column + vector // VECTORS
+                move_x, move_y = number(moves, row * columns + x), number(moves, cells + row * columns + x)
+                square = move_x * move_x + move_y * move_y
+                gate = fill_eight(square / (ONE + square) / contrast)
+                base = (row * width + x) * CELL + vector % VECTORS * LINES * width
+                for line in range(LINES):
+                    store(result, base + line * width, mul(load_eight(other, line * CELL), gate))
 
 
 def taps(
@@ -207,8 +210,8 @@ def taps(
 
     Args:
         frames: luma of the frame, the one before and the one after (B, 1, H, W), float32; None where there is none.
-        motion: (B, 2, H/4, W/4) in pixels, x before y.
-        places: the displacement to each neighbour (B, 4, H/4, W/4) in pixels; ``trusts`` (B, 2, H/4, W/4).
+        motion: (B, 2, H/8, W/8) in pixels, x before y.
+        places: the displacement to each neighbour (B, 4, H/8, W/8) in pixels; ``trusts`` (B, 2, H/8, W/8).
         form: the CellTaps whose points and filters are meant.
     """
     assert cell == CELL, cell
@@ -220,7 +223,7 @@ def taps(
     assert own is not None
     batch, _, height, width = own.shape
     result = torch.empty_like(own)
-    size = weights.seen * LANES * VECTORS + 2 * weights.hidden * LANES + LANES + PIXELS + (CELL + 1) * PATCH_ROW
+    size = (weights.seen * VECTORS * ROUND + 2 * weights.hidden) * LANES + (CELL + 1) * PATCH_ROW
 
     def work(number: int, top: int, bottom: int) -> None:
         scratch = torch.zeros(size)  # what is not seen counts as nothing

@@ -40,7 +40,8 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, kind.ir)
 
 
-wide, four = Vector(LANES), Vector(4)
+#: As many numbers as a processor with AVX2 or AVX-512 works on at a time, and a row of a cell of pixels.
+wide, eight = Vector(LANES), Vector(8)
 
 
 def _element(builder: Any, address: Any, index: Any) -> Any:
@@ -77,9 +78,9 @@ def _filler(kind: Vector) -> Any:
 
 
 #: ``load(address, index)``: the numbers in memory from an index on.
-load, load_four = _loader(wide), _loader(four)
+load, load_eight = _loader(wide), _loader(eight)
 #: ``fill(number)``: it in all lanes.
-fill, fill_four = _filler(wide), _filler(four)
+fill, fill_eight = _filler(wide), _filler(eight)
 
 
 @intrinsic
