@@ -34,10 +34,15 @@ def attempt(like: Tensor, work: Callable[[Any], T]) -> T | None:
     The log says so once where they fail. When memory runs out, that comes through.
     """
     global _broken
-    if like.device.type != "cuda" or torch.is_grad_enabled() or torch.compiler.is_compiling() or _broken or _off:
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.compiler.is_exporting() or _broken or _off:
         return None
-    kernels = _kernels()
-    if kernels is None or capability(like.device) < LEAST_CAPABILITY:
+    if like.device.type == "cpu":
+        kernels = _native() if like.dtype == torch.float32 else None
+    elif like.device.type == "cuda":
+        kernels = _kernels() if capability(like.device) >= LEAST_CAPABILITY else None
+    else:
+        return None
+    if kernels is None:
         return None
     try:
         return work(kernels)
@@ -67,6 +72,15 @@ def _kernels() -> ModuleType | None:
         return importlib.import_module("vdeblur.model.kernels")
     except ImportError:
         logger.info("Triton is not installed: plain operators are used, slower")
+        return None
+
+
+@cache
+def _native() -> ModuleType | None:
+    try:
+        return importlib.import_module("vdeblur.model.native")
+    except ImportError:
+        logger.info("Numba is not installed: plain operators are used, slower")
         return None
 
 

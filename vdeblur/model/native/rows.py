@@ -1,0 +1,187 @@
+"""Rows of numbers, a register at a time: what loops over cells are written with, where compilers would not dare.
+
+A compiler turns a loop into vector instructions only where it can prove that no array overlaps another one. Here the
+kernels say so themselves, with operators on vectors.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin
+
+from vdeblur.model.native.vectors import LANES, Vector, _address, _filled, _larger, _loader
+
+#: Numbers of a row that are worked on at a time: a register.
+STEP = LANES // 2
+row = Vector(STEP)
+#: How kernels are compiled. Sums may be reordered; not a number stays what it is, for that is how a failed network is
+#: noticed.
+SETTINGS: dict[str, Any] = {
+    "nogil": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "nsz", "reassoc"},
+}  # fmt: skip
+
+load = _loader(row)
+
+
+def padded(count: int) -> int:
+    """Numbers that a row of so many needs, so that a vector may begin at the last one and at one after it."""
+    return -(-count // STEP) * STEP + STEP
+
+
+def _on_vectors(operation: Any, make: Callable[[Any, Any, Any], Any]) -> None:
+    """Let vectors, or a vector and a number, be joined by an operator."""
+
+    def typed(self: Any, args: Any, kws: Any) -> Any:
+        kinds = {kind for kind in args if isinstance(kind, Vector)}
+        if len(args) == 2 and len(kinds) == 1 and all(isinstance(kind, (Vector, types.Float)) for kind in args):
+            (kind,) = kinds
+            return signature(kind, *(one if isinstance(one, Vector) else types.float32 for one in args))
+        return None
+
+    infer_global(operation)(type("OnVectors", (AbstractTemplate,), {"key": operation, "generic": typed}))
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = sig.return_type
+        parts = (
+            part if isinstance(one, Vector) else _filled(builder, kind, part)
+            for part, one in zip(args, sig.args, strict=True)
+        )
+        return make(builder, *parts)
+
+    for one, other in ((Vector, Vector), (Vector, types.Float), (types.Float, Vector)):
+        lower_builtin(operation, one, other)(code)
+
+
+_on_vectors(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_on_vectors(operator.sub, lambda builder, a, b: builder.fsub(a, b))
+_on_vectors(operator.mul, lambda builder, a, b: builder.fmul(a, b))
+_on_vectors(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_like(typing: Any, array: Any, index: Any, like: Any) -> Any:
+    """As many numbers of an array from an index on as there are in the tuple ``like``."""
+    kind = Vector(len(like))
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = _address(context, builder, signature, args)
+        return builder.load(builder.bitcast(address, kind.ir.as_pointer()), align=4)
+
+    return kind(array, types.intp, like), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def nothing(typing: Any, like: Any) -> Any:
+    """As many zeros as there are numbers in the tuple ``like``."""
+    kind = Vector(len(like))
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(kind.ir, None)
+
+    return kind(like), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_whole(typing: Any, array: Any, index: Any, vector: Any) -> Any:
+    """Write a vector of whole numbers to an array of int32 from an index on."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = _address(context, builder, signature, args)
+        kind = ir.VectorType(ir.IntType(32), signature.args[2].count)
+        builder.store(builder.fptosi(args[2], kind), builder.bitcast(address, kind.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), code
+
+
+def _called(name: str) -> Any:
+    """An instruction of one vector that gives a vector."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def instruction(typing: Any, vector: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = signature.return_type.ir
+            full = f"llvm.{name}.v{signature.return_type.count}f32"
+            function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), full)
+            return builder.call(function, args)
+
+        return vector(vector), code
+
+    return instruction
+
+
+floor, size = _called("floor"), _called("fabs")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def total(typing: Any, vector: Any) -> Any:
+    """The sum of a vector's numbers."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = [builder.extract_element(args[0], ir.Constant(ir.IntType(32), n)) for n in range(vector.count)]
+        while len(parts) > 1:
+            parts = [builder.fadd(*parts[n : n + 2]) for n in range(0, len(parts), 2)]
+        return parts[0]
+
+    return types.float32(vector), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def limited(typing: Any, vector: Any, least: Any, most: Any) -> Any:
+    """No number below ``least`` or above ``most``; not a number stays what it is."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.return_type
+        low, high = (_filled(builder, kind, end) for end in args[1:])
+        above = builder.select(builder.fcmp_ordered("<", args[0], low), low, args[0])
+        return builder.select(builder.fcmp_ordered(">", above, high), high, above)
+
+    return vector(vector, types.float32, types.float32), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def from_zero_to(typing: Any, vector: Any, most: Any) -> Any:
+    """No number below 0 or above ``most``; not a number becomes 0."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.return_type
+        above, high = _larger(builder, args[0], ir.Constant(kind.ir, None)), _filled(builder, kind, args[1])
+        return builder.select(builder.fcmp_ordered("<", above, high), above, high)
+
+    return vector(vector, types.float32), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def between(typing: Any, vector: Any, least: Any, most: Any) -> Any:
+    """1 where a number lies between two others, else 0."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.return_type
+        low, high = (_filled(builder, kind, end) for end in args[1:])
+        one, none = _filled(builder, kind, ir.Constant(ir.FloatType(), 1)), ir.Constant(kind.ir, None)
+        lower = builder.select(builder.fcmp_ordered("<", args[0], high), one, none)
+        return builder.select(builder.fcmp_ordered(">", args[0], low), lower, none)
+
+    return vector(vector, types.float32, types.float32), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def neighbours(typing: Any, a: Any, b: Any) -> Any:
+    """Sums of two neighbours each, of one vector and then another one: a vector."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(ir.IntType(32), a.count)
+        even, odd = (
+            builder.shuffle_vector(*args, ir.Constant(kind, [2 * lane + first for lane in range(a.count)]))
+            for first in (0, 1)
+        )
+        return builder.fadd(even, odd)
+
+    return a(a, b), code

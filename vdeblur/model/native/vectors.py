@@ -1,0 +1,137 @@
+"""Vectors: a few numbers at a time as one value, for kernels that are compiled for the processor at hand.
+
+Compilers turn loops into vector instructions where they can prove that they may; here the kernels say it. A vector of
+:data:`LANES` numbers is two registers of the processor, which is what keeps its multipliers busy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+#: Numbers in a wide vector.
+LANES = 32 if llvm.get_host_cpu_features().get("avx512f") else 16
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """Type of ``count`` float32 numbers at a time; only within kernels."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__(name=f"Vector({count})")
+
+    @property
+    def ir(self) -> ir.VectorType:
+        return ir.VectorType(ir.FloatType(), self.count)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Vector) -> None:
+        super().__init__(manager, kind, kind.ir)
+
+
+wide, four = Vector(LANES), Vector(4)
+
+
+def _address(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Of an element of an array, counted from its first one: no index is out of range, none counts from the end."""
+    data = context.make_array(signature.args[0])(context, builder, args[0]).data
+    return builder.gep(data, [args[1]], inbounds=True)
+
+
+def _filled(builder: Any, kind: Vector, number: Any) -> Any:
+    empty = ir.Constant(kind.ir, ir.Undefined)
+    first = builder.insert_element(empty, number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None))
+
+
+def _loader(kind: Vector) -> Any:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def load(typing: Any, array: Any, index: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            address = _address(context, builder, signature, args)
+            return builder.load(builder.bitcast(address, kind.ir.as_pointer()), align=4)
+
+        return kind(array, types.intp), code
+
+    return load
+
+
+def _filler(kind: Vector) -> Any:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def fill(typing: Any, number: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return _filled(builder, kind, args[0])
+
+        return kind(types.float32), code
+
+    return fill
+
+
+#: ``load(array, index)``: the numbers of a contiguous float32 array from an index on.
+load, load_four = _loader(wide), _loader(four)
+#: ``fill(number)``: it in all lanes.
+fill, fill_four = _filler(wide), _filler(four)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fill_from(typing: Any, array: Any, index: Any) -> Any:
+    """One element of an array in all lanes of a wide vector."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _filled(builder, wide, builder.load(_address(context, builder, signature, args)))
+
+    return wide(array, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
+    """Write a vector to an array from an index on."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = _address(context, builder, signature, args)
+        builder.store(args[2], builder.bitcast(address, signature.args[2].ir.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), code
+
+
+def _operator(operate: Callable[[Any, Any, Any], Any]) -> Any:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def operator(typing: Any, a: Any, b: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return operate(builder, *args)
+
+        return a(a, b), code
+
+    return operator
+
+
+def _larger(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+add = _operator(lambda builder, a, b: builder.fadd(a, b))
+sub = _operator(lambda builder, a, b: builder.fsub(a, b))
+mul = _operator(lambda builder, a, b: builder.fmul(a, b))
+#: The larger one, lane by lane; the second one where one of them is nan.
+larger = _operator(_larger)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a · b + c, rounded once."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.return_type.ir
+        name = f"llvm.fma.v{signature.return_type.count}f32"
+        return builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name), args)
+
+    return a(a, b, c), code
