@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from vdeblur.model.native.flow import improve, improve_level
 from vdeblur.model.native.pyramid import halved, level, pooled
+from vdeblur.model.native.profile import correlated
 
-__all__ = ["halved", "improve", "improve_level", "level", "pooled"]
+__all__ = ["correlated", "halved", "improve", "improve_level", "level", "pooled"]

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
-from vdeblur.model.native.rows import SETTINGS, STEP, load, neighbours
+from vdeblur.model.native.rows import SETTINGS, STEP, alternate, load
 from vdeblur.model.native.vectors import store
 
 MIDDLE, BESIDE = np.float32(0.56), np.float32(0.22)
@@ -60,7 +60,7 @@ def _halve(grey, small, height, width):  # type: ignore[no-untyped-def]
             c = first if first + STEP < pairs else pairs - STEP  # the last ones again, where not all lanes are needed
             left = load(grey, above + 2 * c) + load(grey, below + 2 * c)
             right = load(grey, above + 2 * c + STEP) + load(grey, below + 2 * c + STEP)
-            store(small, to + c, neighbours(left, right) * QUARTER)
+            store(small, to + c, (alternate(left, right, 0) + alternate(left, right, 1)) * QUARTER)
         if width % 2:
             small[to + pairs] = (grey[above + width - 1] + grey[below + width - 1]) * HALF
 

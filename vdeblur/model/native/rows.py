@@ -24,7 +24,7 @@ row = Vector(STEP)
 #: How kernels are compiled. Sums may be reordered; not a number stays what it is, for that is how a failed network is
 #: noticed.
 SETTINGS: dict[str, Any] = {
-    "nogil": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "nsz", "reassoc"},
+    "nogil": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "nsz", "reassoc"}, "_nrt": False,
 }  # fmt: skip
 
 load = _loader(row)
@@ -173,15 +173,43 @@ def between(typing: Any, vector: Any, least: Any, most: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def neighbours(typing: Any, a: Any, b: Any) -> Any:
-    """Sums of two neighbours each, of one vector and then another one: a vector."""
+def alternate(typing: Any, a: Any, b: Any, first: Any) -> Any:
+    """Every other one of the numbers of one vector and then another one, from ``first`` on: a vector."""
+    if not isinstance(first, types.IntegerLiteral):
+        return None
+    numbers = [2 * lane + first.literal_value for lane in range(a.count)]
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.VectorType(ir.IntType(32), a.count)
-        even, odd = (
-            builder.shuffle_vector(*args, ir.Constant(kind, [2 * lane + first for lane in range(a.count)]))
-            for first in (0, 1)
-        )
-        return builder.fadd(even, odd)
+        return builder.shuffle_vector(*args[:2], ir.Constant(ir.VectorType(ir.IntType(32), a.count), numbers))
 
-    return a(a, b), code
+    return a(a, b, first), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def least(typing: Any, vector: Any, most: Any) -> Any:
+    """No number above ``most``."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        high = _filled(builder, signature.return_type, args[1])
+        return builder.select(builder.fcmp_ordered("<", args[0], high), args[0], high)
+
+    return vector(vector, types.float32), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_place(typing: Any, array: Any, index: Any, x: Any, y: Any, width: Any) -> Any:
+    """Write y · width + x, of vectors of whole numbers, to an array of int32 from an index on."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = _address(context, builder, signature, args)
+        kind = ir.VectorType(ir.IntType(32), x.count)
+        columns, rows = (builder.fptosi(part, kind) for part in args[2:4])
+        pitch = builder.insert_element(
+            ir.Constant(kind, ir.Undefined), builder.trunc(args[4], ir.IntType(32)), ir.Constant(ir.IntType(32), 0)
+        )
+        pitch = builder.shuffle_vector(pitch, pitch, ir.Constant(kind, None))
+        place = builder.add(builder.mul(rows, pitch), columns)
+        builder.store(place, builder.bitcast(address, kind.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, x, y, types.intp), code
