@@ -1,4 +1,4 @@
-"""The motion profile on a CPU: luma along the motion of a cell, and its correlations, without leaving the first cache."""
+"""The motion profile on a CPU: as many cells at a time as a vector has lanes, without leaving the first cache."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from numba import njit
 from torch import Tensor, tensor
 
 from vdeblur.model.native.rows import (
-    SETTINGS, STEP, alternate, floor, from_zero_to, least, load, load_like, store_place, total,
+    SETTINGS, STEP, alternate, floor, from_zero_to, least, load, load_like, root, store_place, total,
 )  # fmt: skip
 from vdeblur.model.native.vectors import store
 
-#: Points along the motion at most, and as many lags: whole vectors of any processor.
-MOST = 48
-#: Parts of what is noted of a cell: of its points, parts of pixels across and down, luma; two columns of it before they
-#: are joined; differences, with as many zeros behind them as lags reach.
-PART_X, PART_Y, SEEN, PAIRS, CHANGE, END = 0, MOST, 2 * MOST, 4 * MOST, 6 * MOST, 9 * MOST
+#: Lags whose sums are added up at a time.
+BLOCK = 8
+#: Where in the notes of some cells the notes of each point begin, after the places and steps of the cells.
+X, Y, STEP_X, STEP_Y, POINTS = (STEP * number for number in range(5))
 #: Before a product of so many logarithms' arguments would overflow, its own is taken.
 LARGE = 1e200
 ZERO, HALF, ONE, FAINT = (np.float32(number) for number in (0, 0.5, 1, 1e-5))
@@ -25,80 +24,82 @@ ZERO, HALF, ONE, FAINT = (np.float32(number) for number in (0, 0.5, 1, 1e-5))
 
 def correlated(
     grey: Tensor, velocity: Tensor, *, offsets: Tensor, lags: int, least_speed: float, down: int, across: int
-) -> Tensor | None:
+) -> Tensor:
     """Sums over cells of what :func:`vdeblur.model.exposure._profile` sums up.
 
     Args:
         grey: luma (B, 1, H, W); ``velocity`` (B, 2, h, w) in pixels.
-        offsets: (K,), in units of the velocity, where luma is looked at; K − 1 is a multiple of 4.
+        offsets: (K,), in units of the velocity, where luma is looked at; from the least to the most.
         lags: correlations are those of differences 1, 2, … ``lags`` apart.
         down, across: only every so many-th row and column of cells is looked at.
 
     Returns:
-        (B, lags + 4), float32: correlations, energy, logarithms of the speed, cells used, all cells. None where there
-        are more points than :data:`MOST`.
+        (B, lags + 4), float32: correlations, energy, logarithms of the speed, cells used, all cells.
     """
     points, (height, width), (rows, columns) = len(offsets), grey.shape[-2:], velocity.shape[-2:]
-    if points > MOST or lags > MOST or (points - 1) % 4:
-        return None
-    places = np.resize(offsets.numpy(), MOST)
-    places[points:] = places[points - 1]  # nothing changes from there on
-    line, sums = np.zeros(END, np.float32), np.zeros((len(grey), MOST + 3))
-    corners, row_sums = np.zeros(MOST, np.int32), np.zeros(MOST + 3, np.float32)
-    for picture, steps, result in zip(grey, velocity, sums, strict=True):
+    counts, places = points - 1 - np.arange(1, lags + 1), offsets.numpy()
+    line = np.empty(POINTS + 5 * points * STEP + BLOCK * STEP, np.float32)
+    corners, sums = np.empty(points * STEP, np.int32), np.empty((lags + BLOCK) * STEP, np.float32)
+    result = np.empty((len(grey), lags + 4), np.float32)
+    for picture, steps, row in zip(grey, velocity, result, strict=True):
         _correlate(
-            picture.flatten().numpy(), steps.flatten().numpy(), places, line, corners, row_sums, result,
-            height, width, rows, columns, down, across, points, MOST, np.float32(least_speed),
+            picture.flatten().numpy(), steps.flatten().numpy(), places, line, corners, sums, row,
+            height, width, rows, columns, down, across, points, lags, np.float32(least_speed),
         )  # fmt: skip
-    cells = len(range(0, rows, down)) * len(range(0, columns, across))
-    pairs = points - 1 - np.arange(1, lags + 1)
-    rest = np.full((len(grey), 1), cells, np.float64)
-    return tensor(np.concatenate((sums[:, :lags] / pairs, sums[:, MOST:], rest), 1), dtype=grey.dtype)
+    result[:, :lags] /= counts
+    result[:, lags + 3] = len(range(0, rows, down)) * len(range(0, columns, across))
+    return tensor(result)
 
 
 @njit(**SETTINGS)
-def _look(grey, offsets, line, corners, width, x, y, step_x, step_y, right, bottom, most):  # type: ignore[no-untyped-def]
-    """Luma at each offset along the motion from (x, y), the border repeated; two columns that are not yet joined."""
-    for k in range(0, most, STEP):
-        at_x = from_zero_to(load(offsets, k) * step_x + x, right)
-        at_y = from_zero_to(load(offsets, k) * step_y + y, bottom)
+def _look(grey, offsets, line, corners, width, right, bottom, points):  # type: ignore[no-untyped-def]
+    """Luma along the motion of some cells, the border repeated; two columns of pixels that are not yet joined."""
+    x, y, step_x, step_y = load(line, X), load(line, Y), load(line, STEP_X), load(line, STEP_Y)
+    part_y = POINTS + points * STEP
+    for k in range(points):
+        at_x, at_y = from_zero_to(step_x * offsets[k] + x, right), from_zero_to(step_y * offsets[k] + y, bottom)
         whole_x, whole_y = least(floor(at_x), right - ONE), least(floor(at_y), bottom - ONE)
-        store(line, PART_X + k, at_x - whole_x)
-        store(line, PART_Y + k, at_y - whole_y)
-        store_place(corners, k, whole_x, whole_y, width)
-    for k in range(most):
-        upper = load_like(grey, corners[k], (0, 0))
-        part = line[PART_Y + k]
-        store(line, PAIRS + 2 * k, upper + (load_like(grey, corners[k] + width, (0, 0)) - upper) * part)
+        store(line, POINTS + k * STEP, at_x - whole_x)
+        store(line, part_y + k * STEP, at_y - whole_y)
+        store_place(corners, k * STEP, whole_x, whole_y, width)
+    for n in range(points * STEP):
+        at, part = corners[n], line[part_y + n]
+        upper = load_like(grey, at, (0, 0))
+        store(line, part_y + points * STEP + 2 * n, upper + (load_like(grey, at + width, (0, 0)) - upper) * part)
 
 
 @njit(**SETTINGS)
-def _change(line, points, most):  # type: ignore[no-untyped-def]
-    """Differences along the motion, of what :func:`_look` saw, and their mean square."""
-    for k in range(0, most, STEP):
-        one, other = load(line, PAIRS + 2 * k), load(line, PAIRS + 2 * k + STEP)
+def _differences(line, changes, points):  # type: ignore[no-untyped-def]
+    """Differences along the motion of what :func:`_look` saw, and their mean square; ``BLOCK`` zeros behind them."""
+    before = energy = load(line, changes + (points - 1) * STEP)
+    pairs = POINTS + 2 * points * STEP
+    for k in range(points):
+        one, other = load(line, pairs + 2 * k * STEP), load(line, pairs + (2 * k + 1) * STEP)
         left = alternate(one, other, 0)
-        store(line, SEEN + k, left + (alternate(one, other, 1) - left) * load(line, PART_X + k))
-    line[SEEN + most] = line[SEEN + most - 1]
-    energies = load(line, END - STEP)
-    for k in range(0, points - 1, STEP):
-        change = load(line, SEEN + k + 1) - load(line, SEEN + k)
-        store(line, CHANGE + k, change)
-        energies = energies + change * change
-    return total(energies) / np.float32(points - 1)
+        seen = left + (alternate(one, other, 1) - left) * load(line, POINTS + k * STEP)
+        if k:
+            change = seen - before
+            store(line, changes + (k - 1) * STEP, change)
+            energy = energy + change * change
+        before = seen
+    return energy * (ONE / np.float32(points - 1))
 
 
 @njit(**SETTINGS)
-def _add_products(line, sums, points, most, weight):  # type: ignore[no-untyped-def]
+def _add_products(line, changes, sums, points, lags, weight):  # type: ignore[no-untyped-def]
     """Add the sums of weighted products of two differences, by how far apart they are."""
-    for lag in range(0, most, STEP):
-        a = b = c = d = load(line, END - STEP)
-        for k in range(CHANGE, CHANGE + points - 1 - lag, 4):
-            a = a + load(line, k + lag + 1) * line[k]
-            b = b + load(line, k + lag + 2) * line[k + 1]
-            c = c + load(line, k + lag + 3) * line[k + 2]
-            d = d + load(line, k + lag + 4) * line[k + 3]
-        store(sums, lag, load(sums, lag) + ((a + b) + (c + d)) * weight)
+    for lag in range(0, lags, BLOCK):
+        a = b = c = d = e = f = g = h = load(line, changes + (points - 1) * STEP)
+        for k in range(changes, changes + (points - 2 - lag) * STEP, STEP):
+            first, at = load(line, k), k + (lag + 1) * STEP
+            a, b = a + first * load(line, at), b + first * load(line, at + STEP)
+            c, d = c + first * load(line, at + 2 * STEP), d + first * load(line, at + 3 * STEP)
+            e, f = e + first * load(line, at + 4 * STEP), f + first * load(line, at + 5 * STEP)
+            g, h = g + first * load(line, at + 6 * STEP), h + first * load(line, at + 7 * STEP)
+        at = lag * STEP
+        for part in (a, b, c, d, e, f, g, h):
+            store(sums, at, load(sums, at) + part * weight)
+            at += STEP
 
 
 @njit(**SETTINGS)
@@ -109,45 +110,47 @@ def _within(place, step, first, last, end):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, **SETTINGS)
 def _correlate(  # type: ignore[no-untyped-def]
-    grey, velocity, offsets, line, corners, row_sums, sums,
-    height, width, rows, columns, down, across, points, most, least_speed,
+    grey, velocity, offsets, line, corners, sums, result,
+    height, width, rows, columns, down, across, points, lags, least_speed,
 ):  # fmt: skip
-    """Add up what :func:`correlated` returns, of one picture.
-
-    The sums of a row of cells are short enough for float32. The products of a cell come after the next one has been
-    looked at: what is read is then in the cache, and not on its way there.
-    """
+    """Find what :func:`correlated` returns, of one picture."""
     right, bottom = np.float32(width - 1), np.float32(height - 1)
     size_x, size_y = np.float32(width) / np.float32(columns), np.float32(height) / np.float32(rows)
-    first, last, weight = offsets[0], offsets[most - 1], ZERO
-    product = 1.0
-    for turn in range((rows + down - 1) // down):
-        row = turn * down
-        y = (np.float32(row) + HALF) * size_y - HALF
-        for turn_across in range((columns + across - 1) // across):
-            column = turn_across * across
-            x, cell = (np.float32(column) + HALF) * size_x - HALF, row * columns + column
+    changes, turns_across = POINTS + 4 * points * STEP, (columns + across - 1) // across
+    sums[:] = ZERO
+    line[:] = ZERO
+    product, speeds, used = 1.0, 0.0, 0
+    turns = (rows + down - 1) // down * turns_across
+    lane = 0
+    for turn in range(turns + STEP):
+        if turn < turns:
+            row, column = turn // turns_across * down, turn % turns_across * across
+            cell = row * columns + column
+            x, y = (np.float32(column) + HALF) * size_x - HALF, (np.float32(row) + HALF) * size_y - HALF
             step_x, step_y = velocity[cell], velocity[cell + rows * columns]
             speed = sqrt(step_x * step_x + step_y * step_y)
-            inside = _within(x, step_x, first, last, right) and _within(y, step_y, first, last, bottom)
+            inside = _within(x, step_x, offsets[0], offsets[points - 1], right)
+            inside &= _within(y, step_y, offsets[0], offsets[points - 1], bottom)
             if not (inside and speed > least_speed):
-                row_sums[most + 1] += speed * ZERO  # not a number remains what it is
+                speeds += speed * 0.0  # not a number remains what it is
                 continue
-            _look(grey, offsets, line, corners, width, x, y, step_x, step_y, right, bottom, most)
-            _add_products(line, row_sums, points, most, weight)
-            energy = _change(line, points, most)
-            weight = ONE / np.float32(sqrt(energy + FAINT))
-            row_sums[most] += energy * weight
-            row_sums[most + 2] += ONE
-            product *= ONE + speed
+            used += 1
+            product *= 1.0 + speed
             if product > LARGE:
-                sums[most + 1] += log(product)
-                product = 1.0
-        for n in range(most + 3):
-            sums[n] += row_sums[n]
-            row_sums[n] = ZERO
-    _add_products(line, row_sums, points, most, weight)
-    for n in range(most):
-        sums[n] += row_sums[n]
-        row_sums[n] = ZERO
-    sums[most + 1] += log(product)
+                speeds, product = speeds + log(product), 1.0
+        elif lane == 0:
+            break
+        else:
+            step_x = step_y = ZERO  # nothing changes along no motion
+        line[X + lane], line[Y + lane], line[STEP_X + lane], line[STEP_Y + lane] = x, y, step_x, step_y
+        lane = (lane + 1) % STEP
+        if lane == 0:
+            _look(grey, offsets, line, corners, width, right, bottom, points)
+            energy = _differences(line, changes, points)
+            weight = ONE / root(energy + FAINT)
+            _add_products(line, changes, sums, points, lags, weight)
+            store(sums, (lags + BLOCK - 1) * STEP, load(sums, (lags + BLOCK - 1) * STEP) + energy * weight)
+    for lag in range(lags):
+        result[lag] = total(load(sums, lag * STEP))
+    result[lags] = total(load(sums, (lags + BLOCK - 1) * STEP))
+    result[lags + 1], result[lags + 2] = speeds + log(product), used

@@ -117,7 +117,7 @@ def _called(name: str) -> Any:
     return instruction
 
 
-floor, size = _called("floor"), _called("fabs")
+floor, size, root = _called("floor"), _called("fabs"), _called("sqrt")
 
 
 @intrinsic  # type: ignore[untyped-decorator]
