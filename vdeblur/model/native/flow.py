@@ -14,7 +14,7 @@ from numba import njit
 from torch import Tensor
 
 from vdeblur.model.native.rows import (
-    SETTINGS, STEP, between, floor, from_zero_to, limited, load, load_like, nothing, padded, size, store_whole, total,
+    KERNEL, PART, STEP, between, floor, from_zero_to, limited, load, load_like, nothing, padded, size, store_whole, total,
 )  # fmt: skip
 from vdeblur.model.native.vectors import store
 
@@ -77,7 +77,7 @@ def improve_level(
     return flows, mismatch[..., :columns].reshape(many, -1, 1, rows, columns)
 
 
-@njit(**SETTINGS)
+@njit(**PART)
 def _places(start, at, down, work, notes, corners, row, columns, span, cell, width, height):  # type: ignore[no-untyped-def]
     """Where a row of cells is seen in the other frame, as :func:`vdeblur.model.cells.sampled` does it."""
     margin = np.float32(cell if cell > 1 else 0)
@@ -98,7 +98,7 @@ def _places(start, at, down, work, notes, corners, row, columns, span, cell, wid
         store_whole(corners, span + c, whole_y)
 
 
-@njit(**SETTINGS)
+@njit(**PART)
 def _sample(own, slope, other, corners, work, notes, row, columns, span, width, count, cell):  # type: ignore[no-untyped-def]
     """Sums over the pixels of a row's cells: what differs in size, that times the slope, and the slope's squares."""
     side, across = len(cell), width + (2 * len(cell) if len(cell) > 1 else 0) + 1
@@ -126,7 +126,7 @@ def _sample(own, slope, other, corners, work, notes, row, columns, span, width, 
         work[to], work[to + span], work[to + 2 * span] = total(sums[3]), total(sums[4]), total(sums[5])
 
 
-@njit(**SETTINGS)
+@njit(**PART)
 def _equations(start, at, down, work, notes, to, mismatch, first, columns, span, cell, robust, smoothness):  # type: ignore[no-untyped-def]
     """A row's equations, solved for each cell alone: see :func:`vdeblur.model.flow._smooth_solution`."""
     share = ONE / np.float32(cell * cell)
@@ -150,7 +150,7 @@ def _equations(start, at, down, work, notes, to, mismatch, first, columns, span,
         store(work, factor + ACROSS * span, x_y * inverse)
 
 
-@njit(**SETTINGS)
+@njit(**PART)
 def _sweep(now, first, before, old, work, to, down, above, here, below, at, sides, columns, span, relaxation):  # type: ignore[no-untyped-def]
     """One relaxed Jacobi sweep of a row."""
     for part in range(2):
@@ -173,7 +173,7 @@ def _sweep(now, first, before, old, work, to, down, above, here, below, at, side
         work[last - columns], work[last + 1] = work[last - columns + 1], work[last]
 
 
-@njit(**SETTINGS)
+@njit(**PART)
 def _limit(start, work, better, at, down, columns):  # type: ignore[no-untyped-def]
     """A row of the start of the next sampling: what was found, not far from the start of this one."""
     for first in (at, at + down):
@@ -183,7 +183,7 @@ def _limit(start, work, better, at, down, columns):  # type: ignore[no-untyped-d
         start[first], start[first + columns + 1] = start[first + 1], start[first + columns]
 
 
-@njit(cache=True, **SETTINGS)
+@njit(**KERNEL)
 def _improve(  # type: ignore[no-untyped-def]
     own, slope, other, start, mismatch, work, corners,
     height, width, rows, columns, span, cell, sweeps, samplings, robust, smoothness, relaxation,

@@ -9,7 +9,7 @@ from numba import njit
 from torch import Tensor, tensor
 
 from vdeblur.model.native.rows import (
-    SETTINGS, STEP, alternate, floor, from_zero_to, least, load, load_like, root, store_place, total,
+    KERNEL, PART, STEP, alternate, floor, from_zero_to, least, load, load_like, root, store_place, total,
 )  # fmt: skip
 from vdeblur.model.native.vectors import store
 
@@ -51,7 +51,7 @@ def correlated(
     return tensor(result)
 
 
-@njit(**SETTINGS)
+@njit(**PART)
 def _look(grey, offsets, line, corners, width, right, bottom, points):  # type: ignore[no-untyped-def]
     """Luma along the motion of some cells, the border repeated; two columns of pixels that are not yet joined."""
     x, y, step_x, step_y = load(line, X), load(line, Y), load(line, STEP_X), load(line, STEP_Y)
@@ -68,7 +68,7 @@ def _look(grey, offsets, line, corners, width, right, bottom, points):  # type: 
         store(line, part_y + points * STEP + 2 * n, upper + (load_like(grey, at + width, (0, 0)) - upper) * part)
 
 
-@njit(**SETTINGS)
+@njit(**PART)
 def _differences(line, changes, points):  # type: ignore[no-untyped-def]
     """Differences along the motion of what :func:`_look` saw, and their mean square; ``BLOCK`` zeros behind them."""
     before = energy = load(line, changes + (points - 1) * STEP)
@@ -85,7 +85,7 @@ def _differences(line, changes, points):  # type: ignore[no-untyped-def]
     return energy * (ONE / np.float32(points - 1))
 
 
-@njit(**SETTINGS)
+@njit(**PART)
 def _add_products(line, changes, sums, points, lags, weight):  # type: ignore[no-untyped-def]
     """Add the sums of weighted products of two differences, by how far apart they are."""
     for lag in range(0, lags, BLOCK):
@@ -102,13 +102,13 @@ def _add_products(line, changes, sums, points, lags, weight):  # type: ignore[no
             at += STEP
 
 
-@njit(**SETTINGS)
+@njit(**PART)
 def _within(place, step, first, last, end):  # type: ignore[no-untyped-def]
     one, other = place + first * step, place + last * step
     return one > -HALF and other > -HALF and one < end + HALF and other < end + HALF
 
 
-@njit(cache=True, **SETTINGS)
+@njit(**KERNEL)
 def _correlate(  # type: ignore[no-untyped-def]
     grey, velocity, offsets, line, corners, sums, result,
     height, width, rows, columns, down, across, points, lags, least_speed,

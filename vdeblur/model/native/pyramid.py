@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
-from vdeblur.model.native.rows import SETTINGS, STEP, alternate, load
+from vdeblur.model.native.rows import KERNEL, STEP, alternate, load
 from vdeblur.model.native.vectors import store
 
 MIDDLE, BESIDE = np.float32(0.56), np.float32(0.22)
@@ -50,7 +50,7 @@ def level(grey: Tensor) -> tuple[Tensor, Tensor] | None:
     return soft, slope
 
 
-@njit(cache=True, **SETTINGS)
+@njit(**KERNEL)
 def _halve(grey, small, height, width):  # type: ignore[no-untyped-def]
     pairs, columns = width // 2, (width + 1) // 2
     for row in range((height + 1) // 2):
@@ -65,7 +65,7 @@ def _halve(grey, small, height, width):  # type: ignore[no-untyped-def]
             small[to + pairs] = (grey[above + width - 1] + grey[below + width - 1]) * HALF
 
 
-@njit(cache=True, **SETTINGS)
+@njit(**KERNEL)
 def _level(grey, soft, slope, line, height, width):  # type: ignore[no-untyped-def]
     """Smooth a row, then find the derivatives of the one above it."""
     count = height * width

@@ -22,10 +22,13 @@ from vdeblur.model.native.vectors import LANES, Vector, _address, _filled, _larg
 STEP = LANES // 2
 row = Vector(STEP)
 #: How kernels are compiled. Sums may be reordered; not a number stays what it is, for that is how a failed network is
-#: noticed.
-SETTINGS: dict[str, Any] = {
+#: noticed. They make no arrays, so nobody counts who holds one.
+KERNEL: dict[str, Any] = {
     "nogil": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "nsz", "reassoc"}, "_nrt": False,
+    "cache": True, "no_cfunc_wrapper": True,
 }  # fmt: skip
+#: How what only kernels call is compiled.
+PART: dict[str, Any] = {**KERNEL, "cache": False, "no_cpython_wrapper": True}
 
 load = _loader(row)
 
