@@ -8,14 +8,12 @@ sums over all pixels and over past frames make it clear.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.model.blocks import activate, normal_grid, normal_steps, upsample
-from vdeblur.model.fused import attempt
+from vdeblur.model.fused import natively
 from vdeblur.model.steering import luma
 
 #: Points along the motion, in frame intervals, and the lags of the autocorrelation that are looked at.
@@ -58,11 +56,15 @@ def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
 def _profile(grey: Tensor, velocity: Tensor, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
     height, width = velocity.shape[-2:]
     offsets = torch.linspace(-REACH, REACH, POINTS, device=grey.device)
-    if grey.device.type == "cpu":
-        down, across = rows.step or 1, columns.step or 1
-        sums = attempt(grey, lambda native: _natively(native, grey, velocity, offsets, down, across))
-        if sums is not None:
-            return sums * (height * width) / sums[:, -1:]
+    down, across = rows.step or 1, columns.step or 1
+    sums: Tensor | None = natively(
+        grey,
+        lambda native: native.correlated(
+            grey, velocity, offsets=offsets, lags=LAGS, least_speed=LEAST_SPEED_PX, down=down, across=across
+        ),
+    )
+    if sums is not None:
+        return sums * (height * width) / sums[:, -1:]
     cells = normal_grid(height, width, grey.device, rows=rows, columns=columns)
     velocity = velocity[..., rows, columns]
     share = velocity.shape[-2] * velocity.shape[-1] / (height * width)
@@ -79,14 +81,6 @@ def _profile(grey: Tensor, velocity: Tensor, rows: slice = slice(None), columns:
     rest = ((energy * weight), torch.log1p(speed) * used, used, torch.ones_like(used))
     sums = torch.cat((_correlations(change.flatten(2), weight.flatten(1)), torch.stack(rest, 1).sum((2, 3))), 1)
     return sums / share
-
-
-def _natively(native: Any, grey: Tensor, velocity: Tensor, offsets: Tensor, down: int, across: int) -> Tensor | None:
-    """The sums of some cells, by the kernels of a CPU."""
-    sums: Tensor | None = native.correlated(
-        grey, velocity, offsets=offsets, lags=LAGS, least_speed=LEAST_SPEED_PX, down=down, across=across
-    )
-    return sums
 
 
 def _picked(cells: int) -> tuple[slice, slice]:

@@ -11,8 +11,8 @@ and hardly less exact (configs/README.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +20,8 @@ from torch import Tensor
 
 from vdeblur.model.blocks import upsample
 from vdeblur.model.cells import gathered, inside, places, sampled, shifts, steps
-from vdeblur.model.fused import attempt
+from vdeblur.model.fused import attempt, natively
 from vdeblur.model.steering import luma
-
-T = TypeVar("T")
 
 #: Resolution of the resulting flow: one vector for a cell of so many pixels each way.
 CELL = 8
@@ -79,7 +77,7 @@ def _pooled(grey: Tensor, factor: int) -> Tensor:
     """Means of squares of pixels (B, 1, H, W); rows first, which processors add much faster."""
     if grey.device.type != "cpu":
         return F.avg_pool2d(grey, factor)
-    pooled = attempt(grey, lambda native: native.pooled(grey, factor))
+    pooled: Tensor | None = natively(grey, lambda native: native.pooled(grey, factor))
     if pooled is not None:
         return pooled
     rows = [grey[..., first::factor, :] for first in range(factor)]
@@ -90,18 +88,13 @@ def _pooled(grey: Tensor, factor: int) -> Tensor:
 
 def _halved(grey: Tensor) -> Tensor:
     """Means of 2 × 2 pixels, an odd row or column by itself."""
-    small = _natively(grey, lambda native: native.halved(grey))
+    small: Tensor | None = natively(grey, lambda native: native.halved(grey))
     # the edge repeated: an odd row or column has its own mean, an even one leaves the repeated one out
     return F.avg_pool2d(F.pad(grey, (0, 1, 0, 1), "replicate"), 2) if small is None else small
 
 
-def _natively(grey: Tensor, work: Callable[[Any], T]) -> T | None:
-    """What ``work`` makes of the kernels of a CPU; None elsewhere."""
-    return attempt(grey, work) if grey.device.type == "cpu" else None
-
-
 def _level(grey: Tensor) -> Level:
-    done = _natively(grey, lambda native: native.level(grey))
+    done = natively(grey, lambda native: native.level(grey))
     if done is not None:
         return Level(*done)
     wide = F.pad(grey, (1, 1, 1, 1), "replicate")

@@ -1,6 +1,7 @@
-"""Fused: whether the kernels of :mod:`vdeblur.model.kernels` take the place of many small operators.
+"""Fused: whether kernels take the place of many small operators.
 
-They do on a CUDA device where Triton works, and no gradient is wanted. Where they fail once, all goes on without them.
+They do where no gradient is wanted: those of :mod:`vdeblur.model.kernels` on a CUDA device where Triton works, those of
+:mod:`vdeblur.model.native` on a CPU where Numba works. Where they fail once, all goes on without them.
 """
 
 from __future__ import annotations
@@ -53,6 +54,11 @@ def attempt(like: Tensor, work: Callable[[Any], T]) -> T | None:
         reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
         logger.warning("Triton's kernels do not work here (%s): plain operators are used, slower", reason)
         return None
+
+
+def natively(like: Tensor, work: Callable[[Any], T]) -> T | None:
+    """What ``work`` makes of the kernels of a CPU, for what has none elsewhere; None where they cannot be used."""
+    return attempt(like, work) if like.device.type == "cpu" else None
 
 
 @contextmanager

@@ -9,13 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numba import njit
 from torch import Tensor
 
 from vdeblur.model.native.rows import (
-    KERNEL, PART, STEP, between, floor, from_zero_to, limited, load, load_like, nothing, padded, size, store_whole, total,
-)  # fmt: skip
+    KERNEL,
+    PART,
+    STEP,
+    between,
+    flat,
+    floor,
+    from_zero_to,
+    limited,
+    load,
+    load_like,
+    nothing,
+    padded,
+    size,
+    store_whole,
+    total,
+)
 from vdeblur.model.native.vectors import store
 
 ZERO, HALF, ONE, TWO, FOUR, TWELVE = (np.float32(number) for number in (0, 0.5, 1, 2, 4, 12))
@@ -33,7 +48,7 @@ def improve(
     *, scale: int, cell: int, robust: float, smoothness: float, sweeps: int, relaxation: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """One sampling of the other frames, and better flows: what :func:`vdeblur.model.kernels.improve` does."""
-    others = there.split(len(here))
+    others = list(torch.split(there, len(here)))
     better, mismatch = improve_level(
         here, slope, others, found.view(len(others), len(here), *found.shape[1:]), samplings=1,
         scale=scale, cell=cell, robust=robust, smoothness=smoothness, sweeps=sweeps, relaxation=relaxation,
@@ -68,8 +83,8 @@ def improve_level(
         for member in range(len(here)):
             place = number * len(here) + member
             _improve(
-                here[member].flatten().numpy(), slope[member].flatten().numpy(), wide[member].flatten().numpy(),
-                start[place].flatten().numpy(), mismatch[place].flatten().numpy(), work, corners,
+                flat(here[member]), flat(slope[member]), flat(wide[member]),
+                flat(start[place]), flat(mismatch[place]), work, corners,
                 height, width, rows, columns, span, cell, sweeps, samplings,
                 np.float32(robust), np.float32(smoothness), np.float32(relaxation),
             )  # fmt: skip

@@ -9,8 +9,20 @@ from numba import njit
 from torch import Tensor, tensor
 
 from vdeblur.model.native.rows import (
-    KERNEL, PART, STEP, alternate, floor, from_zero_to, least, load, load_like, root, store_place, total,
-)  # fmt: skip
+    KERNEL,
+    PART,
+    STEP,
+    alternate,
+    flat,
+    floor,
+    from_zero_to,
+    least,
+    load,
+    load_like,
+    root,
+    store_place,
+    total,
+)
 from vdeblur.model.native.vectors import store
 
 #: Lags whose sums are added up at a time.
@@ -43,7 +55,7 @@ def correlated(
     result = np.empty((len(grey), lags + 4), np.float32)
     for picture, steps, row in zip(grey, velocity, result, strict=True):
         _correlate(
-            picture.flatten().numpy(), steps.flatten().numpy(), places, line, corners, sums, row,
+            flat(picture), flat(steps), places, line, corners, sums, row,
             height, width, rows, columns, down, across, points, lags, np.float32(least_speed),
         )  # fmt: skip
     result[:, :lags] /= counts

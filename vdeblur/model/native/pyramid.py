@@ -1,4 +1,4 @@
-"""A frame's pyramid on a CPU, row by row: what is smoothed and what its derivatives read is still in the first cache."""
+"""A frame's pyramid on a CPU, row by row: what is smoothed and what derivatives read is still in the first cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
-from vdeblur.model.native.rows import KERNEL, STEP, alternate, load
+from vdeblur.model.native.rows import KERNEL, STEP, alternate, flat, load
 from vdeblur.model.native.vectors import store
 
 MIDDLE, BESIDE = np.float32(0.56), np.float32(0.22)
@@ -31,7 +31,7 @@ def halved(grey: Tensor) -> Tensor | None:
         return None
     result = grey.new_empty(batch, 1, -(-height // 2), -(-width // 2))
     for picture, small in zip(grey, result, strict=True):
-        _halve(picture.flatten().numpy(), small.flatten().numpy(), height, width)
+        _halve(flat(picture), flat(small), height, width)
     return result
 
 
@@ -46,7 +46,7 @@ def level(grey: Tensor) -> tuple[Tensor, Tensor] | None:
     soft, slope = grey.new_empty(grey.shape), grey.new_empty(batch, 2, height, width)
     line = np.empty(width + 2, np.float32)
     for parts in zip(grey, soft, slope, strict=True):
-        _level(*(part.flatten().numpy() for part in parts), line, height, width)
+        _level(*(flat(part) for part in parts), line, height, width)
     return soft, slope
 
 

@@ -15,6 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin
+from torch import Tensor
 
 from vdeblur.model.native.vectors import LANES, Vector, _address, _filled, _larger, _loader
 
@@ -31,6 +32,11 @@ KERNEL: dict[str, Any] = {
 PART: dict[str, Any] = {**KERNEL, "cache": False, "no_cpython_wrapper": True}
 
 load = _loader(row)
+
+
+def flat(x: Tensor) -> Any:
+    """The numbers of a tensor, float32, as kernels want them: one after the other, copied only where they are not."""
+    return x.detach().float().flatten().numpy()
 
 
 def padded(count: int) -> int:
