@@ -27,6 +27,7 @@ from vdeblur.graphs import graphed
 from vdeblur.memory import keep
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.cores import later
+from vdeblur.model.fused import kernels_for
 from vdeblur.pictures import P, frame_of, number_of, picture_of
 from vdeblur.pixels import add_residual, crop, shrunk_size
 from vdeblur.remembering import Item, Job, Memory, Restored, Snapshot, Step, missing, seen
@@ -47,7 +48,8 @@ class Network(Protocol):
     given R'G'B' and returns a residual of R'G'B'; with an attribute ``channels`` of 1, both are luma. One that also
     takes frames of several streams at a time says ``takes_batches = True``; its features and states are tensors, or
     tuples of them, with the batch as their first dimension. On CUDA the steps of one that says ``recordable = True``
-    are recorded as graphs (:class:`vdeblur.graphs.Graphed`).
+    are recorded as graphs (:class:`vdeblur.graphs.Graphed`). One that says ``compiled = True`` has kernels for a CPU,
+    which compute in float32.
     """
 
     stride: int
@@ -131,7 +133,10 @@ class Deblurrer:
         self.device = find_device(device)
         self.dtype = choose_dtype(precision, self.device)
         with _failures(f"loading the network on {self.device}"):
-            self.network = _placed(model, self.device, self.dtype)
+            network = load_network(str(model)) if isinstance(model, (str, Path)) else model
+            if precision == "auto" and self.device.type == "cpu" and _has_kernels(network):
+                self.dtype = torch.float32  # that is what they compute in
+            self.network = _placed(network, self.device, self.dtype, own=network is not model)
             #: How planes get to the device and back.
             self.transfer = transfer_for(self.device, streams=streams)
         #: What is asked for a frame's work: the network itself, or what stands before it.
@@ -492,11 +497,15 @@ def _in_tiles(side: int | None) -> dict[str, Any]:
     return {} if side is None else {"side": side}
 
 
-def _placed(model: str | Path | Network, device: torch.device, dtype: torch.dtype) -> Network:
-    """The network on its device, in its dtype and memory layout; a network that was given stays as it is."""
-    network: Any = load_network(str(model)) if isinstance(model, (str, Path)) else model
+def _has_kernels(network: Any) -> bool:
+    """Whether kernels compiled for this CPU do a network's work."""
+    return bool(getattr(network, "compiled", False)) and kernels_for(torch.device("cpu")) is not None
+
+
+def _placed(network: Any, device: torch.device, dtype: torch.dtype, *, own: bool) -> Network:
+    """The network on its device, in its dtype and memory layout; one that is not our ``own`` stays as it is."""
     if isinstance(network, nn.Module):
-        network = network if network is not model else copy.deepcopy(network)
+        network = network if own else copy.deepcopy(network)
         network = network.eval().to(device=device, dtype=dtype)
         network.to(memory_format=torch.channels_last)
     placed: Network = network

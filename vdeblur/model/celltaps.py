@@ -18,7 +18,7 @@ from vdeblur.model.areas import Area, tiles_of, whole_of
 from vdeblur.model.blocks import leaky_linear, upsample, zero_init
 from vdeblur.model.cells import gathered, places, sampled, shifts, spread, steps
 from vdeblur.model.cores import side_by_side
-from vdeblur.model.fused import attempt, stacked
+from vdeblur.model.fused import attempt
 from vdeblur.model.steering import CONTRAST, Neighbour, luma, trust_in
 from vdeblur.model.wholetaps import whole_correction
 
@@ -75,8 +75,8 @@ class CellTaps(nn.Module):
         self.neighbour_offsets: Tensor
         #: Pixels of a strip, None for STRIP_PIXELS.
         self.strip_pixels: int | None = None
-        #: For the kernel, what it sees, by the device and by which neighbours there are.
-        self._columns: dict[tuple[Any, ...], Any] = {}
+        #: What a kernel keeps with these weights.
+        self.kept: dict[Any, Any] = {}
         self.seen = len(self.offsets) + 2 + (2 * (neighbour_points + 1) if neighbour_points else 0)
         self.filters = nn.Conv2d(self.seen, hidden, 1)
         self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
@@ -93,10 +93,9 @@ class CellTaps(nn.Module):
             neighbours: two, or none if no points are looked at there.
             side: of tiles to work in, pixels; it makes no difference but for memory.
         """
-        if side is None:
-            fused = attempt(frame, lambda kernels: self._fused(kernels, frame, motion, neighbours))
-            if fused is not None:
-                return fused
+        fused = self._fused(frame, motion, neighbours, side)
+        if fused is not None:
+            return fused
         sight = self.prepare(frame, motion, neighbours)
         if torch.compiler.is_exporting():
             return spread(whole_correction(self, sight, CELL), CELL)
@@ -111,21 +110,24 @@ class CellTaps(nn.Module):
         side_by_side([partial(work, area) for area in self._areas(sight, side)], frame.device)
         return spread(result, CELL)
 
-    def _fused(self, kernels: Any, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Tensor:
-        """The same from one kernel on a GPU."""
-        present = tuple(one.frame is not None for one in neighbours)
-        key = (frame.device, self.offsets.dtype, present)
-        if key not in self._columns:
-            self._columns[key] = kernels.columns_of(self.offsets, self.neighbour_offsets, present)
-        pictures = [None if one.frame is None else luma(one.frame) for one in neighbours] or [None, None]
-        moves = upsample(motion.float(), _FINER)
-        places = [upsample(one.displacement.float(), _FINER) for one in neighbours] or [moves, moves]
-        trusts = [upsample(trust_in(one), _FINER) for one in neighbours] or [moves]
-        result: Tensor = kernels.taps(
-            stacked([luma(frame), *pictures]), moves, torch.cat(places, 1), torch.cat(trusts, 1), self._columns[key],
-            kernels.weights_of(self.filters, self.mix, self.correction), contrast=CONTRAST, cell=CELL,
-        )  # fmt: skip
-        return result
+    def _fused(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour], side: int | None) -> Tensor | None:
+        """The same from one kernel; None where there is none. On a CPU it takes no memory, so tiles do not matter."""
+        on_cpu = frame.device.type == "cpu"
+        if self.filters.weight.dtype != torch.float32 if on_cpu else side is not None:
+            return None
+
+        def work(kernels: Any) -> Tensor:
+            pictures = [None if one.frame is None else luma(one.frame) for one in neighbours] or [None, None]
+            moves = upsample(motion.float(), _FINER)
+            places = [upsample(one.displacement.float(), _FINER) for one in neighbours] or [moves, moves]
+            trusts = [upsample(trust_in(one), _FINER) for one in neighbours] or [moves]
+            result: Tensor = kernels.taps(
+                [luma(frame), *pictures], moves, torch.cat(places, 1), torch.cat(trusts, 1), self,
+                contrast=CONTRAST, cell=CELL,
+            )  # fmt: skip
+            return result
+
+        return attempt(frame, work)
 
     def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
         """All that is computed once for a frame."""

@@ -1,7 +1,7 @@
-"""Fused: whether kernels take the place of many small operators.
+"""Fused: whether kernels take the place of many small operators, of :mod:`vdeblur.model.kernels` or of ``native``.
 
-They do where no gradient is wanted: those of :mod:`vdeblur.model.kernels` on a CUDA device where Triton works, those of
-:mod:`vdeblur.model.native` on a CPU where Numba works. Where they fail once, all goes on without them.
+The first ones are Triton's, for a CUDA device; the others are :mod:`vdeblur.model.native`, Numba's, for a CPU. They do
+where those work, and no gradient is wanted. Where they fail once, all goes on without them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ T = TypeVar("T")
 
 #: Smallest compute capability whose matrix units the kernels are written for.
 LEAST_CAPABILITY = (8, 0)
-_broken = False
+#: The kernels of a kind of device, and the package they need.
+MODULES = {"cuda": ("vdeblur.model.kernels", "Triton"), "cpu": ("vdeblur.model.native", "Numba")}
+_broken: set[str] = set()
 _off = False
 
 
@@ -34,15 +36,9 @@ def attempt(like: Tensor, work: Callable[[Any], T]) -> T | None:
 
     The log says so once where they fail. When memory runs out, that comes through.
     """
-    global _broken
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.compiler.is_exporting() or _broken or _off:
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return None
-    if like.device.type == "cpu":
-        kernels = _native() if like.dtype == torch.float32 else None
-    elif like.device.type == "cuda":
-        kernels = _kernels() if capability(like.device) >= LEAST_CAPABILITY else None
-    else:
-        return None
+    kernels = kernels_for(like.device)
     if kernels is None:
         return None
     try:
@@ -50,15 +46,24 @@ def attempt(like: Tensor, work: Callable[[Any], T]) -> T | None:
     except Exception as exc:
         if is_out_of_memory(exc):
             raise
-        _broken = True
+        _broken.add(like.device.type)
         reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
-        logger.warning("Triton's kernels do not work here (%s): plain operators are used, slower", reason)
+        package = MODULES[like.device.type][1]
+        logger.warning("%s's kernels do not work here (%s): plain operators are used, slower", package, reason)
         return None
 
 
 def natively(like: Tensor, work: Callable[[Any], T]) -> T | None:
     """What ``work`` makes of the kernels of a CPU, for what has none elsewhere; None where they cannot be used."""
     return attempt(like, work) if like.device.type == "cpu" else None
+
+
+def kernels_for(device: torch.device) -> Any:
+    """The module of kernels that work on a device; None where there are none."""
+    kind = device.type
+    if _off or kind not in MODULES or kind in _broken or (kind == "cuda" and capability(device) < LEAST_CAPABILITY):
+        return None
+    return _module(*MODULES[kind])
 
 
 @contextmanager
@@ -73,20 +78,11 @@ def without_kernels() -> Iterator[None]:
 
 
 @cache
-def _kernels() -> ModuleType | None:
+def _module(name: str, package: str) -> ModuleType | None:
     try:
-        return importlib.import_module("vdeblur.model.kernels")
+        return importlib.import_module(name)
     except ImportError:
-        logger.info("Triton is not installed: plain operators are used, slower")
-        return None
-
-
-@cache
-def _native() -> ModuleType | None:
-    try:
-        return importlib.import_module("vdeblur.model.native")
-    except ImportError:
-        logger.info("Numba is not installed: plain operators are used, slower")
+        logger.info("%s is not installed: plain operators are used, slower", package)
         return None
 
 

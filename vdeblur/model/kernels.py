@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from vdeblur.model.fused import stacked
+
 #: Pixels of a row that a program of :func:`_taps` takes, and warps it is given.
 ROW, WARPS = 128, 4
 #: What a row of the matrix of all that pixels see holds.
@@ -98,12 +100,11 @@ def _taps(  # type: ignore[no-untyped-def]
 
 
 def taps(
-    frames: Tensor,
+    frames: Sequence[Tensor | None],
     motion: Tensor,
     places: Tensor,
     trusts: Tensor,
-    columns: dict[str, Tensor],
-    weights: dict[str, Tensor],
+    form: Any,
     *,
     contrast: float,
     cell: int,
@@ -111,19 +112,24 @@ def taps(
     """What :meth:`vdeblur.model.celltaps.CellTaps.forward` makes of pixels: (B, 1, H, W), float32.
 
     Args:
-        frames: luma of the frame and of its two neighbours (B, 3, H, W), float32; a missing one is not looked at.
+        frames: luma of the frame and of its two neighbours (B, 1, H, W), float32; None for one that is missing.
         motion: (B, 2, H/cell, W/cell) in pixels, x before y.
         places: the displacement to each neighbour (B, 4, H/cell, W/cell) in pixels; ``trusts`` (B, 2, H/cell, W/cell).
-        columns: as :func:`columns_of` makes them.
-        weights: as :func:`weights_of` makes them.
+        form: the CellTaps whose points and filters are meant.
     """
-    batch, _, height, width = frames.shape
-    frames, motion, places, trusts = (part.contiguous() for part in (frames, motion, places, trusts))
-    result = torch.empty(batch, 1, height, width, device=frames.device)
+    present = tuple(frame is not None for frame in frames[1:]) if len(form.neighbour_offsets) else ()
+    pictures = stacked(frames)
+    batch, _, height, width = pictures.shape
+    pictures, motion, places, trusts = (part.contiguous() for part in (pictures, motion, places, trusts))
+    key = pictures.device, form.offsets.dtype, present
+    if key not in form.kept:
+        form.kept[key] = columns_of(form.offsets, form.neighbour_offsets, present)
+    columns, weights = form.kept[key], weights_of(form.filters, form.mix, form.correction)
+    result = torch.empty(batch, 1, height, width, device=pictures.device)
     depth, hidden, _ = weights["mixes"].shape
     grid = (triton.cdiv(width, ROW), height, batch)
     _taps[grid](
-        result, frames, motion, places, trusts, columns["roles"], columns["sources"], columns["offsets"],
+        result, pictures, motion, places, trusts, columns["roles"], columns["sources"], columns["offsets"],
         weights["filters"], weights["filters_bias"], weights["mixes"], weights["mixes_bias"],
         weights["last"], weights["last_bias"],
         height, width, contrast,

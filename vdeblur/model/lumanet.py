@@ -84,6 +84,7 @@ class LumaNet(nn.Module):
     channels = 1
     takes_batches = True
     recordable = True
+    compiled = True
 
     def __init__(self, config: LumaConfig) -> None:
         super().__init__()

@@ -1,9 +1,12 @@
-"""Native: what a CPU does best in one go, compiled by Numba; twins of plain operators, as the kernels of a GPU are."""
+"""Native: kernels compiled for the processor at hand, by Numba, where PyTorch would take hundreds of small operations.
 
-from __future__ import annotations
+Each is the twin of a few lines elsewhere, named in its docstring, and gives the same but for the rounding of sums. What
+is compiled is kept on disk, so only a machine's first run waits for it.
+"""
 
 from vdeblur.model.native.flow import improve, improve_level
 from vdeblur.model.native.profile import correlated
 from vdeblur.model.native.pyramid import halved, level, pooled
+from vdeblur.model.native.taps import taps
 
-__all__ = ["correlated", "halved", "improve", "improve_level", "level", "pooled"]
+__all__ = ["correlated", "halved", "improve", "improve_level", "level", "pooled", "taps"]

@@ -11,34 +11,33 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numba import njit
 from torch import Tensor
 
+from vdeblur.model.native.compiling import kernel, part
 from vdeblur.model.native.rows import (
-    KERNEL,
-    PART,
     STEP,
     between,
-    flat,
     floor,
     from_zero_to,
     limited,
     load,
     load_like,
+    memory,
     nothing,
     padded,
     size,
-    store_whole,
+    store_place,
     total,
+    whole,
 )
-from vdeblur.model.native.vectors import store
+from vdeblur.model.native.vectors import number, put, store
 
 ZERO, HALF, ONE, TWO, FOUR, TWELVE = (np.float32(number) for number in (0, 0.5, 1, 2, 4, 12))
 #: A sampling changes a vector by no more than this, in pixels of the level.
 FARTHEST = np.float32(2)
 
-#: What is noted of the cells of a row: parts of pixels of their places, whether they are seen, sums over their pixels.
-PART_X, PART_Y, KNOWN, TOTAL, MIXED_X, MIXED_Y, XX, XY, YY, NUMBERS, NOTES = range(11)
+#: What is noted of the cells of a row: their places, whether they are seen, sums over their pixels.
+PART_X, PART_Y, CORNER, KNOWN, TOTAL, MIXED_X, MIXED_Y, XX, XY, YY, NUMBERS, NOTES = range(12)
 #: What the sweeps multiply, of the cells of a row.
 FIXED_X, FIXED_Y, INVERSE_X, INVERSE_Y, ACROSS, FACTORS = range(6)
 
@@ -76,15 +75,15 @@ def improve_level(
     span, margin = padded(columns + 2), cell if cell > 1 else 0
     start = F.pad(found.float().flatten(0, 1) / scale, (1, span - columns - 1, 0, 0), "replicate")
     mismatch = start.new_empty(len(start), rows, span)
-    work = start.new_empty(4 * rows * span + (NOTES + 2 + (sweeps + 2) * FACTORS) * span).numpy()
-    corners = np.empty(2 * span, np.int32)
-    for number, other in enumerate(others):
-        wide = F.pad(other, (margin, margin + 1, margin, margin + 1), "replicate")
+    work = torch.empty(4 * rows * span + (NOTES + 2 + (sweeps + 2) * FACTORS) * span)
+    here, slope = memory(here), memory(slope)
+    for which, other in enumerate(others):
+        wide = F.pad(memory(other), (margin, margin + 1, margin, margin + 1), "replicate")
         for member in range(len(here)):
-            place = number * len(here) + member
+            place = which * len(here) + member
+            pictures = here[member], slope[member], wide[member], start[place], mismatch[place], work
             _improve(
-                flat(here[member]), flat(slope[member]), flat(wide[member]),
-                flat(start[place]), flat(mismatch[place]), work, corners,
+                *(picture.data_ptr() for picture in pictures),
                 height, width, rows, columns, span, cell, sweeps, samplings,
                 np.float32(robust), np.float32(smoothness), np.float32(relaxation),
             )  # fmt: skip
@@ -92,8 +91,8 @@ def improve_level(
     return flows, mismatch[..., :columns].reshape(many, -1, 1, rows, columns)
 
 
-@njit(**PART)
-def _places(start, at, down, work, notes, corners, row, columns, span, cell, width, height):  # type: ignore[no-untyped-def]
+@part
+def _places(start, at, down, work, notes, row, columns, span, cell, width, height):  # type: ignore[no-untyped-def]
     """Where a row of cells is seen in the other frame, as :func:`vdeblur.model.cells.sampled` does it."""
     margin = np.float32(cell if cell > 1 else 0)
     edge, reach = (HALF * margin, margin + ONE) if cell > 1 else (-HALF, ZERO)
@@ -109,17 +108,16 @@ def _places(start, at, down, work, notes, corners, row, columns, span, cell, wid
         store(work, notes + KNOWN * span + c, known)
         store(work, notes + PART_X * span + c, x - whole_x)
         store(work, notes + PART_Y * span + c, y - whole_y)
-        store_whole(corners, c, whole_x)
-        store_whole(corners, span + c, whole_y)
+        store_place(work, notes + CORNER * span + c, whole_x, whole_y, width + 2 * (cell if cell > 1 else 0) + 1)
 
 
-@njit(**PART)
-def _sample(own, slope, other, corners, work, notes, row, columns, span, width, count, cell):  # type: ignore[no-untyped-def]
+@part
+def _sample(own, slope, other, work, notes, row, columns, span, width, count, cell):  # type: ignore[no-untyped-def]
     """Sums over the pixels of a row's cells: what differs in size, that times the slope, and the slope's squares."""
     side, across = len(cell), width + (2 * len(cell) if len(cell) > 1 else 0) + 1
     for c in range(columns):
-        x, y = work[notes + c], work[notes + span + c]
-        at, pixel = corners[span + c] * across + corners[c], row * side * width + c * side
+        x, y = number(work, notes + PART_X * span + c), number(work, notes + PART_Y * span + c)
+        at, pixel = whole(work, notes + CORNER * span + c), row * side * width + c * side
         left = load_like(other, at, cell)
         upper = left + (load_like(other, at + 1, cell) - left) * x
         sums = nothing(cell), nothing(cell), nothing(cell), nothing(cell), nothing(cell), nothing(cell)
@@ -136,12 +134,12 @@ def _sample(own, slope, other, corners, work, notes, row, columns, span, width, 
             upper = lower
             pixel += width
         to = notes + TOTAL * span + c
-        work[to], work[to + span], work[to + 2 * span] = total(sums[0]), total(sums[1]), total(sums[2])
-        to += 3 * span
-        work[to], work[to + span], work[to + 2 * span] = total(sums[3]), total(sums[4]), total(sums[5])
+        for each in sums:
+            put(work, to, total(each))
+            to += span
 
 
-@njit(**PART)
+@part
 def _equations(start, at, down, work, notes, to, mismatch, first, columns, span, cell, robust, smoothness):  # type: ignore[no-untyped-def]
     """A row's equations, solved for each cell alone: see :func:`vdeblur.model.flow._smooth_solution`."""
     share = ONE / np.float32(cell * cell)
@@ -165,14 +163,14 @@ def _equations(start, at, down, work, notes, to, mismatch, first, columns, span,
         store(work, factor + ACROSS * span, x_y * inverse)
 
 
-@njit(**PART)
+@part
 def _sweep(now, first, before, old, work, to, down, above, here, below, at, sides, columns, span, relaxation):  # type: ignore[no-untyped-def]
     """One relaxed Jacobi sweep of a row."""
-    for part in range(2):
+    for axis in range(2):
         for c in range(0, columns + 2, STEP):
-            cell = first + part * down + c
+            cell = first + axis * down + c
             both = load(now, cell + above) + load(now, cell + below)
-            store(work, sides + part * span + c, both + load(now, cell + here) * TWO)
+            store(work, sides + axis * span + c, both + load(now, cell + here) * TWO)
     for c in range(0, columns, STEP):
         cell, side, factor = here + c + 1, sides + c, at + c
         x = load(work, side) + load(work, side + 2) + load(work, side + 1) * TWO - load(now, first + cell) * FOUR
@@ -185,22 +183,24 @@ def _sweep(now, first, before, old, work, to, down, above, here, below, at, side
         store(work, to + cell, old_x + (better_x - old_x) * relaxation)
         store(work, to + down + cell, old_y + (better_y - old_y) * relaxation)
     for last in (to + here + columns, to + down + here + columns):
-        work[last - columns], work[last + 1] = work[last - columns + 1], work[last]
+        put(work, last - columns, number(work, last - columns + 1))
+        put(work, last + 1, number(work, last))
 
 
-@njit(**PART)
+@part
 def _limit(start, work, better, at, down, columns):  # type: ignore[no-untyped-def]
     """A row of the start of the next sampling: what was found, not far from the start of this one."""
     for first in (at, at + down):
         for c in range(first + 1, first + 1 + columns, STEP):
             old = load(start, c)
             store(start, c, old + limited(load(work, better + c) - old, -FARTHEST, FARTHEST))
-        start[first], start[first + columns + 1] = start[first + 1], start[first + columns]
+        put(start, first, number(start, first + 1))
+        put(start, first + columns + 1, number(start, first + columns))
 
 
-@njit(**KERNEL)
+@kernel
 def _improve(  # type: ignore[no-untyped-def]
-    own, slope, other, start, mismatch, work, corners,
+    own, slope, other, start, mismatch, work,
     height, width, rows, columns, span, cell, sweeps, samplings, robust, smoothness, relaxation,
 ):  # fmt: skip
     """All samplings of one picture: see :func:`improve_level`; ``start`` and ``mismatch`` become what they find."""
@@ -209,17 +209,17 @@ def _improve(  # type: ignore[no-untyped-def]
     sides = notes + NOTES * span
     factors = sides + 2 * span
     for lane in range(STEP):
-        work[notes + NUMBERS * span + lane] = np.float32(lane)
+        put(work, notes + NUMBERS * span + lane, np.float32(lane))
     for turn in range(samplings * (rows + sweeps)):
         y = turn % (rows + sweeps)
         if y < rows:
-            _places(start, y * span + 1, down, work, notes, corners, y, columns, span, cell, width, height)
+            _places(start, y * span + 1, down, work, notes, y, columns, span, cell, width, height)
             if cell == 1:
-                _sample(own, slope, other, corners, work, notes, y, columns, span, width, count, (0,))
+                _sample(own, slope, other, work, notes, y, columns, span, width, count, (0,))
             elif cell == 2:
-                _sample(own, slope, other, corners, work, notes, y, columns, span, width, count, (0, 0))
+                _sample(own, slope, other, work, notes, y, columns, span, width, count, (0, 0))
             else:
-                _sample(own, slope, other, corners, work, notes, y, columns, span, width, count, (0, 0, 0, 0))
+                _sample(own, slope, other, work, notes, y, columns, span, width, count, (0, 0, 0, 0))
             to = factors + y % ring * FACTORS * span
             _equations(
                 start, y * span + 1, down, work, notes, to, mismatch, y * span, columns, span, cell, robust, smoothness

@@ -5,25 +5,26 @@ from __future__ import annotations
 from math import log, sqrt
 
 import numpy as np
-from numba import njit
-from torch import Tensor, tensor
+import torch
+from torch import Tensor
 
+from vdeblur.model.native.compiling import kernel, part
 from vdeblur.model.native.rows import (
-    KERNEL,
-    PART,
     STEP,
     alternate,
-    flat,
+    fill_row,
     floor,
     from_zero_to,
     least,
     load,
     load_like,
+    memory,
     root,
     store_place,
     total,
+    whole,
 )
-from vdeblur.model.native.vectors import store
+from vdeblur.model.native.vectors import number, put, store
 
 #: Lags whose sums are added up at a time.
 BLOCK = 8
@@ -49,42 +50,43 @@ def correlated(
         (B, lags + 4), float32: correlations, energy, logarithms of the speed, cells used, all cells.
     """
     points, (height, width), (rows, columns) = len(offsets), grey.shape[-2:], velocity.shape[-2:]
-    counts, places = points - 1 - np.arange(1, lags + 1), offsets.numpy()
-    line = np.empty(POINTS + 5 * points * STEP + BLOCK * STEP, np.float32)
-    corners, sums = np.empty(points * STEP, np.int32), np.empty((lags + BLOCK) * STEP, np.float32)
-    result = np.empty((len(grey), lags + 4), np.float32)
+    grey, velocity, offsets = memory(grey), memory(velocity), memory(offsets)
+    line = torch.empty(POINTS + (6 * points + BLOCK) * STEP)
+    sums, result = torch.empty((lags + BLOCK) * STEP), torch.empty(len(grey), lags + 4)
     for picture, steps, row in zip(grey, velocity, result, strict=True):
         _correlate(
-            flat(picture), flat(steps), places, line, corners, sums, row,
+            picture.data_ptr(), steps.data_ptr(), offsets.data_ptr(), line.data_ptr(), sums.data_ptr(), row.data_ptr(),
             height, width, rows, columns, down, across, points, lags, np.float32(least_speed),
         )  # fmt: skip
-    result[:, :lags] /= counts
+    result[:, :lags] /= points - 1 - torch.arange(1, lags + 1)
     result[:, lags + 3] = len(range(0, rows, down)) * len(range(0, columns, across))
-    return tensor(result)
+    return result
 
 
-@njit(**PART)
-def _look(grey, offsets, line, corners, width, right, bottom, points):  # type: ignore[no-untyped-def]
+@part
+def _look(grey, offsets, line, width, right, bottom, points):  # type: ignore[no-untyped-def]
     """Luma along the motion of some cells, the border repeated; two columns of pixels that are not yet joined."""
     x, y, step_x, step_y = load(line, X), load(line, Y), load(line, STEP_X), load(line, STEP_Y)
     part_y = POINTS + points * STEP
+    corners, pairs = part_y + points * STEP, part_y + 2 * points * STEP
     for k in range(points):
-        at_x, at_y = from_zero_to(step_x * offsets[k] + x, right), from_zero_to(step_y * offsets[k] + y, bottom)
+        offset = number(offsets, k)
+        at_x, at_y = from_zero_to(step_x * offset + x, right), from_zero_to(step_y * offset + y, bottom)
         whole_x, whole_y = least(floor(at_x), right - ONE), least(floor(at_y), bottom - ONE)
         store(line, POINTS + k * STEP, at_x - whole_x)
         store(line, part_y + k * STEP, at_y - whole_y)
-        store_place(corners, k * STEP, whole_x, whole_y, width)
+        store_place(line, corners + k * STEP, whole_x, whole_y, width)
     for n in range(points * STEP):
-        at, part = corners[n], line[part_y + n]
+        at, part_of = whole(line, corners + n), number(line, part_y + n)
         upper = load_like(grey, at, (0, 0))
-        store(line, part_y + points * STEP + 2 * n, upper + (load_like(grey, at + width, (0, 0)) - upper) * part)
+        store(line, pairs + 2 * n, upper + (load_like(grey, at + width, (0, 0)) - upper) * part_of)
 
 
-@njit(**PART)
+@part
 def _differences(line, changes, points):  # type: ignore[no-untyped-def]
     """Differences along the motion of what :func:`_look` saw, and their mean square; ``BLOCK`` zeros behind them."""
     before = energy = load(line, changes + (points - 1) * STEP)
-    pairs = POINTS + 2 * points * STEP
+    pairs = POINTS + 3 * points * STEP
     for k in range(points):
         one, other = load(line, pairs + 2 * k * STEP), load(line, pairs + (2 * k + 1) * STEP)
         left = alternate(one, other, 0)
@@ -97,7 +99,7 @@ def _differences(line, changes, points):  # type: ignore[no-untyped-def]
     return energy * (ONE / np.float32(points - 1))
 
 
-@njit(**PART)
+@part
 def _add_products(line, changes, sums, points, lags, weight):  # type: ignore[no-untyped-def]
     """Add the sums of weighted products of two differences, by how far apart they are."""
     for lag in range(0, lags, BLOCK):
@@ -109,28 +111,31 @@ def _add_products(line, changes, sums, points, lags, weight):  # type: ignore[no
             e, f = e + first * load(line, at + 4 * STEP), f + first * load(line, at + 5 * STEP)
             g, h = g + first * load(line, at + 6 * STEP), h + first * load(line, at + 7 * STEP)
         at = lag * STEP
-        for part in (a, b, c, d, e, f, g, h):
-            store(sums, at, load(sums, at) + part * weight)
+        for one in (a, b, c, d, e, f, g, h):
+            store(sums, at, load(sums, at) + one * weight)
             at += STEP
 
 
-@njit(**PART)
+@part
 def _within(place, step, first, last, end):  # type: ignore[no-untyped-def]
     one, other = place + first * step, place + last * step
     return one > -HALF and other > -HALF and one < end + HALF and other < end + HALF
 
 
-@njit(**KERNEL)
+@kernel
 def _correlate(  # type: ignore[no-untyped-def]
-    grey, velocity, offsets, line, corners, sums, result,
+    grey, velocity, offsets, line, sums, result,
     height, width, rows, columns, down, across, points, lags, least_speed,
 ):  # fmt: skip
     """Find what :func:`correlated` returns, of one picture."""
     right, bottom = np.float32(width - 1), np.float32(height - 1)
     size_x, size_y = np.float32(width) / np.float32(columns), np.float32(height) / np.float32(rows)
-    changes, turns_across = POINTS + 4 * points * STEP, (columns + across - 1) // across
-    sums[:] = ZERO
-    line[:] = ZERO
+    changes, turns_across = POINTS + 5 * points * STEP, (columns + across - 1) // across
+    first, last = number(offsets, 0), number(offsets, points - 1)
+    for n in range(lags + BLOCK):
+        store(sums, n * STEP, fill_row(ZERO))
+    for n in range(points - 1, points - 1 + BLOCK):
+        store(line, changes + n * STEP, fill_row(ZERO))
     product, speeds, used = 1.0, 0.0, 0
     turns = (rows + down - 1) // down * turns_across
     lane = 0
@@ -139,10 +144,10 @@ def _correlate(  # type: ignore[no-untyped-def]
             row, column = turn // turns_across * down, turn % turns_across * across
             cell = row * columns + column
             x, y = (np.float32(column) + HALF) * size_x - HALF, (np.float32(row) + HALF) * size_y - HALF
-            step_x, step_y = velocity[cell], velocity[cell + rows * columns]
+            step_x, step_y = number(velocity, cell), number(velocity, cell + rows * columns)
             speed = sqrt(step_x * step_x + step_y * step_y)
-            inside = _within(x, step_x, offsets[0], offsets[points - 1], right)
-            inside &= _within(y, step_y, offsets[0], offsets[points - 1], bottom)
+            inside = _within(x, step_x, first, last, right)
+            inside &= _within(y, step_y, first, last, bottom)
             if not (inside and speed > least_speed):
                 speeds += speed * 0.0  # not a number remains what it is
                 continue
@@ -154,15 +159,19 @@ def _correlate(  # type: ignore[no-untyped-def]
             break
         else:
             step_x = step_y = ZERO  # nothing changes along no motion
-        line[X + lane], line[Y + lane], line[STEP_X + lane], line[STEP_Y + lane] = x, y, step_x, step_y
+        put(line, X + lane, x)
+        put(line, Y + lane, y)
+        put(line, STEP_X + lane, step_x)
+        put(line, STEP_Y + lane, step_y)
         lane = (lane + 1) % STEP
         if lane == 0:
-            _look(grey, offsets, line, corners, width, right, bottom, points)
+            _look(grey, offsets, line, width, right, bottom, points)
             energy = _differences(line, changes, points)
             weight = ONE / root(energy + FAINT)
             _add_products(line, changes, sums, points, lags, weight)
             store(sums, (lags + BLOCK - 1) * STEP, load(sums, (lags + BLOCK - 1) * STEP) + energy * weight)
     for lag in range(lags):
-        result[lag] = total(load(sums, lag * STEP))
-    result[lags] = total(load(sums, (lags + BLOCK - 1) * STEP))
-    result[lags + 1], result[lags + 2] = speeds + log(product), used
+        put(result, lag, total(load(sums, lag * STEP)))
+    put(result, lags, total(load(sums, (lags + BLOCK - 1) * STEP)))
+    put(result, lags + 1, np.float32(speeds + log(product)))
+    put(result, lags + 2, np.float32(used))

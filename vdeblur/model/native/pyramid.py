@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+import torch
 from torch import Tensor
 
-from vdeblur.model.native.rows import KERNEL, STEP, alternate, flat, load
-from vdeblur.model.native.vectors import store
+from vdeblur.model.native.compiling import kernel
+from vdeblur.model.native.rows import STEP, alternate, load, memory
+from vdeblur.model.native.vectors import number, put, store
 
 MIDDLE, BESIDE = np.float32(0.56), np.float32(0.22)
 HALF, QUARTER = np.float32(0.5), np.float32(0.25)
@@ -29,9 +30,9 @@ def halved(grey: Tensor) -> Tensor | None:
     batch, _, height, width = grey.shape
     if width < 2 * STEP:
         return None
-    result = grey.new_empty(batch, 1, -(-height // 2), -(-width // 2))
+    grey, result = memory(grey), torch.empty(batch, 1, -(-height // 2), -(-width // 2))
     for picture, small in zip(grey, result, strict=True):
-        _halve(flat(picture), flat(small), height, width)
+        _halve(picture.data_ptr(), small.data_ptr(), height, width)
     return result
 
 
@@ -43,14 +44,14 @@ def level(grey: Tensor) -> tuple[Tensor, Tensor] | None:
     batch, _, height, width = grey.shape
     if width < STEP + 2:
         return None
-    soft, slope = grey.new_empty(grey.shape), grey.new_empty(batch, 2, height, width)
-    line = np.empty(width + 2, np.float32)
+    grey, line = memory(grey), torch.empty(width + 2)
+    soft, slope = torch.empty_like(grey), torch.empty(batch, 2, height, width)
     for parts in zip(grey, soft, slope, strict=True):
-        _level(*(flat(part) for part in parts), line, height, width)
+        _level(*(part.data_ptr() for part in parts), line.data_ptr(), height, width)
     return soft, slope
 
 
-@njit(**KERNEL)
+@kernel
 def _halve(grey, small, height, width):  # type: ignore[no-untyped-def]
     pairs, columns = width // 2, (width + 1) // 2
     for row in range((height + 1) // 2):
@@ -62,10 +63,10 @@ def _halve(grey, small, height, width):  # type: ignore[no-untyped-def]
             right = load(grey, above + 2 * c + STEP) + load(grey, below + 2 * c + STEP)
             store(small, to + c, (alternate(left, right, 0) + alternate(left, right, 1)) * QUARTER)
         if width % 2:
-            small[to + pairs] = (grey[above + width - 1] + grey[below + width - 1]) * HALF
+            put(small, to + pairs, (number(grey, above + width - 1) + number(grey, below + width - 1)) * HALF)
 
 
-@njit(**KERNEL)
+@kernel
 def _level(grey, soft, slope, line, height, width):  # type: ignore[no-untyped-def]
     """Smooth a row, then find the derivatives of the one above it."""
     count = height * width
@@ -76,7 +77,8 @@ def _level(grey, soft, slope, line, height, width):  # type: ignore[no-untyped-d
                 c = first if first + STEP < width else width - STEP
                 sides = load(grey, above + c) + load(grey, below + c)
                 store(line, c + 1, load(grey, at + c) * MIDDLE + sides * BESIDE)
-            line[0], line[width + 1] = line[1], line[width]
+            put(line, 0, number(line, 1))
+            put(line, width + 1, number(line, width))
             for first in range(0, width, STEP):
                 c = first if first + STEP < width else width - STEP
                 store(soft, at + c, load(line, c + 1) * MIDDLE + (load(line, c) + load(line, c + 2)) * BESIDE)
@@ -90,4 +92,5 @@ def _level(grey, soft, slope, line, height, width):  # type: ignore[no-untyped-d
             for first in range(1, width - 1, STEP):
                 c = here + (first if first + STEP < width - 1 else width - 1 - STEP)
                 store(slope, c, (load(soft, c + 1) - load(soft, c - 1)) * HALF)
-            slope[here], slope[end] = HALF * (soft[here + 1] - soft[here]), HALF * (soft[end] - soft[end - 1])
+            put(slope, here, (number(soft, here + 1) - number(soft, here)) * HALF)
+            put(slope, end, (number(soft, end) - number(soft, end - 1)) * HALF)

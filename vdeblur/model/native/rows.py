@@ -17,26 +17,18 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin
 from torch import Tensor
 
-from vdeblur.model.native.vectors import LANES, Vector, _address, _filled, _larger, _loader
+from vdeblur.model.native.vectors import LANES, Vector, _element, _filled, _filler, _larger, _loader
 
 #: Numbers of a row that are worked on at a time: a register.
 STEP = LANES // 2
 row = Vector(STEP)
-#: How kernels are compiled. Sums may be reordered; not a number stays what it is, for that is how a failed network is
-#: noticed. They make no arrays, so nobody counts who holds one.
-KERNEL: dict[str, Any] = {
-    "nogil": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "nsz", "reassoc"}, "_nrt": False,
-    "cache": True, "no_cfunc_wrapper": True,
-}  # fmt: skip
-#: How what only kernels call is compiled.
-PART: dict[str, Any] = {**KERNEL, "cache": False, "no_cpython_wrapper": True}
 
-load = _loader(row)
+load, fill_row = _loader(row), _filler(row)
 
 
-def flat(x: Tensor) -> Any:
-    """The numbers of a tensor, float32, as kernels want them: one after the other, copied only where they are not."""
-    return x.detach().float().flatten().numpy()
+def memory(x: Tensor) -> Tensor:
+    """A tensor's numbers as kernels want them, float32 and one after the other; copied only where they are not."""
+    return x.detach().float().contiguous()
 
 
 def padded(count: int) -> int:
@@ -74,19 +66,18 @@ _on_vectors(operator.mul, lambda builder, a, b: builder.fmul(a, b))
 _on_vectors(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def load_like(typing: Any, array: Any, index: Any, like: Any) -> Any:
-    """As many numbers of an array from an index on as there are in the tuple ``like``."""
+@intrinsic
+def load_like(typing: Any, address: Any, index: Any, like: Any) -> Any:
+    """As many numbers in memory from an index on as there are in the tuple ``like``."""
     kind = Vector(len(like))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _address(context, builder, signature, args)
-        return builder.load(builder.bitcast(address, kind.ir.as_pointer()), align=4)
+        return builder.load(builder.bitcast(_element(builder, *args[:2]), kind.ir.as_pointer()), align=4)
 
-    return kind(array, types.intp, like), code
+    return kind(types.intp, types.intp, like), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def nothing(typing: Any, like: Any) -> Any:
     """As many zeros as there are numbers in the tuple ``like``."""
     kind = Vector(len(like))
@@ -97,23 +88,21 @@ def nothing(typing: Any, like: Any) -> Any:
     return kind(like), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def store_whole(typing: Any, array: Any, index: Any, vector: Any) -> Any:
-    """Write a vector of whole numbers to an array of int32 from an index on."""
+@intrinsic
+def whole(typing: Any, address: Any, index: Any) -> Any:
+    """One of the whole numbers that :func:`store_place` has written to memory."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _address(context, builder, signature, args)
-        kind = ir.VectorType(ir.IntType(32), signature.args[2].count)
-        builder.store(builder.fptosi(args[2], kind), builder.bitcast(address, kind.as_pointer()), align=4)
-        return context.get_dummy_value()
+        pointer = builder.bitcast(_element(builder, *args), ir.IntType(32).as_pointer())
+        return builder.sext(builder.load(pointer), ir.IntType(64))
 
-    return types.void(array, types.intp, vector), code
+    return types.int64(types.intp, types.intp), code
 
 
 def _called(name: str) -> Any:
     """An instruction of one vector that gives a vector."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def instruction(typing: Any, vector: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             kind = signature.return_type.ir
@@ -129,7 +118,7 @@ def _called(name: str) -> Any:
 floor, size, root = _called("floor"), _called("fabs"), _called("sqrt")
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def total(typing: Any, vector: Any) -> Any:
     """The sum of a vector's numbers."""
 
@@ -142,7 +131,7 @@ def total(typing: Any, vector: Any) -> Any:
     return types.float32(vector), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def limited(typing: Any, vector: Any, least: Any, most: Any) -> Any:
     """No number below ``least`` or above ``most``; not a number stays what it is."""
 
@@ -155,7 +144,7 @@ def limited(typing: Any, vector: Any, least: Any, most: Any) -> Any:
     return vector(vector, types.float32, types.float32), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def from_zero_to(typing: Any, vector: Any, most: Any) -> Any:
     """No number below 0 or above ``most``; not a number becomes 0."""
 
@@ -167,7 +156,7 @@ def from_zero_to(typing: Any, vector: Any, most: Any) -> Any:
     return vector(vector, types.float32), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def between(typing: Any, vector: Any, least: Any, most: Any) -> Any:
     """1 where a number lies between two others, else 0."""
 
@@ -181,7 +170,7 @@ def between(typing: Any, vector: Any, least: Any, most: Any) -> Any:
     return vector(vector, types.float32, types.float32), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def alternate(typing: Any, a: Any, b: Any, first: Any) -> Any:
     """Every other one of the numbers of one vector and then another one, from ``first`` on: a vector."""
     if not isinstance(first, types.IntegerLiteral):
@@ -194,7 +183,7 @@ def alternate(typing: Any, a: Any, b: Any, first: Any) -> Any:
     return a(a, b, first), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def least(typing: Any, vector: Any, most: Any) -> Any:
     """No number above ``most``."""
 
@@ -205,20 +194,18 @@ def least(typing: Any, vector: Any, most: Any) -> Any:
     return vector(vector, types.float32), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def store_place(typing: Any, array: Any, index: Any, x: Any, y: Any, width: Any) -> Any:
-    """Write y · width + x, of vectors of whole numbers, to an array of int32 from an index on."""
+@intrinsic
+def store_place(typing: Any, address: Any, index: Any, x: Any, y: Any, width: Any) -> Any:
+    """Write y · width + x, of vectors of whole numbers, to memory from an index on, as :func:`whole` reads them."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _address(context, builder, signature, args)
         kind = ir.VectorType(ir.IntType(32), x.count)
         columns, rows = (builder.fptosi(part, kind) for part in args[2:4])
-        pitch = builder.insert_element(
-            ir.Constant(kind, ir.Undefined), builder.trunc(args[4], ir.IntType(32)), ir.Constant(ir.IntType(32), 0)
-        )
+        first = ir.Constant(ir.IntType(32), 0)
+        pitch = builder.insert_element(ir.Constant(kind, ir.Undefined), builder.trunc(args[4], ir.IntType(32)), first)
         pitch = builder.shuffle_vector(pitch, pitch, ir.Constant(kind, None))
         place = builder.add(builder.mul(rows, pitch), columns)
-        builder.store(place, builder.bitcast(address, kind.as_pointer()), align=4)
+        builder.store(place, builder.bitcast(_element(builder, *args[:2]), kind.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, x, y, types.intp), code
+    return types.void(types.intp, types.intp, x, y, types.intp), code

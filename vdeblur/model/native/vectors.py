@@ -2,6 +2,9 @@
 
 Compilers turn loops into vector instructions where they can prove that they may; here the kernels say it. A vector of
 :data:`LANES` numbers is two registers of the processor, which is what keeps its multipliers busy.
+
+Memory is float32, at an address (``Tensor.data_ptr()``): kernels that pass arrays on would count references to them all
+the time. Who calls a kernel keeps the tensors, and sees to it that they are contiguous and large enough.
 """
 
 from __future__ import annotations
@@ -40,10 +43,9 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 wide, four = Vector(LANES), Vector(4)
 
 
-def _address(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    """Of an element of an array, counted from its first one: no index is out of range, none counts from the end."""
-    data = context.make_array(signature.args[0])(context, builder, args[0]).data
-    return builder.gep(data, [args[1]], inbounds=True)
+def _element(builder: Any, address: Any, index: Any) -> Any:
+    """Pointer to a number in memory."""
+    return builder.gep(builder.inttoptr(address, ir.FloatType().as_pointer()), [index])
 
 
 def _filled(builder: Any, kind: Vector, number: Any) -> Any:
@@ -53,19 +55,18 @@ def _filled(builder: Any, kind: Vector, number: Any) -> Any:
 
 
 def _loader(kind: Vector) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
-    def load(typing: Any, array: Any, index: Any) -> Any:
+    @intrinsic
+    def load(typing: Any, address: Any, index: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            address = _address(context, builder, signature, args)
-            return builder.load(builder.bitcast(address, kind.ir.as_pointer()), align=4)
+            return builder.load(builder.bitcast(_element(builder, *args), kind.ir.as_pointer()), align=4)
 
-        return kind(array, types.intp), code
+        return kind(types.intp, types.intp), code
 
     return load
 
 
 def _filler(kind: Vector) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def fill(typing: Any, number: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return _filled(builder, kind, args[0])
@@ -75,36 +76,57 @@ def _filler(kind: Vector) -> Any:
     return fill
 
 
-#: ``load(array, index)``: the numbers of a contiguous float32 array from an index on.
+#: ``load(address, index)``: the numbers in memory from an index on.
 load, load_four = _loader(wide), _loader(four)
 #: ``fill(number)``: it in all lanes.
 fill, fill_four = _filler(wide), _filler(four)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def fill_from(typing: Any, array: Any, index: Any) -> Any:
-    """One element of an array in all lanes of a wide vector."""
+@intrinsic
+def fill_from(typing: Any, address: Any, index: Any) -> Any:
+    """One number in memory in all lanes of a wide vector."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _filled(builder, wide, builder.load(_address(context, builder, signature, args)))
+        return _filled(builder, wide, builder.load(_element(builder, *args)))
 
-    return wide(array, types.intp), code
+    return wide(types.intp, types.intp), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
-    """Write a vector to an array from an index on."""
+@intrinsic
+def number(typing: Any, address: Any, index: Any) -> Any:
+    """One number in memory."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _address(context, builder, signature, args)
-        builder.store(args[2], builder.bitcast(address, signature.args[2].ir.as_pointer()), align=4)
+        return builder.load(_element(builder, *args))
+
+    return types.float32(types.intp, types.intp), code
+
+
+@intrinsic
+def put(typing: Any, address: Any, index: Any, value: Any) -> Any:
+    """Write one number to memory."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], _element(builder, *args[:2]))
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, vector), code
+    return types.void(types.intp, types.intp, types.float32), code
+
+
+@intrinsic
+def store(typing: Any, address: Any, index: Any, vector: Any) -> Any:
+    """Write a vector to memory from an index on."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.bitcast(_element(builder, *args[:2]), signature.args[2].ir.as_pointer())
+        builder.store(args[2], pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, vector), code
 
 
 def _operator(operate: Callable[[Any, Any, Any], Any]) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def operator(typing: Any, a: Any, b: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return operate(builder, *args)
@@ -125,13 +147,14 @@ mul = _operator(lambda builder, a, b: builder.fmul(a, b))
 larger = _operator(_larger)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a · b + c, rounded once."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.return_type.ir
         name = f"llvm.fma.v{signature.return_type.count}f32"
-        return builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name), args)
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+        return builder.call(function, args)
 
     return a(a, b, c), code
