@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.model.blocks import activate, normal_grid, normal_steps, upsample
+from vdeblur.model.fused import natively
 from vdeblur.model.steering import luma
 
 #: Points along the motion, in frame intervals, and the lags of the autocorrelation that are looked at.
@@ -54,12 +55,21 @@ def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
 
 def _profile(grey: Tensor, velocity: Tensor, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
     height, width = velocity.shape[-2:]
+    offsets = torch.linspace(-REACH, REACH, POINTS, device=grey.device)
+    down, across = rows.step or 1, columns.step or 1
+    sums: Tensor | None = natively(
+        grey,
+        lambda native: native.correlated(
+            grey, velocity, offsets=offsets, lags=LAGS, least_speed=LEAST_SPEED_PX, down=down, across=across
+        ),
+    )
+    if sums is not None:
+        return sums * (height * width) / sums[:, -1:]
     cells = normal_grid(height, width, grey.device, rows=rows, columns=columns)
     velocity = velocity[..., rows, columns]
     share = velocity.shape[-2] * velocity.shape[-1] / (height * width)
     step = normal_steps(velocity, grey.shape[-2], grey.shape[-1])
-    offsets = torch.linspace(-REACH, REACH, POINTS, device=grey.device).view(1, -1, 1, 1, 1)
-    grid = torch.addcmul(cells[:, None], offsets, step[:, None])  # (B, K, h, w, 2)
+    grid = torch.addcmul(cells[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
     points = F.grid_sample(grey, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
     points = points.view(-1, POINTS, *velocity.shape[-2:])
     change = points[:, 1:] - points[:, :-1]

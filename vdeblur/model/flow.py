@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vdeblur.model.blocks import upsample
 from vdeblur.model.cells import gathered, inside, places, sampled, shifts, steps
-from vdeblur.model.fused import attempt
+from vdeblur.model.fused import attempt, natively
 from vdeblur.model.steering import luma
 
 #: Resolution of the resulting flow: one vector for a cell of so many pixels each way.
@@ -65,11 +65,10 @@ def pyramid(frame: Tensor, finest: int) -> tuple[Level, ...]:
 
     The first one is at 1/32, or finer where that would be too small.
     """
-    grey, scale = _pooled(luma(frame), finest), finest
+    grey, scale = _pooled(luma(frame), finest).contiguous(), finest
     levels = [_level(grey)]
     while scale < CELL or (scale < COARSEST and all(side > 2 * (LEAST_SIDE - 1) for side in grey.shape[-2:])):
-        # the edge repeated: an odd row or column has its own mean, an even one leaves the repeated one out
-        grey, scale = F.avg_pool2d(F.pad(grey, (0, 1, 0, 1), "replicate"), 2), scale * 2
+        grey, scale = _halved(grey), scale * 2
         levels.append(_level(grey))
     return tuple(reversed(levels))
 
@@ -78,13 +77,26 @@ def _pooled(grey: Tensor, factor: int) -> Tensor:
     """Means of squares of pixels (B, 1, H, W); rows first, which processors add much faster."""
     if grey.device.type != "cpu":
         return F.avg_pool2d(grey, factor)
+    pooled: Tensor | None = natively(grey, lambda native: native.pooled(grey, factor))
+    if pooled is not None:
+        return pooled
     rows = [grey[..., first::factor, :] for first in range(factor)]
     total = sum(rows[2:], rows[0] + rows[1])
     columns = [total[..., first::factor] for first in range(factor)]
     return sum(columns[2:], columns[0] + columns[1]).div_(factor * factor)
 
 
+def _halved(grey: Tensor) -> Tensor:
+    """Means of 2 × 2 pixels, an odd row or column by itself."""
+    small: Tensor | None = natively(grey, lambda native: native.halved(grey))
+    # the edge repeated: an odd row or column has its own mean, an even one leaves the repeated one out
+    return F.avg_pool2d(F.pad(grey, (0, 1, 0, 1), "replicate"), 2) if small is None else small
+
+
 def _level(grey: Tensor) -> Level:
+    done = natively(grey, lambda native: native.level(grey))
+    if done is not None:
+        return Level(*done)
     wide = F.pad(grey, (1, 1, 1, 1), "replicate")
     wide = 0.56 * wide[..., 1:-1, :] + 0.22 * (wide[..., :-2, :] + wide[..., 2:, :])
     soft = 0.56 * wide[..., 1:-1] + 0.22 * (wide[..., :-2] + wide[..., 2:])
@@ -152,18 +164,16 @@ def _twice_as_large(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _improved_at_once(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor] | None:
-    """All samplings of a level by a few kernels, on a GPU that has them; else None."""
+    """All samplings of a level by a few kernels, where there are some; else None."""
 
     def work(kernels: Any) -> tuple[Tensor, Tensor]:
-        there, flows = torch.cat(others), found.flatten(0, 1)
-        for _ in range(SAMPLINGS[scale]):
-            flows, mismatch = kernels.improve(
-                level.luma, level.slope, there, flows, scale=scale, cell=max(1, CELL // scale),
-                robust=ROBUST, smoothness=SMOOTHNESS, sweeps=SWEEPS, relaxation=RELAXATION,
-            )  # fmt: skip
-        return flows.view_as(found), mismatch.view_as(found[:, :, :1])
+        result: tuple[Tensor, Tensor] = kernels.improve_level(
+            level.luma, level.slope, others, found, samplings=SAMPLINGS[scale], scale=scale, cell=max(1, CELL // scale),
+            robust=ROBUST, smoothness=SMOOTHNESS, sweeps=SWEEPS, relaxation=RELAXATION,
+        )  # fmt: skip
+        return result
 
-    return attempt(found, work) if found.device.type == "cuda" else None
+    return attempt(found, work)
 
 
 def _own(level: Level, cell: int) -> _Own:

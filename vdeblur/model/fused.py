@@ -53,6 +53,11 @@ def attempt(like: Tensor, work: Callable[[Any], T]) -> T | None:
         return None
 
 
+def natively(like: Tensor, work: Callable[[Any], T]) -> T | None:
+    """What ``work`` makes of the kernels of a CPU, for what has none elsewhere; None where they cannot be used."""
+    return attempt(like, work) if like.device.type == "cpu" else None
+
+
 def kernels_for(device: torch.device) -> Any:
     """The module of kernels that work on a device; None where there are none."""
     kind = device.type

@@ -326,3 +326,17 @@ def improve(
         )  # fmt: skip
         before, now, before_scale, now_scale = now, result, now_scale, 1.0
     return now, mismatch
+
+
+def improve_level(
+    here: Tensor, slope: Tensor, others: Sequence[Tensor], found: Tensor,
+    *, samplings: int, scale: int, cell: int, robust: float, smoothness: float, sweeps: int, relaxation: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """So many times :func:`improve`, of ``others`` (B, 1, H, W) each and flows (N, B, 2, H/cell, W/cell)."""
+    there, flows = torch.cat(list(others)), found.flatten(0, 1)
+    for _ in range(samplings):
+        flows, mismatch = improve(
+            here, slope, there, flows,
+            scale=scale, cell=cell, robust=robust, smoothness=smoothness, sweeps=sweeps, relaxation=relaxation,
+        )  # fmt: skip
+    return flows.view_as(found), mismatch.view_as(found[:, :, :1])

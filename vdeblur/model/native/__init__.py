@@ -4,6 +4,9 @@ Each is the twin of a few lines elsewhere, named in its docstring, and gives the
 is compiled is kept on disk, so only a machine's first run waits for it.
 """
 
+from vdeblur.model.native.flow import improve, improve_level
+from vdeblur.model.native.profile import correlated
+from vdeblur.model.native.pyramid import halved, level, pooled
 from vdeblur.model.native.taps import taps
 
-__all__ = ["taps"]
+__all__ = ["correlated", "halved", "improve", "improve_level", "level", "pooled", "taps"]
