@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,9 @@ from vdeblur.model import fused
 from vdeblur.model.celltaps import CellTaps
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.fused import kernels_for, without_kernels
-from vdeblur.model.native import vectors
+from vdeblur.model.native import compiling
+from vdeblur.model.native.code import vectors
+from vdeblur.model.native.compiling import Kernel
 from vdeblur.model.steering import Neighbour
 
 CPU = torch.device("cpu")
@@ -165,15 +166,93 @@ def test_without_numba_all_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     assert (found - wanted).abs().max() < 2e-5
 
 
-def test_kernels_work_where_nothing_can_be_kept(tmp_path: Path) -> None:
-    """A package and a home that cannot be written to: compiled anew in each run, and still right."""
+# --- What is kept -----------------------------------------------------------------------------------------------------
+
+
+def halved(times: int = 1) -> Tensor:
+    """A small picture through a kernel that is asked for anew."""
+    picture, small = noise(1, 1, 4, 64), torch.empty(1, 1, 2, 32)
+    kernel = Kernel("pyramid", "halve")
+    for _ in range(times):
+        kernel(picture.data_ptr(), small.data_ptr(), 4, 64)
+    assert torch.allclose(small, torch.nn.functional.avg_pool2d(picture, 2), atol=1e-6)
+    return small
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+def test_what_was_compiled_is_kept_and_loaded_without_numba(folder: Path) -> None:
+    first = halved(2)
+    (file,) = folder.iterdir()
     code = (
-        "import numba.core.caching as c\n"
-        "c.CacheImpl.__init__ = lambda self, f: (_ for _ in ()).throw(RuntimeError('cannot cache: no locator'))\n"
-        "from vdeblur.model.native.compiling import kernel\n"
-        "@kernel\ndef twice(x):\n    return 2 * x\n"
-        "print(twice(21))"
+        "import sys, torch\n"
+        "from vdeblur.model.native.compiling import Kernel\n"
+        "x, y = torch.arange(256.).view(1, 1, 4, 64), torch.empty(1, 1, 2, 32)\n"
+        "Kernel('pyramid', 'halve')(x.data_ptr(), y.data_ptr(), 4, 64)\n"
+        "print(y[0, 0, 0, 1].item(), 'numba' in sys.modules)"
     )
-    home = {**os.environ, "HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=home)
-    assert done.stdout.strip() == "42"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["34.5", "False"]
+    assert [file] == list(folder.iterdir())
+    assert torch.equal(halved(), first)
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_a_damaged_file_is_made_anew(folder: Path, damage: bytes | None) -> None:
+    halved()
+    (file,) = folder.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9] if damage is None else damage)
+    halved()
+    assert compiling._read(file), "it is whole again"
+
+
+def test_kernels_work_where_nothing_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(tmp_path / "file" / "folder"))
+    with caplog.at_level(logging.INFO):
+        halved()
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_kernel_that_needs_numba_itself_still_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_object_of", lambda *args: None)
+    halved(2)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("system", "variables", "expected"),
+    [
+        ("linux", {"HOME": "/home/me"}, "/home/me/.cache/vdeblur"),
+        ("linux", {"HOME": "/home/me", "XDG_CACHE_HOME": "/quick"}, "/quick/vdeblur"),
+        ("darwin", {"HOME": "/Users/me"}, "/Users/me/Library/Caches/vdeblur"),
+        ("win32", {"LOCALAPPDATA": "/me/local"}, "/me/local/vdeblur/cache"),
+        ("linux", {"VDEBLUR_CACHE": "/mine"}, "/mine"),
+    ],
+)
+def test_the_folder_is_the_systems(
+    system: str, variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", compiling.FOLDER_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", system)
+    assert compiling._folder() == Path(expected)
+
+
+def test_another_processor_or_version_has_other_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = compiling._key()
+    compiling._key.cache_clear()
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: "another")
+    assert compiling._key() != mine
+    monkeypatch.undo()
+    compiling._key.cache_clear()
+    assert compiling._key() == mine

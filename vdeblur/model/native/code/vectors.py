@@ -1,7 +1,6 @@
 """Vectors: a few numbers at a time as one value, for kernels that are compiled for the processor at hand.
 
-Compilers turn loops into vector instructions where they can prove that they may; here the kernels say it. A vector of
-:data:`LANES` numbers is two registers of the processor, which is what keeps its multipliers busy.
+Compilers turn loops into vector instructions where they can prove that they may; here the kernels say it.
 
 Memory is float32, at an address (``Tensor.data_ptr()``): kernels that pass arrays on would count references to them all
 the time. Who calls a kernel keeps the tensors, and sees to it that they are contiguous and large enough.
@@ -12,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-#: Numbers in a wide vector.
-LANES = 32 if llvm.get_host_cpu_features().get("avx512f") else 16
+from vdeblur.model.native.compiling import OPTIONS
+from vdeblur.model.native.processor import LANES
+
+#: A part of kernels, compiled with each of them.
+part: Callable[[Any], Any] = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
 
 
 class Vector(types.Type):  # type: ignore[misc]
