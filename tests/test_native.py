@@ -15,7 +15,7 @@ from numba import njit
 from torch import Tensor
 
 from vdeblur import Deblurrer
-from vdeblur.model import fused
+from vdeblur.model import fused, native
 from vdeblur.model.celltaps import CellTaps
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.fused import kernels_for, without_kernels
@@ -164,6 +164,33 @@ def test_without_numba_all_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     fused._module.cache_clear()
     assert "Numba is not installed" in caplog.text
     assert (found - wanted).abs().max() < 2e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+@pytest.mark.parametrize(("height", "width"), [(3, 32), (7, 33), (20, 130)])
+def test_planes_become_luma_and_are_corrected(dtype: torch.dtype, height: int, width: int) -> None:
+    """Rows of decoders and of cropped residuals are longer than what is looked at."""
+    peak = torch.iinfo(dtype).max
+    samples = torch.randint(0, peak + 1, (height, width + 5), generator=torch.Generator().manual_seed(1))
+    plane, change = samples.to(dtype)[:, :width], noise(height, width + 3, scale=0.3)[:, :width]
+    offset, scale = 16.0 * (peak + 1) / 256, 219.0 * (peak + 1) / 256
+    luma = native.luma(plane, offset, 1 / scale)
+    corrected = native.corrected(plane, change, scale, peak)
+    assert luma is not None
+    assert corrected is not None
+    assert torch.allclose(luma, ((plane.float() - offset) / scale).clamp(0, 1), atol=1e-6)
+    wanted = (plane.double() + change.double() * scale).clamp(0, peak)
+    assert (corrected.double() - wanted).abs().max() < 0.51
+    assert torch.equal(native.corrected(plane, change, 0.0, peak), plane)
+
+
+def test_other_planes_are_left_to_operators() -> None:
+    for plane in (torch.zeros(8, 64), torch.zeros(64, 40, dtype=torch.uint8).t(), torch.zeros(8, 9, dtype=torch.uint8)):
+        assert native.luma(plane, 0.0, 1.0) is None
+        assert native.corrected(plane, torch.zeros(plane.shape), 1.0, 255.0) is None
+    plane = torch.zeros(8, 64, dtype=torch.uint8)
+    assert native.corrected(plane, torch.zeros(64, 8).t(), 1.0, 255.0) is None
+    assert native.corrected(plane, torch.zeros(8, 1), 1.0, 255.0) is None
 
 
 # --- What is kept -----------------------------------------------------------------------------------------------------

@@ -142,11 +142,15 @@ def _larger(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
+def _smaller(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
 add = _operator(lambda builder, a, b: builder.fadd(a, b))
 sub = _operator(lambda builder, a, b: builder.fsub(a, b))
 mul = _operator(lambda builder, a, b: builder.fmul(a, b))
-#: The larger one, lane by lane; the second one where one of them is nan.
-larger = _operator(_larger)
+#: The larger and the smaller one, lane by lane; the second one where one of them is nan.
+larger, smaller = _operator(_larger), _operator(_smaller)
 
 
 @intrinsic
