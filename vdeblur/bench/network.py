@@ -17,8 +17,8 @@ from vdeblur.bench.timing import Timing, middle, timed, typical
 from vdeblur.compute import single_thread
 from vdeblur.engine import Deblurrer
 from vdeblur.frames import Frame
+from vdeblur.fused import without_kernels
 from vdeblur.graphs import plain
-from vdeblur.model.fused import without_kernels
 
 #: Runs that do not count.
 WARM_UP = 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.model.native.code.rows import (
+from vdeblur.native.code.rows import (
     between,
     floor,
     from_zero_to,
@@ -21,9 +21,9 @@ from vdeblur.model.native.code.rows import (
     total,
     whole,
 )  # fmt: skip
-from vdeblur.model.native.code.vectors import number, part, put, store
-from vdeblur.model.native.flow import FACTORS, NOTES
-from vdeblur.model.native.processor import STEP
+from vdeblur.native.code.vectors import number, part, put, store
+from vdeblur.native.flow import FACTORS, NOTES
+from vdeblur.native.processor import STEP
 
 ZERO, HALF, ONE, TWO, FOUR, TWELVE = (np.float32(number) for number in (0, 0.5, 1, 2, 4, 12))
 #: A sampling changes a vector by no more than this, in pixels of the level.
@@ -146,7 +146,7 @@ def improve(  # type: ignore[no-untyped-def]
     own, slope, other, start, mismatch, work,
     height, width, rows, columns, span, cell, sweeps, samplings, robust, smoothness, relaxation,
 ):  # fmt: skip
-    """All samplings of one picture: see :func:`vdeblur.model.native.flow.improve_level`.
+    """All samplings of one picture: see :func:`vdeblur.native.flow.improve_level`.
 
     ``start`` and ``mismatch`` become what they find.
     """

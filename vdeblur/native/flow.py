@@ -1,4 +1,4 @@
-"""The optical flow's levels on a CPU, by :mod:`vdeblur.model.native.code.flow`."""
+"""The optical flow's levels on a CPU, by :mod:`vdeblur.native.code.flow`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.model.native.compiling import Kernel
-from vdeblur.model.native.processor import memory, padded
+from vdeblur.native.compiling import Kernel
+from vdeblur.native.processor import memory, padded
 
 #: Numbers that are noted of each cell of a row, and those that sweeps multiply.
 NOTES, FACTORS = 11, 5
