@@ -271,7 +271,7 @@ def test_the_folder_is_the_systems(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", system)
-    assert compiling._folder() == Path(expected)
+    assert compiling.folder() == Path(expected)
 
 
 def test_another_processor_or_version_has_other_files(monkeypatch: pytest.MonkeyPatch) -> None:

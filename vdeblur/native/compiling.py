@@ -64,7 +64,7 @@ class Kernel:
 
     def _made(self, fractions: Sequence[bool]) -> Callable[..., Any]:
         label = f"{self._module.rpartition('.')[2]}-{self._name}"
-        path = _folder() / f"{label}-{_key()}.bin"
+        path = folder() / f"{label}-{_key()}.bin"
         code = _read(path)
         if code is None:
             logger.info("compiling %s for this processor, once", label)
@@ -140,7 +140,7 @@ def _key() -> str:
     return digest.hexdigest()[:24]
 
 
-def _folder() -> Path:
+def folder() -> Path:
     """Where the system keeps what can be made again."""
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
