@@ -6,6 +6,7 @@ see is one matrix, which a few small matrix products turn into their corrections
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -53,8 +54,8 @@ class Sight(NamedTuple):
     views: tuple[View | None, ...]
 
 
-class CellTaps(nn.Module):
-    """Deconvolves luma with one small shared network of what each pixel sees along its motion.
+class Looking(nn.Module, ABC):
+    """Looks at luma along its motion, cell by cell; what is made of it is for a subclass to say.
 
     It sees ``taps`` points from −reach to +reach exposure lengths around the pixel, as differences to the pixel itself,
     and ``neighbour_points`` from −1 to +1 around its place in each of two other frames. The correction fades with the
@@ -64,7 +65,7 @@ class CellTaps(nn.Module):
     scale = 1
     guides = 0
 
-    def __init__(self, *, taps: int, reach: float, hidden: int, depth: int, neighbour_points: int) -> None:
+    def __init__(self, *, taps: int, reach: float, neighbour_points: int) -> None:
         super().__init__()
         offsets = torch.linspace(-reach, reach, taps)
         self.register_buffer("offsets", offsets[offsets.abs() > 1e-6], persistent=False)
@@ -77,9 +78,23 @@ class CellTaps(nn.Module):
         #: What a kernel keeps with these weights.
         self.kept: dict[Any, Any] = {}
         self.seen = len(self.offsets) + 2 + (2 * (neighbour_points + 1) if neighbour_points else 0)
-        self.filters = nn.Conv2d(self.seen, hidden, 1)
-        self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
-        self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+
+    @abstractmethod
+    def kernel(self, kernels: Any) -> Any:
+        """The one of a module of kernels that does the same, called as :func:`vdeblur.native.taps.taps` is."""
+
+    @abstractmethod
+    def corrected(self, seen: Tensor) -> Tensor:
+        """What pixels of cells see (seen, B, 64, h, w) → (B, 64, h, w), before it is weighted by the motion."""
+
+    @abstractmethod
+    def whole(self, sight: Sight) -> Tensor:
+        """Correction (B, 64, h, w) of a whole frame in few operations, for programs elsewhere."""
 
     def forward(
         self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour], *, side: int | None = None
@@ -97,14 +112,13 @@ class CellTaps(nn.Module):
             return fused
         sight = self.prepare(frame, motion, neighbours)
         if torch.compiler.is_exporting():
-            return spread(whole_correction(self, sight, CELL), CELL)
+            return spread(self.whole(sight), CELL)
         result = torch.empty_like(sight.own)
 
         def work(area: Area) -> None:
             gate = area.of(sight.length).square()
             gate = gate / (1 + gate) / CONTRAST
-            change = self._corrected(self.look(sight, area).flatten(1).t()).view(len(gate), -1, *gate.shape[2:])
-            area.of(result).copy_(change * gate)
+            area.of(result).copy_(self.corrected(self.look(sight, area)) * gate)
 
         side_by_side([partial(work, area) for area in self._areas(sight, side)], frame.device)
         return spread(result, CELL)
@@ -112,7 +126,7 @@ class CellTaps(nn.Module):
     def _fused(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour], side: int | None) -> Tensor | None:
         """The same from one kernel; None where there is none. On a CPU it takes no memory, so tiles do not matter."""
         on_cpu = frame.device.type == "cpu"
-        if self.filters.weight.dtype != torch.float32 if on_cpu else side is not None:
+        if self.dtype != torch.float32 if on_cpu else side is not None:
             return None
 
         def work(kernels: Any) -> Tensor:
@@ -120,7 +134,7 @@ class CellTaps(nn.Module):
             moves = motion.float()
             places = [one.displacement.float() for one in neighbours] or [moves, moves]
             trusts = [trust_in(one) for one in neighbours] or [moves]
-            result: Tensor = kernels.taps(
+            result: Tensor = self.kernel(kernels)(
                 [luma(frame), *pictures], moves, torch.cat(places, 1), torch.cat(trusts, 1), self,
                 contrast=CONTRAST, cell=CELL,
             )  # fmt: skip
@@ -144,7 +158,7 @@ class CellTaps(nn.Module):
         there, weighted by the trust in them, and that trust; zeros for a neighbour that is missing.
         """
         own, length, step = area.of(sight.own), area.of(sight.length), _cut(sight.step, area)
-        seen = own.new_empty((self.seen, *own.shape), dtype=self.filters.weight.dtype)
+        seen = own.new_empty((self.seen, *own.shape), dtype=self.dtype)
         count, points = len(self.offsets), len(self.neighbour_offsets)
         seen[:count] = _differences(sight.shifts, _cut(sight.place, area), step, self.offsets, own, CONTRAST)
         seen[count], seen[count + 1] = torch.log1p(length) / 4, own - 0.5
@@ -164,6 +178,38 @@ class CellTaps(nn.Module):
         seen = self.look(sight, whole_of(sight.own))
         return torch.stack([spread(channel, CELL)[:, 0] for channel in seen], 1)
 
+    def _areas(self, sight: Sight, side: int | None) -> list[Area]:
+        """Areas of cells to work on one after the other: tiles, and on a CPU strips of them."""
+        whole = whole_of(sight.own)
+        tiles = [whole] if side is None else tiles_of(whole, side // CELL, 1)
+        if sight.own.device.type != "cpu":
+            return tiles
+        cells = (self.strip_pixels or STRIP_PIXELS) // (CELL * CELL * len(sight.own))
+        return [strip for tile in tiles for strip in _strips(tile, max(1, cells // tile.width))]
+
+
+class CellTaps(Looking):
+    """Deconvolves luma with one small shared network of what each pixel sees along its motion."""
+
+    def __init__(self, *, taps: int, reach: float, hidden: int, depth: int, neighbour_points: int) -> None:
+        super().__init__(taps=taps, reach=reach, neighbour_points=neighbour_points)
+        self.filters = nn.Conv2d(self.seen, hidden, 1)
+        self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
+        self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.filters.weight.dtype
+
+    def kernel(self, kernels: Any) -> Any:
+        return kernels.taps
+
+    def corrected(self, seen: Tensor) -> Tensor:
+        return self._corrected(seen.flatten(1).t()).view(seen.shape[1:])
+
+    def whole(self, sight: Sight) -> Tensor:
+        return whole_correction(self, sight, CELL)
+
     def change(self, seen: Tensor, length: Tensor) -> Tensor:
         """Correction (N,) of pixels that see (N, seen) along a motion of ``length`` (N,) pixels; for training."""
         gate = length * length / (1 + length * length)
@@ -180,15 +226,6 @@ class CellTaps(nn.Module):
         for layer in (self.filters, *self.mix):
             rows = leaky_linear(rows, layer.weight.flatten(1), layer.bias)
         return F.linear(rows, self.correction.weight.flatten(1), self.correction.bias)[:, 0].float()
-
-    def _areas(self, sight: Sight, side: int | None) -> list[Area]:
-        """Areas of cells to work on one after the other: tiles, and on a CPU strips of them."""
-        whole = whole_of(sight.own)
-        tiles = [whole] if side is None else tiles_of(whole, side // CELL, 1)
-        if sight.own.device.type != "cpu":
-            return tiles
-        cells = (self.strip_pixels or STRIP_PIXELS) // (CELL * CELL * len(sight.own))
-        return [strip for tile in tiles for strip in _strips(tile, max(1, cells // tile.width))]
 
 
 def _strips(area: Area, rows: int) -> list[Area]:

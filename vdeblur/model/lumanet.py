@@ -14,6 +14,7 @@ from vdeblur.errors import UsageError
 from vdeblur.model.celltaps import CELL, STRIP_PIXELS, CellTaps
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.flow import Level, pyramid
+from vdeblur.model.mixedtaps import MixedTaps
 from vdeblur.model.motion import Motion, Present, frames_motion, match_sides
 from vdeblur.model.network import Estimate, at, beside, neighbours_of
 from vdeblur.model.steering import Neighbour, luma
@@ -31,14 +32,32 @@ class LumaConfig:
     tap_hidden: int
     tap_depth: int
     tap_neighbours: int = 0
+    #: With some, each cell has a filter of its own (:class:`vdeblur.model.mixedtaps.MixedTaps`), from a network of
+    #: ``tap_code`` units.
+    tap_experts: int = 0
+    tap_code: int = 32
 
     def __post_init__(self) -> None:
         if self.taps < 3 or self.taps % 2 == 0:
             raise UsageError(f"taps must be an odd number of at least 3, not {self.taps}")
         if self.tap_neighbours != 0 and (self.tap_neighbours < 0 or self.tap_neighbours % 2 == 0):
             raise UsageError(f"tap_neighbours must be 0 or an odd number, not {self.tap_neighbours}")
+        if self.tap_experts and self.tap_depth:
+            raise UsageError(f"tap_depth must be 0 with tap_experts, not {self.tap_depth}")
         if self.flow_finest not in (2, 4, 8):
             raise UsageError(f"flow_finest must be 2, 4 or 8, not {self.flow_finest}")
+
+
+def _taps_of(config: LumaConfig) -> CellTaps | MixedTaps:
+    if config.tap_experts:
+        return MixedTaps(
+            taps=config.taps, reach=config.reach, hidden=config.tap_hidden, experts=config.tap_experts,
+            code=config.tap_code, neighbour_points=config.tap_neighbours,
+        )  # fmt: skip
+    return CellTaps(
+        taps=config.taps, reach=config.reach, hidden=config.tap_hidden, depth=config.tap_depth,
+        neighbour_points=config.tap_neighbours,
+    )  # fmt: skip
 
 
 class LumaFeatures(NamedTuple):
@@ -90,13 +109,7 @@ class LumaNet(nn.Module):
         super().__init__()
         self.config = config
         self.fraction = ExposureFraction()
-        self.taps = CellTaps(
-            taps=config.taps,
-            reach=config.reach,
-            hidden=config.tap_hidden,
-            depth=config.tap_depth,
-            neighbour_points=config.tap_neighbours,
-        )
+        self.taps = _taps_of(config)
 
     def work_in_strips(self, pixels: int | None) -> None:
         """On a CPU, look along the motion of so many pixels at a time; None: of ``strip_pixels`` again."""
@@ -197,6 +210,12 @@ class LumaNet(nn.Module):
         sight = self.taps.prepare(clip.flatten(0, 1), motion.velocity * exposure, neighbours)
         length = sight.length.repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)
         return self.taps.sights(sight), length
+
+    @torch.no_grad()
+    def read_exposures(self, clip: Tensor, *, lookahead: int) -> Tensor:
+        """The exposure fraction (B·T, 1, 1, 1) of every frame of a clip (B, T, C, H, W), as it is read; for training."""
+        motion = self.motions(clip, lookahead=lookahead)
+        return self._exposures(motion_profile(clip.flatten(0, 1), motion.velocity), clip.shape[1])
 
     def _exposures(self, profile: Tensor, length: int) -> Tensor:
         """The exposure fraction of every frame (B·T, 1, 1, 1) of packed clips, from the profiles of their frames."""

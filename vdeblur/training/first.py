@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from vdeblur.errors import UsageError
+from vdeblur.model.celltaps import CELL
 from vdeblur.model.kinds import Net
+from vdeblur.model.lumanet import LumaNet
+from vdeblur.model.mixedtaps import MixedTaps
 from vdeblur.training.feeds import Data, closing_iterator
 from vdeblur.training.fraction import draw_profiles, learn_fraction
 from vdeblur.training.recipe import TrainConfig
 from vdeblur.training.settings import SynthesisConfig
 from vdeblur.training.synthesis import Clip
-from vdeblur.training.taps import draw_pixels, learn_taps
+from vdeblur.training.taps import draw_cells, draw_pixels, learn_cells, learn_taps
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +42,13 @@ def learn_first(net: Net, config: TrainConfig, synthetic_for: Callable[[Synthesi
     if taps.clips:
         logger.info("taps: %d pixels a frame of %d clips", taps.pixels, taps.clips)
         clips = _taken(synthetic_for(config.synthesis), taps.clips, config.batch)
-        pixels = draw_pixels(net, clips, per_frame=taps.pixels, seed=config.seed)
-        learn_taps(
-            net.taps, pixels, steps=taps.steps, batch=taps.batch, learning_rate=taps.learning_rate, seed=config.seed
-        )
+        options = {"steps": taps.steps, "batch": taps.batch, "learning_rate": taps.learning_rate, "seed": config.seed}
+        if isinstance(net, LumaNet) and isinstance(net.taps, MixedTaps):
+            per_frame = max(1, taps.pixels // CELL**2)
+            learn_cells(net.taps, draw_cells(net, clips, per_frame=per_frame, seed=config.seed), **options)
+        else:
+            assert not isinstance(net.taps, MixedTaps)
+            learn_taps(net.taps, draw_pixels(net, clips, per_frame=taps.pixels, seed=config.seed), **options)
 
 
 def _taken(data: Data, clips: int, batch: int) -> Iterator[Clip]:

@@ -1,0 +1,108 @@
+"""Mixed taps: cell taps whose filter is made anew for each cell, from what its pixels see.
+
+One filter for all pixels must serve a street lamp, a face and noise. Here a cell looks at itself first: how much its
+pixels differ from what lies along their motion, how far they move, how well its neighbours match. A small network turns
+that into the weights of a filter for this cell's 64 pixels alone: a mixture of learned filters, as in CondConv (Yang et
+al. 2019). A pixel then needs a seventh of the multiply-adds of one filter for all that is as good.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vdeblur.model.areas import whole_of
+from vdeblur.model.blocks import activate
+from vdeblur.model.celltaps import Looking, Sight
+from vdeblur.model.steering import CONTRAST
+
+
+class Mixture(NamedTuple):
+    """Filters of N cells of 64 pixels.
+
+    ``weight`` (N, hidden, inputs) and ``bias`` (N, hidden) of the hidden layer; ``last`` (N, hidden) and ``shift``
+    (N, 1) of the output; ``straight`` (N, differences) from the differences to the output.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    last: Tensor
+    shift: Tensor
+    straight: Tensor
+
+
+class MixedTaps(Looking):
+    """Deconvolves luma with a filter for each cell, mixed of ``experts`` learned ones.
+
+    The cell's own network has ``code`` units a layer. It is given the mean size of each difference, the length of the
+    motion and the trust in the neighbours.
+    """
+
+    def __init__(self, *, taps: int, reach: float, hidden: int, experts: int, code: int, neighbour_points: int) -> None:
+        super().__init__(taps=taps, reach=reach, neighbour_points=neighbour_points)
+        along, beside = len(self.offsets), len(self.neighbour_offsets)
+        first = [along + 2 + side * (beside + 1) for side in range(2 if beside else 0)]
+        #: Rows of what is seen: differences, what is the same for all pixels of a cell, and the pixel's own luma.
+        self.differences = [*range(along), *(row + point for row in first for point in range(beside))]
+        self.constants = [along, *(row + beside for row in first)]
+        self.own = along + 1
+        inputs = len(self.differences) + 1
+        self.code = nn.ModuleList([nn.Linear(len(self.differences) + len(self.constants), code), nn.Linear(code, code)])
+        #: What the head makes of a cell's code: shares of the experts, a bias of the hidden units, the output's
+        #: weights and its shift, and weights that lead from the differences straight to the output.
+        self.sizes = [experts, hidden, hidden, 1, len(self.differences)]
+        self.head = nn.Linear(code, sum(self.sizes))
+        #: The filter that all cells have, and the experts.
+        self.weight = nn.Parameter(torch.empty(experts + 1, hidden, inputs))
+        self.bias = nn.Parameter(torch.zeros(hidden))
+        self.last = nn.Parameter(torch.zeros(hidden))
+        with torch.no_grad():
+            self.weight.uniform_(-(inputs**-0.5), inputs**-0.5)[1:].mul_(0.5)
+            self.head.weight.normal_(std=0.02)[experts + hidden :].zero_()  # the correction starts as nothing
+            self.head.bias.zero_()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.bias.dtype
+
+    def kernel(self, kernels: Any) -> Any:
+        return kernels.mixed_taps
+
+    def corrected(self, seen: Tensor) -> Tensor:
+        cells = seen.permute(1, 3, 4, 2, 0)  # (B, h, w, 64, seen)
+        change = self._corrected_cells(cells.reshape(-1, *cells.shape[3:]))
+        return change.view(cells.shape[:4]).permute(0, 3, 1, 2)
+
+    def whole(self, sight: Sight) -> Tensor:
+        gate = sight.length.square()
+        return self.corrected(self.look(sight, whole_of(sight.own))) * (gate / (1 + gate) / CONTRAST)
+
+    def change(self, seen: Tensor, length: Tensor, at: Tensor | None = None) -> Tensor:
+        """Correction (N, P) of P pixels of cells whose pixels see (N, 64, seen), moved by ``length`` (N,) pixels.
+
+        ``at`` (N, P) says which pixels; without it all. For training.
+        """
+        gate = length * length / (1 + length * length) / CONTRAST
+        return self._corrected_cells(seen, at) * gate[:, None]
+
+    def _corrected_cells(self, cells: Tensor, at: Tensor | None = None) -> Tensor:
+        """What pixels of cells see (N, 64, seen) → (N, P), float32, before it is weighted by the motion."""
+        mixture = self.filters_of(cells[..., self.differences], cells[:, 0, self.constants])
+        if at is not None:
+            cells = cells.gather(1, at[..., None].expand(-1, -1, cells.shape[2]))
+        pixels = cells[..., [*self.differences, self.own]].to(self.dtype)
+        hidden = activate(torch.baddbmm(mixture.bias[:, None], pixels, mixture.weight.transpose(1, 2)))
+        change = torch.bmm(hidden, mixture.last[..., None]) + torch.bmm(pixels[..., :-1], mixture.straight[..., None])
+        return change[..., 0].float() + mixture.shift.float()
+
+    def filters_of(self, differences: Tensor, constants: Tensor) -> Mixture:
+        """The filters of cells whose pixels differ by so much (N, 64, differences), and what is the same for them."""
+        size = differences.float().abs().mean(1).sqrt().sqrt()
+        code = torch.cat((size, constants.float()), 1).to(self.dtype)
+        for layer in self.code:
+            code = activate(layer(code))
+        shares, bias, last, shift, straight = self.head(code).split(self.sizes, 1)
+        weight = torch.addmm(self.weight[0].flatten(), shares, self.weight[1:].flatten(1))
+        return Mixture(weight.view(-1, *self.weight.shape[1:]), self.bias + bias, self.last + last, shift, straight)
