@@ -213,7 +213,7 @@ class LumaNet(nn.Module):
 
     @torch.no_grad()
     def read_exposures(self, clip: Tensor, *, lookahead: int) -> Tensor:
-        """The exposure fraction (B·T, 1, 1, 1) of every frame of a clip (B, T, C, H, W), as it is read; for training."""
+        """The exposure fractions (B·T, 1, 1, 1) read from the frames of a clip (B, T, C, H, W); for training."""
         motion = self.motions(clip, lookahead=lookahead)
         return self._exposures(motion_profile(clip.flatten(0, 1), motion.velocity), clip.shape[1])
 

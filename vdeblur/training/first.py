@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from vdeblur.errors import UsageError
 from vdeblur.model.celltaps import CELL
@@ -42,7 +43,9 @@ def learn_first(net: Net, config: TrainConfig, synthetic_for: Callable[[Synthesi
     if taps.clips:
         logger.info("taps: %d pixels a frame of %d clips", taps.pixels, taps.clips)
         clips = _taken(synthetic_for(config.synthesis), taps.clips, config.batch)
-        options = {"steps": taps.steps, "batch": taps.batch, "learning_rate": taps.learning_rate, "seed": config.seed}
+        options: dict[str, Any] = {
+            "steps": taps.steps, "batch": taps.batch, "learning_rate": taps.learning_rate, "seed": config.seed
+        }  # fmt: skip
         if isinstance(net, LumaNet) and isinstance(net.taps, MixedTaps):
             per_frame = max(1, taps.pixels // CELL**2)
             learn_cells(net.taps, draw_cells(net, clips, per_frame=per_frame, seed=config.seed), **options)

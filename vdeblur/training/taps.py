@@ -84,7 +84,7 @@ def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for clip in clips:
-        exposure, length = true_exposure(clip), clip.blurry.shape[1]
+        exposure = true_exposure(clip)
         wrong = 1 + EXPOSURE_ERROR * torch.randn(exposure.shape, generator=generator).to(exposure.device)
         lookahead = int(torch.rand(1, generator=generator) < LOOKAHEAD)
         exposure = exposure * wrong
