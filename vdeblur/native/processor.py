@@ -19,3 +19,10 @@ def memory(x: Tensor) -> Tensor:
 def padded(count: int) -> int:
     """Numbers that a row of so many needs, so that a vector may begin at the last one and at one after it."""
     return -(-count // STEP) * STEP + STEP
+
+
+def address(tensor: Tensor | None, number: int | None = None) -> int:
+    """Of a tensor's first number, or of that of one of a batch; 0 for None."""
+    if tensor is None:
+        return 0
+    return tensor.data_ptr() if number is None else tensor[number].data_ptr()

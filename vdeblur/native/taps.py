@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vdeblur.cores import side_by_side
 from vdeblur.native.compiling import Kernel
-from vdeblur.native.processor import LANES, memory
+from vdeblur.native.processor import LANES, address, memory
 
 #: Pixels each way of a cell.
 CELL = 8
@@ -24,8 +24,9 @@ VECTORS, ROUND = PIXELS // LANES, 2
 BLOCK = 4
 #: Pixels of a strip, which one core works on.
 STRIP_PIXELS = 32_768
-#: Numbers of a row of the copy of a cell's surroundings.
+#: Numbers of a row of the copy of a cell's surroundings, and of all of it.
 PATCH_ROW = 16
+PATCH = (CELL + 1) * PATCH_ROW
 
 _rows = Kernel("taps", "rows")
 
@@ -57,17 +58,17 @@ def taps(
     assert own is not None
     batch, _, height, width = own.shape
     result = torch.empty_like(own)
-    size = (weights.seen * VECTORS * ROUND + 2 * weights.hidden) * LANES + (CELL + 1) * PATCH_ROW
+    size = (weights.seen * VECTORS * ROUND + 2 * weights.hidden) * LANES + PATCH
 
     def work(number: int, top: int, bottom: int) -> None:
         scratch = torch.zeros(size)  # what is not seen counts as nothing
         _rows(
-            *(_address(frame, number) for frame in (result, own, before, after)),
-            _address(motion, number), _address(places, number), _address(trusts, number),
-            _address(offsets), len(offsets), _address(around), len(around),
-            _address(weights.layers), _address(weights.biases), _address(weights.last), np.float32(weights.last_bias),
+            *(address(frame, number) for frame in (result, own, before, after)),
+            address(motion, number), address(places, number), address(trusts, number),
+            address(offsets), len(offsets), address(around), len(around),
+            address(weights.layers), address(weights.biases), address(weights.last), np.float32(weights.last_bias),
             weights.seen, weights.hidden, weights.depth, np.float32(contrast), height, width, top, bottom,
-            _address(scratch),
+            address(scratch),
         )  # fmt: skip
 
     rows = height // CELL
@@ -77,13 +78,6 @@ def taps(
     ]
     side_by_side(strips, own.device)
     return result
-
-
-def _address(tensor: Tensor | None, number: int | None = None) -> int:
-    """Of a tensor's first number, or of that of one of a batch; 0 for None."""
-    if tensor is None:
-        return 0
-    return tensor.data_ptr() if number is None else tensor[number].data_ptr()
 
 
 class Weights(NamedTuple):

@@ -40,7 +40,7 @@ def _copy_patch(picture, height, width, top, left, patch):  # type: ignore[no-un
 
 
 @part
-def _at(line, stride):  # type: ignore[no-untyped-def]
+def at_line(line, stride):  # type: ignore[no-untyped-def]
     """Where a line of a cell lies in its vectors, which are ``stride`` numbers apart."""
     pixel = line * CELL
     return pixel // LANES * stride + pixel % LANES
@@ -57,12 +57,12 @@ def _sample(picture, first, width, part_x, part_y, own, own_width, weight, seen,
         here = load_eight(picture, first)
         below = fma(x, sub(load_eight(picture, first + 1), here), here)
         value = fma(y, sub(below, above), above)
-        store(seen, _at(line, stride), mul(sub(value, load_eight(own, line * own_width)), factor))
+        store(seen, at_line(line, stride), mul(sub(value, load_eight(own, line * own_width)), factor))
         above = below
 
 
 @part
-def _look(  # type: ignore[no-untyped-def]
+def look(  # type: ignore[no-untyped-def]
     picture, height, width, x, y, step_x, step_y, offsets, count, own, weight, patch, seen, stride
 ):  # fmt: skip
     """What a cell sees of a picture at its place + each offset · step."""
@@ -88,11 +88,11 @@ def _look(  # type: ignore[no-untyped-def]
 def _constant(seen, stride, value):  # type: ignore[no-untyped-def]
     """The same for all pixels of a cell."""
     for line in range(CELL):
-        store(seen, _at(line, stride), fill_eight(value))
+        store(seen, at_line(line, stride), fill_eight(value))
 
 
 @part
-def _layer(x, weights, biases, inputs, outputs, y):  # type: ignore[no-untyped-def]
+def layer(x, weights, biases, inputs, outputs, y):  # type: ignore[no-untyped-def]
     """A layer with its activation: (inputs) vectors from ``x`` on → (outputs) vectors from ``y`` on."""
     slope, at = fill(SLOPE), 0
     for n in range(0, outputs, BLOCK):
@@ -110,7 +110,7 @@ def _layer(x, weights, biases, inputs, outputs, y):  # type: ignore[no-untyped-d
 
 
 @part
-def _sum(x, weights, bias, inputs):  # type: ignore[no-untyped-def]
+def weighted_sum(x, weights, bias, inputs):  # type: ignore[no-untyped-def]
     total = fill(bias)
     for k in range(inputs):
         total = fma(fill_from(weights, k), load(x, k * LANES), total)
@@ -137,7 +137,7 @@ def rows(  # type: ignore[no-untyped-def]
                 mine = own + 4 * (row * CELL * width + x * CELL)
                 move_x, move_y = number(moves, cell), number(moves, cells + cell)
                 seen = scratch + 4 * (x - column) * VECTORS * stride
-                _look(
+                look(
                     own, height, width, first_x, first_y, move_x, move_y, offsets, count,
                     mine, contrast, patch, seen, stride,
                 )  # fmt: skip
@@ -145,7 +145,7 @@ def rows(  # type: ignore[no-untyped-def]
                 _constant(seen, stride, np.log1p(np.sqrt(move_x * move_x + move_y * move_y)) * QUARTER)
                 seen += 4 * LANES
                 for line in range(CELL):
-                    store(seen, _at(line, stride), sub(load_eight(mine, line * width), fill_eight(HALF)))
+                    store(seen, at_line(line, stride), sub(load_eight(mine, line * width), fill_eight(HALF)))
                 seen += 4 * LANES
                 for side in range(2):
                     picture = after if side else before
@@ -153,20 +153,20 @@ def rows(  # type: ignore[no-untyped-def]
                         trust = number(trusts, side * cells + cell)
                         there_x = first_x + number(places, 2 * side * cells + cell)
                         there_y = first_y + number(places, (2 * side + 1) * cells + cell)
-                        _look(
+                        look(
                             picture, height, width, there_x, there_y, move_x, move_y, around, points,
                             mine, contrast * trust, patch, seen, stride,
                         )  # fmt: skip
                         _constant(seen + 4 * points * LANES, stride, trust)
                     seen += 4 * (points + 1) * LANES
             for vector in range(together * VECTORS):
-                _layer(scratch + 4 * vector * stride, weights, biases, seen_count, hidden, one)
+                layer(scratch + 4 * vector * stride, weights, biases, seen_count, hidden, one)
                 matrix, shift = weights + 4 * seen_count * hidden, biases + 4 * hidden
                 for _ in range(depth):
-                    _layer(one, matrix, shift, hidden, hidden, other)
+                    layer(one, matrix, shift, hidden, hidden, other)
                     one, other = other, one
                     matrix, shift = matrix + 4 * hidden * hidden, shift + 4 * hidden
-                store(other, 0, _sum(one, last, last_bias, hidden))
+                store(other, 0, weighted_sum(one, last, last_bias, hidden))
                 x = column + vector // VECTORS
                 move_x, move_y = number(moves, row * columns + x), number(moves, cells + row * columns + x)
                 square = move_x * move_x + move_y * move_y
