@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vdeblur.model.native.compiling import kernel, part
@@ -33,6 +32,8 @@ from vdeblur.model.native.rows import (
 from vdeblur.model.native.vectors import number, put, store
 
 ZERO, HALF, ONE, TWO, FOUR, TWELVE = (np.float32(number) for number in (0, 0.5, 1, 2, 4, 12))
+#: Of a number in memory.
+BYTES = 4
 #: A sampling changes a vector by no more than this, in pixels of the level.
 FARTHEST = np.float32(2)
 
@@ -73,22 +74,44 @@ def improve_level(
     if (rows * cell, columns * cell) != (height, width) or cell not in (1, 2, 4) or sweeps < 2:
         raise ValueError(f"{rows} × {columns} cells of {cell} do not make {height} × {width} pixels, or {sweeps} < 2")
     span, margin = padded(columns + 2), cell if cell > 1 else 0
-    start = F.pad(found.float().flatten(0, 1) / scale, (1, span - columns - 1, 0, 0), "replicate")
-    mismatch = start.new_empty(len(start), rows, span)
-    work = torch.empty(4 * rows * span + (NOTES + 2 + (sweeps + 2) * FACTORS) * span)
-    here, slope = memory(here), memory(slope)
+    here, slope, found = memory(here), memory(slope), memory(found)
+    flows, mismatch = torch.empty_like(found), found.new_empty(many, len(here), 1, rows, columns)
+    wide = torch.empty((height + 2 * margin + 1) * (width + 2 * margin + 1))
+    work = torch.empty(6 * rows * span + (NOTES + 2 + (sweeps + 2) * FACTORS) * span)
     for which, other in enumerate(others):
-        wide = F.pad(memory(other), (margin, margin + 1, margin, margin + 1), "replicate")
+        other = memory(other)
         for member in range(len(here)):
-            place = which * len(here) + member
-            pictures = here[member], slope[member], wide[member], start[place], mismatch[place], work
+            place = which, member
+            pictures = here[member], slope[member], other[member], found[place], flows[place], mismatch[place]
             _improve(
-                *(picture.data_ptr() for picture in pictures),
+                *(picture.data_ptr() for picture in pictures), wide.data_ptr(), work.data_ptr(),
                 height, width, rows, columns, span, cell, sweeps, samplings,
-                np.float32(robust), np.float32(smoothness), np.float32(relaxation),
+                np.float32(scale), np.float32(robust), np.float32(smoothness), np.float32(relaxation),
             )  # fmt: skip
-    flows = (start[..., 1 : columns + 1] * scale).view(found.shape)
-    return flows, mismatch[..., :columns].reshape(many, -1, 1, rows, columns)
+    return flows, mismatch
+
+
+@part
+def _copy(source, at, target, to, count, factor):  # type: ignore[no-untyped-def]
+    """Write so many numbers times a factor elsewhere."""
+    whole_ = count // STEP * STEP
+    for n in range(0, whole_, STEP):
+        store(target, to + n, load(source, at + n) * factor)
+    for n in range(whole_, count):
+        put(target, to + n, number(source, at + n) * factor)
+
+
+@part
+def _widen(picture, wide, margin, height, width):  # type: ignore[no-untyped-def]
+    """Repeat the border of a picture ``margin`` pixels outwards, and one more to the right and below."""
+    across = width + 2 * margin + 1
+    for y in range(height + 2 * margin + 1):
+        at, to = min(max(y - margin, 0), height - 1) * width, y * across
+        _copy(picture, at, wide, to + margin, width, ONE)
+        for n in range(margin):
+            put(wide, to + n, number(picture, at))
+        for n in range(margin + width, across):
+            put(wide, to + n, number(picture, at + width - 1))
 
 
 @part
@@ -140,13 +163,13 @@ def _sample(own, slope, other, work, notes, row, columns, span, width, count, ce
 
 
 @part
-def _equations(start, at, down, work, notes, to, mismatch, first, columns, span, cell, robust, smoothness):  # type: ignore[no-untyped-def]
+def _equations(start, at, down, work, notes, to, columns, span, cell, robust, smoothness):  # type: ignore[no-untyped-def]
     """A row's equations, solved for each cell alone: see :func:`vdeblur.model.flow._smooth_solution`."""
     share = ONE / np.float32(cell * cell)
     for c in range(0, columns, STEP):
         note, factor = notes + c, to + c
         size, known = load(work, note + TOTAL * span) * share, load(work, note + KNOWN * span)
-        store(mismatch, first + c, (size - ONE) * known + ONE)
+        store(work, note + TOTAL * span, (size - ONE) * known + ONE)
         weight = known * (robust * share) / (size + robust)
         x_x, x_y = load(work, note + XX * span) * weight, load(work, note + XY * span) * weight
         y_y = load(work, note + YY * span) * weight
@@ -161,6 +184,13 @@ def _equations(start, at, down, work, notes, to, mismatch, first, columns, span,
         store(work, factor + INVERSE_X * span, d * inverse)
         store(work, factor + INVERSE_Y * span, a * inverse)
         store(work, factor + ACROSS * span, x_y * inverse)
+
+
+@part
+def _repeat_ends(row, columns):  # type: ignore[no-untyped-def]
+    """Repeat the border of a row of which the address is given."""
+    put(row, 0, number(row, 1))
+    put(row, columns + 1, number(row, columns))
 
 
 @part
@@ -182,9 +212,8 @@ def _sweep(now, first, before, old, work, to, down, above, here, below, at, side
         old_x, old_y = load(before, old + cell), load(before, old + down + cell)
         store(work, to + cell, old_x + (better_x - old_x) * relaxation)
         store(work, to + down + cell, old_y + (better_y - old_y) * relaxation)
-    for last in (to + here + columns, to + down + here + columns):
-        put(work, last - columns, number(work, last - columns + 1))
-        put(work, last + 1, number(work, last))
+    _repeat_ends(work + (to + here) * BYTES, columns)
+    _repeat_ends(work + (to + down + here) * BYTES, columns)
 
 
 @part
@@ -194,36 +223,40 @@ def _limit(start, work, better, at, down, columns):  # type: ignore[no-untyped-d
         for c in range(first + 1, first + 1 + columns, STEP):
             old = load(start, c)
             store(start, c, old + limited(load(work, better + c) - old, -FARTHEST, FARTHEST))
-        put(start, first, number(start, first + 1))
-        put(start, first + columns + 1, number(start, first + columns))
+        _repeat_ends(start + first * BYTES, columns)
 
 
 @kernel
 def _improve(  # type: ignore[no-untyped-def]
-    own, slope, other, start, mismatch, work,
-    height, width, rows, columns, span, cell, sweeps, samplings, robust, smoothness, relaxation,
+    own, slope, other, found, better, mismatch, wide, work,
+    height, width, rows, columns, span, cell, sweeps, samplings, scale, robust, smoothness, relaxation,
 ):  # fmt: skip
-    """All samplings of one picture: see :func:`improve_level`; ``start`` and ``mismatch`` become what they find."""
+    """All samplings of one picture: see :func:`improve_level`."""
     down, ring, count = rows * span, sweeps + 2, height * width
-    notes = 4 * down
+    # parts of ``work``: what sweeps find in turn, where a sampling starts, notes, sums of a sweep, factors of some rows
+    start = work + 4 * down * BYTES
+    notes = 6 * down
     sides = notes + NOTES * span
     factors = sides + 2 * span
     for lane in range(STEP):
         put(work, notes + NUMBERS * span + lane, np.float32(lane))
+    _widen(other, wide, cell if cell > 1 else 0, height, width)
+    for row in range(2 * rows):
+        _copy(found, row * columns, start, row * span + 1, columns, ONE / scale)
+        _repeat_ends(start + row * span * BYTES, columns)
     for turn in range(samplings * (rows + sweeps)):
         y = turn % (rows + sweeps)
         if y < rows:
             _places(start, y * span + 1, down, work, notes, y, columns, span, cell, width, height)
             if cell == 1:
-                _sample(own, slope, other, work, notes, y, columns, span, width, count, (0,))
+                _sample(own, slope, wide, work, notes, y, columns, span, width, count, (0,))
             elif cell == 2:
-                _sample(own, slope, other, work, notes, y, columns, span, width, count, (0, 0))
+                _sample(own, slope, wide, work, notes, y, columns, span, width, count, (0, 0))
             else:
-                _sample(own, slope, other, work, notes, y, columns, span, width, count, (0, 0, 0, 0))
+                _sample(own, slope, wide, work, notes, y, columns, span, width, count, (0, 0, 0, 0))
             to = factors + y % ring * FACTORS * span
-            _equations(
-                start, y * span + 1, down, work, notes, to, mismatch, y * span, columns, span, cell, robust, smoothness
-            )
+            _equations(start, y * span + 1, down, work, notes, to, columns, span, cell, robust, smoothness)
+            _copy(work, notes + TOTAL * span, mismatch, y * columns, columns, ONE)
         for sweep in range(y - rows if y > rows else 0, sweeps if y > sweeps else y):
             row = y - 1 - sweep
             above, below = (row - 1 if row else 0) * span, (row + 1 if row + 1 < rows else row) * span
@@ -235,3 +268,5 @@ def _improve(  # type: ignore[no-untyped-def]
             )  # fmt: skip
         if y >= sweeps:
             _limit(start, work, (sweeps - 1) % 2 * 2 * down, (y - sweeps) * span, down, columns)
+    for row in range(2 * rows):
+        _copy(start, row * span + 1, better, row * columns, columns, scale)
