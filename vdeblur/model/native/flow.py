@@ -16,6 +16,7 @@ from vdeblur.model.native.compiling import kernel, part
 from vdeblur.model.native.rows import (
     STEP,
     between,
+    fill_row,
     floor,
     from_zero_to,
     limited,
@@ -75,43 +76,39 @@ def improve_level(
         raise ValueError(f"{rows} × {columns} cells of {cell} do not make {height} × {width} pixels, or {sweeps} < 2")
     span, margin = padded(columns + 2), cell if cell > 1 else 0
     here, slope, found = memory(here), memory(slope), memory(found)
-    flows, mismatch = torch.empty_like(found), found.new_empty(many, len(here), 1, rows, columns)
-    wide = torch.empty((height + 2 * margin + 1) * (width + 2 * margin + 1))
-    work = torch.empty(6 * rows * span + (NOTES + 2 + (sweeps + 2) * FACTORS) * span)
+    result = found.new_empty(many, len(here), 3, rows, columns)
+    wide = torch.empty((height + 2 * margin + 1) * (width + 2 * margin + 1) + STEP)
+    work = torch.empty(7 * rows * span + (NOTES + 2 + (sweeps + 2) * FACTORS) * span)
     for which, other in enumerate(others):
         other = memory(other)
         for member in range(len(here)):
             place = which, member
-            pictures = here[member], slope[member], other[member], found[place], flows[place], mismatch[place]
+            pictures = here[member], slope[member], other[member], found[place], result[place]
             _improve(
                 *(picture.data_ptr() for picture in pictures), wide.data_ptr(), work.data_ptr(),
                 height, width, rows, columns, span, cell, sweeps, samplings,
                 np.float32(scale), np.float32(robust), np.float32(smoothness), np.float32(relaxation),
             )  # fmt: skip
-    return flows, mismatch
+    return result[:, :, :2], result[:, :, 2:]
 
 
 @part
 def _copy(source, at, target, to, count, factor):  # type: ignore[no-untyped-def]
     """Write so many numbers times a factor elsewhere."""
-    whole_ = count // STEP * STEP
-    for n in range(0, whole_, STEP):
-        store(target, to + n, load(source, at + n) * factor)
-    for n in range(whole_, count):
+    for n in range(count):
         put(target, to + n, number(source, at + n) * factor)
 
 
 @part
 def _widen(picture, wide, margin, height, width):  # type: ignore[no-untyped-def]
     """Repeat the border of a picture ``margin`` pixels outwards, and one more to the right and below."""
-    across = width + 2 * margin + 1
-    for y in range(height + 2 * margin + 1):
-        at, to = min(max(y - margin, 0), height - 1) * width, y * across
+    for y in range(-margin, height + margin + 1):
+        to = (y + margin) * (width + 2 * margin + 1)
+        at = 0 if y < 0 else (y if y < height else height - 1) * width
+        # more than there is to repeat: what is too much is written over by what comes next
+        store(wide, to, fill_row(number(picture, at)))
         _copy(picture, at, wide, to + margin, width, ONE)
-        for n in range(margin):
-            put(wide, to + n, number(picture, at))
-        for n in range(margin + width, across):
-            put(wide, to + n, number(picture, at + width - 1))
+        store(wide, to + margin + width, fill_row(number(picture, at + width - 1)))
 
 
 @part
@@ -163,13 +160,13 @@ def _sample(own, slope, other, work, notes, row, columns, span, width, count, ce
 
 
 @part
-def _equations(start, at, down, work, notes, to, columns, span, cell, robust, smoothness):  # type: ignore[no-untyped-def]
+def _equations(start, at, down, work, notes, to, mismatch, columns, span, cell, robust, smoothness):  # type: ignore[no-untyped-def]
     """A row's equations, solved for each cell alone: see :func:`vdeblur.model.flow._smooth_solution`."""
     share = ONE / np.float32(cell * cell)
     for c in range(0, columns, STEP):
         note, factor = notes + c, to + c
         size, known = load(work, note + TOTAL * span) * share, load(work, note + KNOWN * span)
-        store(work, note + TOTAL * span, (size - ONE) * known + ONE)
+        store(work, mismatch + c, (size - ONE) * known + ONE)
         weight = known * (robust * share) / (size + robust)
         x_x, x_y = load(work, note + XX * span) * weight, load(work, note + XY * span) * weight
         y_y = load(work, note + YY * span) * weight
@@ -228,14 +225,15 @@ def _limit(start, work, better, at, down, columns):  # type: ignore[no-untyped-d
 
 @kernel
 def _improve(  # type: ignore[no-untyped-def]
-    own, slope, other, found, better, mismatch, wide, work,
+    own, slope, other, found, result, wide, work,
     height, width, rows, columns, span, cell, sweeps, samplings, scale, robust, smoothness, relaxation,
 ):  # fmt: skip
     """All samplings of one picture: see :func:`improve_level`."""
     down, ring, count = rows * span, sweeps + 2, height * width
-    # parts of ``work``: what sweeps find in turn, where a sampling starts, notes, sums of a sweep, factors of some rows
-    start = work + 4 * down * BYTES
-    notes = 6 * down
+    # parts of ``work``: what sweeps find in turn, where a sampling starts, mismatches, notes of a row of cells, sums of
+    # a sweep, factors of some rows
+    start, mismatch = work + 4 * down * BYTES, 6 * down
+    notes = mismatch + down
     sides = notes + NOTES * span
     factors = sides + 2 * span
     for lane in range(STEP):
@@ -255,8 +253,20 @@ def _improve(  # type: ignore[no-untyped-def]
             else:
                 _sample(own, slope, wide, work, notes, y, columns, span, width, count, (0, 0, 0, 0))
             to = factors + y % ring * FACTORS * span
-            _equations(start, y * span + 1, down, work, notes, to, columns, span, cell, robust, smoothness)
-            _copy(work, notes + TOTAL * span, mismatch, y * columns, columns, ONE)
+            _equations(
+                start,
+                y * span + 1,
+                down,
+                work,
+                notes,
+                to,
+                mismatch + y * span + 1,
+                columns,
+                span,
+                cell,
+                robust,
+                smoothness,
+            )
         for sweep in range(y - rows if y > rows else 0, sweeps if y > sweeps else y):
             row = y - 1 - sweep
             above, below = (row - 1 if row else 0) * span, (row + 1 if row + 1 < rows else row) * span
@@ -268,5 +278,5 @@ def _improve(  # type: ignore[no-untyped-def]
             )  # fmt: skip
         if y >= sweeps:
             _limit(start, work, (sweeps - 1) % 2 * 2 * down, (y - sweeps) * span, down, columns)
-    for row in range(2 * rows):
-        _copy(start, row * span + 1, better, row * columns, columns, scale)
+    for row in range(3 * rows):
+        _copy(start, row * span + 1, result, row * columns, columns, scale if row < 2 * rows else ONE)
