@@ -333,7 +333,7 @@ def improve_level(
     here: Tensor, slope: Tensor, others: Sequence[Tensor], found: Tensor,
     *, samplings: int, scale: int, cell: int, robust: float, smoothness: float, sweeps: int, relaxation: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """So many times :func:`improve` and medians, of ``others`` (B, 1, H, W) each and flows (N, B, 2, H/cell, W/cell)."""
+    """So often :func:`improve` and medians, of ``others`` (B, 1, H, W) each and flows (N, B, 2, H/cell, W/cell)."""
     there, flows = torch.cat(list(others)), found.flatten(0, 1)
     for _ in range(samplings):
         flows, mismatch = improve(
