@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +15,13 @@ from numba import njit
 from torch import Tensor
 
 from vdeblur import Deblurrer
-from vdeblur.model import fused
+from vdeblur.model import fused, native
 from vdeblur.model.celltaps import CellTaps
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.fused import kernels_for, without_kernels
-from vdeblur.model.native import vectors
+from vdeblur.model.native import compiling
+from vdeblur.model.native.code import vectors
+from vdeblur.model.native.compiling import Kernel
 from vdeblur.model.steering import Neighbour
 
 CPU = torch.device("cpu")
@@ -120,10 +121,10 @@ def test_operators_do_what_kernels_cannot() -> None:
     assert 1e-6 < (rounded - exact).abs().mean() < 0.05 * exact.abs().mean() + 1e-3
 
 
-@pytest.mark.parametrize("kind", [vectors.wide, vectors.four])
+@pytest.mark.parametrize("kind", [vectors.wide, vectors.eight])
 def test_vectors_compute_lane_by_lane(kind: vectors.Vector) -> None:
-    load = vectors.load if kind is vectors.wide else vectors.load_four
-    fill = vectors.fill if kind is vectors.wide else vectors.fill_four
+    load = vectors.load if kind is vectors.wide else vectors.load_eight
+    fill = vectors.fill if kind is vectors.wide else vectors.fill_eight
     fma, mul, add, sub, larger, store = (
         getattr(vectors, name) for name in ("fma", "mul", "add", "sub", "larger", "store")
     )
@@ -165,15 +166,120 @@ def test_without_numba_all_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     assert (found - wanted).abs().max() < 2e-5
 
 
-def test_kernels_work_where_nothing_can_be_kept(tmp_path: Path) -> None:
-    """A package and a home that cannot be written to: compiled anew in each run, and still right."""
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+@pytest.mark.parametrize(("height", "width"), [(3, 32), (7, 33), (20, 130)])
+def test_planes_become_luma_and_are_corrected(dtype: torch.dtype, height: int, width: int) -> None:
+    """Rows of decoders and of cropped residuals are longer than what is looked at."""
+    peak = torch.iinfo(dtype).max
+    samples = torch.randint(0, peak + 1, (height, width + 5), generator=torch.Generator().manual_seed(1))
+    plane, change = samples.to(dtype)[:, :width], noise(height, width + 3, scale=0.3)[:, :width]
+    offset, scale = 16.0 * (peak + 1) / 256, 219.0 * (peak + 1) / 256
+    luma = native.luma(plane, offset, 1 / scale)
+    corrected = native.corrected(plane, change, scale, peak)
+    assert luma is not None
+    assert corrected is not None
+    assert torch.allclose(luma, ((plane.float() - offset) / scale).clamp(0, 1), atol=1e-6)
+    wanted = (plane.double() + change.double() * scale).clamp(0, peak)
+    assert (corrected.double() - wanted).abs().max() < 0.51
+    assert torch.equal(native.corrected(plane, change, 0.0, peak), plane)
+
+
+def test_other_planes_are_left_to_operators() -> None:
+    for plane in (torch.zeros(8, 64), torch.zeros(64, 40, dtype=torch.uint8).t(), torch.zeros(8, 9, dtype=torch.uint8)):
+        assert native.luma(plane, 0.0, 1.0) is None
+        assert native.corrected(plane, torch.zeros(plane.shape), 1.0, 255.0) is None
+    plane = torch.zeros(8, 64, dtype=torch.uint8)
+    assert native.corrected(plane, torch.zeros(64, 8).t(), 1.0, 255.0) is None
+    assert native.corrected(plane, torch.zeros(8, 1), 1.0, 255.0) is None
+
+
+# --- What is kept -----------------------------------------------------------------------------------------------------
+
+
+def halved(times: int = 1) -> Tensor:
+    """A small picture through a kernel that is asked for anew."""
+    picture, small = noise(1, 1, 4, 64), torch.empty(1, 1, 2, 32)
+    kernel = Kernel("pyramid", "halve")
+    for _ in range(times):
+        kernel(picture.data_ptr(), small.data_ptr(), 4, 64)
+    assert torch.allclose(small, torch.nn.functional.avg_pool2d(picture, 2), atol=1e-6)
+    return small
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+def test_what_was_compiled_is_kept_and_loaded_without_numba(folder: Path) -> None:
+    first = halved(2)
+    (file,) = folder.iterdir()
     code = (
-        "import numba.core.caching as c\n"
-        "c.CacheImpl.__init__ = lambda self, f: (_ for _ in ()).throw(RuntimeError('cannot cache: no locator'))\n"
-        "from vdeblur.model.native.compiling import kernel\n"
-        "@kernel\ndef twice(x):\n    return 2 * x\n"
-        "print(twice(21))"
+        "import sys, torch\n"
+        "from vdeblur.model.native.compiling import Kernel\n"
+        "x, y = torch.arange(256.).view(1, 1, 4, 64), torch.empty(1, 1, 2, 32)\n"
+        "Kernel('pyramid', 'halve')(x.data_ptr(), y.data_ptr(), 4, 64)\n"
+        "print(y[0, 0, 0, 1].item(), 'numba' in sys.modules)"
     )
-    home = {**os.environ, "HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=home)
-    assert done.stdout.strip() == "42"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["34.5", "False"]
+    assert [file] == list(folder.iterdir())
+    assert torch.equal(halved(), first)
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_a_damaged_file_is_made_anew(folder: Path, damage: bytes | None) -> None:
+    halved()
+    (file,) = folder.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9] if damage is None else damage)
+    halved()
+    assert compiling._read(file), "it is whole again"
+
+
+def test_kernels_work_where_nothing_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(tmp_path / "file" / "folder"))
+    with caplog.at_level(logging.INFO):
+        halved()
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_kernel_that_needs_numba_itself_still_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_object_of", lambda *args: None)
+    halved(2)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("system", "variables", "expected"),
+    [
+        ("linux", {"HOME": "/home/me"}, "/home/me/.cache/vdeblur"),
+        ("linux", {"HOME": "/home/me", "XDG_CACHE_HOME": "/quick"}, "/quick/vdeblur"),
+        ("darwin", {"HOME": "/Users/me"}, "/Users/me/Library/Caches/vdeblur"),
+        ("win32", {"LOCALAPPDATA": "/me/local"}, "/me/local/vdeblur/cache"),
+        ("linux", {"VDEBLUR_CACHE": "/mine"}, "/mine"),
+    ],
+)
+def test_the_folder_is_the_systems(
+    system: str, variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", compiling.FOLDER_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", system)
+    assert compiling._folder() == Path(expected)
+
+
+def test_another_processor_or_version_has_other_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = compiling._key()
+    compiling._key.cache_clear()
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: "another")
+    assert compiling._key() != mine
+    monkeypatch.undo()
+    compiling._key.cache_clear()
+    assert compiling._key() == mine

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vdeblur.frames import Colour, Frame, PixelFormat
+from vdeblur.model.fused import natively
 
 Row = tuple[float, float, float]
 
@@ -117,6 +118,11 @@ def luma_from_planes(
         luma = luma_from_rgb(grey.sub_(levels.offset), colour, lines=height, gain=1.0 / levels.scale)
         luma = _shrink(luma, reduce)
     else:
+        found: Tensor | None = None
+        if reduce == 1:
+            found = natively(planes[0], lambda native: native.luma(planes[0], levels.offset, 1.0 / levels.scale))
+        if found is not None:
+            return found[None, None]
         luma = _shrink(_as_float(planes[0]), reduce).sub_(levels.offset).mul_(1.0 / levels.scale)
     return luma.clamp_(0.0, 1.0)[None, None]  # (1, 1, H, W)
 
@@ -179,15 +185,17 @@ def add_residual(
         corrections = _corrections(change, pixel_format, colour, height=height, strength=strength)
     else:
         corrections = _small_corrections(change, pixel_format, colour, height=height, strength=strength)
-        corrections = (_enlarge(one, reduce, plane.shape) for one, plane in zip(corrections, planes, strict=False))
+        corrections = (
+            (_enlarge(one, reduce, plane.shape), gain) for (one, gain), plane in zip(corrections, planes, strict=False)
+        )
     # One at a time: they are large.
-    added = [_add(plane, correction, pixel_format) for plane, correction in zip(planes, corrections, strict=False)]
+    added = [_add(plane, *correction, pixel_format) for plane, correction in zip(planes, corrections, strict=False)]
     return (*added, *planes[len(added) :])
 
 
 def _small_corrections(
     change: Tensor, pixel_format: PixelFormat, colour: Colour, *, height: int, strength: float
-) -> Iterator[Tensor]:
+) -> Iterator[tuple[Tensor, float]]:
     """As :func:`_corrections` for a smaller change, all of its own size; ``height`` is that of the planes."""
     whole = replace(pixel_format, chroma_shift=(0, 0))
     return _corrections(change, whole, colour, height=height, strength=strength)
@@ -195,27 +203,27 @@ def _small_corrections(
 
 def _corrections(
     change: Tensor, pixel_format: PixelFormat, colour: Colour, *, height: int, strength: float
-) -> Iterator[Tensor]:
-    """What a change of R'G'B' (3, H, W), or of grey (1, H, W), adds to each colour plane that it changes."""
+) -> Iterator[tuple[Tensor, float]]:
+    """What a change of R'G'B' (3, H, W), or of grey (1, H, W), adds to the colour planes, and by which factor."""
     levels = levels_of(pixel_format, colour)
     gain = strength * levels.scale
     if len(change) == 1:
         for _ in range(3 if pixel_format.family == "rgb" else 1):
-            yield change[0] * gain
+            yield change[0], gain
         return
     if pixel_format.family == "rgb":
         for channel in (1, 2, 0):
-            yield change[channel] * gain
+            yield change[channel], gain
         return
     matrix = matrix_of(colour, height)
-    yield _mix(change, matrix.luma, gain)
+    yield _mix(change, matrix.luma, gain), 1.0
     if pixel_format.family == "yuv":
         (shift_x, shift_y), (phase_x, phase_y) = pixel_format.chroma_shift, chroma_phase(pixel_format, colour)
         gain = strength * levels.chroma_scale
         change = _average(change, dim=1, factor=1 << shift_y, phase=phase_y)
         for weights in (matrix.cb, matrix.cr):
             chroma = _mix(change, weights, gain)[None]
-            yield _average(chroma, dim=2, factor=1 << shift_x, phase=phase_x)[0]
+            yield _average(chroma, dim=2, factor=1 << shift_x, phase=phase_x)[0], 1.0
 
 
 def pad_to_multiple(x: Tensor, multiple: int, *, minimum: int) -> Tensor:
@@ -312,8 +320,11 @@ def _as_float(plane: Tensor) -> Tensor:
     return plane.to(torch.float32, copy=True)
 
 
-def _add(plane: Tensor, correction: Tensor, pixel_format: PixelFormat) -> Tensor:
-    total = _as_float(plane).add_(correction)
+def _add(plane: Tensor, correction: Tensor, gain: float, pixel_format: PixelFormat) -> Tensor:
+    done: Tensor | None = natively(plane, lambda native: native.corrected(plane, correction, gain, pixel_format.peak))
+    if done is not None:
+        return done
+    total = _as_float(plane).add_(correction if gain == 1.0 else correction * gain)
     if pixel_format.is_float:
         return total.to(plane.dtype)
     return total.round_().clamp_(0.0, pixel_format.peak).to(plane.dtype)

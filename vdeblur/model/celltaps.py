@@ -1,6 +1,6 @@
 """Cell taps: luma sampled along its own blur as in :mod:`vdeblur.model.steering`, cheap enough for real time on a CPU.
 
-The pixels of a 4×4 cell share one motion, so a place is computed once for sixteen samples; and what all pixels
+The pixels of an 8×8 cell share one motion, so a place is computed once for 64 samples; and what all pixels
 see is one matrix, which a few small matrix products turn into their corrections.
 """
 
@@ -15,16 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.model.areas import Area, tiles_of, whole_of
-from vdeblur.model.blocks import leaky_linear, upsample, zero_init
+from vdeblur.model.blocks import leaky_linear, zero_init
 from vdeblur.model.cells import gathered, places, sampled, shifts, spread, steps
 from vdeblur.model.cores import side_by_side
 from vdeblur.model.fused import attempt
 from vdeblur.model.steering import CONTRAST, Neighbour, luma, trust_in
 from vdeblur.model.wholetaps import whole_correction
 
-#: Pixels each way that share a motion, and the factor from the motion's resolution to theirs.
-CELL = 4
-_FINER = 8 // CELL
+#: Pixels each way that share a motion: those of one of its vectors.
+CELL = 8
 #: Pixels of a strip, which one core works on: large enough that cores seldom meet.
 STRIP_PIXELS = 131_072
 #: Pixels that go through the filters at a time.
@@ -42,7 +41,7 @@ class View(NamedTuple):
 class Sight(NamedTuple):
     """A frame made ready, h × w cells.
 
-    Its pixels (B, 16, h, w) and its :func:`shifts`; the cells' places (1, h, w, 2), their motion in the same units
+    Its pixels (B, 64, h, w) and its :func:`shifts`; the cells' places (1, h, w, 2), their motion in the same units
     (B, h, w, 2), its length in pixels (B, 1, h, w).
     """
 
@@ -118,9 +117,9 @@ class CellTaps(nn.Module):
 
         def work(kernels: Any) -> Tensor:
             pictures = [None if one.frame is None else luma(one.frame) for one in neighbours] or [None, None]
-            moves = upsample(motion.float(), _FINER)
-            places = [upsample(one.displacement.float(), _FINER) for one in neighbours] or [moves, moves]
-            trusts = [upsample(trust_in(one), _FINER) for one in neighbours] or [moves]
+            moves = motion.float()
+            places = [one.displacement.float() for one in neighbours] or [moves, moves]
+            trusts = [trust_in(one) for one in neighbours] or [moves]
             result: Tensor = kernels.taps(
                 [luma(frame), *pictures], moves, torch.cat(places, 1), torch.cat(trusts, 1), self,
                 contrast=CONTRAST, cell=CELL,
@@ -131,7 +130,7 @@ class CellTaps(nn.Module):
 
     def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
         """All that is computed once for a frame."""
-        grey, motion = luma(frame), upsample(motion.float(), _FINER)
+        grey, motion = luma(frame), motion.float()
         height, width = motion.shape[-2:]
         place = places(height, width, CELL, motion.device)
         length = motion.square().sum(1, keepdim=True).sqrt()
@@ -139,7 +138,7 @@ class CellTaps(nn.Module):
         return Sight(gathered(grey, CELL), shifts(grey, CELL), place, steps(motion, CELL), length, views)
 
     def look(self, sight: Sight, area: Area) -> Tensor:
-        """What the pixels of an area of cells see, all of the order of 1: (seen, B, 16, h, w), in the filters' dtype.
+        """What the pixels of an area of cells see, all of the order of 1: (seen, B, 64, h, w), in the filters' dtype.
 
         Differences along the motion, the motion's length, the pixel's own luma, and for each neighbour the differences
         there, weighted by the trust in them, and that trust; zeros for a neighbour that is missing.
@@ -200,8 +199,8 @@ def _strips(area: Area, rows: int) -> list[Area]:
 def _view(neighbour: Neighbour, place: Tensor) -> View | None:
     if neighbour.frame is None:
         return None
-    there = place + steps(upsample(neighbour.displacement.float(), _FINER), CELL)
-    return View(shifts(luma(neighbour.frame), CELL), there, upsample(trust_in(neighbour), _FINER))
+    there = place + steps(neighbour.displacement.float(), CELL)
+    return View(shifts(luma(neighbour.frame), CELL), there, trust_in(neighbour))
 
 
 def _cut(grid: Tensor, area: Area) -> Tensor:
@@ -212,7 +211,7 @@ def _cut(grid: Tensor, area: Area) -> Tensor:
 def _differences(
     views: Tensor, place: Tensor, step: Tensor, offsets: Tensor, own: Tensor, weight: Tensor | float
 ) -> Tensor:
-    """Samples at ``place`` + each offset · ``step``, less the pixel's own, weighted: (K, B, 16, h, w)."""
+    """Samples at ``place`` + each offset · ``step``, less the pixel's own, weighted: (K, B, 64, h, w)."""
     grid = torch.addcmul(place[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
     seen = sampled(views, grid.flatten(1, 2), CELL)
     seen = seen.view(*own.shape[:2], len(offsets), *own.shape[2:])

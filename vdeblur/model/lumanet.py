@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vdeblur.errors import UsageError
-from vdeblur.model.celltaps import STRIP_PIXELS, CellTaps
+from vdeblur.model.celltaps import CELL, STRIP_PIXELS, CellTaps
 from vdeblur.model.cores import one_thread
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.flow import Level, pyramid
@@ -195,7 +195,7 @@ class LumaNet(nn.Module):
         motion = self.motions(clip, lookahead=lookahead)
         neighbours = self._neighbours(beside(clip, lookahead), motion)
         sight = self.taps.prepare(clip.flatten(0, 1), motion.velocity * exposure, neighbours)
-        length = sight.length.repeat_interleave(4, 2).repeat_interleave(4, 3)
+        length = sight.length.repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)
         return self.taps.sights(sight), length
 
     def _exposures(self, profile: Tensor, length: int) -> Tensor:

@@ -5,8 +5,9 @@ is compiled is kept on disk, so only a machine's first run waits for it.
 """
 
 from vdeblur.model.native.flow import improve, improve_level
+from vdeblur.model.native.pixels import corrected, luma
 from vdeblur.model.native.profile import correlated
 from vdeblur.model.native.pyramid import halved, level, pooled
 from vdeblur.model.native.taps import taps
 
-__all__ = ["correlated", "halved", "improve", "improve_level", "level", "pooled", "taps"]
+__all__ = ["corrected", "correlated", "halved", "improve", "improve_level", "level", "luma", "pooled", "taps"]

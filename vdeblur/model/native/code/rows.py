@@ -15,25 +15,13 @@ from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin
-from torch import Tensor
 
-from vdeblur.model.native.vectors import LANES, Vector, _element, _filled, _filler, _larger, _loader
+from vdeblur.model.native.code.vectors import Vector, _element, _filled, _filler, _larger, _loader
+from vdeblur.model.native.processor import STEP
 
-#: Numbers of a row that are worked on at a time: a register.
-STEP = LANES // 2
 row = Vector(STEP)
 
 load, fill_row = _loader(row), _filler(row)
-
-
-def memory(x: Tensor) -> Tensor:
-    """A tensor's numbers as kernels want them, float32 and one after the other; copied only where they are not."""
-    return x.detach().float().contiguous()
-
-
-def padded(count: int) -> int:
-    """Numbers that a row of so many needs, so that a vector may begin at the last one and at one after it."""
-    return -(-count // STEP) * STEP + STEP
 
 
 def _on_vectors(operation: Any, make: Callable[[Any, Any, Any], Any]) -> None:

@@ -1,7 +1,6 @@
 """Vectors: a few numbers at a time as one value, for kernels that are compiled for the processor at hand.
 
-Compilers turn loops into vector instructions where they can prove that they may; here the kernels say it. A vector of
-:data:`LANES` numbers is two registers of the processor, which is what keeps its multipliers busy.
+Compilers turn loops into vector instructions where they can prove that they may; here the kernels say it.
 
 Memory is float32, at an address (``Tensor.data_ptr()``): kernels that pass arrays on would count references to them all
 the time. Who calls a kernel keeps the tensors, and sees to it that they are contiguous and large enough.
@@ -12,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-#: Numbers in a wide vector.
-LANES = 32 if llvm.get_host_cpu_features().get("avx512f") else 16
+from vdeblur.model.native.compiling import OPTIONS
+from vdeblur.model.native.processor import LANES
+
+#: A part of kernels, compiled with each of them.
+part: Callable[[Any], Any] = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
 
 
 class Vector(types.Type):  # type: ignore[misc]
@@ -40,7 +41,8 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, kind.ir)
 
 
-wide, four = Vector(LANES), Vector(4)
+#: As many numbers as a processor with AVX2 or AVX-512 works on at a time, and a row of a cell of pixels.
+wide, eight = Vector(LANES), Vector(8)
 
 
 def _element(builder: Any, address: Any, index: Any) -> Any:
@@ -77,9 +79,9 @@ def _filler(kind: Vector) -> Any:
 
 
 #: ``load(address, index)``: the numbers in memory from an index on.
-load, load_four = _loader(wide), _loader(four)
+load, load_eight = _loader(wide), _loader(eight)
 #: ``fill(number)``: it in all lanes.
-fill, fill_four = _filler(wide), _filler(four)
+fill, fill_eight = _filler(wide), _filler(eight)
 
 
 @intrinsic
@@ -140,11 +142,15 @@ def _larger(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
+def _smaller(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
 add = _operator(lambda builder, a, b: builder.fadd(a, b))
 sub = _operator(lambda builder, a, b: builder.fsub(a, b))
 mul = _operator(lambda builder, a, b: builder.fmul(a, b))
-#: The larger one, lane by lane; the second one where one of them is nan.
-larger = _operator(_larger)
+#: The larger and the smaller one, lane by lane; the second one where one of them is nan.
+larger, smaller = _operator(_larger), _operator(_smaller)
 
 
 @intrinsic

@@ -1,0 +1,21 @@
+"""What kernels and those who call them must agree on: how wide this processor's vectors are, and how memory lies."""
+
+from __future__ import annotations
+
+import llvmlite.binding as llvm
+from torch import Tensor
+
+#: Numbers that are worked on at a time: two registers of the processor, which is what keeps its multipliers busy.
+LANES = 32 if llvm.get_host_cpu_features().get("avx512f") else 16
+#: Numbers of a row that are worked on at a time: a register.
+STEP = LANES // 2
+
+
+def memory(x: Tensor) -> Tensor:
+    """A tensor's numbers as kernels want them, float32 and one after the other; copied only where they are not."""
+    return x.detach().float().contiguous()
+
+
+def padded(count: int) -> int:
+    """Numbers that a row of so many needs, so that a vector may begin at the last one and at one after it."""
+    return -(-count // STEP) * STEP + STEP
