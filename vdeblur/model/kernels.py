@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vdeblur.model.fused import stacked
+from vdeblur.fused import stacked
 
 #: Pixels of a row that a program of :func:`_taps` takes, and warps it is given.
 ROW, WARPS = 128, 4
