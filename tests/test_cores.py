@@ -13,10 +13,10 @@ import torch
 from doubles import clip
 from torch import Tensor
 
+from vdeblur.cores import later, one_thread, side_by_side, usable
 from vdeblur.engine import Deblurrer
 from vdeblur.errors import NetworkError
 from vdeblur.frames import Frame
-from vdeblur.model.cores import later, one_thread, side_by_side, usable
 from vdeblur.model.lumanet import LumaConfig, LumaNet
 
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from torch import Tensor
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-from vdeblur.model import fused
+from vdeblur import fused
 from vdeblur.model.celltaps import CellTaps
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.flow import flows, pyramid

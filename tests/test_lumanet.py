@@ -139,7 +139,7 @@ def test_training_sees_and_corrects_as_the_network_does() -> None:
         pixels = net.taps.change(seen[0].flatten(1).t(), torch.full((32 * 48,), 13.0**0.5))
         whole = net.taps(frames, motion, neighbours)
     torch.testing.assert_close(pixels.view(32, 48), whole[0, 0], atol=1e-6, rtol=1e-4)
-    assert net.taps.look(sight, whole_of(sight.own)).shape == (net.taps.seen, 1, 16, 8, 12)
+    assert net.taps.look(sight, whole_of(sight.own)).shape == (net.taps.seen, 1, 64, 4, 6)
 
 
 # --- The network ------------------------------------------------------------------------------------------------------

@@ -14,15 +14,14 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from vdeblur import Deblurrer
-from vdeblur.model import fused, native
+from vdeblur import Deblurrer, fused, native
+from vdeblur.fused import kernels_for, without_kernels
 from vdeblur.model.celltaps import CellTaps
 from vdeblur.model.checkpoint import load_network
-from vdeblur.model.fused import kernels_for, without_kernels
-from vdeblur.model.native import compiling
-from vdeblur.model.native.code import vectors
-from vdeblur.model.native.compiling import Kernel
 from vdeblur.model.steering import Neighbour
+from vdeblur.native import compiling
+from vdeblur.native.code import vectors
+from vdeblur.native.compiling import Kernel
 
 CPU = torch.device("cpu")
 PRESENT = [(True, True), (False, True), (True, False), (False, False)]
@@ -157,7 +156,7 @@ def test_without_numba_all_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     with torch.inference_mode():
         wanted = taps(*seen)
         fused._module.cache_clear()
-        monkeypatch.setitem(sys.modules, "vdeblur.model.native", None)
+        monkeypatch.setitem(sys.modules, "vdeblur.native", None)
         with caplog.at_level(logging.INFO):
             found = taps(*seen)
     monkeypatch.undo()
@@ -217,7 +216,7 @@ def test_what_was_compiled_is_kept_and_loaded_without_numba(folder: Path) -> Non
     (file,) = folder.iterdir()
     code = (
         "import sys, torch\n"
-        "from vdeblur.model.native.compiling import Kernel\n"
+        "from vdeblur.native.compiling import Kernel\n"
         "x, y = torch.arange(256.).view(1, 1, 4, 64), torch.empty(1, 1, 2, 32)\n"
         "Kernel('pyramid', 'halve')(x.data_ptr(), y.data_ptr(), 4, 64)\n"
         "print(y[0, 0, 0, 1].item(), 'numba' in sys.modules)"
@@ -272,7 +271,7 @@ def test_the_folder_is_the_systems(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", system)
-    assert compiling._folder() == Path(expected)
+    assert compiling.folder() == Path(expected)
 
 
 def test_another_processor_or_version_has_other_files(monkeypatch: pytest.MonkeyPatch) -> None:

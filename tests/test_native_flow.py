@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.model import exposure, flow, fused, native
+from vdeblur import fused, native
+from vdeblur.fused import kernels_for, without_kernels
+from vdeblur.model import exposure, flow
 from vdeblur.model.exposure import motion_profile
 from vdeblur.model.flow import Flow, Level, flows, pyramid
-from vdeblur.model.fused import kernels_for, without_kernels
 
 #: Odd numbers of cells and of rows and columns of coarse levels, pictures narrower than a vector, and larger ones.
 SIZES = [(24, 24, 2), (72, 136, 2), (200, 96, 2), (56, 328, 4), (264, 392, 2)]

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from vdeblur.arrays import Arrays, Channels
 from vdeblur.batches import alike, joined, separated
 from vdeblur.compute import choose_dtype, find_device, is_out_of_memory
+from vdeblur.cores import later
 from vdeblur.errors import DeviceError, NetworkError, SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
+from vdeblur.fused import kernels_for
 from vdeblur.graphs import graphed
 from vdeblur.memory import keep
 from vdeblur.model.checkpoint import load_network
-from vdeblur.model.cores import later
-from vdeblur.model.fused import kernels_for
 from vdeblur.pictures import P, frame_of, number_of, picture_of
 from vdeblur.pixels import add_residual, crop, shrunk_size
 from vdeblur.remembering import Item, Job, Memory, Restored, Snapshot, Step, missing, seen

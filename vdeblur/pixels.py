@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vdeblur.frames import Colour, Frame, PixelFormat
-from vdeblur.model.fused import natively
+from vdeblur.fused import natively
 
 Row = tuple[float, float, float]
 

@@ -17,8 +17,8 @@ from vdeblur.bench.timing import Timing, middle, timed, typical
 from vdeblur.compute import single_thread
 from vdeblur.engine import Deblurrer
 from vdeblur.frames import Frame
+from vdeblur.fused import kernels_for, without_kernels
 from vdeblur.graphs import plain
-from vdeblur.model.fused import without_kernels
 
 #: Runs that do not count.
 WARM_UP = 2
@@ -92,8 +92,8 @@ class NetworkSpeed:
     timing: Timing
     #: Multiply-adds of its convolutions and matrix products; interpolation and sampling are not counted.
     macs: int
-    #: Share of its time spent in convolutions, 0 to 1.
-    convolution_share: float
+    #: Share of its time spent in convolutions, 0 to 1; None where kernels of our own do its work.
+    convolution_share: float | None
 
     @property
     def flops_a_second(self) -> float:
@@ -135,7 +135,9 @@ def measure_engine(deblurrer: Deblurrer, frames: Sequence[Frame], *, runs: int) 
 def measure_network(replay: Replay, device: torch.device, *, runs: int) -> NetworkSpeed:
     """Time, multiply-adds and share of convolutions of what a network does for a frame."""
     timing = typical(replay.again, runs=runs, warm_up=WARM_UP, device=device)
-    return NetworkSpeed(timing, multiply_adds(replay.plainly), convolution_share(replay.plainly, device))
+    own = getattr(replay.network, "compiled", False) and kernels_for(device) is not None
+    share = None if own else convolution_share(replay.plainly, device)
+    return NetworkSpeed(timing, multiply_adds(replay.plainly), share)
 
 
 def multiply_adds(work: Callable[[], object]) -> int:

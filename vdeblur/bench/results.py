@@ -64,7 +64,7 @@ class Row:
                 "gflops": round(self.network.flops_a_second / 1e9, 1),
                 "peak_gflops": round(self.peak_flops_a_second / 1e9, 1),
                 "share_of_peak": round(self.share_of_peak, 3),
-                "convolution_share": round(self.network.convolution_share, 3),
+                "convolution_share": _rounded(self.network.convolution_share),
             },
             "whole": {
                 "frames": self.whole.frames,
@@ -129,3 +129,7 @@ def _ms(seconds: float) -> float:
 
 def _mib(count: int | None) -> float | None:
     return None if count is None else round(count / 2**20, 1)
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 3)

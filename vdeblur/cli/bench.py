@@ -29,7 +29,7 @@ NUMBERS = """\
   decode …     frames a second of a stage alone, the machine for itself; "pixels" is planes to R'G'B' and back
   network      alone, warm, synchronised: one encode and one residual in the midst of a clip
   of peak      FLOP/s of its convolutions against the best plain 3×3 convolution, measured in the same run
-  in conv.     share of the network's time spent in convolutions (PyTorch's profiler)
+  in conv.     share of the network's time spent in convolutions (PyTorch's profiler); – with kernels of our own
   whole        the command itself, in a process of its own: frames a second without start, with the end of the file
   of cores     the whole against what the cores allow: the stages' processor time divided among them
   first        seconds from the call of the command to its first restored frame, start included
@@ -213,7 +213,7 @@ def _write_tables(results: Results, stream: IO[str]) -> None:
             f"{network['gflops']:.0f}",
             f"{network['peak_gflops']:.0f}",
             f"{network['share_of_peak']:.0%}",
-            f"{network['convolution_share']:.0%}",
+            "–" if network["convolution_share"] is None else f"{network['convolution_share']:.0%}",
         )
         whole.add_row(
             *words,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import io
 import json
@@ -28,7 +29,7 @@ ENCODERS = {
 }  # fmt: skip
 #: Without this one, the usual output cannot be written.
 NEEDED_ENCODER = "libx264"
-PACKAGES = ("torch", "numpy", "kornia", "safetensors", "ffmpeg-python", "imageio-ffmpeg", "click", "rich")
+PACKAGES = ("torch", "numpy", "kornia", "safetensors", "ffmpeg-python", "imageio-ffmpeg", "numba", "click", "rich")
 
 
 @click.command("doctor", cls=GroupedCommand)
@@ -73,7 +74,8 @@ def _versions() -> dict[str, str]:
 
     found = {"vdeblur": __version__, "Python": platform.python_version()}
     for name in PACKAGES:
-        found[name] = importlib.metadata.version(name)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # numba may be missing
+            found[name] = importlib.metadata.version(name)
     return {**found, **library_versions()}
 
 
@@ -93,11 +95,14 @@ def _devices() -> tuple[dict[str, str], list[str]]:
 
     from vdeblur.bench.machine import device_name
     from vdeblur.compute import available_devices, choose_dtype, find_device
+    from vdeblur.fused import kernels_for
 
     found = {"threads": str(torch.get_num_threads()), "chosen by auto": str(find_device("auto"))}
     for name in available_devices():
         dtype = str(choose_dtype("auto", find_device(name))).removeprefix("torch.")
         found[name] = f"{device_name(name)}, {dtype}"
+    native = kernels_for(find_device("cpu"))
+    found["kernels"] = f"kept in {native.folder()}" if native else "none without Numba: swift and fast run much slower"
     return found, []
 
 

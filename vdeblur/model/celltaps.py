@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vdeblur.cores import side_by_side
+from vdeblur.fused import attempt
 from vdeblur.model.areas import Area, tiles_of, whole_of
 from vdeblur.model.blocks import leaky_linear, zero_init
 from vdeblur.model.cells import gathered, places, sampled, shifts, spread, steps
-from vdeblur.model.cores import side_by_side
-from vdeblur.model.fused import attempt
 from vdeblur.model.steering import CONTRAST, Neighbour, luma, trust_in
 from vdeblur.model.wholetaps import whole_correction
 

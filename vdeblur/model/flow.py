@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vdeblur.fused import attempt, natively
 from vdeblur.model.blocks import upsample
 from vdeblur.model.cells import gathered, inside, medians, places, sampled, shifts, steps
-from vdeblur.model.fused import attempt, natively
 from vdeblur.model.steering import luma
 
 #: Resolution of the resulting flow: one vector for a cell of so many pixels each way.

@@ -13,8 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from vdeblur.fused import stacked
 from vdeblur.model.cells import medians
-from vdeblur.model.fused import stacked
 
 #: Pixels of a row that a program of :func:`_taps` takes, and warps it is given.
 ROW, WARPS = 128, 4

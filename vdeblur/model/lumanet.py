@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vdeblur.cores import one_thread
 from vdeblur.errors import UsageError
 from vdeblur.model.celltaps import CELL, STRIP_PIXELS, CellTaps
-from vdeblur.model.cores import one_thread
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.flow import Level, pyramid
 from vdeblur.model.motion import Motion, Present, frames_motion, match_sides

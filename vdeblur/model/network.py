@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vdeblur.cores import one_thread
 from vdeblur.errors import UsageError
 from vdeblur.model.areas import Area, in_tiles, upsample_area, whole_of
 from vdeblur.model.blocks import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
-from vdeblur.model.cores import one_thread
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.finish import Finish, Scene
 from vdeblur.model.flow import Level, pyramid

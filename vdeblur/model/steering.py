@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vdeblur.cores import side_by_side
 from vdeblur.model.areas import Area, upsample_area, whole_of
 from vdeblur.model.blocks import activate, normal_grid, normal_steps, upsample, zero_init
-from vdeblur.model.cores import side_by_side
 
 #: Luma weights of R', G', B' (ITU-R BT.601): any fixed weights would do, the network only needs one sharpness channel.
 LUMA = (0.299, 0.587, 0.114)

@@ -37,7 +37,7 @@ _engines: list[Any] = []
 
 
 class Kernel:
-    """A function of :mod:`vdeblur.model.native.code` that Python calls, without the interpreter's lock.
+    """A function of :mod:`vdeblur.native.code` that Python calls, without the interpreter's lock.
 
     It takes whole numbers, which may be addresses, and numbers with a fraction, which it sees as float32. Which is
     which shows the first call. Who calls keeps what lies at the addresses.
@@ -48,7 +48,7 @@ class Kernel:
     """
 
     def __init__(self, module: str, name: str) -> None:
-        self._module, self._name = f"vdeblur.model.native.code.{module}", name
+        self._module, self._name = f"vdeblur.native.code.{module}", name
         self._call: Callable[..., Any] | None = None
 
     def __call__(self, *args: int | float | np.floating[Any]) -> None:
@@ -64,7 +64,7 @@ class Kernel:
 
     def _made(self, fractions: Sequence[bool]) -> Callable[..., Any]:
         label = f"{self._module.rpartition('.')[2]}-{self._name}"
-        path = _folder() / f"{label}-{_key()}.bin"
+        path = folder() / f"{label}-{_key()}.bin"
         code = _read(path)
         if code is None:
             logger.info("compiling %s for this processor, once", label)
@@ -140,7 +140,7 @@ def _key() -> str:
     return digest.hexdigest()[:24]
 
 
-def _folder() -> Path:
+def folder() -> Path:
     """Where the system keeps what can be made again."""
     named = os.environ.get(FOLDER_VARIABLE)
     if named:

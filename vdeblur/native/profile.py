@@ -1,4 +1,4 @@
-"""The motion profile on a CPU, by :mod:`vdeblur.model.native.code.profile`."""
+"""The motion profile on a CPU, by :mod:`vdeblur.native.code.profile`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vdeblur.model.native.compiling import Kernel
-from vdeblur.model.native.processor import STEP, memory
+from vdeblur.native.compiling import Kernel
+from vdeblur.native.processor import STEP, memory
 
 #: Lags whose sums are added up at a time.
 BLOCK = 8

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.model.native.code.vectors import (
+from vdeblur.native.code.vectors import (
     fill,
     fill_eight,
     fill_from,
@@ -22,8 +22,8 @@ from vdeblur.model.native.code.vectors import (
     store,
     sub,
 )  # fmt: skip
-from vdeblur.model.native.processor import LANES
-from vdeblur.model.native.taps import BLOCK, CELL, PATCH_ROW, ROUND, VECTORS
+from vdeblur.native.processor import LANES
+from vdeblur.native.taps import BLOCK, CELL, PATCH_ROW, ROUND, VECTORS
 
 #: Lines of a cell in a vector.
 LINES = LANES // CELL

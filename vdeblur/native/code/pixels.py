@@ -13,8 +13,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from vdeblur.model.native.code.vectors import add, fill, larger, load, mul, smaller, store, sub, wide
-from vdeblur.model.native.processor import LANES
+from vdeblur.native.code.vectors import add, fill, larger, load, mul, smaller, store, sub, wide
+from vdeblur.native.processor import LANES
 
 ZERO, ONE = np.float32(0), np.float32(1)
 

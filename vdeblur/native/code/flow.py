@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.model.native.code.rows import (
+from vdeblur.native.code.rows import (
     between,
     fill_row,
     floor,
@@ -23,9 +23,9 @@ from vdeblur.model.native.code.rows import (
     total,
     whole,
 )  # fmt: skip
-from vdeblur.model.native.code.vectors import larger, number, part, put, store
-from vdeblur.model.native.flow import FACTORS, NOTES
-from vdeblur.model.native.processor import STEP
+from vdeblur.native.code.vectors import larger, number, part, put, store
+from vdeblur.native.flow import FACTORS, NOTES
+from vdeblur.native.processor import STEP
 
 ZERO, HALF, ONE, TWO, FOUR, TWELVE = (np.float32(number) for number in (0, 0.5, 1, 2, 4, 12))
 #: Of a number in memory.
@@ -202,7 +202,7 @@ def improve(  # type: ignore[no-untyped-def]
     own, slope, other, found, result, wide, work,
     height, width, rows, columns, span, cell, sweeps, samplings, scale, robust, smoothness, relaxation,
 ):  # fmt: skip
-    """All samplings of one picture: see :func:`vdeblur.model.native.flow.improve_level`."""
+    """All samplings of one picture: see :func:`vdeblur.native.flow.improve_level`."""
     down, ring, count = rows * span, sweeps + 2, height * width
     # parts of ``work``: what sweeps find in turn, where a sampling starts, mismatches, notes of a row of cells, sums of
     # a sweep, factors of some rows

@@ -16,8 +16,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from vdeblur.model.native.compiling import OPTIONS
-from vdeblur.model.native.processor import LANES
+from vdeblur.native.compiling import OPTIONS
+from vdeblur.native.processor import LANES
 
 #: A part of kernels, compiled with each of them.
 part: Callable[[Any], Any] = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)

@@ -16,8 +16,8 @@ from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin
 
-from vdeblur.model.native.code.vectors import Vector, _element, _filled, _filler, _larger, _loader
-from vdeblur.model.native.processor import STEP
+from vdeblur.native.code.vectors import Vector, _element, _filled, _filler, _larger, _loader
+from vdeblur.native.processor import STEP
 
 row = Vector(STEP)
 

@@ -1,4 +1,4 @@
-"""What pixels see along their motion and the filters of that on a CPU, by :mod:`vdeblur.model.native.code.taps`."""
+"""What pixels see along their motion and the filters of that on a CPU, by :mod:`vdeblur.native.code.taps`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.model.cores import side_by_side
-from vdeblur.model.native.compiling import Kernel
-from vdeblur.model.native.processor import LANES, memory
+from vdeblur.cores import side_by_side
+from vdeblur.native.compiling import Kernel
+from vdeblur.native.processor import LANES, memory
 
 #: Pixels each way of a cell.
 CELL = 8

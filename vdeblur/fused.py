@@ -1,6 +1,6 @@
 """Fused: whether kernels take the place of many small operators, of :mod:`vdeblur.model.kernels` or of ``native``.
 
-The first ones are Triton's, for a CUDA device; the others are :mod:`vdeblur.model.native`, Numba's, for a CPU. They do
+The first ones are Triton's, for a CUDA device; the others are :mod:`vdeblur.native`, Numba's, for a CPU. They do
 where those work, and no gradient is wanted. Where they fail once, all goes on without them.
 """
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 #: Smallest compute capability whose matrix units the kernels are written for.
 LEAST_CAPABILITY = (8, 0)
 #: The kernels of a kind of device, and the package they need.
-MODULES = {"cuda": ("vdeblur.model.kernels", "Triton"), "cpu": ("vdeblur.model.native", "Numba")}
+MODULES = {"cuda": ("vdeblur.model.kernels", "Triton"), "cpu": ("vdeblur.native", "Numba")}
 _broken: set[str] = set()
 _off = False
 

@@ -1,4 +1,4 @@
-"""The optical flow's levels on a CPU, by :mod:`vdeblur.model.native.code.flow`."""
+"""The optical flow's levels on a CPU, by :mod:`vdeblur.native.code.flow`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vdeblur.model.native.compiling import Kernel
-from vdeblur.model.native.processor import STEP, memory, padded
+from vdeblur.native.compiling import Kernel
+from vdeblur.native.processor import STEP, memory, padded
 
 #: Numbers that are noted of each cell of a row, and those that sweeps multiply.
 NOTES, FACTORS = 11, 5

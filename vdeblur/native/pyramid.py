@@ -1,12 +1,12 @@
-"""A frame's pyramid on a CPU, by :mod:`vdeblur.model.native.code.pyramid`."""
+"""A frame's pyramid on a CPU, by :mod:`vdeblur.native.code.pyramid`."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from vdeblur.model.native.compiling import Kernel
-from vdeblur.model.native.processor import STEP, memory
+from vdeblur.native.compiling import Kernel
+from vdeblur.native.processor import STEP, memory
 
 _halve, _smooth = Kernel("pyramid", "halve"), Kernel("pyramid", "smooth")
 

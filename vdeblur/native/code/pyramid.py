@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.model.native.code.rows import alternate, load
-from vdeblur.model.native.code.vectors import number, put, store
-from vdeblur.model.native.processor import STEP
+from vdeblur.native.code.rows import alternate, load
+from vdeblur.native.code.vectors import number, put, store
+from vdeblur.native.processor import STEP
 
 MIDDLE, BESIDE = np.float32(0.56), np.float32(0.22)
 HALF, QUARTER = np.float32(0.5), np.float32(0.25)

@@ -1,12 +1,12 @@
-"""Planes as luma and corrections of planes on a CPU, by :mod:`vdeblur.model.native.code.pixels`."""
+"""Planes as luma and corrections of planes on a CPU, by :mod:`vdeblur.native.code.pixels`."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from vdeblur.model.native.compiling import Kernel
-from vdeblur.model.native.processor import LANES
+from vdeblur.native.compiling import Kernel
+from vdeblur.native.processor import LANES
 
 #: Dtypes of planes, and whether a sample has 16 bits.
 _WORDS = {torch.uint8: 0, torch.uint16: 1}

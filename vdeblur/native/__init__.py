@@ -1,0 +1,14 @@
+"""Native: kernels compiled for the processor at hand, by Numba, where PyTorch would take hundreds of small operations.
+
+Each is the twin of a few lines elsewhere, named in its docstring, and gives the same but for the rounding of sums. What
+is compiled is kept on disk, so only a machine's first run waits for it.
+"""
+
+from vdeblur.native.compiling import folder
+from vdeblur.native.flow import improve, improve_level
+from vdeblur.native.pixels import corrected, luma
+from vdeblur.native.profile import correlated
+from vdeblur.native.pyramid import halved, level, pooled
+from vdeblur.native.taps import taps
+
+__all__ = ["corrected", "correlated", "folder", "halved", "improve", "improve_level", "level", "luma", "pooled", "taps"]
