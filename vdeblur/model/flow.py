@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vdeblur.fused import attempt, natively
 from vdeblur.model.blocks import upsample
-from vdeblur.model.cells import gathered, inside, places, sampled, shifts, steps
+from vdeblur.model.cells import gathered, inside, medians, places, sampled, shifts, steps
 from vdeblur.model.steering import luma
 
 #: Resolution of the resulting flow: one vector for a cell of so many pixels each way.
@@ -195,7 +195,8 @@ def _improve(own: _Own, views: Sequence[Tensor], place: Tensor, found: Tensor, s
     mixed = (own.slope * change[:, :, None]).mean(3)
     squares, mixed = ((part * weight).flatten(0, 1) for part in (own.squares, mixed))
     better = _smooth_solution(squares, mixed, start.flatten(0, 1))
-    found = torch.add(start, (better.view_as(start) - start).clamp_(-2, 2)).mul_(scale)
+    found = torch.add(start, (better.view_as(start) - start).clamp_(-2, 2)).flatten(0, 1)
+    found = medians(found).mul_(scale).view_as(start)
     return found, (size - 1).mul_(known).add_(1)
 
 

@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vdeblur.fused import stacked
+from vdeblur.model.cells import medians
 
 #: Pixels of a row that a program of :func:`_taps` takes, and warps it is given.
 ROW, WARPS = 128, 4
@@ -332,11 +333,12 @@ def improve_level(
     here: Tensor, slope: Tensor, others: Sequence[Tensor], found: Tensor,
     *, samplings: int, scale: int, cell: int, robust: float, smoothness: float, sweeps: int, relaxation: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """So many times :func:`improve`, of ``others`` (B, 1, H, W) each and flows (N, B, 2, H/cell, W/cell)."""
+    """So often :func:`improve` and medians, of ``others`` (B, 1, H, W) each and flows (N, B, 2, H/cell, W/cell)."""
     there, flows = torch.cat(list(others)), found.flatten(0, 1)
     for _ in range(samplings):
         flows, mismatch = improve(
             here, slope, there, flows,
             scale=scale, cell=cell, robust=robust, smoothness=smoothness, sweeps=sweeps, relaxation=relaxation,
         )  # fmt: skip
+        flows = medians(flows)
     return flows.view_as(found), mismatch.view_as(found[:, :, :1])

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vdeblur.native.compiling import Kernel
-from vdeblur.native.processor import memory, padded
+from vdeblur.native.processor import STEP, memory, padded
 
 #: Numbers that are noted of each cell of a row, and those that sweeps multiply.
 NOTES, FACTORS = 11, 5
@@ -49,19 +48,18 @@ def improve_level(
     if (rows * cell, columns * cell) != (height, width) or cell not in (1, 2, 4) or sweeps < 2:
         raise ValueError(f"{rows} × {columns} cells of {cell} do not make {height} × {width} pixels, or {sweeps} < 2")
     span, margin = padded(columns + 2), cell if cell > 1 else 0
-    start = F.pad(found.float().flatten(0, 1) / scale, (1, span - columns - 1, 0, 0), "replicate")
-    mismatch = start.new_empty(len(start), rows, span)
-    work = torch.empty(4 * rows * span + (NOTES + 2 + (sweeps + 2) * FACTORS) * span)
-    here, slope = memory(here), memory(slope)
+    here, slope, found = memory(here), memory(slope), memory(found)
+    result = found.new_empty(many, len(here), 3, rows, columns)
+    wide = torch.empty((height + 2 * margin + 1) * (width + 2 * margin + 1) + STEP)
+    work = torch.empty(7 * rows * span + (NOTES + 2 + (sweeps + 2) * FACTORS) * span)
     for which, other in enumerate(others):
-        wide = F.pad(memory(other), (margin, margin + 1, margin, margin + 1), "replicate")
+        other = memory(other)
         for member in range(len(here)):
-            place = which * len(here) + member
-            pictures = here[member], slope[member], wide[member], start[place], mismatch[place], work
+            place = which, member
+            pictures = here[member], slope[member], other[member], found[place], result[place]
             _improve(
-                *(picture.data_ptr() for picture in pictures),
+                *(picture.data_ptr() for picture in pictures), wide.data_ptr(), work.data_ptr(),
                 height, width, rows, columns, span, cell, sweeps, samplings,
-                np.float32(robust), np.float32(smoothness), np.float32(relaxation),
+                np.float32(scale), np.float32(robust), np.float32(smoothness), np.float32(relaxation),
             )  # fmt: skip
-    flows = (start[..., 1 : columns + 1] * scale).view(found.shape)
-    return flows, mismatch[..., :columns].reshape(many, -1, 1, rows, columns)
+    return result[:, :, :2], result[:, :, 2:]

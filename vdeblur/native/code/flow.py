@@ -10,6 +10,7 @@ import numpy as np
 
 from vdeblur.native.code.rows import (
     between,
+    fill_row,
     floor,
     from_zero_to,
     limited,
@@ -17,15 +18,18 @@ from vdeblur.native.code.rows import (
     load_like,
     nothing,
     size,
+    smaller,
     store_place,
     total,
     whole,
 )  # fmt: skip
-from vdeblur.native.code.vectors import number, part, put, store
+from vdeblur.native.code.vectors import larger, number, part, put, store
 from vdeblur.native.flow import FACTORS, NOTES
 from vdeblur.native.processor import STEP
 
 ZERO, HALF, ONE, TWO, FOUR, TWELVE = (np.float32(number) for number in (0, 0.5, 1, 2, 4, 12))
+#: Of a number in memory.
+BYTES = 4
 #: A sampling changes a vector by no more than this, in pixels of the level.
 FARTHEST = np.float32(2)
 
@@ -33,6 +37,25 @@ FARTHEST = np.float32(2)
 PART_X, PART_Y, CORNER, KNOWN, TOTAL, MIXED_X, MIXED_Y, XX, XY, YY, NUMBERS = range(NOTES)
 #: What the sweeps multiply, of the cells of a row.
 FIXED_X, FIXED_Y, INVERSE_X, INVERSE_Y, ACROSS = range(FACTORS)
+
+
+@part
+def _copy(source, at, target, to, count, factor):  # type: ignore[no-untyped-def]
+    """Write so many numbers times a factor elsewhere."""
+    for n in range(count):
+        put(target, to + n, number(source, at + n) * factor)
+
+
+@part
+def _widen(picture, wide, margin, height, width):  # type: ignore[no-untyped-def]
+    """Repeat the border of a picture ``margin`` pixels outwards, and one more to the right and below."""
+    for y in range(-margin, height + margin + 1):
+        to = (y + margin) * (width + 2 * margin + 1)
+        at = 0 if y < 0 else (y if y < height else height - 1) * width
+        # more than there is to repeat: what is too much is written over by what comes next
+        store(wide, to, fill_row(number(picture, at)))
+        _copy(picture, at, wide, to + margin, width, ONE)
+        store(wide, to + margin + width, fill_row(number(picture, at + width - 1)))
 
 
 @part
@@ -84,13 +107,13 @@ def _sample(own, slope, other, work, notes, row, columns, span, width, count, ce
 
 
 @part
-def _equations(start, at, down, work, notes, to, mismatch, first, columns, span, cell, robust, smoothness):  # type: ignore[no-untyped-def]
+def _equations(start, at, down, work, notes, to, mismatch, columns, span, cell, robust, smoothness):  # type: ignore[no-untyped-def]
     """A row's equations, solved for each cell alone: see :func:`vdeblur.model.flow._smooth_solution`."""
     share = ONE / np.float32(cell * cell)
     for c in range(0, columns, STEP):
         note, factor = notes + c, to + c
         size, known = load(work, note + TOTAL * span) * share, load(work, note + KNOWN * span)
-        store(mismatch, first + c, (size - ONE) * known + ONE)
+        store(work, mismatch + c, (size - ONE) * known + ONE)
         weight = known * (robust * share) / (size + robust)
         x_x, x_y = load(work, note + XX * span) * weight, load(work, note + XY * span) * weight
         y_y = load(work, note + YY * span) * weight
@@ -105,6 +128,13 @@ def _equations(start, at, down, work, notes, to, mismatch, first, columns, span,
         store(work, factor + INVERSE_X * span, d * inverse)
         store(work, factor + INVERSE_Y * span, a * inverse)
         store(work, factor + ACROSS * span, x_y * inverse)
+
+
+@part
+def _repeat_ends(row, columns):  # type: ignore[no-untyped-def]
+    """Repeat the border of a row of which the address is given."""
+    put(row, 0, number(row, 1))
+    put(row, columns + 1, number(row, columns))
 
 
 @part
@@ -126,9 +156,8 @@ def _sweep(now, first, before, old, work, to, down, above, here, below, at, side
         old_x, old_y = load(before, old + cell), load(before, old + down + cell)
         store(work, to + cell, old_x + (better_x - old_x) * relaxation)
         store(work, to + down + cell, old_y + (better_y - old_y) * relaxation)
-    for last in (to + here + columns, to + down + here + columns):
-        put(work, last - columns, number(work, last - columns + 1))
-        put(work, last + 1, number(work, last))
+    _repeat_ends(work + (to + here) * BYTES, columns)
+    _repeat_ends(work + (to + down + here) * BYTES, columns)
 
 
 @part
@@ -138,37 +167,79 @@ def _limit(start, work, better, at, down, columns):  # type: ignore[no-untyped-d
         for c in range(first + 1, first + 1 + columns, STEP):
             old = load(start, c)
             store(start, c, old + limited(load(work, better + c) - old, -FARTHEST, FARTHEST))
-        put(start, first, number(start, first + 1))
-        put(start, first + columns + 1, number(start, first + columns))
+        _repeat_ends(start + first * BYTES, columns)
+
+
+@part
+def _middle(a, b, c):  # type: ignore[no-untyped-def]
+    return larger(smaller(a, b), smaller(larger(a, b), c))
+
+
+@part
+def _medians(start, work, lines, rows, columns, span):  # type: ignore[no-untyped-def]
+    """Medians of 3 × 3 cells take the place of both components: of sorted columns, three side by side."""
+    for row in range(2 * rows):
+        y, here = row % rows, row * span
+        above, below = here - span if y else here, here + span if y + 1 < rows else here
+        for c in range(0, columns + 2, STEP):
+            a, b, d = load(start, above + c), load(start, here + c), load(start, below + c)
+            low, high = smaller(a, b), larger(a, b)
+            store(work, lines + c, smaller(low, d))
+            store(work, lines + span + c, larger(low, smaller(high, d)))
+            store(work, lines + 2 * span + c, larger(high, d))
+        for c in range(lines, lines + columns, STEP):
+            low = larger(larger(load(work, c), load(work, c + 1)), load(work, c + 2))
+            middle, at = _middle(load(work, c + span), load(work, c + span + 1), load(work, c + span + 2)), c + 2 * span
+            high = smaller(smaller(load(work, at), load(work, at + 1)), load(work, at + 2))
+            store(work, here + 1 + c - lines, _middle(low, middle, high))
+    for row in range(2 * rows):
+        for c in range(row * span + 1, row * span + 1 + columns, STEP):
+            store(start, c, load(work, c))
+        _repeat_ends(start + row * span * BYTES, columns)
 
 
 def improve(  # type: ignore[no-untyped-def]
-    own, slope, other, start, mismatch, work,
-    height, width, rows, columns, span, cell, sweeps, samplings, robust, smoothness, relaxation,
+    own, slope, other, found, result, wide, work,
+    height, width, rows, columns, span, cell, sweeps, samplings, scale, robust, smoothness, relaxation,
 ):  # fmt: skip
-    """All samplings of one picture: see :func:`vdeblur.native.flow.improve_level`.
-
-    ``start`` and ``mismatch`` become what they find.
-    """
+    """All samplings of one picture: see :func:`vdeblur.native.flow.improve_level`."""
     down, ring, count = rows * span, sweeps + 2, height * width
-    notes = 4 * down
+    # parts of ``work``: what sweeps find in turn, where a sampling starts, mismatches, notes of a row of cells, sums of
+    # a sweep, factors of some rows
+    start, mismatch = work + 4 * down * BYTES, 6 * down
+    notes = mismatch + down
     sides = notes + NOTES * span
     factors = sides + 2 * span
     for lane in range(STEP):
         put(work, notes + NUMBERS * span + lane, np.float32(lane))
+    _widen(other, wide, cell if cell > 1 else 0, height, width)
+    for row in range(2 * rows):
+        _copy(found, row * columns, start, row * span + 1, columns, ONE / scale)
+        _repeat_ends(start + row * span * BYTES, columns)
     for turn in range(samplings * (rows + sweeps)):
         y = turn % (rows + sweeps)
         if y < rows:
             _places(start, y * span + 1, down, work, notes, y, columns, span, cell, width, height)
             if cell == 1:
-                _sample(own, slope, other, work, notes, y, columns, span, width, count, (0,))
+                _sample(own, slope, wide, work, notes, y, columns, span, width, count, (0,))
             elif cell == 2:
-                _sample(own, slope, other, work, notes, y, columns, span, width, count, (0, 0))
+                _sample(own, slope, wide, work, notes, y, columns, span, width, count, (0, 0))
             else:
-                _sample(own, slope, other, work, notes, y, columns, span, width, count, (0, 0, 0, 0))
+                _sample(own, slope, wide, work, notes, y, columns, span, width, count, (0, 0, 0, 0))
             to = factors + y % ring * FACTORS * span
             _equations(
-                start, y * span + 1, down, work, notes, to, mismatch, y * span, columns, span, cell, robust, smoothness
+                start,
+                y * span + 1,
+                down,
+                work,
+                notes,
+                to,
+                mismatch + y * span + 1,
+                columns,
+                span,
+                cell,
+                robust,
+                smoothness,
             )
         for sweep in range(y - rows if y > rows else 0, sweeps if y > sweeps else y):
             row = y - 1 - sweep
@@ -181,3 +252,7 @@ def improve(  # type: ignore[no-untyped-def]
             )  # fmt: skip
         if y >= sweeps:
             _limit(start, work, (sweeps - 1) % 2 * 2 * down, (y - sweeps) * span, down, columns)
+        if y == rows + sweeps - 1:
+            _medians(start, work, notes, rows, columns, span)
+    for row in range(3 * rows):
+        _copy(start, row * span + 1, result, row * columns, columns, scale if row < 2 * rows else ONE)

@@ -172,6 +172,16 @@ def alternate(typing: Any, a: Any, b: Any, first: Any) -> Any:
 
 
 @intrinsic
+def smaller(typing: Any, a: Any, b: Any) -> Any:
+    """The smaller one, number by number; the second one where one of them is nan."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+    return a(a, b), code
+
+
+@intrinsic
 def least(typing: Any, vector: Any, most: Any) -> Any:
     """No number above ``most``."""
 
