@@ -28,12 +28,12 @@ CELL = 8
 #: Coarsest level: 1/32 of the frame.
 COARSEST = 32
 #: Times the other frame is sampled anew, by the level's resolution. The finest levels, which cost most, need few.
-SAMPLINGS = {32: 4, 16: 3, 8: 2, 4: 2, 2: 1}
+SAMPLINGS = {32: 4, 16: 3, 8: 3, 4: 3, 2: 2}
 #: Steps of the smoothness solver after each sampling, and their relaxation (second-order Richardson, Golub & Varga
 #: 1961).
 SWEEPS, RELAXATION = 9, 1.6
 #: Weight of smoothness against brightness constancy, for luma in [0, 1] and vectors in pixels of the level.
-SMOOTHNESS = 1e-3
+SMOOTHNESS = 1.2e-4
 #: Differences in luma beyond this count less and less.
 ROBUST = 0.01
 
