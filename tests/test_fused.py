@@ -18,9 +18,11 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 from vdeblur import fused
-from vdeblur.model.celltaps import CellTaps
+from vdeblur.model.cells import medians
+from vdeblur.model.celltaps import CellTaps, Looking
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.flow import flows, pyramid
+from vdeblur.model.mixedtaps import MixedTaps
 from vdeblur.model.steering import Neighbour
 
 LUMA_NETWORKS = ("fast", "swift")
@@ -64,6 +66,13 @@ def on(device: str, *things: Any) -> list[Any]:
     return [moved(thing) for thing in things]
 
 
+def plain_taps() -> CellTaps:
+    torch.manual_seed(0)
+    taps = CellTaps(taps=13, reach=1.5, hidden=32, depth=1, neighbour_points=1)
+    torch.nn.init.normal_(taps.correction.weight)
+    return taps
+
+
 def bare_taps() -> CellTaps:
     """Without neighbours and without a second layer."""
     torch.manual_seed(0)
@@ -72,9 +81,18 @@ def bare_taps() -> CellTaps:
     return taps
 
 
+def mixed_taps(neighbour_points: int = 3) -> MixedTaps:
+    torch.manual_seed(0)
+    taps = MixedTaps(taps=7, reach=1.5, hidden=12, experts=3, code=10, neighbour_points=neighbour_points)
+    torch.nn.init.normal_(taps.last)
+    torch.nn.init.normal_(taps.head.weight, std=0.2)
+    return taps
+
+
 def test_interpreted_taps_give_what_operators_give(interpreted: Any) -> None:
-    cases: list[tuple[CellTaps, tuple[bool, ...]]] = [(load_network("swift").taps, one) for one in PRESENT]
-    cases += [(load_network("fast").taps, PRESENT[0]), (bare_taps(), ())]
+    cases: list[tuple[Looking, tuple[bool, ...]]] = [(plain_taps(), one) for one in PRESENT]
+    cases += [(bare_taps(), ()), (mixed_taps(0), ())]
+    cases += [(mixed_taps(), one) for one in PRESENT]
     for taps, present in cases:
         frame, motion, neighbours = scene(present, 24, 40, batch=2)
         with torch.inference_mode():
@@ -99,6 +117,11 @@ def test_interpreted_flows_are_those_of_operators(interpreted: Any, height: int,
         assert other.displacement.abs().max() > 1
         assert (one.displacement - other.displacement).abs().max() < 1e-3
         assert (one.mismatch - other.mismatch).abs().max() < 1e-3
+
+
+def test_interpreted_medians_are_those_of_operators(interpreted: Any) -> None:
+    for shape in ((2, 2, 5, 7), (1, 1, 24, 40), (1, 2, 3, 3)):
+        assert torch.equal(interpreted.medians(noise(*shape)), medians(noise(*shape)))
 
 
 class Elsewhere:

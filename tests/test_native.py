@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from vdeblur import Deblurrer, fused, native
 from vdeblur.fused import kernels_for, without_kernels
-from vdeblur.model.celltaps import CellTaps
-from vdeblur.model.checkpoint import load_network
+from vdeblur.model.celltaps import CellTaps, Looking
+from vdeblur.model.mixedtaps import MixedTaps
 from vdeblur.model.steering import Neighbour
 from vdeblur.native import compiling
 from vdeblur.native.code import vectors
@@ -54,6 +55,13 @@ def scene(present: tuple[bool, ...], height: int, width: int, batch: int = 1) ->
     return frames[0], noise(batch, 2, *small, scale=12, seed=30), neighbours
 
 
+def plain_taps() -> CellTaps:
+    torch.manual_seed(0)
+    taps = CellTaps(taps=13, reach=1.5, hidden=32, depth=2, neighbour_points=3)
+    torch.nn.init.normal_(taps.correction.weight)
+    return taps
+
+
 def odd_taps() -> CellTaps:
     """Sizes that fill no block, without neighbours and without a second layer."""
     torch.manual_seed(0)
@@ -62,28 +70,47 @@ def odd_taps() -> CellTaps:
     return taps
 
 
+def mixed_taps(hidden: int = 24, experts: int = 16, code: int = 32, neighbour_points: int = 3) -> MixedTaps:
+    torch.manual_seed(0)
+    taps = MixedTaps(taps=13, reach=1.5, hidden=hidden, experts=experts, code=code, neighbour_points=neighbour_points)
+    torch.nn.init.normal_(taps.last)
+    torch.nn.init.normal_(taps.head.weight, std=0.2)
+    torch.nn.init.normal_(taps.bias, std=0.2)
+    return taps
+
+
+FORMS: dict[str, Callable[[], Looking]] = {
+    "plain": plain_taps,
+    "odd": odd_taps,
+    "mixed": mixed_taps,
+    "odd mixed": lambda: mixed_taps(21, 3, 10, 1),
+    "mixed alone": lambda: mixed_taps(neighbour_points=0),
+}
+
+
 @pytest.mark.parametrize(("height", "width", "batch"), [(32, 32, 1), (40, 72, 2), (56, 200, 1)])
-@pytest.mark.parametrize("name", ["swift", "fast", "odd"])
-def test_taps_give_what_operators_give(name: str, height: int, width: int, batch: int) -> None:
-    taps = odd_taps() if name == "odd" else load_network(name).taps
-    for present in [()] if name == "odd" else PRESENT:
+@pytest.mark.parametrize("taps", FORMS, ids=list(FORMS))
+def test_taps_give_what_operators_give(taps: str, height: int, width: int, batch: int) -> None:
+    form = FORMS[taps]()
+    for present in PRESENT if len(form.neighbour_offsets) else [()]:
         seen = scene(present, height, width, batch)
         with torch.inference_mode():
-            found = taps(*seen)
+            found = form(*seen)
             with without_kernels():
-                wanted = taps(*seen)
+                wanted = form(*seen)
         assert wanted.abs().max() > 0.01
         assert (found - wanted).abs().max() < 2e-5
 
 
 @pytest.mark.parametrize("what", ["pixels", "motion", "place", "trust"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
-def test_what_is_no_number_does_no_harm_and_comes_through(what: str, value: float) -> None:
+@pytest.mark.parametrize("form", ["plain", "mixed"])
+def test_what_is_no_number_does_no_harm_and_comes_through(form: str, what: str, value: float) -> None:
     """It must not become an address; and the engine tells a failed network by nan in the residual."""
     frame, motion, neighbours = scene((True, True), 40, 72)
     there = {"pixels": frame, "motion": motion, "place": neighbours[0].displacement, "trust": neighbours[1].mismatch}
     there[what][..., 2, 3] = value
-    taps = load_network("swift").taps
+    taps = FORMS[form]()
     with torch.inference_mode():
         found = taps(frame, motion, neighbours)
         with without_kernels():
@@ -94,8 +121,9 @@ def test_what_is_no_number_does_no_harm_and_comes_through(what: str, value: floa
     assert not far[..., 32:, 56:].any(), "far from there nothing changes"
 
 
-def test_strips_and_threads_give_the_same_bits() -> None:
-    taps, seen = load_network("fast").taps, scene((True, True), 256, 320)
+@pytest.mark.parametrize("form", ["plain", "mixed"])
+def test_strips_and_threads_give_the_same_bits(form: str) -> None:
+    taps, seen = FORMS[form](), scene((True, True), 256, 320)
     threads = torch.get_num_threads()
     with torch.inference_mode():
         found = []
@@ -110,10 +138,11 @@ def test_strips_and_threads_give_the_same_bits() -> None:
 def test_operators_do_what_kernels_cannot() -> None:
     """Other dtypes, and gradients."""
     frame, motion, neighbours = scene((True, True), 40, 72)
-    taps = load_network("swift").taps
+    taps = plain_taps()
     with torch.inference_mode():
         exact = taps(frame, motion, neighbours)
     taps(frame, motion, neighbours).sum().backward()
+    assert taps.filters.weight.grad is not None
     assert taps.filters.weight.grad.abs().sum() > 0
     with torch.inference_mode():
         rounded = taps.to(torch.bfloat16)(frame, motion, neighbours)
@@ -152,7 +181,7 @@ def test_auto_takes_float32_where_kernels_are(monkeypatch: pytest.MonkeyPatch) -
 
 def test_without_numba_all_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     seen = scene((True, True), 40, 72)
-    taps = load_network("swift").taps
+    taps = mixed_taps()
     with torch.inference_mode():
         wanted = taps(*seen)
         fused._module.cache_clear()

@@ -14,7 +14,6 @@ import triton.language as tl
 from torch import Tensor
 
 from vdeblur.fused import stacked
-from vdeblur.model.cells import medians
 
 #: Pixels of a row that a program of :func:`_taps` takes, and warps it is given.
 ROW, WARPS = 128, 4
@@ -118,14 +117,10 @@ def taps(
         places: the displacement to each neighbour (B, 4, H/cell, W/cell) in pixels; ``trusts`` (B, 2, H/cell, W/cell).
         form: the CellTaps whose points and filters are meant.
     """
-    present = tuple(frame is not None for frame in frames[1:]) if len(form.neighbour_offsets) else ()
-    pictures = stacked(frames)
+    pictures, columns = _prepared(frames, form)
     batch, _, height, width = pictures.shape
-    pictures, motion, places, trusts = (part.contiguous() for part in (pictures, motion, places, trusts))
-    key = pictures.device, form.offsets.dtype, present
-    if key not in form.kept:
-        form.kept[key] = columns_of(form.offsets, form.neighbour_offsets, present)
-    columns, weights = form.kept[key], weights_of(form.filters, form.mix, form.correction)
+    motion, places, trusts = (part.contiguous() for part in (motion, places, trusts))
+    weights = weights_of(form.filters, form.mix, form.correction)
     result = torch.empty(batch, 1, height, width, device=pictures.device)
     depth, hidden, _ = weights["mixes"].shape
     grid = (triton.cdiv(width, ROW), height, batch)
@@ -136,6 +131,158 @@ def taps(
         height, width, contrast,
         SEEN=weights["filters"].shape[1], HIDDEN=hidden, DEPTH=depth, CELL=cell, ROW=ROW, num_warps=WARPS,
     )  # fmt: skip
+    return result
+
+
+def _prepared(frames: Sequence[Tensor | None], form: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pictures one behind the other, and the columns for them, which are made once."""
+    present = tuple(frame is not None for frame in frames[1:]) if len(form.neighbour_offsets) else ()
+    pictures = stacked([*frames, None, None][:3]).contiguous()
+    key = pictures.device, form.offsets.dtype, present
+    if key not in form.kept:
+        form.kept[key] = columns_of(form.offsets, form.neighbour_offsets, present)
+    return pictures, form.kept[key]
+
+
+@triton.jit
+def _mixed(  # type: ignore[no-untyped-def]
+    result, frames, motion, places, trusts, roles, sources, offsets,
+    first, first_bias, second, second_bias, head, head_bias, experts,
+    height, width, contrast,
+    SEEN: tl.constexpr, CODE: tl.constexpr, SHARES: tl.constexpr, HIDDEN: tl.constexpr, EXPERTS: tl.constexpr,
+    CELL: tl.constexpr,
+):  # fmt: skip
+    """Correction of a cell: see :func:`mixed_taps`."""
+    batch, cell = tl.program_id(1), tl.program_id(0)
+    columns, cells = width // CELL, (height // CELL) * (width // CELL)
+    pixel = tl.arange(0, CELL * CELL)
+    first_x, first_y = cell % columns * CELL, cell // columns * CELL
+    x, y = pixel % CELL, pixel // CELL
+    motion += batch * 2 * cells
+    places += batch * 4 * cells
+    trusts += batch * 2 * cells
+    frames += batch * 3 * height * width
+    move_x, move_y = tl.load(motion + cell), tl.load(motion + cells + cell)
+    square = move_x * move_x + move_y * move_y
+    own = tl.load(frames + (first_y + y) * width + first_x + x)
+
+    k = tl.arange(0, SEEN)
+    role, source, offset = tl.load(roles + k), tl.load(sources + k), tl.load(offsets + k)
+    shift_x, shift_y = offset * move_x, offset * move_y
+    trust = tl.full((SEEN,), 1.0, tl.float32)
+    for side in tl.static_range(2):
+        there = source == side + 1
+        shift_x += tl.where(there, tl.load(places + 2 * side * cells + cell), 0.0)
+        shift_y += tl.where(there, tl.load(places + (2 * side + 1) * cells + cell), 0.0)
+        trust = tl.where(there, tl.load(trusts + side * cells + cell), trust)
+    # A cell's place may leave the picture by a cell and no more, whatever its pixels do.
+    at_x = tl.minimum(tl.maximum(first_x + CELL + shift_x, 0.0), (width + CELL) * 1.0) - CELL
+    at_y = tl.minimum(tl.maximum(first_y + CELL + shift_y, 0.0), (height + CELL) * 1.0) - CELL
+    floor_x, floor_y = tl.floor(at_x), tl.floor(at_y)
+    part_x, part_y = (at_x - floor_x)[:, None], (at_y - floor_y)[:, None]
+    left = floor_x.to(tl.int32)[:, None] + x[None, :]
+    top = floor_y.to(tl.int32)[:, None] + y[None, :]
+    x0, x1 = tl.minimum(tl.maximum(left, 0), width - 1), tl.minimum(tl.maximum(left + 1, 0), width - 1)
+    y0, y1 = tl.minimum(tl.maximum(top, 0), height - 1), tl.minimum(tl.maximum(top + 1, 0), height - 1)
+    sampled = (role == 1)[:, None]
+    picture = (frames + source * (height * width))[:, None]
+    row0, row1 = picture + y0 * width, picture + y1 * width
+    upper = (1 - part_x) * tl.load(row0 + x0, sampled, 0.0) + part_x * tl.load(row0 + x1, sampled, 0.0)
+    lower = (1 - part_x) * tl.load(row1 + x0, sampled, 0.0) + part_x * tl.load(row1 + x1, sampled, 0.0)
+    difference = ((1 - part_y) * upper + part_y * lower - own[None, :]) * (contrast * trust)[:, None]
+    difference = tl.where(sampled, difference, 0.0)
+    seen = tl.where((role == 3)[:, None], (own - 0.5)[None, :], difference)
+
+    # What is the same for all pixels: the mean size of each difference, the motion's length, the trusts.
+    known = tl.sqrt(tl.sqrt(tl.sum(tl.abs(difference), 1) / (CELL * CELL)))
+    known = tl.where(role == 2, tl.log(1 + tl.sqrt(square)) / 4, known)
+    known = tl.where(role == 4, trust, known)
+    c, m = tl.arange(0, CODE), tl.arange(0, SHARES)
+    code = tl.sum(tl.load(first + c[:, None] * SEEN + k[None, :]) * known[None, :], 1) + tl.load(first_bias + c)
+    code = _leaky(code)
+    code = tl.sum(tl.load(second + c[:, None] * CODE + c[None, :]) * code[None, :], 1) + tl.load(second_bias + c)
+    code = _leaky(code)
+    h = tl.arange(0, HIDDEN)
+    # The head's rows: shares, shift, bias, output's weights, weights straight to the output.
+    shares = tl.sum(tl.load(head + m[:, None] * CODE + c[None, :]) * code[None, :], 1) + tl.load(head_bias + m)
+    head += SHARES * CODE
+    head_bias += SHARES
+    shift = tl.sum(tl.load(head + c) * code, 0) + tl.load(head_bias)
+    head += CODE
+    head_bias += 1
+    own_bias = tl.sum(tl.load(head + h[:, None] * CODE + c[None, :]) * code[None, :], 1) + tl.load(head_bias + h)
+    head += HIDDEN * CODE
+    head_bias += HIDDEN
+    last = tl.sum(tl.load(head + h[:, None] * CODE + c[None, :]) * code[None, :], 1) + tl.load(head_bias + h)
+    head += HIDDEN * CODE
+    head_bias += HIDDEN
+    straight = tl.sum(tl.load(head + k[:, None] * CODE + c[None, :]) * code[None, :], 1) + tl.load(head_bias + k)
+
+    at = h[:, None] * SEEN + k[None, :]
+    weight = tl.load(experts + at).to(tl.float32)
+    for expert in tl.static_range(EXPERTS):
+        share = tl.sum(tl.where(m == expert, shares, 0.0), 0)
+        weight += share * tl.load(experts + (expert + 1) * HIDDEN * SEEN + at).to(tl.float32)
+    dtype = experts.dtype.element_ty
+    hidden = _leaky(tl.dot(weight.to(dtype), seen.to(dtype), input_precision="ieee") + own_bias[:, None])
+    change = tl.sum(hidden * last[:, None], 0) + tl.sum(difference * straight[:, None], 0) + shift
+    change *= square / (1 + square) / contrast
+    tl.store(result + (batch * height + first_y + y) * width + first_x + x, change)
+
+
+def mixed_taps(
+    frames: Sequence[Tensor | None],
+    motion: Tensor,
+    places: Tensor,
+    trusts: Tensor,
+    form: Any,
+    *,
+    contrast: float,
+    cell: int,
+) -> Tensor:
+    """What :meth:`vdeblur.model.mixedtaps.MixedTaps.forward` makes of pixels; arguments as for :func:`taps`."""
+    pictures, columns = _prepared(frames, form)
+    motion, places, trusts = (part.contiguous() for part in (motion, places, trusts))
+    batch, _, height, width = pictures.shape
+    result = torch.empty(batch, 1, height, width, device=pictures.device)
+    seen = len(columns["roles"])
+    weights = _mixed_weights(form, seen)
+    _mixed[(height // cell * (width // cell), batch)](
+        result, pictures, motion, places, trusts, columns["roles"], columns["sources"], columns["offsets"], *weights,
+        height, width, contrast,
+        SEEN=seen, CODE=weights[0].shape[0], SHARES=padded(len(form.weight) - 1), HIDDEN=weights[-1].shape[1],
+        EXPERTS=len(form.weight) - 1, CELL=cell, num_warps=WARPS,
+    )  # fmt: skip
+    return result
+
+
+def _mixed_weights(form: Any, seen: int) -> list[Tensor]:
+    """The weights of a MixedTaps as :func:`_mixed` reads them, sizes filled up with zeros; all but filters float32."""
+    code, hidden = padded(form.code[0].out_features), padded(form.weight.shape[1])
+    shares, bias, last, shift, straight = form.head.weight.float().split(form.sizes)
+    own = form.head.bias.float().split(form.sizes)
+    sizes = padded(form.sizes[0]), 1, hidden, hidden
+    rows = [_padded_matrix(each, size, code) for each, size in zip((shares, shift, bias, last), sizes, strict=True)]
+    biases = (own[0], own[3], own[1] + form.bias.float(), own[2] + form.last.float())
+    rows.append(_spread(_padded_matrix(straight, len(straight), code).t(), form.differences, seen).t())
+    vectors = [_padded_vector(each, size) for each, size in zip(biases, sizes, strict=True)]
+    vectors.append(_spread(own[4][None], form.differences, seen)[0])
+    first, second = form.code
+    known = _spread(first.weight.float(), [*form.differences, *form.constants], seen)
+    filters = _spread(form.weight, [*form.differences, form.own], seen)
+    missing = hidden - form.weight.shape[1]
+    return [
+        _padded_matrix(known, code, seen), _padded_vector(first.bias, code),
+        _padded_matrix(second.weight.float(), code, code), _padded_vector(second.bias, code),
+        torch.cat(rows).contiguous(), torch.cat(vectors),
+        torch.nn.functional.pad(filters, (0, 0, 0, missing)).contiguous(),
+    ]  # fmt: skip
+
+
+def _spread(matrix: Tensor, places: list[int], size: int) -> Tensor:
+    """The columns (…, n) at so many places of (…, size), zeros between them."""
+    result = matrix.new_zeros(*matrix.shape[:-1], size)
+    result[..., places] = matrix
     return result
 
 
@@ -290,6 +437,45 @@ def _sweep(  # type: ignore[no-untyped-def]
         better_y = (start_y + tl.minimum(tl.maximum(better_y - start_y, -2.0), 2.0)) * scale
     tl.store(result + here_x, better_x, inside)
     tl.store(result + here_y, better_y, inside)
+
+
+@triton.jit
+def _median3(a, b, c):  # type: ignore[no-untyped-def]
+    return tl.maximum(tl.minimum(a, b), tl.minimum(tl.maximum(a, b), c))
+
+
+@triton.jit
+def _medians(result, found, rows, columns, CELLS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Medians of 3 × 3 cells of a plane, the border repeated: :func:`vdeblur.model.cells.medians`."""
+    count = rows * columns
+    cell = tl.program_id(0) * CELLS + tl.arange(0, CELLS)
+    inside = cell < count
+    cell = tl.minimum(cell, count - 1)
+    x, y = cell % columns, cell // columns
+    found += tl.program_id(1) * count
+    above = tl.maximum(y - 1, 0) * columns
+    here = y * columns
+    below = tl.minimum(y + 1, rows - 1) * columns
+    lows = tl.full((CELLS,), float("-inf"), tl.float32)
+    highs = tl.full((CELLS,), float("inf"), tl.float32)
+    first, second, third = lows, lows, lows
+    for side in tl.static_range(3):
+        column = tl.minimum(tl.maximum(x + side - 1, 0), columns - 1)
+        a, b, c = tl.load(found + above + column), tl.load(found + here + column), tl.load(found + below + column)
+        lows = tl.maximum(lows, tl.minimum(tl.minimum(a, b), c))
+        highs = tl.minimum(highs, tl.maximum(tl.maximum(a, b), c))
+        first, second, third = second, third, _median3(a, b, c)
+    middle = _median3(first, second, third)
+    tl.store(result + tl.program_id(1) * count + cell, _median3(lows, middle, highs), inside)
+
+
+def medians(x: Tensor) -> Tensor:
+    """What :func:`vdeblur.model.cells.medians` gives of (B, C, h, w), float32."""
+    x, result = x.contiguous(), torch.empty_like(x)
+    rows, columns = x.shape[-2:]
+    grid = (triton.cdiv(rows * columns, CELLS), x.numel() // (rows * columns))
+    _medians[grid](result, x, rows, columns, CELLS=CELLS, num_warps=4)
+    return result
 
 
 def improve(
