@@ -70,7 +70,7 @@ def test_any_size_will_do(height: int, width: int) -> None:
     assert found.displacement.shape == (1, 2, height // 8, width // 8)
     assert found.mismatch.shape == (1, 1, height // 8, width // 8)
     mean = found.displacement.mean((0, 2, 3))
-    torch.testing.assert_close(mean, torch.tensor([2.0, 1.0]), atol=0.4, rtol=0)
+    torch.testing.assert_close(mean, torch.tensor([2.0, 1.0]), atol=0.5, rtol=0)
 
 
 def test_what_leaves_the_frame_is_a_mismatch() -> None:
