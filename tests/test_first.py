@@ -12,6 +12,8 @@ from synthetic import CLEAN, tiles
 
 from vdeblur.errors import UsageError
 from vdeblur.model.exposure import LAGS
+from vdeblur.model.lumanet import LumaConfig, LumaNet
+from vdeblur.model.mixedtaps import MixedTaps
 from vdeblur.model.network import DeblurNet, NetworkConfig
 from vdeblur.model.steering import luma
 from vdeblur.training.first import learn_first
@@ -20,7 +22,7 @@ from vdeblur.training.recipe import FractionFirst, TapsFirst, TrainConfig
 from vdeblur.training.settings import SynthesisConfig
 from vdeblur.training.stills import Textures
 from vdeblur.training.synthesis import Clip, synthesise
-from vdeblur.training.taps import draw_pixels, learn_taps, true_exposure
+from vdeblur.training.taps import draw_cells, draw_pixels, in_cells, learn_cells, learn_taps, true_exposure
 
 MOVING = replace(CLEAN, size_px=64, frames=3, speed_px=(3.0, 5.0), exposure=(0.5, 0.9))
 TINY = NetworkConfig(
@@ -84,6 +86,51 @@ def test_taps_learn_to_sharpen() -> None:
         estimate = network.restore_clip(clip.blurry, lookahead=1, exposure=true_exposure(clip))
     before = (clip.blurry - clip.sharp).square().mean()
     after = (clip.blurry.flatten(0, 1) + estimate.residual - clip.sharp.flatten(0, 1)).square().mean()
+    assert 10 * math.log10(before / after) > 0.25
+
+
+def mixed() -> LumaNet:
+    torch.manual_seed(0)
+    return LumaNet(
+        LumaConfig(
+            kind="luma", name="mixed", flow_finest=4, taps=9, reach=1.5, tap_hidden=12, tap_depth=0, tap_neighbours=3,
+            tap_experts=4, tap_code=16,
+        )
+    )  # fmt: skip
+
+
+def test_cells_are_those_of_the_frames() -> None:
+    """The pixels of a cell see their own luma and have their own change."""
+    clip, network = taken(MOVING, 1)[0], mixed()
+    cells = draw_cells(network, [clip], per_frame=5, seed=1)
+    assert cells.seen.shape == (2 * 3 * 5, 64, network.taps.seen)
+    before, after = luma(clip.blurry.flatten(0, 1)), luma(clip.sharp.flatten(0, 1))
+    known = in_cells(torch.cat((before - 0.5, after - before), 1)).flatten(0, 1).flatten(1)
+    own = torch.stack((cells.seen[..., len(network.taps.offsets) + 1].float(), cells.change.float()), 2).flatten(1)
+    assert (torch.cdist(own, known).min(dim=1).values < 2e-2).all()
+
+
+def test_a_film_that_runs_backwards_is_seen_backwards() -> None:
+    network, clip = mixed(), torch.rand(1, 3, 3, 32, 32)
+    exposure = torch.full((3, 1, 1, 1), 0.5)
+    forth, _ = network.sights(clip, lookahead=1, exposure=exposure)
+    back, _ = network.sights(clip.flip(1), lookahead=1, exposure=exposure)
+    assert isinstance(network.taps, MixedTaps)
+    torch.testing.assert_close(back[1], forth[1][network.taps.backwards()], atol=2e-3, rtol=1e-3)
+
+
+def test_cells_learn_to_sharpen() -> None:
+    network = mixed()
+    loss = learn_cells(
+        network.taps, draw_cells(network, taken(MOVING, 10), per_frame=16, seed=1), steps=500, batch=2048
+    )
+    assert math.isfinite(loss)
+    clip = synthesise(Textures([tiles(9, 160)]), MOVING, seed=8, numbers=[0, 1, 2, 3])
+    with torch.inference_mode():
+        estimate = network.restore_clip(clip.blurry, lookahead=1, exposure=true_exposure(clip))
+    blurry, sharp = luma(clip.blurry.flatten(0, 1)), luma(clip.sharp.flatten(0, 1))
+    before = (blurry - sharp).square().mean()
+    after = (blurry + estimate.residual - sharp).square().mean()
     assert 10 * math.log10(before / after) > 0.25
 
 

@@ -88,6 +88,11 @@ def _check_size(config: NetworkConfig | LumaConfig, file_bytes: int) -> None:
     """
     numbers: tuple[int, ...] = (config.taps, config.tap_hidden, config.tap_depth, config.tap_neighbours)
     weights = config.tap_depth * config.tap_hidden**2
+    if isinstance(config, LumaConfig):
+        numbers += (config.tap_experts, config.tap_code)
+        weights += (
+            config.tap_experts * config.tap_hidden * config.taps + min(1, config.tap_experts) * config.tap_code**2
+        )
     if isinstance(config, NetworkConfig):
         numbers += (config.tap_features, config.tap_guides, config.tap_beside)
         numbers += (*config.channels, *config.blocks, *config.decoder_blocks)

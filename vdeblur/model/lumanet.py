@@ -44,6 +44,8 @@ class LumaConfig:
             raise UsageError(f"tap_neighbours must be 0 or an odd number, not {self.tap_neighbours}")
         if self.tap_experts and self.tap_depth:
             raise UsageError(f"tap_depth must be 0 with tap_experts, not {self.tap_depth}")
+        if self.tap_experts < 0 or (self.tap_experts and self.tap_code < 1):
+            raise UsageError(f"tap_experts and tap_code cannot be {self.tap_experts} and {self.tap_code}")
         if self.flow_finest not in (2, 4, 8):
             raise UsageError(f"flow_finest must be 2, 4 or 8, not {self.flow_finest}")
 

@@ -63,6 +63,16 @@ class MixedTaps(Looking):
             self.head.weight.normal_(std=0.02)[experts + hidden :].zero_()  # the correction starts as nothing
             self.head.bias.zero_()
 
+    def backwards(self) -> list[int]:
+        """The rows of what is seen in the order in which they were seen if the film ran backwards."""
+        along, beside = len(self.offsets), len(self.neighbour_offsets)
+        order = [*range(along - 1, -1, -1), along, along + 1]
+        if beside:
+            first, second = along + 2, along + 3 + beside
+            for start in (second, first):
+                order += [*range(start + beside - 1, start - 1, -1), start + beside]
+        return order
+
     @property
     def dtype(self) -> torch.dtype:
         return self.bias.dtype
