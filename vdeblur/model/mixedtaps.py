@@ -63,15 +63,16 @@ class MixedTaps(Looking):
             self.head.weight.normal_(std=0.02)[experts + hidden :].zero_()  # the correction starts as nothing
             self.head.bias.zero_()
 
-    def backwards(self) -> list[int]:
-        """The rows of what is seen in the order in which they were seen if the film ran backwards."""
+    def backwards(self) -> tuple[list[int], list[int]]:
+        """In which order what is seen, and what is known of cells, would come if the film ran backwards."""
         along, beside = len(self.offsets), len(self.neighbour_offsets)
         order = [*range(along - 1, -1, -1), along, along + 1]
         if beside:
             first, second = along + 2, along + 3 + beside
             for start in (second, first):
                 order += [*range(start + beside - 1, start - 1, -1), start + beside]
-        return order
+        rows = [*self.differences, *self.constants]
+        return order, [rows.index(order[row]) for row in rows]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -82,37 +83,39 @@ class MixedTaps(Looking):
 
     def corrected(self, seen: Tensor) -> Tensor:
         cells = seen.permute(1, 3, 4, 2, 0)  # (B, h, w, 64, seen)
-        change = self._corrected_cells(cells.reshape(-1, *cells.shape[3:]))
-        return change.view(cells.shape[:4]).permute(0, 3, 1, 2)
+        each = cells.reshape(-1, *cells.shape[3:])
+        return self._of_pixels(each, self.known(each)).view(cells.shape[:4]).permute(0, 3, 1, 2)
 
     def whole(self, sight: Sight) -> Tensor:
         gate = sight.length.square()
         return self.corrected(self.look(sight, whole_of(sight.own))) * (gate / (1 + gate) / CONTRAST)
 
-    def change(self, seen: Tensor, length: Tensor, at: Tensor | None = None) -> Tensor:
-        """Correction (N, P) of P pixels of cells whose pixels see (N, 64, seen), moved by ``length`` (N,) pixels.
+    def change(self, seen: Tensor, length: Tensor, known: Tensor) -> Tensor:
+        """Correction (N, P) of pixels of cells that see (N, P, seen), moved by ``length`` (N,); for training.
 
-        ``at`` (N, P) says which pixels; without it all. For training.
+        ``known`` (N, K) is what :meth:`known` says of these cells.
         """
         gate = length * length / (1 + length * length) / CONTRAST
-        return self._corrected_cells(seen, at) * gate[:, None]
+        return self._of_pixels(seen, known) * gate[:, None]
 
-    def _corrected_cells(self, cells: Tensor, at: Tensor | None = None) -> Tensor:
-        """What pixels of cells see (N, 64, seen) → (N, P), float32, before it is weighted by the motion."""
-        mixture = self.filters_of(cells[..., self.differences], cells[:, 0, self.constants])
-        if at is not None:
-            cells = cells.gather(1, at[..., None].expand(-1, -1, cells.shape[2]))
-        pixels = cells[..., [*self.differences, self.own]].to(self.dtype)
-        hidden = activate(torch.baddbmm(mixture.bias[:, None], pixels, mixture.weight.transpose(1, 2)))
-        change = torch.bmm(hidden, mixture.last[..., None]) + torch.bmm(pixels[..., :-1], mixture.straight[..., None])
-        return change[..., 0].float() + mixture.shift.float()
+    def known(self, cells: Tensor) -> Tensor:
+        """What cells' filters are made of, from what all their pixels see (N, 64, seen): (N, K), float32."""
+        sizes = cells[..., self.differences].float().abs().mean(1).sqrt().sqrt()
+        return torch.cat((sizes, cells[:, 0, self.constants].float()), 1)
 
-    def filters_of(self, differences: Tensor, constants: Tensor) -> Mixture:
-        """The filters of cells whose pixels differ by so much (N, 64, differences), and what is the same for them."""
-        size = differences.float().abs().mean(1).sqrt().sqrt()
-        code = torch.cat((size, constants.float()), 1).to(self.dtype)
+    def filters_of(self, known: Tensor) -> Mixture:
+        """The filters of N cells."""
+        code = known.to(self.dtype)
         for layer in self.code:
             code = activate(layer(code))
         shares, bias, last, shift, straight = self.head(code).split(self.sizes, 1)
         weight = torch.addmm(self.weight[0].flatten(), shares, self.weight[1:].flatten(1))
         return Mixture(weight.view(-1, *self.weight.shape[1:]), self.bias + bias, self.last + last, shift, straight)
+
+    def _of_pixels(self, cells: Tensor, known: Tensor) -> Tensor:
+        """What P pixels of cells see (N, P, seen) → (N, P), float32, before it is weighted by the motion."""
+        mixture = self.filters_of(known)
+        pixels = cells[..., [*self.differences, self.own]].to(self.dtype)
+        hidden = activate(torch.baddbmm(mixture.bias[:, None], pixels, mixture.weight.transpose(1, 2)))
+        change = torch.bmm(hidden, mixture.last[..., None]) + torch.bmm(pixels[..., :-1], mixture.straight[..., None])
+        return change[..., 0].float() + mixture.shift.float()

@@ -126,14 +126,17 @@ def learn_cells(
     """
     generator = torch.Generator().manual_seed(seed)
     count, device = batch // AT_A_STEP, cells.change.device
-    backwards = torch.tensor(taps.backwards(), device=device)
+    known = torch.cat([taps.known(cells.seen[first : first + 4096]) for first in range(0, len(cells.seen), 4096)])
+    order = [torch.tensor(places, device=device) for places in taps.backwards()]
 
     def losses() -> tuple[Tensor, Tensor]:
         at = torch.randint(len(cells.change), (count,), generator=generator).to(device)
         pixels = torch.randint(CELL * CELL, (count, AT_A_STEP), generator=generator).to(device)
-        seen = cells.seen[at]
-        seen = torch.cat((seen[: count // 2], seen[count // 2 :][..., backwards]))
-        found = taps.change(seen.float(), cells.length[at].float(), pixels)
+        seen, guides = (
+            torch.cat((part[: count // 2], part[count // 2 :][..., backwards]))
+            for part, backwards in zip((cells.seen[at[:, None], pixels], known[at]), order, strict=True)
+        )
+        found = taps.change(seen.float(), cells.length[at].float(), guides)
         loss = charbonnier(found - cells.change[at].gather(1, pixels).float())
         return loss, loss
 
