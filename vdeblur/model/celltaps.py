@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +54,22 @@ class Sight(NamedTuple):
     views: tuple[View | None, ...]
 
 
+class Column(NamedTuple):
+    """What stands in a row of what is seen.
+
+    ``kind``: a "difference" at ``offset`` exposure lengths along the motion, the motion's "length", the "own" luma, or
+    the "trust" in a neighbour. ``side``: of the frame before (−1), of the one after (1), or of the frame itself (0).
+    """
+
+    kind: Literal["difference", "length", "own", "trust"]
+    side: int = 0
+    offset: float = 0.0
+
+    def backwards(self) -> Column:
+        """What it is if the film runs backwards."""
+        return Column(self.kind, -self.side, -self.offset + 0.0)
+
+
 class Looking(nn.Module, ABC):
     """Looks at luma along its motion, cell by cell; what is made of it is for a subclass to say.
 
@@ -78,6 +94,16 @@ class Looking(nn.Module, ABC):
         #: What a kernel keeps with these weights.
         self.kept: dict[Any, Any] = {}
         self.seen = len(self.offsets) + 2 + (2 * (neighbour_points + 1) if neighbour_points else 0)
+
+    @property
+    def columns(self) -> list[Column]:
+        """What the rows of what is seen (:meth:`look`) are."""
+        found = [Column("difference", 0, round(offset, 4)) for offset in self.offsets.tolist()]
+        found += [Column("length"), Column("own")]
+        around = [round(offset, 4) for offset in self.neighbour_offsets.tolist()]
+        for side in (-1, 1) if around else ():
+            found += [*(Column("difference", side, offset) for offset in around), Column("trust", side)]
+        return found
 
     @property
     @abstractmethod

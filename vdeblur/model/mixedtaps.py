@@ -42,12 +42,11 @@ class MixedTaps(Looking):
 
     def __init__(self, *, taps: int, reach: float, hidden: int, experts: int, code: int, neighbour_points: int) -> None:
         super().__init__(taps=taps, reach=reach, neighbour_points=neighbour_points)
-        along, beside = len(self.offsets), len(self.neighbour_offsets)
-        first = [along + 2 + side * (beside + 1) for side in range(2 if beside else 0)]
+        rows = list(enumerate(self.columns))
         #: Rows of what is seen: differences, what is the same for all pixels of a cell, and the pixel's own luma.
-        self.differences = [*range(along), *(row + point for row in first for point in range(beside))]
-        self.constants = [along, *(row + beside for row in first)]
-        self.own = along + 1
+        self.differences = [row for row, column in rows if column.kind == "difference"]
+        self.constants = [row for row, column in rows if column.kind in ("length", "trust")]
+        self.own = next(row for row, column in rows if column.kind == "own")
         inputs = len(self.differences) + 1
         self.code = nn.ModuleList([nn.Linear(len(self.differences) + len(self.constants), code), nn.Linear(code, code)])
         #: What the head makes of a cell's code: shares of the experts, a bias of the hidden units, the output's
@@ -62,17 +61,6 @@ class MixedTaps(Looking):
             self.weight.uniform_(-(inputs**-0.5), inputs**-0.5)[1:].mul_(0.5)
             self.head.weight.normal_(std=0.02)[experts + hidden :].zero_()  # the correction starts as nothing
             self.head.bias.zero_()
-
-    def backwards(self) -> tuple[list[int], list[int]]:
-        """In which order what is seen, and what is known of cells, would come if the film ran backwards."""
-        along, beside = len(self.offsets), len(self.neighbour_offsets)
-        order = [*range(along - 1, -1, -1), along, along + 1]
-        if beside:
-            first, second = along + 2, along + 3 + beside
-            for start in (second, first):
-                order += [*range(start + beside - 1, start - 1, -1), start + beside]
-        rows = [*self.differences, *self.constants]
-        return order, [rows.index(order[row]) for row in rows]
 
     @property
     def dtype(self) -> torch.dtype:

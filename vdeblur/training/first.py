@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import math
@@ -11,15 +12,17 @@ from typing import Any
 
 from vdeblur.errors import UsageError
 from vdeblur.model.celltaps import CELL
+from vdeblur.model.checkpoint import load_network
 from vdeblur.model.kinds import Net
 from vdeblur.model.lumanet import LumaNet
 from vdeblur.model.mixedtaps import MixedTaps
+from vdeblur.training.cells import draw_cells, learn_cells
 from vdeblur.training.feeds import Data, closing_iterator
 from vdeblur.training.fraction import draw_profiles, learn_fraction
-from vdeblur.training.recipe import TrainConfig
+from vdeblur.training.recipe import TapsFirst, TrainConfig
 from vdeblur.training.settings import SynthesisConfig
 from vdeblur.training.synthesis import Clip
-from vdeblur.training.taps import draw_cells, draw_pixels, learn_cells, learn_taps
+from vdeblur.training.taps import draw_pixels, learn_taps
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +50,28 @@ def learn_first(net: Net, config: TrainConfig, synthetic_for: Callable[[Synthesi
             "steps": taps.steps, "batch": taps.batch, "learning_rate": taps.learning_rate, "seed": config.seed
         }  # fmt: skip
         if isinstance(net, LumaNet) and isinstance(net.taps, MixedTaps):
-            per_frame = max(1, taps.pixels // CELL**2)
-            learn_cells(net.taps, draw_cells(net, clips, per_frame=per_frame, seed=config.seed), **options)
+            _learn_cells_first(net, net.taps, taps, clips, options)
+        elif taps.teacher:
+            raise UsageError("taps_first: only filters of cells (tap_experts) have a teacher")
         else:
             assert not isinstance(net.taps, MixedTaps)
             learn_taps(net.taps, draw_pixels(net, clips, per_frame=taps.pixels, seed=config.seed), **options)
+
+
+def _learn_cells_first(
+    net: LumaNet, taps: MixedTaps, first: TapsFirst, clips: Iterator[Clip], options: dict[str, Any]
+) -> None:
+    teacher = load_network(first.teacher) if first.teacher else None
+    if teacher is not None and not isinstance(teacher, LumaNet):
+        raise UsageError(f"taps_first: {first.teacher} cannot teach filters of cells")
+    # Who looks at more draws the cells, with this network's own reading of the exposure.
+    drawing = net
+    if teacher is not None and teacher.taps.seen > taps.seen:
+        drawing = copy.deepcopy(teacher)
+        drawing.fraction = net.fraction
+    per_frame = max(1, first.pixels // CELL**2)
+    cells = draw_cells(drawing, clips, per_frame=per_frame, seed=options["seed"])
+    learn_cells(taps, cells, seen_by=drawing.taps, teacher=None if teacher is None else teacher.taps, **options)
 
 
 def _taken(data: Data, clips: int, batch: int) -> Iterator[Clip]:

@@ -26,6 +26,9 @@ class TapsFirst:
     #: Pixels a step.
     batch: int = 8192
     learning_rate: float = 3e-3
+    #: Name or path of a network that teaches filters of cells, besides the truth: one that looks at the same or less,
+    #: or at all that is looked at here and more.
+    teacher: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
