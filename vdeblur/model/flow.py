@@ -33,7 +33,7 @@ SAMPLINGS = {32: 4, 16: 3, 8: 3, 4: 3, 2: 2}
 #: 1961).
 SWEEPS, RELAXATION = 9, 1.6
 #: Weight of smoothness against brightness constancy, for luma in [0, 1] and vectors in pixels of the level.
-SMOOTHNESS = 1.2e-4
+SMOOTHNESS = 2.5e-4
 #: Differences in luma beyond this count less and less.
 ROBUST = 0.01
 
