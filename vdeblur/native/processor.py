@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import llvmlite.binding as llvm
+import torch
 from torch import Tensor
 
 #: Numbers that are worked on at a time: two registers of the processor, which is what keeps its multipliers busy.
@@ -13,7 +14,7 @@ STEP = LANES // 2
 
 def memory(x: Tensor) -> Tensor:
     """A tensor's numbers as kernels want them, float32 and one after the other; copied only where they are not."""
-    return x.detach().float().contiguous()
+    return x if x.dtype is torch.float32 and x.is_contiguous() else x.float().contiguous()
 
 
 def padded(count: int) -> int:
