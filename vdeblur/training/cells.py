@@ -27,9 +27,9 @@ READ = 0.4
 #: Pixels of a cell that a step looks at.
 AT_A_STEP = 8
 #: Share of the loss that is the difference to what a teacher gives.
-TAUGHT = 2 / 3
+TAUGHT = 0.5
 #: Weight of squares against sizes of what is wrong. Sizes alone leave edges soft, which few pixels have.
-SQUARES = 20.0
+SQUARES = 50.0
 #: Cells whose sizes are found at a time.
 _AT_A_TIME = 4096
 
