@@ -47,7 +47,16 @@ def luma_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     net = LumaNet(
         LumaConfig(
-            kind="luma", name="tiny", flow_finest=4, taps=5, reach=1.0, tap_hidden=8, tap_depth=1, tap_neighbours=1
+            kind="luma",
+            name="tiny",
+            flow_finest=4,
+            taps=5,
+            reach=1.0,
+            tap_hidden=8,
+            tap_depth=0,
+            tap_neighbours=1,
+            tap_experts=2,
+            tap_code=8,
         )
     )
     for parameter in net.parameters():
