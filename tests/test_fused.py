@@ -7,15 +7,11 @@ installed. The tests marked ``cuda`` run them.
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 
 from vdeblur import fused
 from vdeblur.model.cells import medians

@@ -1,10 +1,11 @@
 """Graphs: a recorded step gives what the plain one gives, whatever came before, and nobody's state is written over.
 
-A stand-in records on the CPU; the tests marked ``cuda`` record real graphs.
+A stand-in records operators on the CPU, and no kernels; the tests marked ``cuda`` record real graphs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -17,12 +18,19 @@ from recording import CpuRecorder, Failing
 from torch import Tensor
 
 from vdeblur.engine import Deblurrer
+from vdeblur.fused import without_kernels
 from vdeblur.graphs import KEPT, Graphed, graphed, plain
 from vdeblur.model.checkpoint import available_models, load_network
 
 MODELS = available_models()
 #: `quality` is of the class of `balanced`, and takes long on a CPU.
 LIGHT = [name for name in MODELS if name != "quality"]
+
+
+@pytest.fixture(autouse=True)
+def _operators(request: pytest.FixtureRequest) -> Iterator[None]:
+    with contextlib.nullcontext() if request.node.get_closest_marker("cuda") else without_kernels():
+        yield
 
 
 def flat(tree: Any) -> Iterator[Tensor]:
