@@ -276,6 +276,20 @@ def test_kernels_work_where_nothing_can_be_kept(
     assert "cannot be kept" in caplog.text
 
 
+def test_kernels_work_where_nobody_has_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "folder", lambda: None)
+    halved()
+
+
+def test_a_full_disk_leaves_no_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    halved()
+    assert list(folder.iterdir()) == []
+
+
 def test_a_kernel_that_needs_numba_itself_still_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "_object_of", lambda *args: None)
     halved(2)

@@ -102,7 +102,9 @@ def _devices() -> tuple[dict[str, str], list[str]]:
         dtype = str(choose_dtype("auto", find_device(name))).removeprefix("torch.")
         found[name] = f"{device_name(name)}, {dtype}"
     native = kernels_for(find_device("cpu"))
-    found["kernels"] = f"kept in {native.folder()}" if native else "none without Numba: swift and fast run much slower"
+    found["kernels"] = "none without Numba: swift and fast run much slower"
+    if native:
+        found["kernels"] = f"kept in {native.folder() or 'no folder: compiled anew in each run'}"
     return found, []
 
 

@@ -64,15 +64,17 @@ class Kernel:
 
     def _made(self, fractions: Sequence[bool]) -> Callable[..., Any]:
         label = f"{self._module.rpartition('.')[2]}-{self._name}"
-        path = folder() / f"{label}-{_key()}.bin"
-        code = _read(path)
+        place = folder()
+        path = None if place is None else place / f"{label}-{_key()}.bin"
+        code = None if path is None else _read(path)
         if code is None:
             logger.info("compiling %s for this processor, once", label)
             function = getattr(importlib.import_module(self._module), self._name)
             code = _object_of(function, fractions)
             if code is None:  # it needs what only Numba provides
                 return _by_numba(function, fractions)
-            _write(path, code)
+            if path is not None:
+                _write(path, code)
         return self._loaded(code, fractions)
 
     def _loaded(self, code: bytes, fractions: Sequence[bool]) -> Callable[..., Any]:
@@ -140,16 +142,19 @@ def _key() -> str:
     return digest.hexdigest()[:24]
 
 
-def folder() -> Path:
-    """Where the system keeps what can be made again."""
+def folder() -> Path | None:
+    """Where the system keeps what can be made again; None where nobody has a home."""
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
         return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "vdeblur" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "vdeblur"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vdeblur"
+    try:
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "vdeblur" / "cache"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "vdeblur"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vdeblur"
+    except RuntimeError:
+        return None
 
 
 def _read(path: Path) -> bytes | None:
@@ -163,10 +168,14 @@ def _read(path: Path) -> bytes | None:
 
 def _write(path: Path, code: bytes) -> None:
     """Keep it, at once as a whole; where nothing can be written, the next run compiles again."""
+    part = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
+            part = file.name
             file.write(hashlib.sha256(code).digest() + code)
-        os.replace(file.name, path)
+        os.replace(part, path)
     except OSError as exc:
         logger.info("compiled kernels cannot be kept in %s: %s", path.parent, exc.strerror or exc)
+        if part:
+            Path(part).unlink(missing_ok=True)
