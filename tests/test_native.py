@@ -186,7 +186,7 @@ def test_without_numba_all_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pyte
         wanted = taps(*seen)
         fused._module.cache_clear()
         monkeypatch.setitem(sys.modules, "vdeblur.native", None)
-        with caplog.at_level(logging.INFO):
+        with caplog.at_level(logging.INFO, logger="vdeblur"):
             found = taps(*seen)
     monkeypatch.undo()
     fused._module.cache_clear()
@@ -271,7 +271,7 @@ def test_kernels_work_where_nothing_can_be_kept(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(tmp_path / "file" / "folder"))
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="vdeblur"):
         halved()
     assert "cannot be kept" in caplog.text
 
