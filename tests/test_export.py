@@ -38,6 +38,7 @@ def short_flow() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vdeblur.model.flow.SAMPLINGS", dict.fromkeys((32, 16, 8, 4, 2), 1))
         patch.setattr("vdeblur.model.flow.SWEEPS", 2)
+        patch.setattr("vdeblur.model.flow.COARSEST", 16)
         yield
 
 
