@@ -14,7 +14,7 @@ FLOORS = {
     "errors": 0, "frames": 0, "config": 0, "memory": 0,
     "strokes": 0, "raster": 0.1, "chart": 0.2, "sharpness": 1.2,
     "video": 1, "windows": 1, "pixels": 1, "scenes": 1, "model": 1, "transfer": 1, "workers": 1, "metrics": 1,
-    "compute": 0.5, "cores": 0.6, "native": 0.7, "fused": 0.8,
+    "compute": 0.5, "cores": 0.6, "looks": 0.6, "native": 0.7, "fused": 0.8,
     "arrays": 1, "images": 1.2, "pictures": 1.3, "batches": 1, "footprint": 1, "tiles": 1.5,
     "graphs": 1.5, "remembering": 1.9, "engine": 2, "compare": 2,
     "fields": 2.5, "resuming": 2.5, "loop": 2.7, "pipeline": 3, "library": 3, "asynchronous": 3.1,

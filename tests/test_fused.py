@@ -11,18 +11,17 @@ from typing import Any
 
 import pytest
 import torch
+from tap_scenes import PRESENT, mixed_taps, noise, plain_taps, scene
 from torch import Tensor
 
 from vdeblur import fused
 from vdeblur.model.cells import medians
-from vdeblur.model.celltaps import CellTaps, Looking
+from vdeblur.model.celltaps import Looking
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.flow import flows, pyramid
-from vdeblur.model.mixedtaps import MixedTaps
 from vdeblur.model.steering import Neighbour
 
 LUMA_NETWORKS = ("fast", "swift")
-PRESENT = [(True, True), (False, True), (True, False), (False, False)]
 
 
 @pytest.fixture
@@ -34,25 +33,6 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> Any:
     return kernels
 
 
-def noise(*shape: int, scale: float = 1.0, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
-
-
-def scene(present: tuple[bool, ...], height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor, list[Neighbour]]:
-    """A frame, its motion, and neighbours; places far outside of the picture are among them."""
-    frames = [noise(batch, 1, height, width, scale=0.2, seed=seed).add(0.5).clamp(0, 1) for seed in range(3)]
-    small = height // 8, width // 8
-    neighbours = [
-        Neighbour(
-            frames[1 + side] if there else None,
-            noise(batch, 2, *small, scale=15, seed=10 + side),
-            noise(batch, 1, *small, scale=0.1, seed=20 + side).abs(),
-        )
-        for side, there in enumerate(present)
-    ]
-    return frames[0], noise(batch, 2, *small, scale=8, seed=30), neighbours
-
-
 def on(device: str, *things: Any) -> list[Any]:
     def moved(thing: Any) -> Any:
         if isinstance(thing, Tensor):
@@ -62,33 +42,12 @@ def on(device: str, *things: Any) -> list[Any]:
     return [moved(thing) for thing in things]
 
 
-def plain_taps() -> CellTaps:
-    torch.manual_seed(0)
-    taps = CellTaps(taps=13, reach=1.5, hidden=32, depth=1, neighbour_points=1)
-    torch.nn.init.normal_(taps.correction.weight)
-    return taps
-
-
-def bare_taps() -> CellTaps:
-    """Without neighbours and without a second layer."""
-    torch.manual_seed(0)
-    taps = CellTaps(taps=5, reach=1.0, hidden=20, depth=0, neighbour_points=0)
-    torch.nn.init.normal_(taps.correction.weight)
-    return taps
-
-
-def mixed_taps(neighbour_points: int = 3) -> MixedTaps:
-    torch.manual_seed(0)
-    taps = MixedTaps(taps=7, reach=1.5, hidden=12, experts=3, code=10, neighbour_points=neighbour_points)
-    torch.nn.init.normal_(taps.last)
-    torch.nn.init.normal_(taps.head.weight, std=0.2)
-    return taps
-
-
 def test_interpreted_taps_give_what_operators_give(interpreted: Any) -> None:
-    cases: list[tuple[Looking, tuple[bool, ...]]] = [(plain_taps(), one) for one in PRESENT]
-    cases += [(bare_taps(), ()), (mixed_taps(0), ())]
-    cases += [(mixed_taps(), one) for one in PRESENT]
+    plain, small = plain_taps(depth=1, neighbour_points=1), {"taps": 7, "hidden": 12, "experts": 3, "code": 10}
+    bare = plain_taps(taps=5, reach=1.0, hidden=20, depth=0, neighbour_points=0)
+    cases: list[tuple[Looking, tuple[bool, ...]]] = [(plain, one) for one in PRESENT]
+    cases += [(bare, ()), (mixed_taps(neighbour_points=0, **small), ())]
+    cases += [(mixed_taps(**small), one) for one in PRESENT]
     for taps, present in cases:
         frame, motion, neighbours = scene(present, 24, 40, batch=2)
         with torch.inference_mode():

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tap_scenes
 import torch
 from numba import njit
+from tap_scenes import PRESENT, mixed_taps, noise, plain_taps
 from torch import Tensor
 
 from vdeblur import Deblurrer, fused, native
 from vdeblur.fused import kernels_for, without_kernels
-from vdeblur.model.celltaps import CellTaps, Looking
-from vdeblur.model.mixedtaps import MixedTaps
+from vdeblur.model.celltaps import Looking
 from vdeblur.model.steering import Neighbour
 from vdeblur.native import compiling
 from vdeblur.native.code import vectors
 from vdeblur.native.compiling import Kernel
 
 CPU = torch.device("cpu")
-PRESENT = [(True, True), (False, True), (True, False), (False, False)]
 
 
 @pytest.fixture(autouse=True)
@@ -36,54 +36,15 @@ def _working() -> Any:
     assert not fused._broken
 
 
-def noise(*shape: int, scale: float = 1.0, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
-
-
 def scene(present: tuple[bool, ...], height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor, list[Neighbour]]:
-    """A frame, its motion, and neighbours; places far outside of the picture are among them."""
-    frames = [noise(batch, 1, height, width, scale=0.2, seed=seed).add(0.5).clamp(0, 1) for seed in range(3)]
-    small = height // 8, width // 8
-    neighbours = [
-        Neighbour(
-            frames[1 + side] if there else None,
-            noise(batch, 2, *small, scale=25, seed=10 + side),
-            noise(batch, 1, *small, scale=0.1, seed=20 + side).abs(),
-        )
-        for side, there in enumerate(present)
-    ]
-    return frames[0], noise(batch, 2, *small, scale=12, seed=30), neighbours
-
-
-def plain_taps() -> CellTaps:
-    torch.manual_seed(0)
-    taps = CellTaps(taps=13, reach=1.5, hidden=32, depth=2, neighbour_points=3)
-    torch.nn.init.normal_(taps.correction.weight)
-    return taps
-
-
-def odd_taps() -> CellTaps:
-    """Sizes that fill no block, without neighbours and without a second layer."""
-    torch.manual_seed(0)
-    taps = CellTaps(taps=5, reach=1.0, hidden=21, depth=0, neighbour_points=0)
-    torch.nn.init.normal_(taps.correction.weight)
-    return taps
-
-
-def mixed_taps(hidden: int = 24, experts: int = 16, code: int = 32, neighbour_points: int = 3) -> MixedTaps:
-    torch.manual_seed(0)
-    taps = MixedTaps(taps=13, reach=1.5, hidden=hidden, experts=experts, code=code, neighbour_points=neighbour_points)
-    torch.nn.init.normal_(taps.last)
-    torch.nn.init.normal_(taps.head.weight, std=0.2)
-    torch.nn.init.normal_(taps.bias, std=0.2)
-    return taps
+    return tap_scenes.scene(present, height, width, batch, far=25, moved=12)
 
 
 FORMS: dict[str, Callable[[], Looking]] = {
-    "plain": plain_taps,
-    "odd": odd_taps,
+    "plain": lambda: plain_taps(depth=2, neighbour_points=3),
+    "odd": lambda: plain_taps(taps=5, reach=1.0, hidden=21, depth=0, neighbour_points=0),  # they fill no block
     "mixed": mixed_taps,
-    "odd mixed": lambda: mixed_taps(21, 3, 10, 1),
+    "odd mixed": lambda: mixed_taps(hidden=21, experts=3, code=10, neighbour_points=1),
     "mixed alone": lambda: mixed_taps(neighbour_points=0),
 }
 
@@ -138,7 +99,7 @@ def test_strips_and_threads_give_the_same_bits(form: str) -> None:
 def test_operators_do_what_kernels_cannot() -> None:
     """Other dtypes, and gradients."""
     frame, motion, neighbours = scene((True, True), 40, 72)
-    taps = plain_taps()
+    taps = plain_taps(depth=2, neighbour_points=3)
     with torch.inference_mode():
         exact = taps(frame, motion, neighbours)
     taps(frame, motion, neighbours).sum().backward()
@@ -153,14 +114,12 @@ def test_operators_do_what_kernels_cannot() -> None:
 def test_vectors_compute_lane_by_lane(kind: vectors.Vector) -> None:
     load = vectors.load if kind is vectors.wide else vectors.load_eight
     fill = vectors.fill if kind is vectors.wide else vectors.fill_eight
-    fma, mul, add, sub, larger, store = (
-        getattr(vectors, name) for name in ("fma", "mul", "add", "sub", "larger", "store")
-    )
+    fma, larger, store = vectors.fma, vectors.larger, vectors.store
 
     @njit
     def work(x: Any, y: Any, result: Any) -> None:
         a, b, half = load(x, 1), load(y, 2), fill(np.float32(0.5))
-        store(result, 0, larger(fma(a, b, half), sub(mul(a, half), add(b, b))))
+        store(result, 0, larger(fma(a, b, half), a * half - (b + b)))
 
     x, y = (noise(kind.count + 2, seed=seed) for seed in (1, 2))
     result = torch.zeros(kind.count + 1)

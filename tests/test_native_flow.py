@@ -48,6 +48,11 @@ def settings(scale: int) -> dict[str, float | int]:
     }  # fmt: skip
 
 
+def by_a_kernel(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """The same by kernels."""
+    return native.improve_level(level.luma, level.slope, others, found, samplings=1, **settings(scale))
+
+
 def by_operators(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     """One sampling of a level, as :func:`vdeblur.model.flow.flows` does it."""
     cell = max(1, flow.CELL // scale)
@@ -85,11 +90,11 @@ def test_a_sampling_from_far_outside_is_that_of_operators(scale: int) -> None:
     level, others = flow._level(frames[1]), [frames[0], frames[2]]
     found = smooth(4, 2, 6, 11, scale=12).view(2, 2, 2, 6, 11)
     found[0, 1, :, 2, 3], found[1, 0, :, 4, 5] = 150.0, -150.0
-    ours, mismatch = native.improve(level.luma, level.slope, torch.cat(others), found.flatten(0, 1), **settings(scale))
+    ours, mismatch = by_a_kernel(level, others, found, scale)
     wanted, plain = by_operators(level, others, found, scale)
     assert cell * 6 == level.luma.shape[-2]
-    torch.testing.assert_close(ours.view_as(wanted), wanted, atol=2e-4, rtol=1e-6)
-    torch.testing.assert_close(mismatch.view_as(plain), plain, atol=2e-6, rtol=0)
+    torch.testing.assert_close(ours, wanted, atol=2e-4, rtol=1e-6)
+    torch.testing.assert_close(mismatch, plain, atol=2e-6, rtol=0)
     assert (mismatch == 1).any()
     assert (mismatch < 1).any()
 
@@ -108,12 +113,12 @@ def test_nan_comes_through_the_flow(what: str) -> None:
     frames = scene(32, 48)
     level, there, found = flow._level(frames[1]), frames[2].clone(), torch.zeros(1, 2, 16, 24)
     {"here": level.luma, "there": there, "found": found}[what][0, 0, 9, 9] = float("nan")
-    ours, mismatch = native.improve(level.luma, level.slope, there, found, **settings(4))
+    ours, mismatch = by_a_kernel(level, [there], found[None], 4)
     wanted, plain = by_operators(level, [there], found[None], 4)
     assert ours.isnan().any()
-    assert not (ours.isnan() & ~wanted[0].isnan()).any()
+    assert not (ours.isnan() & ~wanted.isnan()).any()
     assert ours.isnan()[..., 6:9, 6:9].all() if what != "found" else ours.isnan()[..., 9, 9].all()
-    assert torch.equal(mismatch.isnan(), plain[0].isnan())
+    assert torch.equal(mismatch.isnan(), plain.isnan())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38, -1e38])
@@ -124,8 +129,8 @@ def test_no_flow_leads_out_of_memory(value: float) -> None:
     for scale in (2, 4, 8):
         cell = flow.CELL // scale
         found = torch.full((1, 2, 64 // cell, 96 // cell), value)
-        result, _ = native.improve(level.luma, level.slope, frames[2], found, **settings(scale))
-        assert result.shape == found.shape
+        result, _ = by_a_kernel(level, [frames[2]], found[None], scale)
+        assert result.shape == found[None].shape
     profile = motion_profile(frames[0], torch.full((1, 2, 8, 12), value))
     assert profile.shape == (1, exposure.PROFILE)
 
@@ -133,7 +138,7 @@ def test_no_flow_leads_out_of_memory(value: float) -> None:
 def test_sizes_that_do_not_fit_are_refused() -> None:
     level = flow._level(scene(32, 48)[0])
     with pytest.raises(ValueError, match="do not make 32 × 48 pixels"):
-        native.improve(level.luma, level.slope, level.luma, torch.zeros(1, 2, 8, 12), **settings(8))
+        by_a_kernel(level, [level.luma], torch.zeros(1, 1, 2, 8, 12), 8)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(4, 4), (9, 17), (72, 96), (90, 160)])

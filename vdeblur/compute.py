@@ -176,14 +176,15 @@ def _fast_cuda_dtype(capability: tuple[int, int]) -> torch.dtype:
 @cache
 def _fast_cpu_dtype() -> torch.dtype:
     """bfloat16 where oneDNN supports it and a 3×3 convolution really runs faster in it; measured once, some 50 ms."""
-    if not _cpu_has_bfloat16():
+    if not cpu_has_bfloat16():
         return torch.float32
     with single_thread():  # one thread's own time is the same on a busy machine
         seconds = {dtype: _convolution_seconds(dtype) for dtype in (torch.float32, torch.bfloat16)}
     return torch.bfloat16 if seconds[torch.float32] > WORTHWHILE_SPEEDUP * seconds[torch.bfloat16] else torch.float32
 
 
-def _cpu_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
+    """Whether oneDNN has bfloat16 on this processor."""
     return bool(torch._C._has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

@@ -24,7 +24,7 @@ from vdeblur.compute import choose_dtype, find_device, is_out_of_memory
 from vdeblur.cores import later
 from vdeblur.errors import DeviceError, NetworkError, SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.fused import kernels_for
+from vdeblur.fused import have_kernels
 from vdeblur.graphs import graphed
 from vdeblur.memory import keep
 from vdeblur.model.checkpoint import load_network
@@ -134,7 +134,7 @@ class Deblurrer:
         self.dtype = choose_dtype(precision, self.device)
         with _failures(f"loading the network on {self.device}"):
             network = load_network(str(model)) if isinstance(model, (str, Path)) else model
-            if precision == "auto" and self.device.type == "cpu" and _has_kernels(network):
+            if precision == "auto" and self.device.type == "cpu" and have_kernels(network, self.device):
                 self.dtype = torch.float32  # that is what they compute in
             self.network = _placed(network, self.device, self.dtype, own=network is not model)
             #: How planes get to the device and back.
@@ -495,11 +495,6 @@ class _Flight:
 def _in_tiles(side: int | None) -> dict[str, Any]:
     """The argument that only a network which can work in tiles takes."""
     return {} if side is None else {"side": side}
-
-
-def _has_kernels(network: Any) -> bool:
-    """Whether kernels compiled for this CPU do a network's work."""
-    return bool(getattr(network, "compiled", False)) and kernels_for(torch.device("cpu")) is not None
 
 
 def _placed(network: Any, device: torch.device, dtype: torch.dtype, *, own: bool) -> Network:

@@ -77,6 +77,11 @@ def without_kernels() -> Iterator[None]:
         _off = before
 
 
+def have_kernels(network: Any, device: torch.device) -> bool:
+    """Whether kernels that work on a device do a network's work: one that says ``compiled = True``."""
+    return bool(getattr(network, "compiled", False)) and kernels_for(device) is not None
+
+
 @cache
 def _module(name: str, package: str) -> ModuleType | None:
     try:

@@ -17,7 +17,7 @@ from vdeblur.bench.timing import Timing, middle, timed, typical
 from vdeblur.compute import single_thread
 from vdeblur.engine import Deblurrer
 from vdeblur.frames import Frame
-from vdeblur.fused import kernels_for, without_kernels
+from vdeblur.fused import have_kernels, without_kernels
 from vdeblur.graphs import plain
 
 #: Runs that do not count.
@@ -135,8 +135,7 @@ def measure_engine(deblurrer: Deblurrer, frames: Sequence[Frame], *, runs: int) 
 def measure_network(replay: Replay, device: torch.device, *, runs: int) -> NetworkSpeed:
     """Time, multiply-adds and share of convolutions of what a network does for a frame."""
     timing = typical(replay.again, runs=runs, warm_up=WARM_UP, device=device)
-    own = getattr(replay.network, "compiled", False) and kernels_for(device) is not None
-    share = None if own else convolution_share(replay.plainly, device)
+    share = None if have_kernels(replay.network, device) else convolution_share(replay.plainly, device)
     return NetworkSpeed(timing, multiply_adds(replay.plainly), share)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vdeblur.compute import cpu_has_bfloat16
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -23,16 +23,10 @@ def leaky_linear(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A linear layer (N, inputs) → (N, outputs) and :func:`activate`, on a CPU in one pass where oneDNN is there."""
     fused = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or rows.device.type != "cpu"
-    if plain or fused is None or not torch._C._has_mkldnn or not _onednn_takes(rows.dtype):
+    if plain or fused is None or not torch._C._has_mkldnn or (rows.dtype == torch.bfloat16 and not cpu_has_bfloat16()):
         return F.leaky_relu_(F.linear(rows, weight, bias), 0.1)
     result: Tensor = fused(rows.contiguous(), weight, bias, "leaky_relu", [0.1], "")
     return result
-
-
-@cache
-def _onednn_takes(dtype: torch.dtype) -> bool:
-    """Whether oneDNN has products of a dtype on this processor."""
-    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Activation(nn.Module):

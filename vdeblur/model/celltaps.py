@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vdeblur.cores import side_by_side
 from vdeblur.fused import attempt
+from vdeblur.looks import Looks
 from vdeblur.model.areas import Area, tiles_of, whole_of
 from vdeblur.model.blocks import leaky_linear, zero_init
 from vdeblur.model.cells import gathered, places, sampled, shifts, spread, steps
@@ -52,6 +53,12 @@ class Sight(NamedTuple):
     step: Tensor
     length: Tensor
     views: tuple[View | None, ...]
+
+
+def faded(length: Tensor) -> Tensor:
+    """The weight of a correction by the length of the motion in pixels: no motion, no correction."""
+    square = length * length
+    return square / (1 + square) / CONTRAST
 
 
 class Column(NamedTuple):
@@ -112,7 +119,7 @@ class Looking(nn.Module, ABC):
 
     @abstractmethod
     def kernel(self, kernels: Any) -> Any:
-        """The one of a module of kernels that does the same, called as :func:`vdeblur.native.taps.taps` is."""
+        """The one of a module of kernels that does the same, given :class:`vdeblur.looks.Looks` and this."""
 
     @abstractmethod
     def corrected(self, seen: Tensor) -> Tensor:
@@ -142,9 +149,7 @@ class Looking(nn.Module, ABC):
         result = torch.empty_like(sight.own)
 
         def work(area: Area) -> None:
-            gate = area.of(sight.length).square()
-            gate = gate / (1 + gate) / CONTRAST
-            area.of(result).copy_(self.corrected(self.look(sight, area)) * gate)
+            area.of(result).copy_(self.corrected(self.look(sight, area)) * faded(area.of(sight.length)))
 
         side_by_side([partial(work, area) for area in self._areas(sight, side)], frame.device)
         return spread(result, CELL)
@@ -156,14 +161,13 @@ class Looking(nn.Module, ABC):
             return None
 
         def work(kernels: Any) -> Tensor:
-            pictures = [None if one.frame is None else luma(one.frame) for one in neighbours] or [None, None]
+            pictures = [None if one.frame is None else luma(one.frame) for one in neighbours]
             moves = motion.float()
             places = [one.displacement.float() for one in neighbours] or [moves, moves]
             trusts = [trust_in(one) for one in neighbours] or [moves]
-            result: Tensor = self.kernel(kernels)(
-                [luma(frame), *pictures], moves, torch.cat(places, 1), torch.cat(trusts, 1), self,
-                contrast=CONTRAST, cell=CELL,
-            )  # fmt: skip
+            frames = luma(frame), *pictures
+            looks = Looks(frames, moves, torch.cat(places, 1), torch.cat(trusts, 1), CONTRAST, CELL)
+            result: Tensor = self.kernel(kernels)(looks, self)
             return result
 
         return attempt(frame, work)
@@ -238,8 +242,7 @@ class CellTaps(Looking):
 
     def change(self, seen: Tensor, length: Tensor) -> Tensor:
         """Correction (N,) of pixels that see (N, seen) along a motion of ``length`` (N,) pixels; for training."""
-        gate = length * length / (1 + length * length)
-        return self._corrected(seen.to(self.filters.weight.dtype)) * gate / CONTRAST
+        return self._corrected(seen.to(self.filters.weight.dtype)) * faded(length)
 
     def _corrected(self, rows: Tensor) -> Tensor:
         """(N, seen) → (N,), float32, before it is weighted by the motion; on a CPU in pieces that a cache holds."""

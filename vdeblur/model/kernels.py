@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vdeblur.fused import stacked
+from vdeblur.looks import Looks
 
 #: Pixels of a row that a program of :func:`_taps` takes, and warps it is given.
 ROW, WARPS = 128, 4
@@ -28,6 +29,14 @@ CELLS = 128
 @triton.jit
 def _leaky(x):  # type: ignore[no-untyped-def]
     return tl.where(x > 0, x, 0.1 * x)
+
+
+@triton.jit
+def _between(row0, row1, x0, x1, part_x, part_y, wanted):  # type: ignore[no-untyped-def]
+    """A picture between four pixels; 0 where it is not wanted."""
+    upper = (1 - part_x) * tl.load(row0 + x0, wanted, 0.0) + part_x * tl.load(row0 + x1, wanted, 0.0)
+    lower = (1 - part_x) * tl.load(row1 + x0, wanted, 0.0) + part_x * tl.load(row1 + x1, wanted, 0.0)
+    return (1 - part_y) * upper + part_y * lower
 
 
 @triton.jit
@@ -75,10 +84,8 @@ def _taps(  # type: ignore[no-untyped-def]
     y0, y1 = tl.minimum(tl.maximum(top, 0), height - 1), tl.minimum(tl.maximum(top + 1, 0), height - 1)
     sampled = role == 1
     picture = frames + source * (height * width)
-    row0, row1 = picture + y0 * width, picture + y1 * width
-    upper = (1 - part_x) * tl.load(row0 + x0, sampled, 0.0) + part_x * tl.load(row0 + x1, sampled, 0.0)
-    lower = (1 - part_x) * tl.load(row1 + x0, sampled, 0.0) + part_x * tl.load(row1 + x1, sampled, 0.0)
-    difference = ((1 - part_y) * upper + part_y * lower - own[None, :]) * (contrast * trust)
+    there = _between(picture + y0 * width, picture + y1 * width, x0, x1, part_x, part_y, sampled)
+    difference = (there - own[None, :]) * (contrast * trust)
 
     seen = tl.where(sampled, difference, 0.0)
     seen = tl.where(role == 2, (tl.log(1 + length) / 4)[None, :], seen)
@@ -99,49 +106,42 @@ def _taps(  # type: ignore[no-untyped-def]
     tl.store(result + (batch * height + y) * width + x, change, inside)
 
 
-def taps(
-    frames: Sequence[Tensor | None],
-    motion: Tensor,
-    places: Tensor,
-    trusts: Tensor,
-    form: Any,
-    *,
-    contrast: float,
-    cell: int,
-) -> Tensor:
-    """What :meth:`vdeblur.model.celltaps.CellTaps.forward` makes of pixels: (B, 1, H, W), float32.
-
-    Args:
-        frames: luma of the frame and of its two neighbours (B, 1, H, W), float32; None for one that is missing.
-        motion: (B, 2, H/cell, W/cell) in pixels, x before y.
-        places: the displacement to each neighbour (B, 4, H/cell, W/cell) in pixels; ``trusts`` (B, 2, H/cell, W/cell).
-        form: the CellTaps whose points and filters are meant.
-    """
-    pictures, columns = _prepared(frames, form)
-    batch, _, height, width = pictures.shape
-    motion, places, trusts = (part.contiguous() for part in (motion, places, trusts))
+def taps(looks: Looks, form: Any) -> Tensor:
+    """What :class:`vdeblur.model.celltaps.CellTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
+    seen, (batch, height, width) = _seen_by(form, looks)
     weights = weights_of(form.filters, form.mix, form.correction)
-    result = torch.empty(batch, 1, height, width, device=pictures.device)
+    result = torch.empty(batch, 1, height, width, device=seen[0].device)
     depth, hidden, _ = weights["mixes"].shape
     grid = (triton.cdiv(width, ROW), height, batch)
     _taps[grid](
-        result, pictures, motion, places, trusts, columns["roles"], columns["sources"], columns["offsets"],
+        result, *seen,
         weights["filters"], weights["filters_bias"], weights["mixes"], weights["mixes_bias"],
         weights["last"], weights["last_bias"],
-        height, width, contrast,
-        SEEN=weights["filters"].shape[1], HIDDEN=hidden, DEPTH=depth, CELL=cell, ROW=ROW, num_warps=WARPS,
+        height, width, looks.contrast,
+        SEEN=weights["filters"].shape[1], HIDDEN=hidden, DEPTH=depth, CELL=looks.cell, ROW=ROW, num_warps=WARPS,
     )  # fmt: skip
     return result
 
 
-def _prepared(frames: Sequence[Tensor | None], form: Any) -> tuple[Tensor, dict[str, Tensor]]:
-    """Pictures one behind the other, and the columns for them, which are made once."""
-    present = tuple(frame is not None for frame in frames[1:]) if len(form.neighbour_offsets) else ()
-    pictures = stacked([*frames, None, None][:3]).contiguous()
-    key = pictures.device, form.offsets.dtype, present
+def _seen_by(form: Any, looks: Looks) -> tuple[tuple[Tensor, ...], tuple[int, int, int]]:
+    """Pictures one behind the other, their cells, and what the points of ``form`` are; batch, height and width."""
+    neighbours = looks.frames[1:] if len(form.neighbour_offsets) else ()
+    pictures = stacked([*looks.frames, None, None][:3])
+    key = pictures.device, form.offsets.dtype, tuple(frame is not None for frame in neighbours)
     if key not in form.kept:
-        form.kept[key] = columns_of(form.offsets, form.neighbour_offsets, present)
-    return pictures, form.kept[key]
+        form.kept[key] = columns_of(form.offsets, form.neighbour_offsets, key[2])
+    columns = form.kept[key]
+    parts = (pictures, looks.motion, looks.places, looks.trusts)
+    batch, _, height, width = pictures.shape
+    return (
+        *(part.contiguous() for part in parts), columns["roles"], columns["sources"], columns["offsets"],
+    ), (batch, height, width)  # fmt: skip
+
+
+@triton.jit
+def _linear(x, matrix, bias, rows, columns, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A linear layer of one vector: (columns) → (rows)."""
+    return tl.sum(tl.load(matrix + rows[:, None] * COLUMNS + columns[None, :]) * x[None, :], 1) + tl.load(bias + rows)
 
 
 @triton.jit
@@ -186,10 +186,8 @@ def _mixed(  # type: ignore[no-untyped-def]
     y0, y1 = tl.minimum(tl.maximum(top, 0), height - 1), tl.minimum(tl.maximum(top + 1, 0), height - 1)
     sampled = (role == 1)[:, None]
     picture = (frames + source * (height * width))[:, None]
-    row0, row1 = picture + y0 * width, picture + y1 * width
-    upper = (1 - part_x) * tl.load(row0 + x0, sampled, 0.0) + part_x * tl.load(row0 + x1, sampled, 0.0)
-    lower = (1 - part_x) * tl.load(row1 + x0, sampled, 0.0) + part_x * tl.load(row1 + x1, sampled, 0.0)
-    difference = ((1 - part_y) * upper + part_y * lower - own[None, :]) * (contrast * trust)[:, None]
+    there = _between(picture + y0 * width, picture + y1 * width, x0, x1, part_x, part_y, sampled)
+    difference = (there - own[None, :]) * (contrast * trust)[:, None]
     difference = tl.where(sampled, difference, 0.0)
     seen = tl.where((role == 3)[:, None], (own - 0.5)[None, :], difference)
 
@@ -198,25 +196,23 @@ def _mixed(  # type: ignore[no-untyped-def]
     known = tl.where(role == 2, tl.log(1 + tl.sqrt(square)) / 4, known)
     known = tl.where(role == 4, trust, known)
     c, m = tl.arange(0, CODE), tl.arange(0, SHARES)
-    code = tl.sum(tl.load(first + c[:, None] * SEEN + k[None, :]) * known[None, :], 1) + tl.load(first_bias + c)
-    code = _leaky(code)
-    code = tl.sum(tl.load(second + c[:, None] * CODE + c[None, :]) * code[None, :], 1) + tl.load(second_bias + c)
-    code = _leaky(code)
+    code = _leaky(_linear(known, first, first_bias, c, k, SEEN))
+    code = _leaky(_linear(code, second, second_bias, c, c, CODE))
     h = tl.arange(0, HIDDEN)
     # The head's rows: shares, shift, bias, output's weights, weights straight to the output.
-    shares = tl.sum(tl.load(head + m[:, None] * CODE + c[None, :]) * code[None, :], 1) + tl.load(head_bias + m)
+    shares = _linear(code, head, head_bias, m, c, CODE)
     head += SHARES * CODE
     head_bias += SHARES
     shift = tl.sum(tl.load(head + c) * code, 0) + tl.load(head_bias)
     head += CODE
     head_bias += 1
-    own_bias = tl.sum(tl.load(head + h[:, None] * CODE + c[None, :]) * code[None, :], 1) + tl.load(head_bias + h)
+    own_bias = _linear(code, head, head_bias, h, c, CODE)
     head += HIDDEN * CODE
     head_bias += HIDDEN
-    last = tl.sum(tl.load(head + h[:, None] * CODE + c[None, :]) * code[None, :], 1) + tl.load(head_bias + h)
+    last = _linear(code, head, head_bias, h, c, CODE)
     head += HIDDEN * CODE
     head_bias += HIDDEN
-    straight = tl.sum(tl.load(head + k[:, None] * CODE + c[None, :]) * code[None, :], 1) + tl.load(head_bias + k)
+    straight = _linear(code, head, head_bias, k, c, CODE)
 
     at = h[:, None] * SEEN + k[None, :]
     weight = tl.load(experts + at).to(tl.float32)
@@ -230,28 +226,16 @@ def _mixed(  # type: ignore[no-untyped-def]
     tl.store(result + (batch * height + first_y + y) * width + first_x + x, change)
 
 
-def mixed_taps(
-    frames: Sequence[Tensor | None],
-    motion: Tensor,
-    places: Tensor,
-    trusts: Tensor,
-    form: Any,
-    *,
-    contrast: float,
-    cell: int,
-) -> Tensor:
-    """What :meth:`vdeblur.model.mixedtaps.MixedTaps.forward` makes of pixels; arguments as for :func:`taps`."""
-    pictures, columns = _prepared(frames, form)
-    motion, places, trusts = (part.contiguous() for part in (motion, places, trusts))
-    batch, _, height, width = pictures.shape
-    result = torch.empty(batch, 1, height, width, device=pictures.device)
-    seen = len(columns["roles"])
-    weights = _mixed_weights(form, seen)
-    _mixed[(height // cell * (width // cell), batch)](
-        result, pictures, motion, places, trusts, columns["roles"], columns["sources"], columns["offsets"], *weights,
-        height, width, contrast,
-        SEEN=seen, CODE=weights[0].shape[0], SHARES=padded(len(form.weight) - 1), HIDDEN=weights[-1].shape[1],
-        EXPERTS=len(form.weight) - 1, CELL=cell, num_warps=WARPS,
+def mixed_taps(looks: Looks, form: Any) -> Tensor:
+    """What :class:`vdeblur.model.mixedtaps.MixedTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
+    seen, (batch, height, width) = _seen_by(form, looks)
+    result = torch.empty(batch, 1, height, width, device=seen[0].device)
+    rows = len(seen[-1])
+    weights = _mixed_weights(form, rows)
+    _mixed[(height // looks.cell * (width // looks.cell), batch)](
+        result, *seen, *weights, height, width, looks.contrast,
+        SEEN=rows, CODE=weights[0].shape[0], SHARES=padded(len(form.weight) - 1), HIDDEN=weights[-1].shape[1],
+        EXPERTS=len(form.weight) - 1, CELL=looks.cell, num_warps=WARPS,
     )  # fmt: skip
     return result
 

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from vdeblur.model.areas import whole_of
 from vdeblur.model.blocks import activate
-from vdeblur.model.celltaps import Looking, Sight
-from vdeblur.model.steering import CONTRAST
+from vdeblur.model.celltaps import Looking, Sight, faded
 
 
 class Mixture(NamedTuple):
@@ -75,16 +74,14 @@ class MixedTaps(Looking):
         return self._of_pixels(each, self.known(each)).view(cells.shape[:4]).permute(0, 3, 1, 2)
 
     def whole(self, sight: Sight) -> Tensor:
-        gate = sight.length.square()
-        return self.corrected(self.look(sight, whole_of(sight.own))) * (gate / (1 + gate) / CONTRAST)
+        return self.corrected(self.look(sight, whole_of(sight.own))) * faded(sight.length)
 
     def change(self, seen: Tensor, length: Tensor, known: Tensor) -> Tensor:
         """Correction (N, P) of pixels of cells that see (N, P, seen), moved by ``length`` (N,); for training.
 
         ``known`` (N, K) is what :meth:`known` says of these cells.
         """
-        gate = length * length / (1 + length * length) / CONTRAST
-        return self._of_pixels(seen, known) * gate[:, None]
+        return self._of_pixels(seen, known) * faded(length)[:, None]
 
     def known(self, cells: Tensor) -> Tensor:
         """What cells' filters are made of, from what all their pixels see (N, 64, seen): (N, K), float32."""

@@ -5,7 +5,7 @@ is compiled is kept on disk, so only a machine's first run waits for it.
 """
 
 from vdeblur.native.compiling import folder
-from vdeblur.native.flow import improve, improve_level
+from vdeblur.native.flow import improve_level
 from vdeblur.native.mixed import mixed_taps
 from vdeblur.native.pixels import corrected, luma
 from vdeblur.native.profile import correlated
@@ -13,6 +13,6 @@ from vdeblur.native.pyramid import halved, level, pooled
 from vdeblur.native.taps import taps
 
 __all__ = [
-    "corrected", "correlated", "folder", "halved", "improve", "improve_level", "level", "luma", "mixed_taps", "pooled",
+    "corrected", "correlated", "folder", "halved", "improve_level", "level", "luma", "mixed_taps", "pooled",
     "taps",
 ]  # fmt: skip

@@ -17,19 +17,6 @@ NOTES, FACTORS = 11, 5
 _improve = Kernel("flow", "improve")
 
 
-def improve(
-    here: Tensor, slope: Tensor, there: Tensor, found: Tensor,
-    *, scale: int, cell: int, robust: float, smoothness: float, sweeps: int, relaxation: float,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """One sampling of the other frames, and better flows: what :func:`vdeblur.model.kernels.improve` does."""
-    others = list(torch.split(there, len(here)))
-    better, mismatch = improve_level(
-        here, slope, others, found.view(len(others), len(here), *found.shape[1:]), samplings=1,
-        scale=scale, cell=cell, robust=robust, smoothness=smoothness, sweeps=sweeps, relaxation=relaxation,
-    )  # fmt: skip
-    return better.flatten(0, 1), mismatch.flatten(0, 1)
-
-
 def improve_level(
     here: Tensor, slope: Tensor, others: Sequence[Tensor], found: Tensor,
     *, samplings: int, scale: int, cell: int, robust: float, smoothness: float, sweeps: int, relaxation: float,

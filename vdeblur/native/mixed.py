@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.cores import side_by_side
+from vdeblur.looks import Looks
+from vdeblur.native.cells import BLOCK, PATCH, VECTORS, in_strips, seen_by
 from vdeblur.native.compiling import Kernel
 from vdeblur.native.processor import LANES, address, memory
-from vdeblur.native.taps import BLOCK, CELL, PATCH, STRIP_PIXELS, VECTORS
 
 #: Cells that are worked on together.
 TOGETHER = 4
@@ -21,52 +19,23 @@ TOGETHER = 4
 _rows = Kernel("mixed", "rows")
 
 
-def mixed_taps(
-    frames: Sequence[Tensor | None],
-    motion: Tensor,
-    places: Tensor,
-    trusts: Tensor,
-    form: Any,
-    *,
-    contrast: float,
-    cell: int,
-) -> Tensor:
-    """What :meth:`vdeblur.model.mixedtaps.MixedTaps.forward` makes of pixels: (B, 1, H, W), float32.
+def mixed_taps(looks: Looks, form: Any) -> Tensor:
+    """What :class:`vdeblur.model.mixedtaps.MixedTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
+    weights, seen = weights_of(form), seen_by(form, looks)
+    frame = seen.frames[0]
+    assert frame is not None
+    height, width = frame.shape[-2:]
+    differences = len(seen.offsets) + 2 * len(seen.around)
+    sizes = weights.hidden, weights.code, weights.made, weights.mixed
+    numbers = (differences + 1) * LANES * VECTORS + differences + 3 + 2 * weights.code + weights.made + weights.mixed
 
-    The arguments are those of :func:`vdeblur.native.taps.taps`; ``form`` is the MixedTaps.
-    """
-    assert cell == CELL, cell
-    weights = weights_of(form)
-    own, before, after = (None if frame is None else memory(frame) for frame in (*frames, None, None)[:3])
-    motion, places, trusts, offsets, around = (
-        memory(each) for each in (motion, places, trusts, form.offsets, form.neighbour_offsets)
-    )
-    assert own is not None
-    square = motion.square().sum(1)
-    lengths, gates = memory(torch.log1p(square.sqrt()) / 4), memory(square / (1 + square) / contrast)
-    batch, _, height, width = own.shape
-    result = torch.empty_like(own)
-    differences = len(offsets) + 2 * len(around)
-    hidden, code, made, mixed = weights.hidden, weights.code, weights.made, weights.mixed
-    numbers = (differences + 1) * LANES * VECTORS + differences + 3 + 2 * code + made + mixed
-    size = TOGETHER * numbers + hidden * LANES + PATCH
-
-    def work(number: int, top: int, bottom: int) -> None:
-        scratch = torch.zeros(size)  # what is not seen counts as nothing
+    def work(result: Tensor, number: int, top: int, bottom: int, scratch: int) -> None:
         _rows(
-            *(address(each, number) for each in (result, own, before, after, motion, places, trusts, lengths, gates)),
-            address(offsets), len(offsets), address(around), len(around),
-            *(address(each) for each in weights.tensors), weights.shares,
-            hidden, code, made, mixed, float(contrast), height, width, top, bottom, address(scratch),
+            *seen.addresses(result, number), *(address(each) for each in weights.tensors), weights.shares, *sizes,
+            float(looks.contrast), height, width, top, bottom, scratch,
         )  # fmt: skip
 
-    rows = height // CELL
-    step = max(1, STRIP_PIXELS // (CELL * width))
-    strips = [
-        partial(work, number, top, min(rows, top + step)) for number in range(batch) for top in range(0, rows, step)
-    ]
-    side_by_side(strips, own.device)
-    return result
+    return in_strips(frame, TOGETHER * numbers + weights.hidden * LANES + PATCH, work)
 
 
 class Weights(NamedTuple):

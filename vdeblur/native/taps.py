@@ -1,83 +1,40 @@
-"""What pixels see along their motion and the filters of that on a CPU, by :mod:`vdeblur.native.code.taps`."""
+"""One filter for all pixels of what they see along their motion, on a CPU, by :mod:`vdeblur.native.code.taps`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.cores import side_by_side
+from vdeblur.looks import Looks
+from vdeblur.native.cells import BLOCK, PATCH, VECTORS, in_strips, seen_by
 from vdeblur.native.compiling import Kernel
-from vdeblur.native.processor import LANES, address, memory
+from vdeblur.native.processor import LANES, address
 
-#: Pixels each way of a cell.
-CELL = 8
-PIXELS = CELL * CELL
-#: Vectors of a cell's pixels, and cells that are worked on before the weights are read again.
-VECTORS, ROUND = PIXELS // LANES, 2
-#: Outputs of a layer that are worked on at a time.
-BLOCK = 4
-#: Pixels of a strip, which one core works on.
-STRIP_PIXELS = 32_768
-#: Numbers of a row of the copy of a cell's surroundings, and of all of it.
-PATCH_ROW = 16
-PATCH = (CELL + 1) * PATCH_ROW
+#: Cells that are worked on before the weights are read again.
+ROUND = 2
 
 _rows = Kernel("taps", "rows")
 
 
-def taps(
-    frames: Sequence[Tensor | None],
-    motion: Tensor,
-    places: Tensor,
-    trusts: Tensor,
-    form: Any,
-    *,
-    contrast: float,
-    cell: int,
-) -> Tensor:
-    """What :meth:`vdeblur.model.celltaps.CellTaps.forward` makes of pixels: (B, 1, H, W), float32.
+def taps(looks: Looks, form: Any) -> Tensor:
+    """What :class:`vdeblur.model.celltaps.CellTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
+    weights, seen = weights_of(form.filters, form.mix, form.correction), seen_by(form, looks)
+    frame = seen.frames[0]
+    assert frame is not None
+    height, width = frame.shape[-2:]
 
-    Args:
-        frames: luma of the frame, the one before and the one after (B, 1, H, W), float32; None where there is none.
-        motion: (B, 2, H/8, W/8) in pixels, x before y.
-        places: the displacement to each neighbour (B, 4, H/8, W/8) in pixels; ``trusts`` (B, 2, H/8, W/8).
-        form: the CellTaps whose points and filters are meant.
-    """
-    assert cell == CELL, cell
-    weights = weights_of(form.filters, form.mix, form.correction)
-    own, before, after = (None if frame is None else memory(frame) for frame in (*frames, None, None)[:3])
-    motion, places, trusts, offsets, around = (
-        memory(each) for each in (motion, places, trusts, form.offsets, form.neighbour_offsets)
-    )
-    assert own is not None
-    batch, _, height, width = own.shape
-    result = torch.empty_like(own)
-    size = (weights.seen * VECTORS * ROUND + 2 * weights.hidden) * LANES + PATCH
-
-    def work(number: int, top: int, bottom: int) -> None:
-        scratch = torch.zeros(size)  # what is not seen counts as nothing
+    def work(result: Tensor, number: int, top: int, bottom: int, scratch: int) -> None:
         _rows(
-            *(address(frame, number) for frame in (result, own, before, after)),
-            address(motion, number), address(places, number), address(trusts, number),
-            address(offsets), len(offsets), address(around), len(around),
-            address(weights.layers), address(weights.biases), address(weights.last), np.float32(weights.last_bias),
-            weights.seen, weights.hidden, weights.depth, np.float32(contrast), height, width, top, bottom,
-            address(scratch),
+            *seen.addresses(result, number),
+            address(weights.layers), address(weights.biases), address(weights.last), float(weights.last_bias),
+            weights.seen, weights.hidden, weights.depth, float(looks.contrast), height, width, top, bottom, scratch,
         )  # fmt: skip
 
-    rows = height // CELL
-    step = max(1, STRIP_PIXELS // (CELL * width))
-    strips = [
-        partial(work, number, top, min(rows, top + step)) for number in range(batch) for top in range(0, rows, step)
-    ]
-    side_by_side(strips, own.device)
-    return result
+    return in_strips(frame, (weights.seen * VECTORS * ROUND + 2 * weights.hidden) * LANES + PATCH, work)
 
 
 class Weights(NamedTuple):

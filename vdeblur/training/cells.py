@@ -20,7 +20,7 @@ from vdeblur.model.steering import luma
 from vdeblur.training.fitting import fit
 from vdeblur.training.losses import charbonnier
 from vdeblur.training.synthesis import Clip
-from vdeblur.training.taps import EXPOSURE_ERROR, LOOKAHEAD, told, true_exposure
+from vdeblur.training.taps import misread, told
 
 #: Share of the batches whose exposure fraction is the one that the network reads.
 READ = 0.4
@@ -50,10 +50,7 @@ def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for clip in clips:
-        exposure = true_exposure(clip)
-        wrong = 1 + EXPOSURE_ERROR * torch.randn(exposure.shape, generator=generator).to(exposure.device)
-        lookahead = int(torch.rand(1, generator=generator) < LOOKAHEAD)
-        exposure = exposure * wrong
+        exposure, lookahead = misread(clip, generator)
         if torch.rand(1, generator=generator) < READ:
             exposure = net.read_exposures(clip.blurry, lookahead=lookahead)
         seen, motion = net.sights(clip.blurry, lookahead=lookahead, exposure=exposure)

@@ -46,15 +46,20 @@ def true_exposure(clip: Clip) -> Tensor:
     return fraction.clamp(0, 1.2)[:, None, None, None]
 
 
+def misread(clip: Clip, generator: torch.Generator) -> tuple[Tensor, int]:
+    """The true exposure of a batch, a little wrong as at use, and whether the future is seen."""
+    exposure = true_exposure(clip)
+    wrong = 1 + EXPOSURE_ERROR * torch.randn(exposure.shape, generator=generator).to(exposure.device)
+    return exposure * wrong, int(torch.rand(1, generator=generator) < LOOKAHEAD)
+
+
 def draw_pixels(net: Net, clips: Iterable[Clip], *, per_frame: int, seed: int) -> Pixels:
     """Pixels of batches (B, T, …) at random, ``per_frame`` of each frame."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for clip in clips:
-        exposure = true_exposure(clip)
-        wrong = 1 + EXPOSURE_ERROR * torch.randn(exposure.shape, generator=generator).to(exposure.device)
-        lookahead = int(torch.rand(1, generator=generator) < LOOKAHEAD)
-        seen, length = net.sights(clip.blurry, lookahead=lookahead, exposure=exposure * wrong)
+        exposure, lookahead = misread(clip, generator)
+        seen, length = net.sights(clip.blurry, lookahead=lookahead, exposure=exposure)
         change = luma(clip.sharp.flatten(0, 1)) - luma(clip.blurry.flatten(0, 1))
         if net.taps.scale > 1:
             change = F.avg_pool2d(change, net.taps.scale)

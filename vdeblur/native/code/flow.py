@@ -17,13 +17,11 @@ from vdeblur.native.code.rows import (
     load,
     load_like,
     nothing,
-    size,
-    smaller,
     store_place,
     total,
     whole,
 )  # fmt: skip
-from vdeblur.native.code.vectors import larger, number, part, put, store
+from vdeblur.native.code.vectors import larger, number, part, put, size, smaller, store
 from vdeblur.native.flow import FACTORS, NOTES
 from vdeblur.native.processor import STEP
 

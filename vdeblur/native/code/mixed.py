@@ -7,31 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.native.code.rows import size, total
-from vdeblur.native.code.taps import at_line, layer, look, weighted_sum
-from vdeblur.native.code.vectors import (
-    add,
-    fill,
-    fill_eight,
-    fill_from,
-    fma,
-    larger,
-    load,
-    load_eight,
-    mul,
-    number,
-    part,
-    put,
-    store,
-    sub,
-)
+from vdeblur.native.cells import CELL, PIXELS, VECTORS
+from vdeblur.native.code.cells import layer, leaky, look_along, look_aside, own_luma, weighted_sum, write
+from vdeblur.native.code.rows import total
+from vdeblur.native.code.vectors import fill_from, fma, load, number, part, put, size, store
 from vdeblur.native.mixed import TOGETHER
 from vdeblur.native.processor import LANES
-from vdeblur.native.taps import CELL, PIXELS, VECTORS
 
-LINES = LANES // CELL
-NONE, HALF, ONE, SLOPE = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.1)
-SHARE = np.float32(1 / PIXELS)
+NONE, SHARE = np.float32(0), np.float32(1 / PIXELS)
 
 
 @part
@@ -40,51 +23,43 @@ def _see(  # type: ignore[no-untyped-def]
     contrast, patch, seen, stride, features,
 ):  # fmt: skip
     """What a cell's pixels see, and what its filter is made of."""
-    columns = width // CELL
-    cells, cell = height // CELL * columns, row * columns + x
-    first_x, first_y = np.float32(x * CELL), np.float32(row * CELL)
     mine = own + 4 * (row * CELL * width + x * CELL)
-    move_x, move_y = number(moves, cell), number(moves, cells + cell)
-    look(own, height, width, first_x, first_y, move_x, move_y, offsets, count, mine, contrast, patch, seen, stride)
-    line = seen + 4 * count * LANES
-    differences = count + 2 * points
-    put(features, differences, number(lengths, cell))
+    look_along(own, height, width, x, row, moves, offsets, count, mine, contrast, patch, seen, stride)
+    line, differences = seen + 4 * count * LANES, count + 2 * points
+    put(features, differences, number(lengths, row * (width // CELL) + x))
     for side in range(2):
         picture, trust = (after if side else before), NONE
         if points and picture:
-            trust = number(trusts, side * cells + cell)
-            there_x = first_x + number(places, 2 * side * cells + cell)
-            there_y = first_y + number(places, (2 * side + 1) * cells + cell)
-            look(
-                picture, height, width, there_x, there_y, move_x, move_y, around, points,
-                mine, contrast * trust, patch, line, stride,
+            trust = look_aside(
+                picture, side, height, width, x, row, moves, places, trusts, around, points,
+                mine, contrast, patch, line, stride,
             )  # fmt: skip
         if points:
             put(features, differences + 1 + side, trust)
         line += 4 * points * LANES
-    for number_of in range(CELL):
-        store(line, at_line(number_of, stride), sub(load_eight(mine, number_of * width), fill_eight(HALF)))
+    own_luma(mine, width, line, stride)
     for k in range(differences):
         sizes = size(load(seen, k * LANES))
         for vector in range(1, VECTORS):
-            sizes = add(sizes, size(load(seen, vector * stride + k * LANES)))
+            sizes = sizes + size(load(seen, vector * stride + k * LANES))
         put(features, k, np.sqrt(np.sqrt(total(sizes) * SHARE)))
 
 
 @part
 def _dense(x, step, weights, biases, inputs, outputs, activated, y, jump):  # type: ignore[no-untyped-def]
     """A layer (inputs, outputs) of all cells that are worked on together; ``step`` and ``jump`` lead to the next."""
-    slope = fill(SLOPE if activated else ONE)
     for n in range(0, outputs, LANES):
         a = b = c = d = load(biases, n)
         for k in range(inputs):
             w = load(weights, k * outputs + n)
             a, b = fma(fill_from(x, k), w, a), fma(fill_from(x, step + k), w, b)
             c, d = fma(fill_from(x, 2 * step + k), w, c), fma(fill_from(x, 3 * step + k), w, d)
-        store(y, n, larger(a, mul(a, slope)))
-        store(y, jump + n, larger(b, mul(b, slope)))
-        store(y, 2 * jump + n, larger(c, mul(c, slope)))
-        store(y, 3 * jump + n, larger(d, mul(d, slope)))
+        if activated:
+            a, b, c, d = leaky(a), leaky(b), leaky(c), leaky(d)
+        store(y, n, a)
+        store(y, jump + n, b)
+        store(y, 2 * jump + n, c)
+        store(y, 3 * jump + n, d)
 
 
 def rows(  # type: ignore[no-untyped-def]
@@ -128,10 +103,5 @@ def rows(  # type: ignore[no-untyped-def]
                 for vector in range(VECTORS):
                     seen = scratch + 4 * (n * VECTORS + vector) * stride
                     layer(seen, filters + 4 * n * mixed, own_head + 4 * shares, inputs, hidden, units)
-                    change = add(
-                        weighted_sum(units, last, shift, hidden), weighted_sum(seen, straight, NONE, differences)
-                    )
-                    store(units, 0, mul(change, fill(gate)))
-                    base = (row * width + column + n) * CELL + vector * LINES * width
-                    for line in range(LINES):
-                        store(result, base + line * width, load_eight(units, line * CELL))
+                    change = weighted_sum(units, last, shift, hidden) + weighted_sum(seen, straight, NONE, differences)
+                    write(change, units, result, width, column + n, row, vector, gate)

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from vdeblur.native.code.vectors import add, fill, larger, load, mul, smaller, store, sub, wide
+from vdeblur.native.code.vectors import fill, instruction, larger, load, smaller, store, wide
 from vdeblur.native.processor import LANES
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -43,12 +42,10 @@ def _sampler(bits: int) -> Any:
 def _writer(bits: int) -> Any:
     @intrinsic
     def write(typing: Any, address: Any, index: Any, vector: Any) -> Any:
-        """Numbers from 0 to the largest sample, rounded to even, to memory from an index on."""
+        """Whole numbers from 0 to the largest sample to memory from an index on."""
 
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            name = f"llvm.rint.v{LANES}f32"
-            rint = cgutils.get_or_insert_function(builder.module, ir.FunctionType(wide.ir, [wide.ir]), name)
-            whole = builder.fptosi(builder.call(rint, [args[2]]), ir.VectorType(ir.IntType(32), LANES))
+            whole = builder.fptosi(args[2], ir.VectorType(ir.IntType(32), LANES))
             whole = builder.trunc(whole, ir.VectorType(ir.IntType(bits), LANES))
             builder.store(whole, _pointer(builder, bits, *args[:2]), align=1)
             return context.get_dummy_value()
@@ -58,31 +55,31 @@ def _writer(bits: int) -> Any:
     return write
 
 
+rounded = instruction("rint")
 _bytes, _words, _write_bytes, _write_words = _sampler(8), _sampler(16), _writer(8), _writer(16)
 
 
 def luma(plane, plane_row, words, result, height, width, offset, gain):  # type: ignore[no-untyped-def]
     """(plane − offset) · gain in [0, 1]; ``plane_row`` samples lie from row to row, of 16 bits where ``words``."""
-    black, factor, zero, one = fill(offset), fill(gain), fill(ZERO), fill(ONE)
+    zero, one = fill(ZERO), fill(ONE)
     for row in range(height):
         for first in range(0, width, LANES):
             c = first if first + LANES < width else width - LANES  # the last ones again, where not all lanes are needed
             sample = _words(plane, row * plane_row + c) if words else _bytes(plane, row * plane_row + c)
-            value = mul(sub(sample, black), factor)
-            store(result, row * width + c, smaller(larger(value, zero), one))
+            store(result, row * width + c, smaller(larger((sample - offset) * gain, zero), one))
 
 
 def corrected(  # type: ignore[no-untyped-def]
     plane, plane_row, words, change, change_row, result, height, width, gain, peak
 ):  # fmt: skip
     """plane + change · gain, rounded and limited to what samples can hold."""
-    factor, zero, most = fill(gain), fill(ZERO), fill(peak)
+    zero, most = fill(ZERO), fill(peak)
     for row in range(height):
         for first in range(0, width, LANES):
             c = first if first + LANES < width else width - LANES
             sample = _words(plane, row * plane_row + c) if words else _bytes(plane, row * plane_row + c)
-            total = add(sample, mul(load(change, row * change_row + c), factor))
-            total = smaller(larger(total, zero), most)
+            total = sample + load(change, row * change_row + c) * gain
+            total = smaller(larger(rounded(total), zero), most)
             if words:
                 _write_words(result, row * width + c, total)
             else:

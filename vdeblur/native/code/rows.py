@@ -6,52 +6,18 @@ kernels say so themselves, with operators on vectors.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin
+from numba.extending import intrinsic
 
-from vdeblur.native.code.vectors import Vector, _element, _filled, _filler, _larger, _loader
+from vdeblur.native.code.vectors import Vector, _element, _filled, _filler, _larger, _loader, instruction
 from vdeblur.native.processor import STEP
 
 row = Vector(STEP)
 
 load, fill_row = _loader(row), _filler(row)
-
-
-def _on_vectors(operation: Any, make: Callable[[Any, Any, Any], Any]) -> None:
-    """Let vectors, or a vector and a number, be joined by an operator."""
-
-    def typed(self: Any, args: Any, kws: Any) -> Any:
-        kinds = {kind for kind in args if isinstance(kind, Vector)}
-        if len(args) == 2 and len(kinds) == 1 and all(isinstance(kind, (Vector, types.Float)) for kind in args):
-            (kind,) = kinds
-            return signature(kind, *(one if isinstance(one, Vector) else types.float32 for one in args))
-        return None
-
-    infer_global(operation)(type("OnVectors", (AbstractTemplate,), {"key": operation, "generic": typed}))
-
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = sig.return_type
-        parts = (
-            part if isinstance(one, Vector) else _filled(builder, kind, part)
-            for part, one in zip(args, sig.args, strict=True)
-        )
-        return make(builder, *parts)
-
-    for one, other in ((Vector, Vector), (Vector, types.Float), (types.Float, Vector)):
-        lower_builtin(operation, one, other)(code)
-
-
-_on_vectors(operator.add, lambda builder, a, b: builder.fadd(a, b))
-_on_vectors(operator.sub, lambda builder, a, b: builder.fsub(a, b))
-_on_vectors(operator.mul, lambda builder, a, b: builder.fmul(a, b))
-_on_vectors(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
 
 
 @intrinsic
@@ -87,23 +53,7 @@ def whole(typing: Any, address: Any, index: Any) -> Any:
     return types.int64(types.intp, types.intp), code
 
 
-def _called(name: str) -> Any:
-    """An instruction of one vector that gives a vector."""
-
-    @intrinsic
-    def instruction(typing: Any, vector: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kind = signature.return_type.ir
-            full = f"llvm.{name}.v{signature.return_type.count}f32"
-            function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), full)
-            return builder.call(function, args)
-
-        return vector(vector), code
-
-    return instruction
-
-
-floor, size, root = _called("floor"), _called("fabs"), _called("sqrt")
+floor, root = instruction("floor"), instruction("sqrt")
 
 
 @intrinsic
@@ -169,16 +119,6 @@ def alternate(typing: Any, a: Any, b: Any, first: Any) -> Any:
         return builder.shuffle_vector(*args[:2], ir.Constant(ir.VectorType(ir.IntType(32), a.count), numbers))
 
     return a(a, b, first), code
-
-
-@intrinsic
-def smaller(typing: Any, a: Any, b: Any) -> Any:
-    """The smaller one, number by number; the second one where one of them is nan."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered("<", *args), *args)
-
-    return a(a, b), code
 
 
 @intrinsic

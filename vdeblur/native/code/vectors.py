@@ -8,13 +8,15 @@ the time. Who calls a kernel keeps the tensors, and sees to it that they are con
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from vdeblur.native.compiling import OPTIONS
 from vdeblur.native.processor import LANES
@@ -127,15 +129,65 @@ def store(typing: Any, address: Any, index: Any, vector: Any) -> Any:
     return types.void(types.intp, types.intp, vector), code
 
 
+def _on_vectors(operation: Any, make: Callable[[Any, Any, Any], Any]) -> None:
+    """Let vectors, or a vector and a number, be joined by an operator."""
+
+    def typed(self: Any, args: Any, kws: Any) -> Any:
+        kinds = {kind for kind in args if isinstance(kind, Vector)}
+        if len(args) == 2 and len(kinds) == 1 and all(isinstance(kind, (Vector, types.Float)) for kind in args):
+            (kind,) = kinds
+            return signature(kind, *(one if isinstance(one, Vector) else types.float32 for one in args))
+        return None
+
+    infer_global(operation)(type("OnVectors", (AbstractTemplate,), {"key": operation, "generic": typed}))
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = sig.return_type
+        parts = (
+            part if isinstance(one, Vector) else _filled(builder, kind, part)
+            for part, one in zip(args, sig.args, strict=True)
+        )
+        return make(builder, *parts)
+
+    for one, other in ((Vector, Vector), (Vector, types.Float), (types.Float, Vector)):
+        lower_builtin(operation, one, other)(code)
+
+
+_on_vectors(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_on_vectors(operator.sub, lambda builder, a, b: builder.fsub(a, b))
+_on_vectors(operator.mul, lambda builder, a, b: builder.fmul(a, b))
+_on_vectors(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
+
+
+def instruction(name: str) -> Any:
+    """An instruction of one vector that gives a vector."""
+
+    @intrinsic
+    def called(typing: Any, vector: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = signature.return_type.ir
+            full = f"llvm.{name}.v{signature.return_type.count}f32"
+            function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), full)
+            return builder.call(function, args)
+
+        return vector(vector), code
+
+    return called
+
+
+#: The sizes of numbers.
+size = instruction("fabs")
+
+
 def _operator(operate: Callable[[Any, Any, Any], Any]) -> Any:
     @intrinsic
-    def operator(typing: Any, a: Any, b: Any) -> Any:
+    def joined(typing: Any, a: Any, b: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return operate(builder, *args)
 
         return a(a, b), code
 
-    return operator
+    return joined
 
 
 def _larger(builder: Any, a: Any, b: Any) -> Any:
@@ -146,9 +198,6 @@ def _smaller(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
 
-add = _operator(lambda builder, a, b: builder.fadd(a, b))
-sub = _operator(lambda builder, a, b: builder.fsub(a, b))
-mul = _operator(lambda builder, a, b: builder.fmul(a, b))
 #: The larger and the smaller one, lane by lane; the second one where one of them is nan.
 larger, smaller = _operator(_larger), _operator(_smaller)
 
