@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from synthetic import CLEAN, tiles
 
 from vdeblur.errors import UsageError
 from vdeblur.model.celltaps import CellTaps
+from vdeblur.model.checkpoint import save_network
 from vdeblur.model.exposure import LAGS
 from vdeblur.model.lumanet import LumaConfig, LumaNet
 from vdeblur.model.mixedtaps import MixedTaps
@@ -160,6 +162,36 @@ def test_a_teacher_is_followed() -> None:
     learn_cells(small, cells, steps=2, batch=64, seen_by=pupil.taps, teacher=teacher.taps)
     with pytest.raises(UsageError, match="looks at"):
         rows_in(CellTaps(taps=5, reach=1.0, hidden=4, depth=0, neighbour_points=1), pupil.taps)
+
+
+@pytest.mark.parametrize("taps", [5, 9, 17])
+def test_a_recipe_names_its_teacher(taps: int, tmp_path: Path) -> None:
+    """One that looks at less, at the same, and at more: pupils of a teacher and without one differ."""
+    teacher = LumaNet(replace(mixed().config, taps=taps, tap_neighbours=1 if taps == 5 else 3))
+    torch.nn.init.normal_(teacher.taps.last, std=0.5)
+    save_network(teacher, tmp_path / "teacher.safetensors", {})
+    first = TapsFirst(clips=2, pixels=640, steps=20, batch=512)
+    pupils = []
+    for name in ("", str(tmp_path / "teacher.safetensors")):
+        pupil = mixed()
+        config = TrainConfig(network="mixed", synthesis=MOVING, batch=2, taps_first=replace(first, teacher=name))
+        learn_first(pupil, config, Stream)
+        pupils.append(pupil.taps.last.detach())
+    assert pupils[0].abs().max() > 0
+    assert not torch.equal(*pupils)
+
+
+def test_who_cannot_teach_is_refused(tmp_path: Path) -> None:
+    save_network(net(), tmp_path / "other.safetensors", {})
+    config = TrainConfig(
+        network="mixed",
+        synthesis=MOVING,
+        batch=2,
+        taps_first=TapsFirst(clips=1, teacher=str(tmp_path / "other.safetensors")),
+    )
+    for pupil, words in ((mixed(), "cannot teach"), (net(), "only filters of cells")):
+        with pytest.raises(UsageError, match=words):
+            learn_first(pupil, config, Stream)
 
 
 def test_parts_that_rest_later_learn_first() -> None:
