@@ -469,7 +469,7 @@ def test_a_cpu_gets_bfloat16_only_if_it_is_faster(
     supported: bool, float32_seconds: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = {torch.float32: float32_seconds, torch.bfloat16: 1.0}
-    monkeypatch.setattr(compute, "_cpu_has_bfloat16", lambda: supported)
+    monkeypatch.setattr(compute, "cpu_has_bfloat16", lambda: supported)
     monkeypatch.setattr(compute, "_convolution_seconds", seconds.__getitem__)
     compute._fast_cpu_dtype.cache_clear()
     threads = torch.get_num_threads()
