@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vdeblur.model.celltaps import CellTaps
 from vdeblur.model.mixedtaps import MixedTaps
-from vdeblur.model.steering import Neighbour
+from vdeblur.model.steering import Neighbour, SteeredTaps
 
 #: Which neighbours there are.
 PRESENT = [(True, True), (False, True), (True, False), (False, False)]
@@ -49,4 +49,14 @@ def mixed_taps(
     torch.nn.init.normal_(made.last)
     torch.nn.init.normal_(made.head.weight, std=0.2)
     torch.nn.init.normal_(made.bias, std=0.2)
+    return made
+
+
+def steered_taps(*, scale: int = 1, neighbour_points: int = 3, beside: int = 3, details: int = 5) -> SteeredTaps:
+    torch.manual_seed(0)
+    made = SteeredTaps(
+        taps=7, reach=1.5, scale=scale, hidden=24, depth=2, features=3, guides=4,
+        neighbours=2, neighbour_points=neighbour_points, beside=beside, details=details,
+    )  # fmt: skip
+    torch.nn.init.normal_(made.correction.weight)
     return made

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from tap_scenes import PRESENT, mixed_taps, noise, plain_taps, scene
+from tap_scenes import PRESENT, mixed_taps, noise, plain_taps, scene, steered_taps
 from torch import Tensor
 
 from vdeblur import fused
+from vdeblur.model.areas import Area
 from vdeblur.model.cells import medians
 from vdeblur.model.celltaps import Looking
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.flow import flows, pyramid
-from vdeblur.model.steering import Neighbour
+from vdeblur.model.steering import Neighbour, SteeredTaps
 
 LUMA_NETWORKS = ("fast", "swift")
 
@@ -28,8 +29,9 @@ LUMA_NETWORKS = ("fast", "swift")
 def interpreted(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Kernels on the CPU, step by step."""
     kernels = pytest.importorskip("vdeblur.model.kernels", reason="Triton is not installed")
-    for module in ("celltaps", "flow"):
+    for module in ("celltaps", "flow", "steering"):
         monkeypatch.setattr(f"vdeblur.model.{module}.attempt", lambda like, work: work(kernels))
+    monkeypatch.setattr(SteeredTaps, "kernels_on", ("cpu",))
     return kernels
 
 
@@ -57,6 +59,32 @@ def test_interpreted_taps_give_what_operators_give(interpreted: Any) -> None:
                 wanted = taps(frame, motion, neighbours)
         assert wanted.abs().max() > 0.01
         assert (found - wanted).abs().max() < 2e-5
+
+
+STEERED_CASES = [
+    *((present, 3, 3, 5, None) for present in PRESENT),
+    ((True, True), 3, 0, 0, Area(8, 24, 16, 68)),
+    ((), 0, 3, 5, Area(4, 32, 0, 72)),
+]
+
+
+@pytest.mark.parametrize(("present", "points", "beside", "details", "area"), STEERED_CASES)
+def test_interpreted_steered_taps_give_what_operators_give(
+    present: tuple[bool, ...], points: int, beside: int, details: int, area: Area | None, interpreted: Any
+) -> None:
+    taps = steered_taps(neighbour_points=points, beside=beside, details=details)
+    frame, motion, neighbours = scene(present, 32, 72, batch=2)
+    guide = noise(2, 4, 4, 9)
+    with torch.inference_mode():
+        found = taps(frame, motion, guide, neighbours, area)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("vdeblur.model.steering.attempt", lambda like, work: None)
+            wanted = taps(frame, motion, guide, neighbours, area)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.shape == other.shape
+        assert not other.numel() or other.abs().max() > 0.05
+        assert torch.allclose(one, other, rtol=0, atol=2e-5)
+    assert found.texture.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (72, 136)])
@@ -158,6 +186,30 @@ def test_cuda_taps_give_what_operators_give(name: str, dtype: torch.dtype) -> No
         assert not fused._broken
         worst, usual = (found - wanted).abs().max(), (operators - wanted).abs().max()
         assert worst < (1e-4 if dtype == torch.float32 else 1.5 * usual + 1e-4)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ["balanced", "quality"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_cuda_steered_taps_give_what_operators_give(name: str, dtype: torch.dtype) -> None:
+    plain = load_network(name).taps
+    taps = load_network(name).taps.to("cuda", dtype)
+    for buffer in ("offsets", "neighbour_offsets", "beside_offsets"):
+        setattr(plain, buffer, getattr(taps, buffer).float().cpu())
+    for present in PRESENT:
+        frame, motion, neighbours = scene(present, 64, 200, batch=2)
+        guide = noise(2, taps.guides, 8, 25)
+        with torch.inference_mode():
+            wanted = plain(frame, motion, guide, neighbours)
+            there = on("cuda", frame, motion, guide.to(dtype), neighbours)
+            found = taps(*there)
+            with fused.without_kernels():
+                operators = taps(*there)
+        assert not fused._broken
+        for one, usual, other in zip(found, operators, wanted, strict=True):
+            worst = (one.cpu().float() - other).abs().max() if other.numel() else 0
+            usually = (usual.cpu().float() - other).abs().max() if other.numel() else 0
+            assert worst < (1e-4 if dtype == torch.float32 else 1.5 * usually + 1e-4)
 
 
 @pytest.mark.cuda

@@ -21,3 +21,21 @@ class Looks(NamedTuple):
     trusts: Tensor
     contrast: float
     cell: int
+
+
+class SteeredLooks(NamedTuple):
+    """An area of a frame whose pixels move as squares of 8 × 8 pixels do, and between those as lies between them.
+
+    ``frames`` as in :class:`Looks`; ``motion`` (B, 2, H/8, W/8) in pixels and its ``length`` (B, 1, H/8, W/8);
+    ``places`` (B, 4, H/8, W/8), ``trusts`` (B, 2, H/8, W/8); ``guide`` (B, G, H/8, W/8). Differences in luma count
+    ``contrast`` times. The area is ``top``, ``bottom``, ``left`` and ``right`` of it, multiples of 4.
+    """
+
+    frames: tuple[Tensor | None, ...]
+    motion: Tensor
+    length: Tensor
+    places: Tensor
+    trusts: Tensor
+    guide: Tensor
+    contrast: float
+    area: tuple[int, int, int, int]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.cores import side_by_side
+from vdeblur.fused import attempt
+from vdeblur.looks import SteeredLooks
 from vdeblur.model.areas import Area, upsample_area, whole_of
 from vdeblur.model.blocks import activate, normal_grid, normal_steps, upsample, zero_init
 
@@ -97,6 +99,9 @@ class SteeredTaps(nn.Module):
     ``beside`` points on each of two lines one sample to the left and right of the motion.
     """
 
+    #: Kinds of devices whose kernels do this.
+    kernels_on = ("cuda",)
+
     def __init__(
         self,
         *,
@@ -127,6 +132,8 @@ class SteeredTaps(nn.Module):
         self.guides = guides
         #: Pixels of a strip, None for STRIP_PIXELS.
         self.strip_pixels: int | None = None
+        #: What a kernel keeps with these weights.
+        self.kept: dict[Any, Any] = {}
         self.filters = nn.Conv2d(len(self.offsets) + 2 + seen + guides, hidden, 1)
         self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
         self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
@@ -151,8 +158,11 @@ class SteeredTaps(nn.Module):
             area: only there; edges are multiples of 4. Where it ends inside of the frame, the outermost ``scale``
                 pixels of the correction differ from those of the whole.
         """
-        sight = self.prepare(frame, motion, neighbours)
-        area = (whole_of(frame) if area is None else area).divided(self.scale)
+        area = whole_of(frame) if area is None else area
+        fused = self._fused(frame, motion, guide, neighbours, area)
+        if fused is not None:
+            return fused
+        sight, area = self.prepare(frame, motion, neighbours), area.divided(self.scale)
         strips = _strips(sight.luma, area, 4 // self.scale, self.strip_pixels or STRIP_PIXELS)
         parts = side_by_side([partial(self._deconvolve, sight, guide, strip) for strip in strips], frame.device)
         correction, texture, details = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
@@ -160,6 +170,27 @@ class SteeredTaps(nn.Module):
             correction = upsample(correction, self.scale)
             details = upsample(details, self.scale) if self.details is not None else correction[:, :0]
         return Deconvolved(correction, texture, details)
+
+    def _fused(
+        self, frame: Tensor, motion: Tensor, guide: Tensor, neighbours: Sequence[Neighbour], area: Area
+    ) -> Deconvolved | None:
+        """The same from one kernel; None where there is none."""
+        if self.scale > 1 or frame.device.type not in self.kernels_on:
+            return None
+
+        def work(kernels: Any) -> Deconvolved:
+            moves = motion.float()
+            length = moves.square().sum(1, keepdim=True).sqrt()
+            pictures = [None if one.frame is None else luma(one.frame) for one in neighbours]
+            places = [one.displacement.float() for one in neighbours] or [moves, moves]
+            trusts = [trust_in(one) for one in neighbours] or [length, length]
+            looks = SteeredLooks(
+                (luma(frame), *pictures), moves, length, torch.cat(places, 1), torch.cat(trusts, 1), guide,
+                CONTRAST, area,
+            )  # fmt: skip
+            return Deconvolved(*kernels.steered_taps(looks, self))
+
+        return attempt(frame, work)
 
     def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
         """All that is computed once for a frame."""
