@@ -13,8 +13,11 @@ from torch.utils._pytree import tree_leaves
 class Recording(TorchDispatchMode):
     """Every operation with what it was given and what it made; one that a CUDA graph cannot have is refused."""
 
-    #: Operators that give a number of the device to the host, or a size that depends on such a number.
-    REFUSED = frozenset({"_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal"})
+    #: Operators that give a number of the device to the host, or a size that depends on such a number; and the one
+    #: that makes a tensor of numbers of the host, such as a list of indices, which is copied to the device each time.
+    REFUSED = frozenset(
+        {"_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal", "lift_fresh"}
+    )
 
     def __init__(self) -> None:
         super().__init__()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from recording import Recording
 from tap_scenes import PRESENT, mixed_taps, noise, plain_taps, scene, steered_taps
 from torch import Tensor
 
@@ -85,6 +86,15 @@ def test_interpreted_steered_taps_give_what_operators_give(
         assert not other.numel() or other.abs().max() > 0.05
         assert torch.allclose(one, other, rtol=0, atol=2e-5)
     assert found.texture.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_weights_for_kernels_are_made_on_the_device(interpreted: Any) -> None:
+    mixed, plain, steered = mixed_taps(), plain_taps(depth=1, neighbour_points=1), steered_taps()
+    with torch.inference_mode(), Recording() as recording:
+        interpreted.cells._mixed_weights(mixed, 32)
+        interpreted.cells.weights_of(plain.filters, plain.mix, plain.correction)
+        interpreted.steered._weights(steered)
+    assert recording.operations
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (72, 136)])

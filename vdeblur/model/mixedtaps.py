@@ -17,6 +17,10 @@ from vdeblur.model.areas import whole_of
 from vdeblur.model.blocks import activate
 from vdeblur.model.celltaps import Looking, Sight, faded
 
+#: Buffers that say which rows of what is seen are the differences; what is the same for all pixels of a cell; what a
+#: filter is given.
+ROWS = {"differences": ("difference",), "constants": ("length", "trust"), "inputs": ("difference", "own")}
+
 
 class Mixture(NamedTuple):
     """Filters of N cells of 64 pixels.
@@ -41,12 +45,14 @@ class MixedTaps(Looking):
 
     def __init__(self, *, taps: int, reach: float, hidden: int, experts: int, code: int, neighbour_points: int) -> None:
         super().__init__(taps=taps, reach=reach, neighbour_points=neighbour_points)
-        rows = list(enumerate(self.columns))
-        #: Rows of what is seen: differences, what is the same for all pixels of a cell, and the pixel's own luma.
-        self.differences = [row for row, column in rows if column.kind == "difference"]
-        self.constants = [row for row, column in rows if column.kind in ("length", "trust")]
-        self.own = next(row for row, column in rows if column.kind == "own")
-        inputs = len(self.differences) + 1
+        # On the device: lists would be copied there in every step, which no CUDA graph allows.
+        for name, kinds in ROWS.items():
+            rows = [row for kind in kinds for row, column in enumerate(self.columns) if column.kind == kind]
+            self.register_buffer(name, torch.tensor(rows), persistent=False)
+        self.differences: Tensor
+        self.constants: Tensor
+        self.inputs: Tensor
+        inputs = len(self.inputs)
         self.code = nn.ModuleList([nn.Linear(len(self.differences) + len(self.constants), code), nn.Linear(code, code)])
         #: What the head makes of a cell's code: shares of the experts, a bias of the hidden units, the output's
         #: weights and its shift, and weights that lead from the differences straight to the output.
@@ -85,8 +91,8 @@ class MixedTaps(Looking):
 
     def known(self, cells: Tensor) -> Tensor:
         """What cells' filters are made of, from what all their pixels see (N, 64, seen): (N, K), float32."""
-        sizes = cells[..., self.differences].float().abs().mean(1).sqrt().sqrt()
-        return torch.cat((sizes, cells[:, 0, self.constants].float()), 1)
+        sizes = cells.index_select(-1, self.differences).float().abs().mean(1).sqrt().sqrt()
+        return torch.cat((sizes, cells[:, 0].index_select(-1, self.constants).float()), 1)
 
     def filters_of(self, known: Tensor) -> Mixture:
         """The filters of N cells."""
@@ -100,7 +106,7 @@ class MixedTaps(Looking):
     def _of_pixels(self, cells: Tensor, known: Tensor) -> Tensor:
         """What P pixels of cells see (N, P, seen) → (N, P), float32, before it is weighted by the motion."""
         mixture = self.filters_of(known)
-        pixels = cells[..., [*self.differences, self.own]].to(self.dtype)
+        pixels = cells.index_select(-1, self.inputs).to(self.dtype)
         hidden = activate(torch.baddbmm(mixture.bias[:, None], pixels, mixture.weight.transpose(1, 2)))
         change = torch.bmm(hidden, mixture.last[..., None]) + torch.bmm(pixels[..., :-1], mixture.straight[..., None])
         return change[..., 0].float() + mixture.shift.float()

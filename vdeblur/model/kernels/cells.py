@@ -232,8 +232,8 @@ def _mixed_weights(form: Any, seen: int) -> list[Tensor]:
     vectors = [padded_vector(each, size) for each, size in zip(biases, sizes, strict=True)]
     vectors.append(_spread(own[4][None], form.differences, seen)[0])
     first, second = form.code
-    known = _spread(first.weight.float(), [*form.differences, *form.constants], seen)
-    filters = _spread(form.weight, [*form.differences, form.own], seen)
+    known = _spread(first.weight.float(), torch.cat((form.differences, form.constants)), seen)
+    filters = _spread(form.weight, form.inputs, seen)
     missing = hidden - form.weight.shape[1]
     return [
         padded_matrix(known, code, seen), padded_vector(first.bias, code),
@@ -243,11 +243,9 @@ def _mixed_weights(form: Any, seen: int) -> list[Tensor]:
     ]  # fmt: skip
 
 
-def _spread(matrix: Tensor, places: list[int], size: int) -> Tensor:
-    """The columns (…, n) at so many places of (…, size), zeros between them."""
-    result = matrix.new_zeros(*matrix.shape[:-1], size)
-    result[..., places] = matrix
-    return result
+def _spread(matrix: Tensor, places: Tensor, size: int) -> Tensor:
+    """The columns (…, n) at so many places (n,) of (…, size), zeros between them."""
+    return matrix.new_zeros(*matrix.shape[:-1], size).index_copy(-1, places, matrix)
 
 
 def columns_of(offsets: Tensor, around: Tensor, present: tuple[bool, ...]) -> dict[str, Tensor]:
