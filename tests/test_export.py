@@ -50,7 +50,7 @@ def luma_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         LumaConfig(
             kind="luma",
             name="tiny",
-            flow_finest=4,
+            flow_finest=8,
             taps=5,
             reach=1.0,
             tap_hidden=8,

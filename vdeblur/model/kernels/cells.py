@@ -13,8 +13,10 @@ from vdeblur.fused import stacked
 from vdeblur.looks import Looks
 from vdeblur.model.kernels.parts import between, leaky, padded, padded_matrix, padded_vector
 
-#: Pixels of a row that a program of :func:`_taps` takes, and warps it is given.
-ROW, WARPS = 128, 4
+#: Pixels of a row that a program of :func:`_taps` takes, and warps it is given: two, see :mod:`.steered`.
+ROW, ROW_WARPS = 64, 2
+#: Warps of a cell.
+WARPS = 4
 #: What a row of the matrix of all that pixels see holds.
 NOTHING, SAMPLE, LENGTH, OWN, TRUST = range(5)
 
@@ -98,7 +100,7 @@ def taps(looks: Looks, form: Any) -> Tensor:
         weights["filters"], weights["filters_bias"], weights["mixes"], weights["mixes_bias"],
         weights["last"], weights["last_bias"],
         height, width, looks.contrast,
-        SEEN=weights["filters"].shape[1], HIDDEN=hidden, DEPTH=depth, CELL=looks.cell, ROW=ROW, num_warps=WARPS,
+        SEEN=weights["filters"].shape[1], HIDDEN=hidden, DEPTH=depth, CELL=looks.cell, ROW=ROW, num_warps=ROW_WARPS,
     )  # fmt: skip
     return result
 

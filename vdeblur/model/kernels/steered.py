@@ -13,8 +13,10 @@ from vdeblur.fused import stacked
 from vdeblur.looks import SteeredLooks
 from vdeblur.model.kernels.parts import between, leaky, padded, padded_matrix, padded_vector
 
-#: Pixels of a row that a program takes, what it looks at in one go, and warps it is given.
-ROW, TOGETHER, WARPS = 64, 32, 4
+#: Pixels of a row that a program takes, what it looks at in one go, and warps it is given. Four warps would make
+#: Triton use Hopper's own matrix instructions, and its versions 3.6 and 3.7 then let products that follow each other
+#: write over each other's numbers.
+ROW, TOGETHER, WARPS = 32, 16, 2
 #: What a row of the matrix of all that pixels see holds.
 NOTHING, SAMPLE, LENGTH, OWN, TRUST = range(5)
 
