@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vdeblur.model.celltaps import CellTaps
 from vdeblur.model.mixedtaps import MixedTaps
-from vdeblur.model.steering import Neighbour
+from vdeblur.model.steering import Neighbour, SteeredTaps
 
 #: Which neighbours there are.
 PRESENT = [(True, True), (False, True), (True, False), (False, False)]
@@ -49,4 +49,18 @@ def mixed_taps(
     torch.nn.init.normal_(made.last)
     torch.nn.init.normal_(made.head.weight, std=0.2)
     torch.nn.init.normal_(made.bias, std=0.2)
+    return made
+
+
+def steered_taps(
+    *, taps: int = 25, hidden: int = 96, depth: int = 2, features: int = 6, guides: int = 8, neighbours: int = 2,
+    points: int = 7, beside: int = 9, details: int = 0, scale: int = 1,
+) -> SteeredTaps:  # fmt: skip
+    """As large as those of ``balanced``, where nothing else is said."""
+    torch.manual_seed(0)
+    made = SteeredTaps(
+        taps=taps, reach=2.0, scale=scale, hidden=hidden, depth=depth, features=features, guides=guides,
+        neighbours=neighbours, neighbour_points=points, beside=beside, details=details,
+    )  # fmt: skip
+    torch.nn.init.normal_(made.correction.weight)
     return made

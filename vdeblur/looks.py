@@ -21,3 +21,20 @@ class Looks(NamedTuple):
     trusts: Tensor
     contrast: float
     cell: int
+
+
+class Steered(NamedTuple):
+    """A frame whose pixels have motions of their own, between those of the 8×8 cells around.
+
+    ``frames`` are as in :class:`Looks`. ``maps`` (B, C, H/8, W/8), float32, are what is known of cells: motion,
+    x before y, its length, the displacement to each neighbour, the trust in each, guides; lengths are in pixels. All
+    that is wanted are the pixels of rows ``top`` to ``bottom`` and columns ``left`` to ``right``, the ends left out.
+    """
+
+    frames: tuple[Tensor | None, ...]
+    maps: Tensor
+    contrast: float
+    top: int
+    bottom: int
+    left: int
+    right: int

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.cores import side_by_side
+from vdeblur.fused import natively
+from vdeblur.looks import Steered
 from vdeblur.model.areas import Area, upsample_area, whole_of
 from vdeblur.model.blocks import activate, normal_grid, normal_steps, upsample, zero_init
 
@@ -151,8 +153,12 @@ class SteeredTaps(nn.Module):
             area: only there; edges are multiples of 4. Where it ends inside of the frame, the outermost ``scale``
                 pixels of the correction differ from those of the whole.
         """
+        area = whole_of(frame) if area is None else area
+        fused = self._fused(frame, motion, guide, neighbours, area)
+        if fused is not None:
+            return fused
         sight = self.prepare(frame, motion, neighbours)
-        area = (whole_of(frame) if area is None else area).divided(self.scale)
+        area = area.divided(self.scale)
         strips = _strips(sight.luma, area, 4 // self.scale, self.strip_pixels or STRIP_PIXELS)
         parts = side_by_side([partial(self._deconvolve, sight, guide, strip) for strip in strips], frame.device)
         correction, texture, details = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
@@ -160,6 +166,25 @@ class SteeredTaps(nn.Module):
             correction = upsample(correction, self.scale)
             details = upsample(details, self.scale) if self.details is not None else correction[:, :0]
         return Deconvolved(correction, texture, details)
+
+    def _fused(
+        self, frame: Tensor, motion: Tensor, guide: Tensor, neighbours: Sequence[Neighbour], area: Area
+    ) -> Deconvolved | None:
+        """The same from one kernel of a CPU; None where there is none."""
+        known = self.filters.weight.dtype in (torch.float32, torch.bfloat16) and len(neighbours) in (0, 2)
+        if self.scale != 1 or not known:
+            return None
+
+        def work(kernels: Any) -> Deconvolved:
+            moves = motion.float()
+            length = moves.square().sum(dim=1, keepdim=True).sqrt()
+            places = [one.displacement.float() for one in neighbours] or [moves, moves]
+            trusts = [trust_in(one) for one in neighbours] or [length, length]
+            maps = torch.cat((moves, length, *places, *trusts, guide.float()), 1)
+            frames = luma(frame), *(None if one.frame is None else luma(one.frame) for one in neighbours)
+            return Deconvolved(*kernels.steered_taps(Steered(frames, maps, CONTRAST, *area), self))
+
+        return natively(frame, work)
 
     def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
         """All that is computed once for a frame."""

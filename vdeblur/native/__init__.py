@@ -10,9 +10,10 @@ from vdeblur.native.mixed import mixed_taps
 from vdeblur.native.pixels import corrected, luma
 from vdeblur.native.profile import correlated
 from vdeblur.native.pyramid import halved, level, pooled
+from vdeblur.native.steered import steered_taps
 from vdeblur.native.taps import taps
 
 __all__ = [
     "corrected", "correlated", "folder", "halved", "improve_level", "level", "luma", "mixed_taps", "pooled",
-    "taps",
+    "steered_taps", "taps",
 ]  # fmt: skip

@@ -213,3 +213,35 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
         return builder.call(function, args)
 
     return a(a, b, c), code
+
+
+def _bits(make: Callable[[Any, Any, ir.VectorType], Any]) -> Any:
+    """An instruction of the bits of positive numbers."""
+
+    @intrinsic
+    def called(typing: Any, vector: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            whole = ir.VectorType(ir.IntType(32), signature.return_type.count)
+            return make(builder, builder.bitcast(args[0], whole), whole)
+
+        return vector(vector), code
+
+    return called
+
+
+def _everywhere(whole: ir.VectorType, value: int) -> ir.Constant:
+    return ir.Constant(whole, [value] * whole.count)
+
+
+def _exponent(builder: Any, bits: Any, whole: ir.VectorType) -> Any:
+    power = builder.sub(builder.lshr(bits, _everywhere(whole, 23)), _everywhere(whole, 127))
+    return builder.sitofp(power, ir.VectorType(ir.FloatType(), whole.count))
+
+
+def _mantissa(builder: Any, bits: Any, whole: ir.VectorType) -> Any:
+    part = builder.or_(builder.and_(bits, _everywhere(whole, 0x7FFFFF)), _everywhere(whole, 0x3F800000))
+    return builder.bitcast(part, ir.VectorType(ir.FloatType(), whole.count))
+
+
+#: Positive numbers are ``mantissa`` (1 to 2) · 2 to the power of ``exponent``.
+exponent, mantissa = _bits(_exponent), _bits(_mantissa)

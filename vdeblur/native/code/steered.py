@@ -1,0 +1,220 @@
+"""Rows of pixels deconvolved along their motion: the twin of ``SteeredTaps``' plain operators.
+
+Unlike the cells of :mod:`vdeblur.native.code.cells`, each pixel has a motion of its own, between those of four cells.
+All that a vector of pixels sees, and its hidden units, stay in the first cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vdeblur.native.code.products import block, last_block, last_paired_block, paired_block, store_pairs
+from vdeblur.native.code.rows import alternate, floor, from_zero_to, least, load_like, root, store_place, whole
+from vdeblur.native.code.vectors import exponent, fill, fill_eight, load, load_eight, mantissa, number, part, put, store
+from vdeblur.native.processor import LANES, SUMS
+from vdeblur.native.steered import BEFORE, CELL, LENGTH, LUMA, MAPS, MARGIN, NOTES, PLACES, TRUST, X, Y
+
+ZERO, HALF, ONE, TWO, FOUR = (np.float32(value) for value in (0, 0.5, 1, 2, 4))
+FAINT, LOG_2 = np.float32(1e-3), np.float32(np.log(2))
+THIRD, FIFTH, SEVENTH, NINTH, ELEVENTH = (np.float32(1 / value) for value in (3, 5, 7, 9, 11))
+
+
+@part
+def _enlarge(maps, upper, lower, share, columns, first, last, ramp, line):  # type: ignore[no-untyped-def]
+    """A row of a map, between its rows from ``upper`` and ``lower`` on: from one cell's middle to that of the next."""
+    one = number(maps, upper + max(first, 0))
+    before = one + (number(maps, lower + max(first, 0)) - one) * share
+    for c in range(max(first, -1), last + 1):
+        at = min(c + 1, columns - 1)
+        one = number(maps, upper + at)
+        after = one + (number(maps, lower + at) - one) * share
+        store(line, (c - first) * CELL + CELL // 2, load_eight(ramp, 0) * (after - before) + fill_eight(before))
+        before = after
+
+
+@part
+def _prepare(picture, maps, channels, height, width, row, first, last, ramp, lines, span):  # type: ignore[no-untyped-def]
+    """What is known of a row's pixels: luma, and all that is known of cells."""
+    rows, columns = height // CELL, width // CELL
+    above = (row + CELL // 2) // CELL - 1
+    share = (np.float32((row + CELL // 2) % CELL) + HALF) / np.float32(CELL)
+    upper, lower = max(above, 0) * columns, min(above + 1, rows - 1) * columns
+    for channel in range(channels):
+        line = lines + 4 * (MAPS + channel) * span
+        _enlarge(maps + 4 * channel * rows * columns, upper, lower, share, columns, first, last, ramp, line)
+    for c in range(max(first, 0), last + 1):
+        store(lines, LUMA * span + (c - first) * CELL, load_eight(picture, row * width + c * CELL))
+
+
+@part
+def _look(  # type: ignore[no-untyped-def]
+    picture, height, width, x, y, step_x, step_y, offsets, count, here, weight, note, seen
+):  # fmt: skip
+    """What pixels see of a picture at their place + each offset · step: differences to ``here``, weighted."""
+    right, bottom = np.float32(width - 1), np.float32(height - 1)
+    share_y, corner, pair = count * LANES, 2 * count * LANES, 3 * count * LANES
+    for k in range(0, count * LANES, LANES):
+        offset = number(offsets, k // LANES)
+        at_x, at_y = from_zero_to(step_x * offset + x, right), from_zero_to(step_y * offset + y, bottom)
+        whole_x, whole_y = least(floor(at_x), right - ONE), least(floor(at_y), bottom - ONE)
+        store(note, k, at_x - whole_x)
+        store(note, share_y + k, at_y - whole_y)
+        store_place(note, corner + k, whole_x, whole_y, width)
+    for n in range(count * LANES):
+        at, share = whole(note, corner + n), number(note, share_y + n)
+        upper = load_like(picture, at, (0, 0))
+        store(note, pair + 2 * n, upper + (load_like(picture, at + width, (0, 0)) - upper) * share)
+    for k in range(0, count * LANES, LANES):
+        one, other = load(note, pair + 2 * k), load(note, pair + 2 * k + LANES)
+        left = alternate(one, other, 0)
+        value = left + (alternate(one, other, 1) - left) * load(note, k)
+        store(seen, k, (value - here) * weight)
+
+
+@part
+def _logarithm(x):  # type: ignore[no-untyped-def]
+    """Of numbers from 1 on."""
+    part = mantissa(x)
+    ratio = (part - ONE) / (part + ONE)
+    square = ratio * ratio
+    series = square * (square * (square * (square * ELEVENTH + NINTH) + SEVENTH) + FIFTH) + THIRD
+    return exponent(x) * LOG_2 + ratio * TWO * (series * square + ONE)
+
+
+@part
+def _see(  # type: ignore[no-untyped-def]
+    own, before, after, height, width, row, lines, span, offsets, count, around, points, aside, beside, guides,
+    contrast, note, seen,
+):  # fmt: skip
+    """All that pixels see, in the order in which the filters expect it."""
+    x, y, here = load(lines, PLACES * span), fill(np.float32(row)), load(lines, LUMA * span)
+    step_x, step_y = load(lines, (MAPS + X) * span), load(lines, (MAPS + Y) * span)
+    weight = fill(contrast)
+    _look(own, height, width, x, y, step_x, step_y, offsets, count, here, weight, note, seen)
+    seen += 4 * count * LANES
+    store(seen, 0, _logarithm(load(lines, (MAPS + LENGTH) * span) + ONE) / FOUR)
+    store(seen, LANES, here - HALF)
+    seen += 8 * LANES
+    if points:
+        for side in range(2):
+            picture = after if side else before
+            if picture:
+                trust = load(lines, (MAPS + TRUST + side) * span)
+                there_x = x + load(lines, (MAPS + BEFORE + 2 * side) * span)
+                there_y = y + load(lines, (MAPS + BEFORE + 2 * side + 1) * span)
+                _look(
+                    picture, height, width, there_x, there_y, step_x, step_y, around, points,
+                    here, weight * trust, note, seen,
+                )  # fmt: skip
+                store(seen, points * LANES, trust)
+            seen += 4 * (points + 1) * LANES
+    if beside:
+        length = ONE / (root(step_x * step_x + step_y * step_y) + FAINT)
+        across_x, across_y = step_y * length, step_x * length
+        _look(own, height, width, x + across_x, y - across_y, step_x, step_y, aside, beside, here, weight, note, seen)
+        seen += 4 * beside * LANES
+        _look(own, height, width, x - across_x, y + across_y, step_x, step_y, aside, beside, here, weight, note, seen)
+        seen += 4 * beside * LANES
+    for guide in range(guides):
+        store(seen, guide * LANES, load(lines, (MAPS + NOTES + guide) * span))
+
+
+@part
+def _think(seen, weights, biases, inputs, hidden, depth, outputs, one, other):  # type: ignore[no-untyped-def]
+    """The layers, (inputs) vectors from ``seen`` on → (outputs) vectors from ``seen`` on."""
+    x, y = seen, one
+    for _ in range(depth + 1):
+        for n in range(0, hidden, SUMS):
+            block(x, weights, biases, inputs, y + 4 * n * LANES)
+            weights, biases = weights + 4 * SUMS * inputs, biases + 4 * SUMS
+        x, y, inputs = y, other if y == one else one, hidden
+    for n in range(0, outputs, SUMS):
+        last_block(x, weights, biases, inputs, y + 4 * n * LANES)
+        weights, biases = weights + 4 * SUMS * inputs, biases + 4 * SUMS
+    return y
+
+
+@part
+def _think_in_pairs(seen, weights, biases, inputs, hidden, depth, outputs, one, other):  # type: ignore[no-untyped-def]
+    """The same with bfloat16 numbers, two by two."""
+    inputs = (inputs + 1) // 2
+    for k in range(inputs):
+        store_pairs(other, k * LANES, load(seen, 2 * k * LANES), load(seen, (2 * k + 1) * LANES))
+    x, y = other, one
+    for _ in range(depth + 1):
+        for n in range(0, hidden, SUMS):
+            paired_block(x, weights, biases, inputs, y + 2 * n * LANES)
+            weights, biases = weights + 4 * SUMS * inputs, biases + 4 * SUMS
+        x, y, inputs = y, other if y == one else one, hidden // 2
+    for n in range(0, outputs, SUMS):
+        last_paired_block(x, weights, biases, inputs, y + 4 * n * LANES)
+        weights, biases = weights + 4 * SUMS * inputs, biases + 4 * SUMS
+    return y
+
+
+@part
+def _write(vector, spare, result, at, step, count):  # type: ignore[no-untyped-def]
+    """A vector's first ``count`` numbers, four by four, which are ``step`` numbers apart there."""
+    store(spare, 0, vector)
+    for n in range(0, count, 4):
+        store(result, at, load_like(spare, n, (0, 0, 0, 0)))
+        at += step
+
+
+@part
+def _spread(  # type: ignore[no-untyped-def]
+    made, own, gate, correction, texture, details, features, more, high, wide, row, column, contrast, count, spare
+):  # fmt: skip
+    """What was made of some pixels to where it belongs: correction, texture in squares of 4 × 4, details."""
+    change = load(made, 0) * gate + fill(number(own, 0))
+    _write(change / contrast, spare, correction, row * wide + column, 4, count)
+    square = (row // 4 * (wide // 4) + column // 4) * features * 16 + row % 4 * 4
+    for n in range(features):
+        value = load(made, (n + 1) * LANES) * gate + fill(number(own, n + 1))
+        _write(value, spare, texture, square + n * 16, features * 16, count)
+    for n in range(more):
+        at = features + 1 + n
+        value = load(made, at * LANES) * gate + fill(number(own, at))
+        _write(value, spare, details, (n * high + row) * wide + column, 4, count)
+
+
+def _kernel(think: Callable[..., Any]) -> Callable[..., None]:
+    """A kernel with one of the ways to go through the layers."""
+
+    def rows(  # type: ignore[no-untyped-def]
+        correction, texture, details, own, before, after, maps,
+        offsets, count, around, points, aside, beside, weights, biases, own_biases,
+        inputs, hidden, depth, outputs, features, more, guides, contrast,
+        height, width, area_top, area_bottom, left, right, top, bottom, span, scratch, ramp, note, seen, one, other,
+    ):  # fmt: skip
+        first = left // CELL - MARGIN
+        last, origin = (right - 1) // CELL, first * CELL
+        for n in range(CELL):
+            put(ramp, n, (np.float32(n) + HALF) / np.float32(CELL))
+        for n in range(span):
+            put(scratch, PLACES * span + n, np.float32(origin + n))
+        for row in range(top, bottom):
+            _prepare(own, maps, NOTES + guides, height, width, row, first, last, ramp, scratch, span)
+            for column in range(left, right, LANES):
+                lines = scratch + 4 * (column - origin)
+                _see(
+                    own, before, after, height, width, row, lines, span, offsets, count, around, points,
+                    aside, beside, guides, contrast, note, seen,
+                )  # fmt: skip
+                made = think(seen, weights, biases, inputs, hidden, depth, outputs, one, other)
+                length = load(lines, (MAPS + LENGTH) * span)
+                square = length * length
+                gate = square / (square + ONE)
+                _spread(
+                    made, own_biases, gate, correction, texture, details, features, more,
+                    area_bottom - area_top, right - left, row - area_top, column - left, contrast,
+                    min(LANES, right - column), note,
+                )  # fmt: skip
+
+    return rows
+
+
+rows, rows_in_pairs = _kernel(_think), _kernel(_think_in_pairs)

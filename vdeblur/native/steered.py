@@ -1,0 +1,121 @@
+"""Each pixel along a motion of its own, on a CPU, by :mod:`vdeblur.native.code.steered`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vdeblur.cores import side_by_side
+from vdeblur.looks import Steered
+from vdeblur.native.compiling import Kernel
+from vdeblur.native.processor import LANES, PAIRS, SUMS, address, memory
+
+#: Pixels each way that a number of a map stands for.
+CELL = 8
+#: Pixels of a strip, which one core works on.
+STRIP_PIXELS = 32_768
+#: Lines that are prepared of a row: the pixels' luma and places, then maps. Cells before the first one of a line.
+LUMA, PLACES, MAPS = range(3)
+MARGIN = 2
+#: Maps: the motion, its length, places in the frames before and after, the trust in them; then guides.
+X, Y, LENGTH, BEFORE, TRUST, NOTES = 0, 1, 2, 3, 7, 9
+#: Numbers noted of a sample: shares of the pixels to the right and below, where they lie, two of them joined.
+_NOTED = 5
+
+_rows, _rows_in_pairs = Kernel("steered", "rows"), Kernel("steered", "rows_in_pairs")
+
+
+def steered_taps(looks: Steered, form: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """What :class:`vdeblur.model.steering.SteeredTaps` ``form`` makes of an area: the parts of a ``Deconvolved``."""
+    pairs = PAIRS and form.filters.weight.dtype == torch.bfloat16
+    weights = weights_of(form, pairs)
+    frames = [None if frame is None else memory(frame) for frame in (*looks.frames, None, None)[:3]]
+    assert frames[0] is not None
+    batch, _, height, width = frames[0].shape
+    if looks.maps.shape[-2:] != (height // CELL, width // CELL) or height % CELL or width % CELL:
+        raise ValueError(f"{height} × {width} pixels are not {tuple(looks.maps.shape[-2:])} cells of {CELL}")
+    high, across = looks.bottom - looks.top, looks.right - looks.left
+    correction = torch.empty(batch, 1, high, across)
+    texture = torch.empty(batch, 16 * weights.features, high // 4, across // 4, memory_format=torch.channels_last)
+    details = torch.empty(batch, weights.details, high, across)
+    maps = memory(looks.maps)
+    points = [memory(each) for each in (form.offsets, form.neighbour_offsets, form.beside_offsets)]
+    guides = maps.shape[1] - NOTES
+    span = -(-(across + (MARGIN + 2) * CELL + LANES) // LANES) * LANES
+    sizes = (MAPS + maps.shape[1]) * span, LANES, _NOTED * max(len(each) for each in points) * LANES
+
+    def strip(number: int, top: int, bottom: int) -> None:
+        wide = max(weights.hidden, weights.outputs, weights.inputs + 1) * LANES
+        scratch = torch.zeros(sum(sizes) + 3 * wide).split((*sizes, wide, wide, wide))
+        (_rows_in_pairs if pairs else _rows)(
+            *(address(each, number) for each in (correction, texture, details, *frames, maps)),
+            *(part for each in points for part in (address(each), len(each))),
+            *(address(each) for each in weights[:3]), *weights[3:], guides, float(looks.contrast),
+            height, width, looks.top, looks.bottom, looks.left, looks.right, top, bottom,
+            span, *(address(each) for each in scratch),
+        )  # fmt: skip
+
+    step = max(1, STRIP_PIXELS // (4 * across)) * 4
+    tops = range(looks.top, looks.bottom, step)
+    strips = [partial(strip, n, top, min(looks.bottom, top + step)) for n in range(batch) for top in tops]
+    side_by_side(strips, frames[0].device)
+    return correction, texture.to(form.filters.weight.dtype), details
+
+
+class Weights(NamedTuple):
+    """Layers in the order in which they are read, and their sizes; numbers of units fill multiples of SUMS.
+
+    The last layer's bias stands alone, since it is added behind the weight of the motion.
+    """
+
+    layers: Tensor
+    biases: Tensor
+    last: Tensor
+    inputs: int
+    hidden: int
+    depth: int
+    outputs: int
+    features: int
+    details: int
+
+
+def weights_of(form: Any, pairs: bool) -> Weights:
+    """The weights of a SteeredTaps, as pairs of bfloat16 numbers or as float32."""
+    layers = [form.filters, *form.mix]
+    ends = [form.correction, form.texture, *([] if form.details is None else [form.details])]
+    last = torch.cat([_bias(layer) for layer in ends])
+    matrices = [layer.weight.float().flatten(1) for layer in layers]
+    matrices.append(torch.cat([layer.weight.float().flatten(1) for layer in ends]))
+    biases = [*(_bias(layer) for layer in layers), torch.zeros_like(last)]
+    seen, hidden = matrices[0].shape[1], _full(len(biases[0]))
+    inputs = (seen, *(hidden for _ in layers))
+    parts = [
+        _blocks(F.pad(matrix, (0, count - matrix.shape[1])), pairs)
+        for matrix, count in zip(matrices, inputs, strict=True)
+    ]
+    filled = [F.pad(bias, (0, _full(len(bias)) - len(bias))) for bias in biases]
+    features, outputs = len(form.texture.weight), len(last)
+    sizes = seen, hidden, len(form.mix), _full(outputs), features, outputs - 1 - features
+    return Weights(torch.cat(parts), torch.cat(filled), last, *sizes)
+
+
+def _full(count: int) -> int:
+    return -(-count // SUMS) * SUMS
+
+
+def _blocks(matrix: Tensor, pairs: bool) -> Tensor:
+    """(outputs, inputs) → numbers in the order in which they are read: of one input, or of two, for SUMS outputs."""
+    together = 2 if pairs else 1
+    outputs, inputs = matrix.shape
+    matrix = F.pad(matrix, (0, -inputs % together, 0, _full(outputs) - outputs))
+    blocks = matrix.view(-1, SUMS, matrix.shape[1] // together, together).transpose(1, 2)
+    return (blocks.bfloat16() if pairs else blocks).flatten()
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias.float()
