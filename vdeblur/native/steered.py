@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.cores import side_by_side
 from vdeblur.looks import Steered
 from vdeblur.native.compiling import Kernel
+from vdeblur.native.lines import JOINED, NOTED, check_maps, in_strips, span_of
 from vdeblur.native.processor import LANES, PAIRS, SUMS, address, memory
 
-#: Pixels each way that a number of a map stands for.
-CELL = 8
-#: Pixels of a strip, which one core works on.
-STRIP_PIXELS = 32_768
-#: Lines that are prepared of a row: the pixels' luma and places, then maps. Cells before the first one of a line.
+#: Lines of a row: the pixels' luma and places, then maps.
 LUMA, PLACES, MAPS = range(3)
-MARGIN = 2
 #: Maps: the motion, its length, places in the frames before and after, the trust in them; then guides.
 X, Y, LENGTH, BEFORE, TRUST, NOTES = 0, 1, 2, 3, 7, 9
-#: Numbers noted of a sample: shares of the pixels to the right and below, where they lie, two of them joined.
-_NOTED = 5
 
 _rows, _rows_in_pairs = Kernel("steered", "rows"), Kernel("steered", "rows_in_pairs")
 
@@ -36,33 +28,26 @@ def steered_taps(looks: Steered, form: Any) -> tuple[Tensor, Tensor, Tensor]:
     frames = [None if frame is None else memory(frame) for frame in (*looks.frames, None, None)[:3]]
     assert frames[0] is not None
     batch, _, height, width = frames[0].shape
-    if looks.maps.shape[-2:] != (height // CELL, width // CELL) or height % CELL or width % CELL:
-        raise ValueError(f"{height} × {width} pixels are not {tuple(looks.maps.shape[-2:])} cells of {CELL}")
+    check_maps(frames[0], looks.maps)
     high, across = looks.bottom - looks.top, looks.right - looks.left
     correction = torch.empty(batch, 1, high, across)
     texture = torch.empty(batch, 16 * weights.features, high // 4, across // 4, memory_format=torch.channels_last)
     details = torch.empty(batch, weights.details, high, across)
     maps = memory(looks.maps)
     points = [memory(each) for each in (form.offsets, form.neighbour_offsets, form.beside_offsets)]
-    guides = maps.shape[1] - NOTES
-    span = -(-(across + (MARGIN + 2) * CELL + LANES) // LANES) * LANES
-    sizes = (MAPS + maps.shape[1]) * span, LANES, _NOTED * max(len(each) for each in points) * LANES
+    span, most = span_of(across), max(len(each) for each in points)
+    wide = max(weights.hidden, weights.outputs, weights.inputs + 1) * LANES
 
-    def strip(number: int, top: int, bottom: int) -> None:
-        wide = max(weights.hidden, weights.outputs, weights.inputs + 1) * LANES
-        scratch = torch.zeros(sum(sizes) + 3 * wide).split((*sizes, wide, wide, wide))
+    def work(number: int, top: int, bottom: int, scratch: list[int]) -> None:
         (_rows_in_pairs if pairs else _rows)(
             *(address(each, number) for each in (correction, texture, details, *frames, maps)),
             *(part for each in points for part in (address(each), len(each))),
-            *(address(each) for each in weights[:3]), *weights[3:], guides, float(looks.contrast),
-            height, width, looks.top, looks.bottom, looks.left, looks.right, top, bottom,
-            span, *(address(each) for each in scratch),
+            *(address(each) for each in weights[:3]), *weights[3:], maps.shape[1] - NOTES, float(looks.contrast),
+            height, width, looks.top, looks.bottom, looks.left, looks.right, top, bottom, span, *scratch,
         )  # fmt: skip
 
-    step = max(1, STRIP_PIXELS // (4 * across)) * 4
-    tops = range(looks.top, looks.bottom, step)
-    strips = [partial(strip, n, top, min(looks.bottom, top + step)) for n in range(batch) for top in tops]
-    side_by_side(strips, frames[0].device)
+    sizes = (MAPS + maps.shape[1]) * span, LANES, (NOTED + JOINED) * most * LANES, wide, wide, wide
+    in_strips(batch, looks.top, looks.bottom, across, sizes, work)
     return correction, texture.to(form.filters.weight.dtype), details
 
 

@@ -11,42 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from vdeblur.native.cells import CELL
+from vdeblur.native.code.lines import copy_line, enlarge_lines, place_line
 from vdeblur.native.code.products import block, last_block, last_paired_block, paired_block, store_pairs
-from vdeblur.native.code.rows import alternate, floor, from_zero_to, least, load_like, root, store_place, whole
-from vdeblur.native.code.vectors import exponent, fill, fill_eight, load, load_eight, mantissa, number, part, put, store
+from vdeblur.native.code.rows import load_like, root
+from vdeblur.native.code.sampling import fetch, find, sample
+from vdeblur.native.code.vectors import exponent, fill, load, mantissa, number, part, store
+from vdeblur.native.lines import MARGIN, NOTED
 from vdeblur.native.processor import LANES, SUMS
-from vdeblur.native.steered import BEFORE, CELL, LENGTH, LUMA, MAPS, MARGIN, NOTES, PLACES, TRUST, X, Y
+from vdeblur.native.steered import BEFORE, LENGTH, LUMA, MAPS, NOTES, PLACES, TRUST, X, Y
 
-ZERO, HALF, ONE, TWO, FOUR = (np.float32(value) for value in (0, 0.5, 1, 2, 4))
+HALF, ONE, TWO, FOUR = (np.float32(value) for value in (0.5, 1, 2, 4))
 FAINT, LOG_2 = np.float32(1e-3), np.float32(np.log(2))
 THIRD, FIFTH, SEVENTH, NINTH, ELEVENTH = (np.float32(1 / value) for value in (3, 5, 7, 9, 11))
-
-
-@part
-def _enlarge(maps, upper, lower, share, columns, first, last, ramp, line):  # type: ignore[no-untyped-def]
-    """A row of a map, between its rows from ``upper`` and ``lower`` on: from one cell's middle to that of the next."""
-    one = number(maps, upper + max(first, 0))
-    before = one + (number(maps, lower + max(first, 0)) - one) * share
-    for c in range(max(first, -1), last + 1):
-        at = min(c + 1, columns - 1)
-        one = number(maps, upper + at)
-        after = one + (number(maps, lower + at) - one) * share
-        store(line, (c - first) * CELL + CELL // 2, load_eight(ramp, 0) * (after - before) + fill_eight(before))
-        before = after
-
-
-@part
-def _prepare(picture, maps, channels, height, width, row, first, last, ramp, lines, span):  # type: ignore[no-untyped-def]
-    """What is known of a row's pixels: luma, and all that is known of cells."""
-    rows, columns = height // CELL, width // CELL
-    above = (row + CELL // 2) // CELL - 1
-    share = (np.float32((row + CELL // 2) % CELL) + HALF) / np.float32(CELL)
-    upper, lower = max(above, 0) * columns, min(above + 1, rows - 1) * columns
-    for channel in range(channels):
-        line = lines + 4 * (MAPS + channel) * span
-        _enlarge(maps + 4 * channel * rows * columns, upper, lower, share, columns, first, last, ramp, line)
-    for c in range(max(first, 0), last + 1):
-        store(lines, LUMA * span + (c - first) * CELL, load_eight(picture, row * width + c * CELL))
 
 
 @part
@@ -54,24 +31,11 @@ def _look(  # type: ignore[no-untyped-def]
     picture, height, width, x, y, step_x, step_y, offsets, count, here, weight, note, seen
 ):  # fmt: skip
     """What pixels see of a picture at their place + each offset · step: differences to ``here``, weighted."""
-    right, bottom = np.float32(width - 1), np.float32(height - 1)
-    share_y, corner, pair = count * LANES, 2 * count * LANES, 3 * count * LANES
-    for k in range(0, count * LANES, LANES):
-        offset = number(offsets, k // LANES)
-        at_x, at_y = from_zero_to(step_x * offset + x, right), from_zero_to(step_y * offset + y, bottom)
-        whole_x, whole_y = least(floor(at_x), right - ONE), least(floor(at_y), bottom - ONE)
-        store(note, k, at_x - whole_x)
-        store(note, share_y + k, at_y - whole_y)
-        store_place(note, corner + k, whole_x, whole_y, width)
-    for n in range(count * LANES):
-        at, share = whole(note, corner + n), number(note, share_y + n)
-        upper = load_like(picture, at, (0, 0))
-        store(note, pair + 2 * n, upper + (load_like(picture, at + width, (0, 0)) - upper) * share)
-    for k in range(0, count * LANES, LANES):
-        one, other = load(note, pair + 2 * k), load(note, pair + 2 * k + LANES)
-        left = alternate(one, other, 0)
-        value = left + (alternate(one, other, 1) - left) * load(note, k)
-        store(seen, k, (value - here) * weight)
+    joined = NOTED * count * LANES
+    find(height, width, x, y, step_x, step_y, offsets, count, note)
+    fetch(picture, width, count, note, joined)
+    for k in range(count):
+        store(seen, k * LANES, (sample(note, joined, k) - here) * weight)
 
 
 @part
@@ -190,16 +154,14 @@ def _kernel(think: Callable[..., Any]) -> Callable[..., None]:
         inputs, hidden, depth, outputs, features, more, guides, contrast,
         height, width, area_top, area_bottom, left, right, top, bottom, span, scratch, ramp, note, seen, one, other,
     ):  # fmt: skip
-        first = left // CELL - MARGIN
-        last, origin = (right - 1) // CELL, first * CELL
-        for n in range(CELL):
-            put(ramp, n, (np.float32(n) + HALF) / np.float32(CELL))
-        for n in range(span):
-            put(scratch, PLACES * span + n, np.float32(origin + n))
+        place_line(scratch + 4 * PLACES * span, span, left, ramp)
         for row in range(top, bottom):
-            _prepare(own, maps, NOTES + guides, height, width, row, first, last, ramp, scratch, span)
+            copy_line(own, width, row, left, right, scratch + 4 * LUMA * span)
+            enlarge_lines(
+                maps, NOTES + guides, height, width, row, left, right, ramp, scratch + 4 * MAPS * span, span
+            )  # fmt: skip
             for column in range(left, right, LANES):
-                lines = scratch + 4 * (column - origin)
+                lines = scratch + 4 * (column - (left // CELL - MARGIN) * CELL)
                 _see(
                     own, before, after, height, width, row, lines, span, offsets, count, around, points,
                     aside, beside, guides, contrast, note, seen,
