@@ -38,3 +38,30 @@ class Steered(NamedTuple):
     bottom: int
     left: int
     right: int
+
+
+class Restored(NamedTuple):
+    """A restored picture and what it rests on, as :class:`vdeblur.model.finish.Finish` looks at it, float32.
+
+    ``frame``, ``residual``, ``restored`` (B, 3, H, W) and ``details`` (B, C, H, W); ``frames``: the neighbours
+    (B, 3, H, W), None for one that is missing. ``maps`` (B, C, H/8, W/8): motion, x before y, the displacement to each
+    neighbour, the trust in each, then what is passed on. Points along the motion lie at ``offsets``; those from number
+    ``first`` to number ``last`` within the exposure, in the middle of which the pixel itself lies. Differences count
+    ``contrast`` times, those to neighbours ``aside`` times. The rectangle is as in :class:`Steered`.
+    """
+
+    frame: Tensor
+    residual: Tensor
+    restored: Tensor
+    details: Tensor
+    frames: tuple[Tensor | None, Tensor | None]
+    maps: Tensor
+    offsets: Tensor
+    first: int
+    last: int
+    contrast: float
+    aside: float
+    top: int
+    bottom: int
+    left: int
+    right: int

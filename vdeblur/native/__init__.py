@@ -5,6 +5,7 @@ is compiled is kept on disk, so only a machine's first run waits for it.
 """
 
 from vdeblur.native.compiling import folder
+from vdeblur.native.finish import finish_sight
 from vdeblur.native.flow import improve_level
 from vdeblur.native.mixed import mixed_taps
 from vdeblur.native.pixels import corrected, luma
@@ -14,6 +15,6 @@ from vdeblur.native.steered import steered_taps
 from vdeblur.native.taps import taps
 
 __all__ = [
-    "corrected", "correlated", "folder", "halved", "improve_level", "level", "luma", "mixed_taps", "pooled",
-    "steered_taps", "taps",
+    "corrected", "correlated", "finish_sight", "folder", "halved", "improve_level", "level", "luma", "mixed_taps",
+    "pooled", "steered_taps", "taps",
 ]  # fmt: skip

@@ -167,3 +167,17 @@ def store_pairs(typing: Any, address: Any, index: Any, one: Any, other: Any) -> 
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, one, other), code
+
+
+@intrinsic
+def store_rounded(typing: Any, address: Any, index: Any, vector: Any) -> Any:
+    """Write the numbers of a wide vector to memory from an index on, in bfloat16, two of them in the place of one."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words, halves = ir.VectorType(ir.IntType(16), LANES), range(LANES // _REGISTER)
+        parts = [_half(builder, args[2], half) for half in reversed(halves)]
+        rounded = _called(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", words, parts)
+        builder.store(rounded, _at(builder, *args[:2], words), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, vector), code
