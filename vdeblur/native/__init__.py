@@ -11,10 +11,11 @@ from vdeblur.native.mixed import mixed_taps
 from vdeblur.native.pixels import corrected, luma
 from vdeblur.native.profile import correlated
 from vdeblur.native.pyramid import halved, level, pooled
+from vdeblur.native.squares import corrected_quarters, quarters
 from vdeblur.native.steered import steered_taps
 from vdeblur.native.taps import taps
 
 __all__ = [
-    "corrected", "correlated", "finish_sight", "folder", "halved", "improve_level", "level", "luma", "mixed_taps",
-    "pooled", "steered_taps", "taps",
+    "corrected", "corrected_quarters", "correlated", "finish_sight", "folder", "halved", "improve_level", "level",
+    "luma", "mixed_taps", "pooled", "quarters", "steered_taps", "taps",
 ]  # fmt: skip

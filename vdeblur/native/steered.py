@@ -24,14 +24,17 @@ _rows, _rows_in_pairs = Kernel("steered", "rows"), Kernel("steered", "rows_in_pa
 def steered_taps(looks: Steered, form: Any) -> tuple[Tensor, Tensor, Tensor]:
     """What :class:`vdeblur.model.steering.SteeredTaps` ``form`` makes of an area: the parts of a ``Deconvolved``."""
     pairs = PAIRS and form.filters.weight.dtype == torch.bfloat16
-    weights = weights_of(form, pairs)
+    weights = weights_of(form, looks.contrast, pairs)
     frames = [None if frame is None else memory(frame) for frame in (*looks.frames, None, None)[:3]]
     assert frames[0] is not None
     batch, _, height, width = frames[0].shape
     check_maps(frames[0], looks.maps)
     high, across = looks.bottom - looks.top, looks.right - looks.left
     correction = torch.empty(batch, 1, high, across)
-    texture = torch.empty(batch, 16 * weights.features, high // 4, across // 4, memory_format=torch.channels_last)
+    texture = torch.empty(
+        (batch, 16 * weights.features, high // 4, across // 4), dtype=torch.bfloat16 if pairs else torch.float32,
+        memory_format=torch.channels_last,
+    )  # fmt: skip
     details = torch.empty(batch, weights.details, high, across)
     maps = memory(looks.maps)
     points = [memory(each) for each in (form.offsets, form.neighbour_offsets, form.beside_offsets)]
@@ -68,24 +71,26 @@ class Weights(NamedTuple):
     details: int
 
 
-def weights_of(form: Any, pairs: bool) -> Weights:
-    """The weights of a SteeredTaps, as pairs of bfloat16 numbers or as float32."""
+def weights_of(form: Any, contrast: float, pairs: bool) -> Weights:
+    """The weights of a SteeredTaps, as pairs of bfloat16 numbers or as float32; its correction counts 1/contrast."""
     layers = [form.filters, *form.mix]
     ends = [form.correction, form.texture, *([] if form.details is None else [form.details])]
-    last = torch.cat([_bias(layer) for layer in ends])
+    shares = [1 / contrast, 1.0, 1.0]
+    last = torch.cat([_bias(layer) * share for layer, share in zip(ends, shares, strict=False)])
     matrices = [layer.weight.float().flatten(1) for layer in layers]
-    matrices.append(torch.cat([layer.weight.float().flatten(1) for layer in ends]))
+    parts = [layer.weight.float().flatten(1) * share for layer, share in zip(ends, shares, strict=False)]
+    matrices.append(torch.cat(parts))
     biases = [*(_bias(layer) for layer in layers), torch.zeros_like(last)]
     seen, hidden = matrices[0].shape[1], _full(len(biases[0]))
     inputs = (seen, *(hidden for _ in layers))
-    parts = [
+    blocks = [
         _blocks(F.pad(matrix, (0, count - matrix.shape[1])), pairs)
         for matrix, count in zip(matrices, inputs, strict=True)
     ]
     filled = [F.pad(bias, (0, _full(len(bias)) - len(bias))) for bias in biases]
     features, outputs = len(form.texture.weight), len(last)
     sizes = seen, hidden, len(form.mix), _full(outputs), features, outputs - 1 - features
-    return Weights(torch.cat(parts), torch.cat(filled), last, *sizes)
+    return Weights(torch.cat(blocks), torch.cat(filled), last, *sizes)
 
 
 def _full(count: int) -> int:

@@ -12,10 +12,9 @@ import numpy as np
 
 from vdeblur.native.cells import CELL
 from vdeblur.native.code.lines import copy_line, enlarge_lines, place_line
-from vdeblur.native.code.products import store_rounded
-from vdeblur.native.code.rows import load_like
 from vdeblur.native.code.sampling import fetch, find, sample
-from vdeblur.native.code.vectors import fill, load, number, part, put, store
+from vdeblur.native.code.squares import write_rounded_twos, write_twos
+from vdeblur.native.code.vectors import fill, load, part, store
 from vdeblur.native.finish import BEFORE, COLOURS, MAPS, PASSED, PLACES, TRUST, X, Y
 from vdeblur.native.lines import JOINED, MARGIN, NOTED
 from vdeblur.native.processor import LANES
@@ -89,25 +88,6 @@ def _see(  # type: ignore[no-untyped-def]
         store(seen, n * LANES, load(lines, (MAPS + PASSED + n) * span))
 
 
-@part
-def _write(vector, spare, result, at, step, count):  # type: ignore[no-untyped-def]
-    """A vector's first ``count`` numbers, two by two, which are ``step`` numbers apart there."""
-    store(spare, 0, vector)
-    for n in range(0, count, 2):
-        store(result, at, load_like(spare, n, (0, 0)))
-        at += step
-
-
-@part
-def _write_rounded(vector, spare, result, at, step, count):  # type: ignore[no-untyped-def]
-    """The same in bfloat16."""
-    store_rounded(spare, 0, vector)
-    at, step = at // 2, step // 2
-    for n in range(count // 2):
-        put(result, at, number(spare, n))
-        at += step
-
-
 def _kernel(write: Callable[..., Any]) -> Callable[..., None]:
     """A kernel with one of the ways to write."""
 
@@ -140,4 +120,4 @@ def _kernel(write: Callable[..., Any]) -> Callable[..., None]:
     return rows
 
 
-rows, rows_rounded = _kernel(_write), _kernel(_write_rounded)
+rows, rows_rounded = _kernel(write_twos), _kernel(write_rounded_twos)

@@ -14,8 +14,9 @@ import numpy as np
 from vdeblur.native.cells import CELL
 from vdeblur.native.code.lines import copy_line, enlarge_lines, place_line
 from vdeblur.native.code.products import block, last_block, last_paired_block, paired_block, store_pairs
-from vdeblur.native.code.rows import load_like, root
+from vdeblur.native.code.rows import root
 from vdeblur.native.code.sampling import fetch, find, sample
+from vdeblur.native.code.squares import write_fours, write_rounded_fours
 from vdeblur.native.code.vectors import exponent, fill, load, mantissa, number, part, store
 from vdeblur.native.lines import MARGIN, NOTED
 from vdeblur.native.processor import LANES, SUMS
@@ -120,33 +121,17 @@ def _think_in_pairs(seen, weights, biases, inputs, hidden, depth, outputs, one, 
 
 
 @part
-def _write(vector, spare, result, at, step, count):  # type: ignore[no-untyped-def]
-    """A vector's first ``count`` numbers, four by four, which are ``step`` numbers apart there."""
-    store(spare, 0, vector)
-    for n in range(0, count, 4):
-        store(result, at, load_like(spare, n, (0, 0, 0, 0)))
-        at += step
-
-
-@part
 def _spread(  # type: ignore[no-untyped-def]
-    made, own, gate, correction, texture, details, features, more, high, wide, row, column, contrast, count, spare
+    made, first, count, own, gate, result, high, wide, row, column, numbers, spare
 ):  # fmt: skip
-    """What was made of some pixels to where it belongs: correction, texture in squares of 4 × 4, details."""
-    change = load(made, 0) * gate + fill(number(own, 0))
-    _write(change / contrast, spare, correction, row * wide + column, 4, count)
-    square = (row // 4 * (wide // 4) + column // 4) * features * 16 + row % 4 * 4
-    for n in range(features):
-        value = load(made, (n + 1) * LANES) * gate + fill(number(own, n + 1))
-        _write(value, spare, texture, square + n * 16, features * 16, count)
-    for n in range(more):
-        at = features + 1 + n
-        value = load(made, at * LANES) * gate + fill(number(own, at))
-        _write(value, spare, details, (n * high + row) * wide + column, 4, count)
+    """``count`` of what was made of some pixels, from number ``first`` on, as pictures."""
+    for n in range(count):
+        value = load(made, (first + n) * LANES) * gate + fill(number(own, first + n))
+        write_fours(value, spare, result, (n * high + row) * wide + column, 4, numbers)
 
 
-def _kernel(think: Callable[..., Any]) -> Callable[..., None]:
-    """A kernel with one of the ways to go through the layers."""
+def _kernel(think: Callable[..., Any], write: Callable[..., Any]) -> Callable[..., None]:
+    """A kernel with one of the ways to go through the layers, and to write texture."""
 
     def rows(  # type: ignore[no-untyped-def]
         correction, texture, details, own, before, after, maps,
@@ -170,13 +155,16 @@ def _kernel(think: Callable[..., Any]) -> Callable[..., None]:
                 length = load(lines, (MAPS + LENGTH) * span)
                 square = length * length
                 gate = square / (square + ONE)
-                _spread(
-                    made, own_biases, gate, correction, texture, details, features, more,
-                    area_bottom - area_top, right - left, row - area_top, column - left, contrast,
-                    min(LANES, right - column), note,
-                )  # fmt: skip
+                high, wide, y, x = area_bottom - area_top, right - left, row - area_top, column - left
+                numbers = min(LANES, right - column)
+                _spread(made, 0, 1, own_biases, gate, correction, high, wide, y, x, numbers, note)
+                at = (y // 4 * (wide // 4) + x // 4) * features * 16 + y % 4 * 4
+                for n in range(features):
+                    value = load(made, (n + 1) * LANES) * gate + fill(number(own_biases, n + 1))
+                    write(value, note, texture, at + n * 16, features * 16, numbers)
+                _spread(made, features + 1, more, own_biases, gate, details, high, wide, y, x, numbers, note)
 
     return rows
 
 
-rows, rows_in_pairs = _kernel(_think), _kernel(_think_in_pairs)
+rows, rows_in_pairs = _kernel(_think, write_fours), _kernel(_think_in_pairs, write_rounded_fours)

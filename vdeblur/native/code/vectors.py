@@ -43,8 +43,8 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, kind.ir)
 
 
-#: As many numbers as a processor with AVX2 or AVX-512 works on at a time, and a row of a cell of pixels.
-wide, eight = Vector(LANES), Vector(8)
+#: As many numbers as a processor with AVX2 or AVX-512 works on at a time, a row of a cell of pixels, and of a square.
+wide, eight, four = Vector(LANES), Vector(8), Vector(4)
 
 
 def _element(builder: Any, address: Any, index: Any) -> Any:
@@ -81,9 +81,22 @@ def _filler(kind: Vector) -> Any:
 
 
 #: ``load(address, index)``: the numbers in memory from an index on.
-load, load_eight = _loader(wide), _loader(eight)
+load, load_eight, load_four = _loader(wide), _loader(eight), _loader(four)
 #: ``fill(number)``: it in all lanes.
 fill, fill_eight = _filler(wide), _filler(eight)
+
+
+@intrinsic
+def load_four_rounded(typing: Any, address: Any, index: Any) -> Any:
+    """Four bfloat16 numbers, which have the room of two, in memory from an index on."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        short, whole = (ir.VectorType(ir.IntType(bits), four.count) for bits in (16, 32))
+        words = builder.load(builder.bitcast(_element(builder, *args), short.as_pointer()), align=2)
+        bits = builder.shl(builder.zext(words, whole), ir.Constant(whole, [16] * four.count))
+        return builder.bitcast(bits, four.ir)
+
+    return four(types.intp, types.intp), code
 
 
 @intrinsic
