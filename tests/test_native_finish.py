@@ -35,6 +35,7 @@ def finish() -> Finish:
 def restored(present: tuple[bool, ...], height: int, width: int, batch: int, dtype: torch.dtype) -> Scene:
     frame, other, after = (noise(batch, 3, height, width, scale=0.2, seed=seed).add(0.5) for seed in range(3))
     _, motion, found = scene(present, height, width, batch)
+    motion[..., width // 16 :] = 3  # here pixels are picked from windows
     frames = zip(found, (other, after), strict=True)
     neighbours = [one._replace(frame=None if one.frame is None else picture) for one, picture in frames]
     residual, details = noise(batch, 3, height, width, scale=0.1, seed=5), noise(batch, DETAILS, height, width, seed=6)

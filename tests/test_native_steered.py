@@ -38,8 +38,14 @@ def _working() -> Any:
     assert not fused._broken
 
 
-def sights(taps: SteeredTaps, present: tuple[bool, ...], height: int, width: int, batch: int = 1) -> Seen:
+def sights(
+    taps: SteeredTaps, present: tuple[bool, ...], height: int, width: int, batch: int = 1, *, smooth: bool = False
+) -> Seen:
+    """``smooth``: motion that changes little from cell to cell, so that pixels are picked from windows."""
     frame, motion, neighbours = scene(present, height, width, batch)
+    if smooth:
+        motion = 5 + motion / 20
+        neighbours = [one._replace(displacement=one.displacement / 50 - 7) for one in neighbours]
     guide = noise(batch, taps.guides, height // 8, width // 8, seed=40).to(taps.filters.weight.dtype)
     return frame, motion, guide, neighbours if len(taps.neighbour_offsets) else []
 
@@ -53,12 +59,13 @@ def both(taps: SteeredTaps, seen: Seen, area: Area | None = None) -> tuple[Decon
 
 
 @pytest.mark.parametrize(("height", "width", "batch"), [(32, 32, 1), (40, 72, 2), (56, 200, 1)])
+@pytest.mark.parametrize("smooth", [True, False])
 @pytest.mark.parametrize("form", FORMS)
-def test_kernels_give_what_operators_give(form: str, height: int, width: int, batch: int) -> None:
+def test_kernels_give_what_operators_give(form: str, smooth: bool, height: int, width: int, batch: int) -> None:
     taps = FORMS[form]()
     for present in PRESENT if len(taps.neighbour_offsets) else [()]:
         for area in (None, Area(8, 28, 12, width - 4)):
-            found, wanted = both(taps, sights(taps, present, height, width, batch), area)
+            found, wanted = both(taps, sights(taps, present, height, width, batch, smooth=smooth), area)
             assert wanted.correction.abs().max() > 0.01
             for one, other in zip(found, wanted, strict=True):
                 assert one.shape == other.shape
@@ -95,9 +102,10 @@ def test_pairs_are_taken_where_the_processor_has_them(monkeypatch: pytest.Monkey
     assert asked[2:] == ["_rows"]
 
 
-def test_areas_strips_and_threads_give_the_same_bits() -> None:
+@pytest.mark.parametrize("smooth", [True, False])
+def test_areas_strips_and_threads_give_the_same_bits(smooth: bool) -> None:
     taps = steered_taps()
-    seen, area = sights(taps, (True, True), 128, 320), Area(4, 124, 20, 300)
+    seen, area = sights(taps, (True, True), 128, 320, smooth=smooth), Area(4, 124, 20, 300)
     threads = torch.get_num_threads()
     with torch.inference_mode():
         whole = []

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vdeblur.looks import Restored
 from vdeblur.native.compiling import Kernel
-from vdeblur.native.lines import JOINED, NOTED, check_maps, in_strips, span_of
+from vdeblur.native.lines import NOTED, PAIR, check_maps, in_strips, span_of
 from vdeblur.native.processor import LANES, PAIRS, address, memory
 
 #: Colours of a pixel.
@@ -46,6 +46,6 @@ def finish_sight(looks: Restored, dtype: torch.dtype) -> Tensor:
         )  # fmt: skip
 
     lines = MAPS + maps.shape[1] + more
-    sizes = lines * span, LANES, (NOTED + JOINED * COLOURS) * points * LANES, channels * LANES
+    sizes = lines * span, LANES, (NOTED + COLOURS + PAIR) * points * LANES, channels * LANES
     in_strips(batch, looks.top, looks.bottom, across, sizes, work)
     return result.to(dtype)

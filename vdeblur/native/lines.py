@@ -18,8 +18,9 @@ from vdeblur.native.processor import LANES, address
 
 #: Cells before the first one of a line: with them a vector of pixels begins where one of memory does.
 MARGIN = 2
-#: Numbers noted of a sample: shares of the pixels to the right and below, and where they lie; in each picture two more.
-NOTED, JOINED = 3, 2
+#: Numbers noted of a sample: shares of the pixels to the right and below, and where they lie. Those of each picture
+#: come on top, and pairs of pixels of a picture at the end.
+NOTED, PAIR = 3, 2
 #: Pixels of a strip, which one core works on, and what its rows are a multiple of.
 STRIP_PIXELS, MULTIPLE = 32_768, 4
 

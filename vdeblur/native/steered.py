@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vdeblur.looks import Steered
 from vdeblur.native.compiling import Kernel
-from vdeblur.native.lines import JOINED, NOTED, check_maps, in_strips, span_of
+from vdeblur.native.lines import NOTED, PAIR, check_maps, in_strips, span_of
 from vdeblur.native.processor import LANES, PAIRS, SUMS, address, memory
 
 #: Lines of a row: the pixels' luma and places, then maps.
@@ -49,7 +49,7 @@ def steered_taps(looks: Steered, form: Any) -> tuple[Tensor, Tensor, Tensor]:
             height, width, looks.top, looks.bottom, looks.left, looks.right, top, bottom, span, *scratch,
         )  # fmt: skip
 
-    sizes = (MAPS + maps.shape[1]) * span, LANES, (NOTED + JOINED) * most * LANES, wide, wide, wide
+    sizes = (MAPS + maps.shape[1]) * span, LANES, (NOTED + 1 + PAIR) * most * LANES, wide, wide, wide
     in_strips(batch, looks.top, looks.bottom, across, sizes, work)
     return correction, texture.to(form.filters.weight.dtype), details
 

@@ -16,7 +16,7 @@ from vdeblur.native.code.sampling import fetch, find, sample
 from vdeblur.native.code.squares import write_rounded_twos, write_twos
 from vdeblur.native.code.vectors import fill, load, part, store
 from vdeblur.native.finish import BEFORE, COLOURS, MAPS, PASSED, PLACES, TRUST, X, Y
-from vdeblur.native.lines import JOINED, MARGIN, NOTED
+from vdeblur.native.lines import MARGIN, NOTED
 from vdeblur.native.processor import LANES
 
 HALF = np.float32(0.5)
@@ -24,10 +24,10 @@ RED, GREEN, BLUE = np.float32(0.299), np.float32(0.587), np.float32(0.114)
 
 
 @part
-def _grey(note, joined, plane, k):  # type: ignore[no-untyped-def]
+def _grey(note, to, plane, k):  # type: ignore[no-untyped-def]
     """Luma of the samples at an offset."""
-    red, green = sample(note, joined, k), sample(note, joined + plane, k)
-    return red * RED + green * GREEN + sample(note, joined + 2 * plane, k) * BLUE
+    red, green = sample(note, to, k), sample(note, to + plane, k)
+    return red * RED + green * GREEN + sample(note, to + 2 * plane, k) * BLUE
 
 
 @part
@@ -35,20 +35,20 @@ def _along(lines, span, restored, height, width, row, offsets, points, first, la
     """The frame less the restored picture blurred again, three vectors; then that picture's luma along the motion."""
     x, y = load(lines, PLACES * span), fill(np.float32(row))
     step_x, step_y = load(lines, (MAPS + X) * span), load(lines, (MAPS + Y) * span)
-    joined, plane, middle = NOTED * points * LANES, JOINED * points * LANES, (first + last) // 2
+    to, plane, middle = NOTED * points * LANES, points * LANES, (first + last) // 2
     find(height, width, x, y, step_x, step_y, offsets, points, note)
     for colour in range(COLOURS):
-        at = joined + colour * plane
-        fetch(restored + 4 * colour * height * width, width, points, note, at)
+        at = to + colour * plane
+        fetch(restored + 4 * colour * height * width, height, width, points, note, at, to + COLOURS * plane)
         total = (sample(note, at, first) + sample(note, at, last)) * HALF
         for k in range(first + 1, last):
             total = total + sample(note, at, k)
         again = total / np.float32(last - first)
         store(seen, colour * LANES, (load(lines, colour * span) - again) * contrast)
-    here, at = _grey(note, joined, plane, middle), COLOURS
+    here, at = _grey(note, to, plane, middle), COLOURS
     for k in range(points):
         if k != middle:
-            store(seen, at * LANES, (_grey(note, joined, plane, k) - here) * contrast)
+            store(seen, at * LANES, (_grey(note, to, plane, k) - here) * contrast)
             at += 1
 
 
@@ -60,7 +60,7 @@ def _aside(lines, span, picture, side, height, width, row, middle, weight, note,
     y = load(lines, (MAPS + BEFORE + 2 * side + 1) * span) + fill(np.float32(row))
     find(height, width, x, y, x, y, middle, 1, note)
     for colour in range(COLOURS):
-        fetch(picture + 4 * colour * height * width, width, 1, note, NOTED * LANES)
+        fetch(picture + 4 * colour * height * width, height, width, 1, note, NOTED * LANES, (NOTED + 1) * LANES)
         there = sample(note, NOTED * LANES, 0)
         store(seen, colour * LANES, (there - load(lines, colour * span)) * (trust * weight))
     store(seen, COLOURS * LANES, trust)

@@ -32,11 +32,11 @@ def _look(  # type: ignore[no-untyped-def]
     picture, height, width, x, y, step_x, step_y, offsets, count, here, weight, note, seen
 ):  # fmt: skip
     """What pixels see of a picture at their place + each offset · step: differences to ``here``, weighted."""
-    joined = NOTED * count * LANES
+    to = NOTED * count * LANES
     find(height, width, x, y, step_x, step_y, offsets, count, note)
-    fetch(picture, width, count, note, joined)
+    fetch(picture, height, width, count, note, to, to + count * LANES)
     for k in range(count):
-        store(seen, k * LANES, (sample(note, joined, k) - here) * weight)
+        store(seen, k * LANES, (sample(note, to, k) - here) * weight)
 
 
 @part
