@@ -52,11 +52,15 @@ def mixed_taps(
     return made
 
 
-def steered_taps(*, scale: int = 1, neighbour_points: int = 3, beside: int = 3, details: int = 5) -> SteeredTaps:
+def steered_taps(
+    *, taps: int = 25, hidden: int = 96, depth: int = 2, features: int = 6, guides: int = 8, neighbours: int = 2,
+    points: int = 7, beside: int = 9, details: int = 0, scale: int = 1,
+) -> SteeredTaps:  # fmt: skip
+    """As large as those of ``balanced``, where nothing else is said."""
     torch.manual_seed(0)
     made = SteeredTaps(
-        taps=7, reach=1.5, scale=scale, hidden=24, depth=2, features=3, guides=4,
-        neighbours=2, neighbour_points=neighbour_points, beside=beside, details=details,
+        taps=taps, reach=2.0, scale=scale, hidden=hidden, depth=depth, features=features, guides=guides,
+        neighbours=neighbours, neighbour_points=points, beside=beside, details=details,
     )  # fmt: skip
     torch.nn.init.normal_(made.correction.weight)
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,22 @@ def test_macs_of_a_convolution_are_counted_whoever_calls_it() -> None:
 
 
 def test_the_share_of_convolutions_is_all_or_nothing_where_it_must_be() -> None:
-    x, weight = torch.rand(1, 64, 64, 64), torch.rand(64, 64, 3, 3)
+    x, weight = torch.rand(1, 64, 256, 256), torch.rand(64, 64, 3, 3)
     assert convolution_share(lambda: functional.conv2d(x, weight), CPU) > 0.9
     assert convolution_share(lambda: x.exp(), CPU) == 0
+
+
+def test_what_no_operator_does_counts_beside_convolutions() -> None:
+    """Kernels of our own, and the interpreter."""
+    x, weight = torch.rand(1, 64, 64, 64), torch.rand(64, 64, 3, 3)
+
+    def work() -> None:
+        took = timed(lambda: functional.conv2d(x, weight))
+        until = time.perf_counter() + 3 * took.seconds
+        while time.perf_counter() < until:
+            pass
+
+    assert 0.05 < convolution_share(work, CPU) < 0.5
 
 
 def test_the_peak_is_that_of_the_fastest_convolution() -> None:

@@ -21,7 +21,7 @@ from vdeblur.model.cells import medians
 from vdeblur.model.celltaps import Looking
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.flow import flows, pyramid
-from vdeblur.model.steering import Neighbour, SteeredTaps
+from vdeblur.model.steering import Neighbour
 
 LUMA_NETWORKS = ("fast", "swift")
 
@@ -32,7 +32,6 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> Any:
     kernels = pytest.importorskip("vdeblur.model.kernels", reason="Triton is not installed")
     for module in ("celltaps", "flow", "steering"):
         monkeypatch.setattr(f"vdeblur.model.{module}.attempt", lambda like, work: work(kernels))
-    monkeypatch.setattr(SteeredTaps, "kernels_on", ("cpu",))
     return kernels
 
 
@@ -73,7 +72,7 @@ STEERED_CASES = [
 def test_interpreted_steered_taps_give_what_operators_give(
     present: tuple[bool, ...], points: int, beside: int, details: int, area: Area | None, interpreted: Any
 ) -> None:
-    taps = steered_taps(neighbour_points=points, beside=beside, details=details)
+    taps = steered_taps(taps=7, hidden=24, features=3, guides=4, points=points, beside=beside, details=details)
     frame, motion, neighbours = scene(present, 32, 72, batch=2)
     guide = noise(2, 4, 4, 9)
     with torch.inference_mode():

@@ -437,8 +437,8 @@ def limited(folder: Path, name: str, spare_mb: int, tile: str) -> Any:
 @pytest.mark.parametrize(
     ("name", "spare_mb", "tile", "words"),
     [
-        ("balanced", 170, "auto", "memory is short"),
-        pytest.param("balanced", 170, "1024", "memory ran out", marks=pytest.mark.slow),
+        ("balanced", 110, "auto", "memory is short"),
+        pytest.param("balanced", 70, "1024", "memory ran out", marks=pytest.mark.slow),
     ],
 )
 def test_a_frame_that_does_not_fit_is_restored_in_tiles(

@@ -23,19 +23,45 @@ class Looks(NamedTuple):
     cell: int
 
 
-class SteeredLooks(NamedTuple):
-    """An area of a frame whose pixels move as squares of 8 × 8 pixels do, and between those as lies between them.
+class Steered(NamedTuple):
+    """A frame whose pixels have motions of their own, between those of the 8×8 cells around.
 
-    ``frames`` as in :class:`Looks`; ``motion`` (B, 2, H/8, W/8) in pixels and its ``length`` (B, 1, H/8, W/8);
-    ``places`` (B, 4, H/8, W/8), ``trusts`` (B, 2, H/8, W/8); ``guide`` (B, G, H/8, W/8). Differences in luma count
-    ``contrast`` times. The area is ``top``, ``bottom``, ``left`` and ``right`` of it, multiples of 4.
+    ``frames`` are as in :class:`Looks`. ``maps`` (B, C, H/8, W/8), float32, are what is known of cells: motion,
+    x before y, its length, the displacement to each neighbour, the trust in each, guides; lengths are in pixels. All
+    that is wanted are the pixels of rows ``top`` to ``bottom`` and columns ``left`` to ``right``, the ends left out.
     """
 
     frames: tuple[Tensor | None, ...]
-    motion: Tensor
-    length: Tensor
-    places: Tensor
-    trusts: Tensor
-    guide: Tensor
+    maps: Tensor
     contrast: float
-    area: tuple[int, int, int, int]
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+class Restored(NamedTuple):
+    """A restored picture and what it rests on, as :class:`vdeblur.model.finish.Finish` looks at it, float32.
+
+    ``frame``, ``residual``, ``restored`` (B, 3, H, W) and ``details`` (B, C, H, W); ``frames``: the neighbours
+    (B, 3, H, W), None for one that is missing. ``maps`` (B, C, H/8, W/8): motion, x before y, the displacement to each
+    neighbour, the trust in each, then what is passed on. Points along the motion lie at ``offsets``; those from number
+    ``first`` to number ``last`` within the exposure, in the middle of which the pixel itself lies. Differences count
+    ``contrast`` times, those to neighbours ``aside`` times. The rectangle is as in :class:`Steered`.
+    """
+
+    frame: Tensor
+    residual: Tensor
+    restored: Tensor
+    details: Tensor
+    frames: tuple[Tensor | None, Tensor | None]
+    maps: Tensor
+    offsets: Tensor
+    first: int
+    last: int
+    contrast: float
+    aside: float
+    top: int
+    bottom: int
+    left: int
+    right: int

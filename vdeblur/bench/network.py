@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
 from vdeblur.bench.timing import Timing, middle, timed, typical
@@ -75,14 +75,19 @@ class Replay:
         self._encode()
         self._residual()
 
-    def plainly(self) -> None:
-        """The same in this thread, without CUDA graphs and kernels of our own: all operators are seen and counted."""
+    def alone(self) -> None:
+        """The same in this thread, without CUDA graphs: whatever takes time is seen."""
         before, self.network = self.network, plain(self.network)
         try:
-            with single_thread(), without_kernels():
+            with single_thread():
                 self.again()
         finally:
             self.network = before
+
+    def plainly(self) -> None:
+        """The same without kernels of our own, too: all operators are seen and counted."""
+        with without_kernels():
+            self.alone()
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class NetworkSpeed:
     timing: Timing
     #: Multiply-adds of its convolutions and matrix products; interpolation and sampling are not counted.
     macs: int
-    #: Share of its time spent in convolutions, 0 to 1; None where kernels of our own do its work.
+    #: Share of its time spent in convolutions, 0 to 1, those in kernels of our own apart; None where these do its work.
     convolution_share: float | None
 
     @property
@@ -135,7 +140,7 @@ def measure_engine(deblurrer: Deblurrer, frames: Sequence[Frame], *, runs: int) 
 def measure_network(replay: Replay, device: torch.device, *, runs: int) -> NetworkSpeed:
     """Time, multiply-adds and share of convolutions of what a network does for a frame."""
     timing = typical(replay.again, runs=runs, warm_up=WARM_UP, device=device)
-    share = None if have_kernels(replay.network, device) else convolution_share(replay.plainly, device)
+    share = None if have_kernels(replay.network, device) else convolution_share(replay.alone, device)
     return NetworkSpeed(timing, multiply_adds(replay.plainly), share)
 
 
@@ -147,10 +152,13 @@ def multiply_adds(work: Callable[[], object]) -> int:
 
 
 def convolution_share(work: Callable[[], object], device: torch.device) -> float:
-    """Share of the operators' own time that convolutions take, by PyTorch's profiler."""
+    """Share of the time that convolutions take, by PyTorch's profiler: of all on a CPU, of all operators on a GPU."""
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     logging.getLogger("torch.profiler").setLevel(logging.ERROR)
-    with profile(activities=kinds) as profiler:
+    everything = (
+        nullcontext() if device.type == "cuda" else record_function("all")
+    )  # its own time: what no operator does
+    with profile(activities=kinds) as profiler, everything:
         work()
     clock = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     own = {event.key: float(getattr(event, clock)) for event in profiler.key_averages()}

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vdeblur.fused import natively
+from vdeblur.looks import Restored
 from vdeblur.model.areas import Area, upsample_area
 from vdeblur.model.blocks import Activation, activate, conv3x3, normal_grid, residual_blocks, upsample, zero_init
 from vdeblur.model.steering import CONTRAST, Neighbour, luma, sampled, steps, trust_in
@@ -119,8 +121,7 @@ class Finish(nn.Module):
 
     def forward(self, scene: Scene, area: Area) -> Tensor:
         """Correction (B, 3, h, w), float32, of an area whose edges are multiples of 8."""
-        seen = F.pixel_unshuffle(self.look(scene, area).to(scene.coarse.dtype), 2)
-        x2 = self.down2(activate(self.enter(seen.contiguous(memory_format=torch.channels_last))))
+        x2 = self.down2(activate(self.enter(self._seen(scene, area))))
         x4 = self.down4(activate(self.to4(activate(x2))))
         x8 = self.middle(activate(self.to8(activate(x4)) + self.join8(area.divided(8).of(scene.coarse))))
         x4 = self.up4(x4 + upsample(self.back4(activate(x8)), 2))
@@ -128,6 +129,17 @@ class Finish(nn.Module):
         length = upsample_area(scene.length, 8, area)
         change: Tensor = F.pixel_shuffle(self.head(x2), 2).float()
         return change * (length * length / (1 + length * length) / CONTRAST)
+
+    def _seen(self, scene: Scene, area: Area) -> Tensor:
+        """What :meth:`look` gives, in squares of 2 × 2 pixels, in channels_last: by a kernel where one works."""
+        dtype = scene.coarse.dtype
+        fused: Tensor | None = natively(
+            scene.frame, lambda kernels: kernels.finish_sight(_restored(scene, area), dtype)
+        )
+        if fused is not None:
+            return fused
+        seen = F.pixel_unshuffle(self.look(scene, area).to(dtype), 2)
+        return seen.contiguous(memory_format=torch.channels_last)
 
     def look(self, scene: Scene, area: Area) -> Tensor:
         """All that is seen of an area, (B, SEEN + details, h, w) float32, of the order of 1."""
@@ -141,6 +153,21 @@ class Finish(nn.Module):
             parts.append(_aside(view, frame, area, place))
         parts += [upsample_area(scene.way, 8, area), area.of(scene.details)]
         return torch.cat(parts, 1)
+
+
+def _restored(scene: Scene, area: Area) -> Restored:
+    """All that is looked at, as a kernel is given it."""
+    height, width = scene.frame.shape[-2:]
+    half = torch.tensor([width / 2, height / 2]).view(1, 2, 1, 1)
+    none = torch.zeros_like(scene.step)
+    places = [none if view is None else view.step * half for view in scene.views]
+    trusts = [none[:, :1] if view is None else view.trust for view in scene.views]
+    before, after = (None if view is None else view.frame for view in scene.views)
+    return Restored(
+        scene.frame, scene.residual, scene.restored, scene.details.float(), (before, after),
+        torch.cat((scene.step * half, *places, *trusts, scene.way), 1), torch.linspace(-REACH, REACH, POINTS),
+        _WITHIN.start, _WITHIN.stop - 1, CONTRAST, _ASIDE, *area,
+    )  # fmt: skip
 
 
 def _along(scene: Scene, area: Area, place: Tensor) -> tuple[Tensor, Tensor]:

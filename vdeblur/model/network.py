@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vdeblur.cores import one_thread
 from vdeblur.errors import UsageError
+from vdeblur.fused import natively
 from vdeblur.model.areas import Area, in_tiles, upsample_area, whole_of
 from vdeblur.model.blocks import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.convgru import HalfGRU
@@ -206,7 +207,7 @@ class DeblurNet(nn.Module):
         dtype = self.head.weight.dtype
         reach = 4 * (1 + 2 * self.config.blocks[0])
         parts = in_tiles(
-            lambda outer: self.stem((F.pixel_unshuffle(outer.of(frame), 4) * 4 - 2).to(dtype)),
+            lambda outer: self.stem(quarters(outer.of(frame), dtype)),
             whole_of(frame), side, reach=reach, multiple=self.stride, scale=4,
         )  # fmt: skip
         return parts.contiguous(memory_format=torch.channels_last) if side else parts
@@ -350,7 +351,7 @@ class DeblurNet(nn.Module):
             quarter = outer.divided(4)
             x = quarter.of(current.quarter) + upsample_area(coarse, 2, quarter)
             x = self.decode4(x + self.join4(torch.cat((x, found.texture), 1)))
-            change = F.pixel_shuffle(self.head(x), 4).float() + found.correction
+            change = corrected_quarters(self.head(x), found.correction)
             return change if self.finish is None else torch.cat((change, found.details.float()), 1)
 
         reach = 4 * (2 + 2 * self.config.decoder_blocks[1])
@@ -380,6 +381,18 @@ class DeblurNet(nn.Module):
     def _steer(self, exposed: Tensor) -> Tensor:
         """The motion that steers: it learns from its own loss, not from what sampling along it brings."""
         return exposed.detach()
+
+
+def quarters(frame: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, C, H, W) in [0, 1] → (B, 16 · C, H/4, W/4) around 0, as a network computes with it."""
+    fused: Tensor | None = natively(frame, lambda native: native.quarters(frame, dtype))
+    return (F.pixel_unshuffle(frame, 4) * 4 - 2).to(dtype) if fused is None else fused
+
+
+def corrected_quarters(x: Tensor, correction: Tensor) -> Tensor:
+    """(B, 16 · C, H/4, W/4) → (B, C, H, W), float32, and a correction (B, 1, H, W) of all channels."""
+    fused: Tensor | None = natively(x, lambda native: native.corrected_quarters(x, correction))
+    return F.pixel_shuffle(x, 4).float() + correction if fused is None else fused
 
 
 def beside(clip: Tensor, lookahead: int) -> tuple[Tensor | None, Tensor | None]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vdeblur.cores import side_by_side
 from vdeblur.fused import attempt
-from vdeblur.looks import SteeredLooks
+from vdeblur.looks import Steered
 from vdeblur.model.areas import Area, upsample_area, whole_of
 from vdeblur.model.blocks import activate, normal_grid, normal_steps, upsample, zero_init
 
@@ -99,9 +99,6 @@ class SteeredTaps(nn.Module):
     ``beside`` points on each of two lines one sample to the left and right of the motion.
     """
 
-    #: Kinds of devices whose kernels do this.
-    kernels_on = ("cuda",)
-
     def __init__(
         self,
         *,
@@ -162,7 +159,8 @@ class SteeredTaps(nn.Module):
         fused = self._fused(frame, motion, guide, neighbours, area)
         if fused is not None:
             return fused
-        sight, area = self.prepare(frame, motion, neighbours), area.divided(self.scale)
+        sight = self.prepare(frame, motion, neighbours)
+        area = area.divided(self.scale)
         strips = _strips(sight.luma, area, 4 // self.scale, self.strip_pixels or STRIP_PIXELS)
         parts = side_by_side([partial(self._deconvolve, sight, guide, strip) for strip in strips], frame.device)
         correction, texture, details = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
@@ -175,20 +173,17 @@ class SteeredTaps(nn.Module):
         self, frame: Tensor, motion: Tensor, guide: Tensor, neighbours: Sequence[Neighbour], area: Area
     ) -> Deconvolved | None:
         """The same from one kernel; None where there is none."""
-        if self.scale > 1 or frame.device.type not in self.kernels_on:
+        if self.scale != 1 or len(neighbours) not in (0, 2):
             return None
 
         def work(kernels: Any) -> Deconvolved:
             moves = motion.float()
-            length = moves.square().sum(1, keepdim=True).sqrt()
-            pictures = [None if one.frame is None else luma(one.frame) for one in neighbours]
+            length = moves.square().sum(dim=1, keepdim=True).sqrt()
             places = [one.displacement.float() for one in neighbours] or [moves, moves]
             trusts = [trust_in(one) for one in neighbours] or [length, length]
-            looks = SteeredLooks(
-                (luma(frame), *pictures), moves, length, torch.cat(places, 1), torch.cat(trusts, 1), guide,
-                CONTRAST, area,
-            )  # fmt: skip
-            return Deconvolved(*kernels.steered_taps(looks, self))
+            maps = torch.cat((moves, length, *places, *trusts, guide.float()), 1)
+            frames = luma(frame), *(None if one.frame is None else luma(one.frame) for one in neighbours)
+            return Deconvolved(*kernels.steered_taps(Steered(frames, maps, CONTRAST, *area), self))
 
         return attempt(frame, work)
 

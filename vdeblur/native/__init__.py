@@ -5,14 +5,17 @@ is compiled is kept on disk, so only a machine's first run waits for it.
 """
 
 from vdeblur.native.compiling import folder
+from vdeblur.native.finish import finish_sight
 from vdeblur.native.flow import improve_level
 from vdeblur.native.mixed import mixed_taps
 from vdeblur.native.pixels import corrected, luma
 from vdeblur.native.profile import correlated
 from vdeblur.native.pyramid import halved, level, pooled
+from vdeblur.native.squares import corrected_quarters, quarters
+from vdeblur.native.steered import steered_taps
 from vdeblur.native.taps import taps
 
 __all__ = [
-    "corrected", "correlated", "folder", "halved", "improve_level", "level", "luma", "mixed_taps", "pooled",
-    "taps",
+    "corrected", "corrected_quarters", "correlated", "finish_sight", "folder", "halved", "improve_level", "level",
+    "luma", "mixed_taps", "pooled", "quarters", "steered_taps", "taps",
 ]  # fmt: skip

@@ -6,10 +6,15 @@ import llvmlite.binding as llvm
 import torch
 from torch import Tensor
 
+_features = llvm.get_host_cpu_features()
 #: Numbers that are worked on at a time: two registers of the processor, which is what keeps its multipliers busy.
-LANES = 32 if llvm.get_host_cpu_features().get("avx512f") else 16
+LANES = 32 if _features.get("avx512f") else 16
 #: Numbers of a row that are worked on at a time: a register.
 STEP = LANES // 2
+#: Sums of so many numbers that the registers hold, with what is added to them: there are 32 of them, or 16.
+SUMS = 12 if LANES == 32 else 6
+#: Whether it multiplies pairs of bfloat16 numbers and adds them to a float32 sum, which takes half of the time.
+PAIRS = LANES == 32 and bool(_features.get("avx512bf16"))
 
 
 def memory(x: Tensor) -> Tensor:

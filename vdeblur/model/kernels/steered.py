@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vdeblur.fused import stacked
-from vdeblur.looks import SteeredLooks
+from vdeblur.looks import Steered
 from vdeblur.model.kernels.parts import between, leaky, padded, padded_matrix, padded_vector
 
 #: Pixels of a row that a program takes, what it looks at in one go, and warps it is given. Four warps would make
@@ -31,10 +31,10 @@ def _raised(plane, x0, x1, row0, row1, part_x, part_y):  # type: ignore[no-untyp
 
 @triton.jit
 def _steered(  # type: ignore[no-untyped-def]
-    correction, texture, details, frames, coarse, roles, sources, offsets, asides,
+    correction, texture, details, frames, maps, roles, sources, offsets, asides,
     filters, guides, filters_bias, mixes, mixes_bias, last, last_bias,
     height, width, contrast, top, left, tall, wide,
-    SEEN: tl.constexpr, TOLD: tl.constexpr, SQUARES: tl.constexpr, HIDDEN: tl.constexpr, DEPTH: tl.constexpr,
+    SEEN: tl.constexpr, TOLD: tl.constexpr, MAPS: tl.constexpr, HIDDEN: tl.constexpr, DEPTH: tl.constexpr,
     LAST: tl.constexpr, FEATURES: tl.constexpr, DETAILS: tl.constexpr, TOGETHER: tl.constexpr, ROW: tl.constexpr,
 ):  # fmt: skip
     """A piece of a row: see :func:`steered_taps`."""
@@ -47,7 +47,7 @@ def _steered(  # type: ignore[no-untyped-def]
     squares = rows * columns
     # What is known of squares: motion (0, 1), its length (2), places in two neighbours (3 to 6), trust in them (7, 8),
     # guides (from 9).
-    coarse += batch * SQUARES * squares
+    maps += batch * MAPS * squares
 
     square_y = tl.maximum((y + 0.5) / 8 - 0.5, 0.0)
     square_x = tl.maximum((x + 0.5) / 8 - 0.5, 0.0)
@@ -55,9 +55,9 @@ def _steered(  # type: ignore[no-untyped-def]
     part_y, part_x = square_y - up, square_x - before
     row0, row1 = up * columns, tl.minimum(up + 1, rows - 1) * columns
     after = tl.minimum(before + 1, columns - 1)
-    move_x = _raised(coarse, before, after, row0, row1, part_x, part_y)
-    move_y = _raised(coarse + squares, before, after, row0, row1, part_x, part_y)
-    length = _raised(coarse + 2 * squares, before, after, row0, row1, part_x, part_y)
+    move_x = _raised(maps, before, after, row0, row1, part_x, part_y)
+    move_y = _raised(maps + squares, before, after, row0, row1, part_x, part_y)
+    length = _raised(maps + 2 * squares, before, after, row0, row1, part_x, part_y)
     own = tl.load(frames + y * width + x)
     norm = tl.sqrt(move_x * move_x + move_y * move_y) + 1e-3
     across_x, across_y = -move_y / norm, move_x / norm
@@ -66,10 +66,10 @@ def _steered(  # type: ignore[no-untyped-def]
     dtype = filters.dtype.element_ty
     g = tl.arange(0, TOLD)
     told = _raised(
-        coarse + (9 + tl.minimum(g, SQUARES - 10)[:, None]) * squares, before[None, :], after[None, :], row0, row1,
+        maps + (9 + tl.minimum(g, MAPS - 10)[:, None]) * squares, before[None, :], after[None, :], row0, row1,
         part_x[None, :], part_y,
     )  # fmt: skip
-    told = tl.where((g < SQUARES - 9)[:, None], told, 0.0)
+    told = tl.where((g < MAPS - 9)[:, None], told, 0.0)
     weight = tl.load(guides + h[:, None] * TOLD + g[None, :])
     hidden = tl.dot(weight, told.to(dtype), input_precision="ieee") + tl.load(filters_bias + h)[:, None]
     for first in tl.static_range(0, SEEN, TOGETHER):
@@ -80,11 +80,11 @@ def _steered(  # type: ignore[no-untyped-def]
         shift_y = offset * move_y[None, :] + aside * across_y[None, :]
         trust = tl.full((TOGETHER, ROW), 1.0, tl.float32)
         for side in tl.static_range(2):
-            place = coarse + (3 + 2 * side) * squares
+            place = maps + (3 + 2 * side) * squares
             there = source == side + 1
             place_x = _raised(place, before, after, row0, row1, part_x, part_y)
             place_y = _raised(place + squares, before, after, row0, row1, part_x, part_y)
-            trusted = _raised(coarse + (7 + side) * squares, before, after, row0, row1, part_x, part_y)
+            trusted = _raised(maps + (7 + side) * squares, before, after, row0, row1, part_x, part_y)
             shift_x += tl.where(there, place_x[None, :], 0.0)
             shift_y += tl.where(there, place_y[None, :], 0.0)
             trust = tl.where(there, trusted[None, :], trust)
@@ -125,16 +125,15 @@ def _steered(  # type: ignore[no-untyped-def]
         tl.store(details + place, found.to(dtype), inside & (o > FEATURES) & (o <= FEATURES + DETAILS))
 
 
-def steered_taps(looks: SteeredLooks, form: Any) -> tuple[Tensor, Tensor, Tensor]:
+def steered_taps(looks: Steered, form: Any) -> tuple[Tensor, Tensor, Tensor]:
     """What :class:`vdeblur.model.steering.SteeredTaps` ``form``, at full resolution, makes of an area.
 
     Returns:
         Its correction, texture and details, as :class:`vdeblur.model.steering.Deconvolved` has them.
     """
-    frames, (top, bottom, left, right) = stacked([*looks.frames, None, None][:3]), looks.area
+    frames = stacked([*looks.frames, None, None][:3])
     batch, _, height, width = frames.shape
-    tall, wide, dtype = bottom - top, right - left, form.filters.weight.dtype
-    coarse = torch.cat((looks.motion, looks.length, looks.places, looks.trusts, looks.guide.float()), 1)
+    tall, wide, dtype = looks.bottom - looks.top, looks.right - looks.left, form.filters.weight.dtype
     columns, weights = _columns(form, looks.frames[1:]), _weights(form)
     features, details = len(form.texture.weight), 0 if form.details is None else len(form.details.weight)
     correction = frames.new_empty(batch, 1, tall, wide)
@@ -144,9 +143,9 @@ def steered_taps(looks: SteeredLooks, form: Any) -> tuple[Tensor, Tensor, Tensor
     )  # fmt: skip
     detail = torch.empty(batch, details, tall, wide, dtype=dtype, device=frames.device)
     _steered[(triton.cdiv(wide, ROW), tall, batch)](
-        correction, texture, detail, frames.contiguous(), coarse.contiguous(), *columns, *weights,
-        height, width, looks.contrast, top, left, tall, wide,
-        SEEN=len(columns[0]), TOLD=weights[1].shape[1], SQUARES=coarse.shape[1], HIDDEN=weights[0].shape[0],
+        correction, texture, detail, frames.contiguous(), looks.maps.contiguous(), *columns, *weights,
+        height, width, looks.contrast, looks.top, looks.left, tall, wide,
+        SEEN=len(columns[0]), TOLD=weights[1].shape[1], MAPS=looks.maps.shape[1], HIDDEN=weights[0].shape[0],
         DEPTH=len(form.mix), LAST=weights[-2].shape[0], FEATURES=features, DETAILS=details,
         TOGETHER=TOGETHER, ROW=ROW, num_warps=WARPS,
     )  # fmt: skip

@@ -43,8 +43,8 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, kind.ir)
 
 
-#: As many numbers as a processor with AVX2 or AVX-512 works on at a time, and a row of a cell of pixels.
-wide, eight = Vector(LANES), Vector(8)
+#: As many numbers as a processor with AVX2 or AVX-512 works on at a time, a row of a cell of pixels, and of a square.
+wide, eight, four = Vector(LANES), Vector(8), Vector(4)
 
 
 def _element(builder: Any, address: Any, index: Any) -> Any:
@@ -81,9 +81,22 @@ def _filler(kind: Vector) -> Any:
 
 
 #: ``load(address, index)``: the numbers in memory from an index on.
-load, load_eight = _loader(wide), _loader(eight)
+load, load_eight, load_four = _loader(wide), _loader(eight), _loader(four)
 #: ``fill(number)``: it in all lanes.
 fill, fill_eight = _filler(wide), _filler(eight)
+
+
+@intrinsic
+def load_four_rounded(typing: Any, address: Any, index: Any) -> Any:
+    """Four bfloat16 numbers, which have the room of two, in memory from an index on."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        short, whole = (ir.VectorType(ir.IntType(bits), four.count) for bits in (16, 32))
+        words = builder.load(builder.bitcast(_element(builder, *args), short.as_pointer()), align=2)
+        bits = builder.shl(builder.zext(words, whole), ir.Constant(whole, [16] * four.count))
+        return builder.bitcast(bits, four.ir)
+
+    return four(types.intp, types.intp), code
 
 
 @intrinsic
@@ -213,3 +226,35 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
         return builder.call(function, args)
 
     return a(a, b, c), code
+
+
+def _bits(make: Callable[[Any, Any, ir.VectorType], Any]) -> Any:
+    """An instruction of the bits of positive numbers."""
+
+    @intrinsic
+    def called(typing: Any, vector: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            whole = ir.VectorType(ir.IntType(32), signature.return_type.count)
+            return make(builder, builder.bitcast(args[0], whole), whole)
+
+        return vector(vector), code
+
+    return called
+
+
+def _everywhere(whole: ir.VectorType, value: int) -> ir.Constant:
+    return ir.Constant(whole, [value] * whole.count)
+
+
+def _exponent(builder: Any, bits: Any, whole: ir.VectorType) -> Any:
+    power = builder.sub(builder.lshr(bits, _everywhere(whole, 23)), _everywhere(whole, 127))
+    return builder.sitofp(power, ir.VectorType(ir.FloatType(), whole.count))
+
+
+def _mantissa(builder: Any, bits: Any, whole: ir.VectorType) -> Any:
+    part = builder.or_(builder.and_(bits, _everywhere(whole, 0x7FFFFF)), _everywhere(whole, 0x3F800000))
+    return builder.bitcast(part, ir.VectorType(ir.FloatType(), whole.count))
+
+
+#: Positive numbers are ``mantissa`` (1 to 2) · 2 to the power of ``exponent``.
+exponent, mantissa = _bits(_exponent), _bits(_mantissa)
