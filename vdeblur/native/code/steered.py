@@ -89,7 +89,7 @@ def _see(  # type: ignore[no-untyped-def]
 
 @part
 def _think(seen, weights, biases, inputs, hidden, depth, outputs, one, other):  # type: ignore[no-untyped-def]
-    """The layers, (inputs) vectors from ``seen`` on → (outputs) vectors from ``seen`` on."""
+    """The layers: (inputs) vectors from ``seen`` on → (outputs) vectors from the address on that is returned."""
     x, y = seen, one
     for _ in range(depth + 1):
         for n in range(0, hidden, SUMS):
