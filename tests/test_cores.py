@@ -99,13 +99,37 @@ def test_one_thread_for_operations_and_all_for_pieces() -> None:
         assert torch.get_num_threads() == 2
 
 
-def test_pieces_within_what_is_done_later() -> None:
-    def job() -> list[str]:
-        return side_by_side([lambda: threading.current_thread().name] * 2, CPU)
+def test_who_waits_for_what_is_done_later_helps() -> None:
+    met = threading.Barrier(2)  # would never open if nobody helped
+
+    def piece() -> tuple[str, int]:
+        met.wait(20)
+        return threading.current_thread().name, torch.get_num_threads()
 
     with torch.inference_mode(), one_thread(CPU):
-        names = later(job, CPU).result(20)
-    assert all("strips" in name for name in names)
+        work = later(lambda: side_by_side([piece] * 2, CPU), CPU)
+        found = work.result()
+        assert work.result() is found, "it may be asked for again"
+    here, there = sorted(found, key=lambda each: "later" in each[0])
+    assert here == (threading.current_thread().name, 1)
+    assert "later" in there[0]
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_what_a_piece_raises_here_comes_through_once(failure: type[BaseException]) -> None:
+    met = threading.Barrier(2)
+
+    def piece() -> None:
+        met.wait(20)
+        if "later" not in threading.current_thread().name:
+            raise failure("here")
+
+    with torch.inference_mode(), one_thread(CPU):
+        work = later(lambda: side_by_side([piece] * 2, CPU), CPU)
+        with pytest.raises(failure, match="here"):
+            work.result()
+    assert later(lambda: 7, CPU).result() == 7
 
 
 # --- Frames in halves -------------------------------------------------------------------------------------------------
