@@ -17,6 +17,7 @@ from vdeblur.cores import later, one_thread, side_by_side, usable
 from vdeblur.engine import Deblurrer
 from vdeblur.errors import NetworkError
 from vdeblur.frames import Frame
+from vdeblur.fused import attempt, kernels_for
 from vdeblur.model.lumanet import LumaConfig, LumaNet
 
 CPU = torch.device("cpu")
@@ -117,7 +118,7 @@ def test_who_waits_for_what_is_done_later_helps() -> None:
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
-def test_what_a_piece_raises_here_comes_through_once(failure: type[BaseException]) -> None:
+def test_what_a_piece_raises_here_comes_through(failure: type[BaseException]) -> None:
     met = threading.Barrier(2)
 
     def piece() -> None:
@@ -129,7 +130,26 @@ def test_what_a_piece_raises_here_comes_through_once(failure: type[BaseException
         work = later(lambda: side_by_side([piece] * 2, CPU), CPU)
         with pytest.raises(failure, match="here"):
             work.result()
+        with pytest.raises(Exception, match="here"):  # nobody waits for a piece that was given up
+            work.result()
     assert later(lambda: 7, CPU).result() == 7
+
+
+def test_ctrl_c_in_a_piece_is_no_failure_of_kernels() -> None:
+    met = threading.Barrier(2)
+
+    def piece() -> None:
+        met.wait(20)
+        if "later" not in threading.current_thread().name:
+            raise KeyboardInterrupt
+
+    with torch.inference_mode():
+        work = later(lambda: attempt(torch.zeros(1), lambda _: side_by_side([piece] * 2, CPU)), CPU)
+        with pytest.raises(KeyboardInterrupt):
+            work.result()
+        with pytest.raises(RuntimeError, match="interrupted"):
+            work.result()
+    assert kernels_for(CPU) is not None
 
 
 # --- Frames in halves -------------------------------------------------------------------------------------------------

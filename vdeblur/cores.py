@@ -68,6 +68,10 @@ def side_by_side(jobs: Sequence[Callable[[], T]], device: torch.device) -> list[
     return pieces.results()
 
 
+class _GivenUp(BaseException):
+    """A piece was not done; no Exception, as nothing has failed that could be tried in another way."""
+
+
 class _Pieces(Generic[T]):
     """Jobs for whoever has time."""
 
@@ -85,9 +89,10 @@ class _Pieces(Generic[T]):
             while self._waiting:
                 with _working(self._inference, threads=1):
                     self._help()
-        except BaseException as exc:  # Ctrl-C: a piece may be lost
-            self._failed[-1] = exc
+        except BaseException as exc:  # Ctrl-C, perhaps between taking a piece and doing it
+            self._failed[-1] = _GivenUp(repr(exc))
             self._ended.set()
+            raise
 
     def _help(self) -> None:
         while True:
@@ -136,10 +141,13 @@ class Later(Generic[T]):
 
     def result(self) -> T:
         """What it returns, or raises; until it ends, help with its pieces."""
-        while (pieces := self._offers.get()) is not None:
+        while not self._work.done() and (pieces := self._offers.get()) is not None:
             pieces.help()
         self._offers.put(None)  # for whoever asks again
-        return self._work.result()
+        try:
+            return self._work.result()
+        except _GivenUp as exc:
+            raise RuntimeError(f"it was interrupted: {exc}") from exc
 
 
 def later(job: Callable[[], T], device: torch.device) -> Later[T]:
