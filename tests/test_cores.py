@@ -17,6 +17,7 @@ from vdeblur.cores import later, one_thread, side_by_side, usable
 from vdeblur.engine import Deblurrer
 from vdeblur.errors import NetworkError
 from vdeblur.frames import Frame
+from vdeblur.fused import attempt, kernels_for
 from vdeblur.model.lumanet import LumaConfig, LumaNet
 
 CPU = torch.device("cpu")
@@ -99,13 +100,56 @@ def test_one_thread_for_operations_and_all_for_pieces() -> None:
         assert torch.get_num_threads() == 2
 
 
-def test_pieces_within_what_is_done_later() -> None:
-    def job() -> list[str]:
-        return side_by_side([lambda: threading.current_thread().name] * 2, CPU)
+def test_who_waits_for_what_is_done_later_helps() -> None:
+    met = threading.Barrier(2)  # would never open if nobody helped
+
+    def piece() -> tuple[str, int]:
+        met.wait(20)
+        return threading.current_thread().name, torch.get_num_threads()
 
     with torch.inference_mode(), one_thread(CPU):
-        names = later(job, CPU).result(20)
-    assert all("strips" in name for name in names)
+        work = later(lambda: side_by_side([piece] * 2, CPU), CPU)
+        found = work.result()
+        assert work.result() is found, "it may be asked for again"
+    here, there = sorted(found, key=lambda each: "later" in each[0])
+    assert here == (threading.current_thread().name, 1)
+    assert "later" in there[0]
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_what_a_piece_raises_here_comes_through(failure: type[BaseException]) -> None:
+    met = threading.Barrier(2)
+
+    def piece() -> None:
+        met.wait(20)
+        if "later" not in threading.current_thread().name:
+            raise failure("here")
+
+    with torch.inference_mode(), one_thread(CPU):
+        work = later(lambda: side_by_side([piece] * 2, CPU), CPU)
+        with pytest.raises(failure, match="here"):
+            work.result()
+        with pytest.raises(Exception, match="here"):  # nobody waits for a piece that was given up
+            work.result()
+    assert later(lambda: 7, CPU).result() == 7
+
+
+def test_ctrl_c_in_a_piece_is_no_failure_of_kernels() -> None:
+    met = threading.Barrier(2)
+
+    def piece() -> None:
+        met.wait(20)
+        if "later" not in threading.current_thread().name:
+            raise KeyboardInterrupt
+
+    with torch.inference_mode():
+        work = later(lambda: attempt(torch.zeros(1), lambda _: side_by_side([piece] * 2, CPU)), CPU)
+        with pytest.raises(KeyboardInterrupt):
+            work.result()
+        with pytest.raises(RuntimeError, match="interrupted"):
+            work.result()
+    assert kernels_for(CPU) is not None
 
 
 # --- Frames in halves -------------------------------------------------------------------------------------------------

@@ -96,6 +96,27 @@ def test_strips_and_threads_give_the_same_bits(form: str) -> None:
     assert torch.equal(found[0], found[2])
 
 
+@pytest.mark.parametrize("form", ["plain", "mixed"])
+def test_changed_weights_count(form: str) -> None:
+    """What the kernels make of them is kept."""
+    taps, seen = FORMS[form](), scene((True, True), 40, 72)
+    with torch.inference_mode():
+        before = taps(*seen)
+    for parameter in taps.parameters():
+        kept = parameter.detach().clone()
+        with torch.no_grad():
+            parameter.add_(noise(*parameter.shape, scale=0.1))
+        with torch.inference_mode():
+            assert not torch.equal(taps(*seen), before)
+        with torch.no_grad():
+            parameter.copy_(kept)
+    taps.load_state_dict(FORMS[form]().state_dict())
+    with torch.inference_mode():
+        assert torch.equal(taps(*seen), before)
+        taps.register_parameter("unused", torch.nn.Parameter(torch.zeros(1), requires_grad=False))
+        assert torch.equal(taps(*seen), before), "weights whose changes are not counted are read each time"
+
+
 def test_operators_do_what_kernels_cannot() -> None:
     """Other dtypes, and gradients."""
     frame, motion, neighbours = scene((True, True), 40, 72)

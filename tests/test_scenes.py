@@ -44,6 +44,12 @@ def broken_at(frames: list[Frame], breaks: Breaks | None = None) -> list[int]:
     return [n for n in range(1, len(frames)) if breaks(frames[n - 1], frames[n])]
 
 
+def test_cells_are_means_to_the_last_bit() -> None:
+    one = thumbnail(frame(texture(1, 384, 768), 0))
+    samples = np.round(texture(1, 384, 768) * 255).astype(np.uint8)[1::2, 2::4].astype(np.float32) / np.float32(255)
+    assert np.array_equal(one.cells, samples.reshape(48, 4, 48, 4).mean((1, 3)))
+
+
 def cut_clip() -> list[Picture]:
     return [texture(1)] * 5 + [texture(2)] * 5 + [1 - texture(2)] * 5
 

@@ -9,7 +9,6 @@ import math
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from vdeblur.arrays import Arrays, Channels
 from vdeblur.batches import alike, joined, separated
 from vdeblur.compute import choose_dtype, find_device, is_out_of_memory
-from vdeblur.cores import later
+from vdeblur.cores import Later, later
 from vdeblur.errors import DeviceError, NetworkError, SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.fused import have_kernels
@@ -464,7 +463,7 @@ class Deblurrer:
 class _Later:
     """Planes of one of the frames that are restored beside other work."""
 
-    work: Future[list[Planes]]
+    work: Later[list[Planes]]
     number: int
 
     def result(self) -> Planes:

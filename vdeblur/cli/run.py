@@ -18,6 +18,7 @@ from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, JSON_EVENTS, GroupedComma
 from vdeblur.cli.jobs import PIPE, Job, Plan, plan_jobs
 from vdeblur.cli.options import RunOptions, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
+from vdeblur.cli.turns import long_turns
 from vdeblur.errors import Interrupted, TargetError, UsageError, VdeblurError
 from vdeblur.video.journal import Journal
 
@@ -128,7 +129,7 @@ def run(inputs: tuple[str, ...], config: Path | None, **given: Any) -> int:
         if options.plot is not None and len(plan.jobs) > 1:
             raise UsageError(f"--plot draws one video, but there are {len(plan.jobs)} inputs; name one")
         decided = _decide(plan.jobs, options)
-        with _folder_for(plan):
+        with long_turns(), _folder_for(plan):
             return _Run(options, reporter).all(decided)
     except VdeblurError as exc:
         return _say_failure(exc, reporter)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from torch import Tensor
 from vdeblur.cores import side_by_side
 from vdeblur.looks import Looks
 from vdeblur.native.processor import LANES, address, memory
+
+T = TypeVar("T")
 
 #: Pixels each way of a cell.
 CELL = 8
@@ -59,24 +61,41 @@ def seen_by(form: Any, looks: Looks) -> Seen:
     )  # fmt: skip
 
 
-def in_strips(frame: Tensor, numbers: int, work: Callable[[Tensor, int, int, int, int], None]) -> Tensor:
-    """A correction like ``frame`` (B, 1, H, W), strip by strip, :func:`side_by_side`.
+def in_strips(
+    seen: Seen, numbers: int, kernel: Callable[..., None], weights: Sequence[int | float], contrast: float
+) -> Tensor:
+    """A correction (B, 1, H, W) of the frame that is looked at, strip by strip, :func:`side_by_side`.
 
     Args:
         numbers: of the memory that a strip works in, zeros at first.
-        work: is given the correction, the number of a picture, its rows of cells from the first to before the last,
-            and the address of that memory.
+        kernel: is given what :meth:`Seen.addresses` gives, ``weights``, ``contrast``, height and width of the frame,
+            rows of cells from the first to before the last, and the address of that memory.
     """
+    frame = seen.frames[0]
+    assert frame is not None
     batch, _, height, width = frame.shape
     result = torch.empty_like(frame)
 
-    def strip(number: int, top: int, bottom: int) -> None:
+    def strip(given: list[int | float], top: int, bottom: int) -> None:
         scratch = torch.zeros(numbers)  # what is not seen counts as nothing
-        work(result, number, top, bottom, address(scratch))
+        kernel(*given, top, bottom, address(scratch))
 
+    given = [[*seen.addresses(result, number), *weights, contrast, height, width] for number in range(batch)]
     rows = height // CELL
     step = max(1, STRIP_PIXELS // (CELL * width))
-    tops = range(0, rows, step)
-    strips = [partial(strip, number, top, min(rows, top + step)) for number in range(batch) for top in tops]
+    strips = [partial(strip, each, top, min(rows, top + step)) for each in given for top in range(0, rows, step)]
     side_by_side(strips, frame.device)
     return result
+
+
+def kept_weights(form: Any, make: Callable[[], T]) -> T:
+    """What ``make`` makes of a form's parameters, kept until one of them changes."""
+    parameters = list(form.parameters())
+    if any(each.is_inference() for each in parameters):  # their changes are not counted
+        return make()
+    state = [(each.data_ptr(), each._version) for each in parameters]
+    before, weights = form.kept.get("weights", (None, None))
+    if before != state:
+        form.kept["weights"] = state, weights = state, make()
+    kept: T = weights
+    return kept

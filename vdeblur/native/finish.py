@@ -25,7 +25,9 @@ def finish_sight(looks: Restored, dtype: torch.dtype) -> Tensor:
     """``pixel_unshuffle(look(…), 2)`` of :class:`vdeblur.model.finish.Finish`, of an area, in channels_last."""
     rounded = PAIRS and dtype == torch.bfloat16
     check_maps(looks.frame, looks.maps)
-    pictures = [memory(each) for each in (looks.frame, looks.residual, looks.restored, looks.details)]
+    pictures: list[Tensor | None] = [
+        memory(each) for each in (looks.frame, looks.residual, looks.restored, looks.details)
+    ]
     pictures += [None if each is None else memory(each) for each in looks.frames]
     batch, _, height, width = looks.frame.shape
     maps, offsets, points = memory(looks.maps), memory(looks.offsets), len(looks.offsets)

@@ -58,7 +58,7 @@ def in_strips(
 
     def strip(number: int, first: int, last: int) -> None:
         scratch = torch.zeros(sum(sizes))
-        work(number, first, last, [address(each) for each in scratch.split(list(sizes))])
+        work(number, first, last, [address(each) for each in torch.split(scratch, list(sizes))])
 
     step = max(1, STRIP_PIXELS // (MULTIPLE * across)) * MULTIPLE
     tops = range(top, bottom, step)

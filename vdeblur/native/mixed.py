@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vdeblur.looks import Looks
-from vdeblur.native.cells import BLOCK, PATCH, VECTORS, in_strips, seen_by
+from vdeblur.native.cells import BLOCK, PATCH, VECTORS, in_strips, kept_weights, seen_by
 from vdeblur.native.compiling import Kernel
 from vdeblur.native.processor import LANES, address, memory
 
@@ -21,21 +21,12 @@ _rows = Kernel("mixed", "rows")
 
 def mixed_taps(looks: Looks, form: Any) -> Tensor:
     """What :class:`vdeblur.model.mixedtaps.MixedTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
-    weights, seen = weights_of(form), seen_by(form, looks)
-    frame = seen.frames[0]
-    assert frame is not None
-    height, width = frame.shape[-2:]
+    weights, seen = kept_weights(form, lambda: weights_of(form)), seen_by(form, looks)
     differences = len(seen.offsets) + 2 * len(seen.around)
     sizes = weights.hidden, weights.code, weights.made, weights.mixed
     numbers = (differences + 1) * LANES * VECTORS + differences + 3 + 2 * weights.code + weights.made + weights.mixed
-
-    def work(result: Tensor, number: int, top: int, bottom: int, scratch: int) -> None:
-        _rows(
-            *seen.addresses(result, number), *(address(each) for each in weights.tensors), weights.shares, *sizes,
-            float(looks.contrast), height, width, top, bottom, scratch,
-        )  # fmt: skip
-
-    return in_strips(frame, TOGETHER * numbers + weights.hidden * LANES + PATCH, work)
+    given = [*(address(each) for each in weights.tensors), weights.shares, *sizes]
+    return in_strips(seen, TOGETHER * numbers + weights.hidden * LANES + PATCH, _rows, given, float(looks.contrast))
 
 
 class Weights(NamedTuple):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.looks import Looks
-from vdeblur.native.cells import BLOCK, PATCH, VECTORS, in_strips, seen_by
+from vdeblur.native.cells import BLOCK, PATCH, VECTORS, in_strips, kept_weights, seen_by
 from vdeblur.native.compiling import Kernel
 from vdeblur.native.processor import LANES, address
 
@@ -22,19 +22,14 @@ _rows = Kernel("taps", "rows")
 
 def taps(looks: Looks, form: Any) -> Tensor:
     """What :class:`vdeblur.model.celltaps.CellTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
-    weights, seen = weights_of(form.filters, form.mix, form.correction), seen_by(form, looks)
-    frame = seen.frames[0]
-    assert frame is not None
-    height, width = frame.shape[-2:]
-
-    def work(result: Tensor, number: int, top: int, bottom: int, scratch: int) -> None:
-        _rows(
-            *seen.addresses(result, number),
-            address(weights.layers), address(weights.biases), address(weights.last), float(weights.last_bias),
-            weights.seen, weights.hidden, weights.depth, float(looks.contrast), height, width, top, bottom, scratch,
-        )  # fmt: skip
-
-    return in_strips(frame, (weights.seen * VECTORS * ROUND + 2 * weights.hidden) * LANES + PATCH, work)
+    seen = seen_by(form, looks)
+    weights = kept_weights(form, lambda: weights_of(form.filters, form.mix, form.correction))
+    given = (
+        address(weights.layers), address(weights.biases), address(weights.last), float(weights.last_bias),
+        weights.seen, weights.hidden, weights.depth,
+    )  # fmt: skip
+    numbers = (weights.seen * VECTORS * ROUND + 2 * weights.hidden) * LANES + PATCH
+    return in_strips(seen, numbers, _rows, given, float(looks.contrast))
 
 
 class Weights(NamedTuple):

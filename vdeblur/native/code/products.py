@@ -177,7 +177,7 @@ def store_rounded(typing: Any, address: Any, index: Any, vector: Any) -> Any:
         words, halves = ir.VectorType(ir.IntType(16), LANES), range(LANES // _REGISTER)
         parts = [_half(builder, args[2], half) for half in reversed(halves)]
         rounded = _called(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", words, parts)
-        builder.store(rounded, _at(builder, *args[:2], words), align=4)
+        builder.store(rounded, _at(builder, args[0], args[1], words), align=4)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, vector), code
