@@ -193,8 +193,8 @@ def test_a_run_goes_on_from_pieces_alone(stills: Path, tmp_path: Path, monkeypat
     assert read_provenance(folder / "tiny.safetensors") == read_provenance(tmp_path / "straight" / "tiny.safetensors")
 
     (folder / "state.pt").unlink()
-    damaged = next(path for path in (folder / "pieces").iterdir() if path.stat().st_size == 30_000)
-    damaged.write_bytes(bytes(30_000))
+    index = json.loads((folder / "pieces" / "index.json").read_text())
+    (folder / "pieces" / index["state.pt"]["pieces"][0]).write_bytes(bytes(30_000))
     with pytest.raises(UsageError, match=r"pieces .* cannot be joined"):
         train(config, folder, device="cpu")
 

@@ -173,7 +173,8 @@ class SteeredTaps(nn.Module):
         self, frame: Tensor, motion: Tensor, guide: Tensor, neighbours: Sequence[Neighbour], area: Area
     ) -> Deconvolved | None:
         """The same from one kernel; None where there is none."""
-        if self.scale != 1 or len(neighbours) not in (0, 2):
+        half = self.filters.weight.dtype == torch.float16 and frame.device.type == "cpu"
+        if self.scale != 1 or len(neighbours) not in (0, 2) or half:
             return None
 
         def work(kernels: Any) -> Deconvolved:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vdeblur.errors import UsageError
+from vdeblur.fused import without_kernels
 from vdeblur.metrics import psnr
 from vdeblur.model.network import DeblurNet
 from vdeblur.training.ablation.clips import Pack, known
@@ -76,6 +77,6 @@ def kmac(net: DeblurNet, side: int = 128, frames: int = 3) -> float:
 
     Sampling, the parameter-free flow and what works on single values are not counted.
     """
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    with FlopCounterMode(display=False) as counter, torch.inference_mode(), without_kernels():
         net.restore_clip(torch.zeros(1, frames, 3, side, side), lookahead=1)
     return int(counter.get_total_flops()) / 2 / (frames * side * side) / 1e3
