@@ -18,7 +18,7 @@ from vdeblur.model.lumanet import LumaNet
 from vdeblur.model.mixedtaps import MixedTaps
 from vdeblur.model.steering import luma
 from vdeblur.training.fitting import fit
-from vdeblur.training.losses import charbonnier
+from vdeblur.training.losses import wrong_luma
 from vdeblur.training.synthesis import Clip
 from vdeblur.training.taps import misread, told
 
@@ -28,8 +28,6 @@ READ = 0.4
 AT_A_STEP = 8
 #: Share of the loss that is the difference to what a teacher gives.
 TAUGHT = 0.5
-#: Weight of squares against sizes of what is wrong. Sizes alone leave edges soft, which few pixels have.
-SQUARES = 50.0
 #: Cells whose sizes are found at a time.
 _AT_A_TIME = 4096
 
@@ -123,21 +121,17 @@ def learn_cells(
         pixels = torch.randint(CELL * CELL, (count, AT_A_STEP), generator=generator).to(device)
         seen, length = cells.seen[at[:, None], pixels], cells.length[at].float()
         found = pupil.change(at, seen, length)
-        loss = _penalty(found - cells.change[at[:, None], pixels].float())
+        loss = wrong_luma(found - cells.change[at[:, None], pixels].float())
         if master is None:
             return loss, loss
         with torch.no_grad():
             shown = master.change(at, seen, length)
-        return (1 - TAUGHT) * loss + TAUGHT * _penalty(found - shown), loss
+        return (1 - TAUGHT) * loss + TAUGHT * wrong_luma(found - shown), loss
 
     return fit(
         list(taps.parameters()), losses, steps=steps, told=told(steps), learning_rate=learning_rate,
         weight_decay=1e-4, warmup_steps=100,
     )  # fmt: skip
-
-
-def _penalty(wrong: Tensor) -> Tensor:
-    return charbonnier(wrong) + SQUARES * wrong.square().mean()
 
 
 class _Pupil:

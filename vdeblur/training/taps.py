@@ -18,7 +18,7 @@ from vdeblur.model.celltaps import CellTaps
 from vdeblur.model.kinds import Net
 from vdeblur.model.steering import SteeredTaps, luma
 from vdeblur.training.fitting import fit
-from vdeblur.training.losses import charbonnier
+from vdeblur.training.losses import charbonnier, wrong_luma
 from vdeblur.training.synthesis import Clip
 
 log = logging.getLogger(__name__)
@@ -103,8 +103,8 @@ def learn_taps(
 
     def losses() -> tuple[Tensor, Tensor]:
         at = torch.randint(len(pixels.change), (batch,), generator=generator).to(pixels.change.device)
-        loss = charbonnier(taps.change(pixels.seen[at].float(), pixels.length[at].float()) - pixels.change[at])
-        return loss, loss
+        wrong = taps.change(pixels.seen[at].float(), pixels.length[at].float()) - pixels.change[at]
+        return wrong_luma(wrong), charbonnier(wrong)
 
     mean = fit(
         [parameter for layer in layers for parameter in layer.parameters()], losses, steps=steps, told=told(steps),
