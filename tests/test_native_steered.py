@@ -157,6 +157,27 @@ def test_networks_use_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert psnr(rounded, wanted) > 50
 
 
+def test_changed_weights_count() -> None:
+    """What the kernels make of them is kept."""
+    taps = steered_taps()
+    seen = sights(taps, (True, True), 32, 32)
+    with torch.inference_mode():
+        before = taps(*seen)
+    for parameter in (taps.filters.weight, taps.mix[1].bias, taps.correction.weight):
+        kept = parameter.detach().clone()
+        with torch.no_grad():
+            parameter.add_(0.1)
+        with torch.inference_mode():
+            assert not torch.equal(taps(*seen).correction, before.correction)
+        with torch.no_grad():
+            parameter.copy_(kept)
+    with torch.inference_mode():
+        assert torch.equal(taps(*seen).correction, before.correction)
+    taps.to(torch.bfloat16).to(torch.float32)
+    with torch.inference_mode():
+        assert not torch.equal(taps(*seen).correction, before.correction)
+
+
 def test_operators_do_what_kernels_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Coarser taps, other dtypes, and gradients."""
     monkeypatch.setattr(native, "steered_taps", lambda *args: pytest.fail("not for kernels"))

@@ -155,9 +155,8 @@ def convolution_share(work: Callable[[], object], device: torch.device) -> float
     """Share of the time that convolutions take, by PyTorch's profiler: of all on a CPU, of all operators on a GPU."""
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     logging.getLogger("torch.profiler").setLevel(logging.ERROR)
-    everything = (
-        nullcontext() if device.type == "cuda" else record_function("all")
-    )  # its own time: what no operator does
+    # Its own time is what no operator does.
+    everything = nullcontext() if device.type == "cuda" else record_function("all")
     with profile(activities=kinds) as profiler, everything:
         work()
     clock = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"

@@ -21,7 +21,7 @@ from vdeblur.looks import Looks
 from vdeblur.model.areas import Area, tiles_of, whole_of
 from vdeblur.model.blocks import leaky_linear, zero_init
 from vdeblur.model.cells import gathered, places, sampled, shifts, spread, steps
-from vdeblur.model.steering import CONTRAST, Neighbour, luma, trust_in
+from vdeblur.model.steering import CONTRAST, Neighbour, looked_at, luma, trust_in
 from vdeblur.model.wholetaps import whole_correction
 
 #: Pixels each way that share a motion: those of one of its vectors.
@@ -161,12 +161,9 @@ class Looking(nn.Module, ABC):
             return None
 
         def work(kernels: Any) -> Tensor:
-            pictures = [None if one.frame is None else luma(one.frame) for one in neighbours]
             moves = motion.float()
-            places = [one.displacement.float() for one in neighbours] or [moves, moves]
-            trusts = [trust_in(one) for one in neighbours] or [moves]
-            frames = luma(frame), *pictures
-            looks = Looks(frames, moves, torch.cat(places, 1), torch.cat(trusts, 1), CONTRAST, CELL)
+            frames, places, trusts = looked_at(frame, moves, neighbours)
+            looks = Looks(frames, moves, places, trusts, CONTRAST, CELL)
             result: Tensor = self.kernel(kernels)(looks, self)
             return result
 

@@ -180,10 +180,8 @@ class SteeredTaps(nn.Module):
         def work(kernels: Any) -> Deconvolved:
             moves = motion.float()
             length = moves.square().sum(dim=1, keepdim=True).sqrt()
-            places = [one.displacement.float() for one in neighbours] or [moves, moves]
-            trusts = [trust_in(one) for one in neighbours] or [length, length]
-            maps = torch.cat((moves, length, *places, *trusts, guide.float()), 1)
-            frames = luma(frame), *(None if one.frame is None else luma(one.frame) for one in neighbours)
+            frames, places, trusts = looked_at(frame, moves, neighbours)
+            maps = torch.cat((moves, length, places, trusts, guide.float()), 1)
             return Deconvolved(*kernels.steered_taps(Steered(frames, maps, CONTRAST, *area), self))
 
         return attempt(frame, work)
@@ -280,6 +278,19 @@ class SteeredTaps(nn.Module):
 def trust_in(neighbour: Neighbour) -> Tensor:
     """How far a neighbour is to be believed, 0 to 1: (B, 1, H/8, W/8)."""
     return (1 - neighbour.mismatch.float() / MISMATCH_LIMIT).clamp(min=0)
+
+
+def looked_at(
+    frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]
+) -> tuple[tuple[Tensor | None, ...], Tensor, Tensor]:
+    """A frame and two neighbours, or none, as kernels look at them: luma of each, displacements, and trusts.
+
+    Displacements (B, 4, H/8, W/8) and trusts (B, 2, H/8, W/8) are float32; without neighbours they mean nothing.
+    """
+    pictures = [None if one.frame is None else luma(one.frame) for one in neighbours]
+    places = [one.displacement.float() for one in neighbours] or [motion, motion]
+    trusts = [trust_in(one) for one in neighbours] or [motion]
+    return (luma(frame), *pictures), torch.cat(places, 1), torch.cat(trusts, 1)
 
 
 def steps(displacement: Tensor) -> Tensor:

@@ -94,8 +94,10 @@ def kept_weights(form: Any, make: Callable[[], T]) -> T:
     if any(each.is_inference() for each in parameters):  # their changes are not counted
         return make()
     state = [(each.data_ptr(), each._version) for each in parameters]
-    before, weights = form.kept.get("weights", (None, None))
+    before, weights, _ = form.kept.get("weights", (None, None, None))
     if before != state:
-        form.kept["weights"] = state, weights = state, make()
+        weights = make()
+        read = [each.detach() for each in parameters]  # held, so that no other weights get their addresses
+        form.kept["weights"] = state, weights, read
     kept: T = weights
     return kept

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.looks import Steered
+from vdeblur.native.cells import kept_weights
 from vdeblur.native.compiling import Kernel
 from vdeblur.native.lines import NOTED, PAIR, check_maps, in_strips, span_of
 from vdeblur.native.processor import LANES, PAIRS, SUMS, address, memory
@@ -24,7 +25,7 @@ _rows, _rows_in_pairs = Kernel("steered", "rows"), Kernel("steered", "rows_in_pa
 def steered_taps(looks: Steered, form: Any) -> tuple[Tensor, Tensor, Tensor]:
     """What :class:`vdeblur.model.steering.SteeredTaps` ``form`` makes of an area: the parts of a ``Deconvolved``."""
     pairs = PAIRS and form.filters.weight.dtype == torch.bfloat16
-    weights = weights_of(form, looks.contrast, pairs)
+    weights = kept_weights(form, lambda: weights_of(form, looks.contrast, pairs))
     frames = [None if frame is None else memory(frame) for frame in (*looks.frames, None, None)[:3]]
     assert frames[0] is not None
     batch, _, height, width = frames[0].shape

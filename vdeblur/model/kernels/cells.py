@@ -11,14 +11,24 @@ from torch import Tensor
 
 from vdeblur.fused import stacked
 from vdeblur.looks import Looks
-from vdeblur.model.kernels.parts import between, leaky, padded, padded_matrix, padded_vector
+from vdeblur.model.kernels.parts import (
+    LENGTH,
+    NOTHING,
+    OWN,
+    SAMPLE,
+    TRUST,
+    between,
+    leaky,
+    padded,
+    padded_matrix,
+    padded_mixes,
+    padded_vector,
+)
 
 #: Pixels of a row that a program of :func:`_taps` takes, and warps it is given: two, see :mod:`.steered`.
 ROW, ROW_WARPS = 64, 2
 #: Warps of a cell: with one, two, four and eight a frame of 2160p takes an H200 2.3, 2.8, 3.2 and 4.0 ms.
 WARPS = 1
-#: What a row of the matrix of all that pixels see holds.
-NOTHING, SAMPLE, LENGTH, OWN, TRUST = range(5)
 
 
 @triton.jit
@@ -270,13 +280,12 @@ def columns_of(offsets: Tensor, around: Tensor, present: tuple[bool, ...]) -> di
 def weights_of(filters: Any, mix: Any, correction: Any) -> dict[str, Tensor]:
     """The weights of 1×1 convolutions, padded with zeros to sizes that :func:`taps` can multiply; biases float32."""
     hidden = padded(filters.weight.shape[0])
-    mixes = [padded_matrix(layer.weight.flatten(1), hidden, hidden) for layer in mix]
-    empty = filters.weight.new_zeros(0, hidden, hidden)
+    mixes, mixes_bias = padded_mixes(mix, hidden, filters.weight)
     return {
         "filters": padded_matrix(filters.weight.flatten(1), hidden, padded(filters.weight.shape[1])),
         "filters_bias": padded_vector(filters.bias, hidden),
-        "mixes": torch.stack(mixes) if mixes else empty,
-        "mixes_bias": torch.stack([padded_vector(layer.bias, hidden) for layer in mix]) if mixes else empty.float(),
+        "mixes": mixes,
+        "mixes_bias": mixes_bias,
         "last": padded_vector(correction.weight.flatten(), hidden),
         "last_bias": correction.bias.float().contiguous(),
     }

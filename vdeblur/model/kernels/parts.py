@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+#: What a row of the matrix of all that pixels see holds.
+NOTHING, SAMPLE, LENGTH, OWN, TRUST = range(5)
 
 
 @triton.jit
@@ -36,3 +41,11 @@ def padded_vector(vector: Tensor, size: int) -> Tensor:
     result = torch.zeros(size, dtype=torch.float32, device=vector.device)
     result[: len(vector)] = vector
     return result
+
+
+def padded_mixes(mix: Any, hidden: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The weights of hidden layers (depth, hidden, hidden), in the dtype of ``like``, and their biases, float32."""
+    if not len(mix):
+        return like.new_zeros(0, hidden, hidden), torch.zeros(0, hidden, device=like.device)
+    weights = [padded_matrix(layer.weight.flatten(1), hidden, hidden) for layer in mix]
+    return torch.stack(weights), torch.stack([padded_vector(layer.bias, hidden) for layer in mix])

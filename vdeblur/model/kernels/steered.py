@@ -11,14 +11,24 @@ from torch import Tensor
 
 from vdeblur.fused import stacked
 from vdeblur.looks import Steered
-from vdeblur.model.kernels.parts import between, leaky, padded, padded_matrix, padded_vector
+from vdeblur.model.kernels.parts import (
+    LENGTH,
+    NOTHING,
+    OWN,
+    SAMPLE,
+    TRUST,
+    between,
+    leaky,
+    padded,
+    padded_matrix,
+    padded_mixes,
+    padded_vector,
+)
 
 #: Pixels of a row that a program takes, what it looks at in one go, and warps it is given. Four warps would make
 #: Triton use Hopper's own matrix instructions, and its versions 3.6 and 3.7 then let products that follow each other
 #: write over each other's numbers.
 ROW, TOGETHER, WARPS = 32, 16, 2
-#: What a row of the matrix of all that pixels see holds.
-NOTHING, SAMPLE, LENGTH, OWN, TRUST = range(5)
 
 
 @triton.jit
@@ -180,15 +190,12 @@ def _weights(form: Any) -> tuple[Tensor, ...]:
     hidden = padded(form.filters.weight.shape[0])
     filters, told = form.filters.weight.flatten(1).split((form.filters.weight.shape[1] - form.guides, form.guides), 1)
     seen = filters.shape[1] + -filters.shape[1] % TOGETHER
-    mixes = [padded_matrix(layer.weight.flatten(1), hidden, hidden) for layer in form.mix]
-    empty = filters.new_zeros(0, hidden, hidden)
     ends = [layer for layer in (form.correction, form.texture, form.details) if layer is not None]
     last = torch.cat([layer.weight.flatten(1) for layer in ends])
     return (
         padded_matrix(filters, hidden, seen), padded_matrix(told, hidden, padded(form.guides)),
         padded_vector(form.filters.bias, hidden),
-        torch.stack(mixes) if mixes else empty,
-        torch.stack([padded_vector(layer.bias, hidden) for layer in form.mix]) if mixes else empty.float(),
+        *padded_mixes(form.mix, hidden, filters),
         padded_matrix(last, padded(len(last)), hidden),
         padded_vector(torch.cat([layer.bias for layer in ends]), padded(len(last))),
     )  # fmt: skip
