@@ -19,7 +19,7 @@ from camera import Picture
 from recipes import CLIPS, HEIGHT, WIDTH, Clip
 from sound import street_sound, write_wav
 
-from vdeblur.video.ffmpeg import find_ffmpeg
+from vdeblur.video.ffmpeg.executable import find_ffmpeg
 
 HERE = Path(__file__).resolve().parent
 SUBTITLES = """1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+
+from support.processes import children, chromium
 
 # One thread a test: two threads that wait for each other on a busy machine cost ten times what they save.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,24 +32,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if os.environ.get("VDEBLUR_REQUIRE_CUDA") == "1":
                 continue
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
-
-
-def chromium() -> str | None:
-    """Path of Chromium, or of Chrome."""
-    return next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
-
-
-def children() -> set[int]:
-    """Process ids of our living direct children (Linux; empty elsewhere)."""
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == os.getpid():
-            found.add(int(entry.parent.name))
-    return found
 
 
 @pytest.fixture(autouse=True)

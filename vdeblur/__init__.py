@@ -27,15 +27,15 @@ from vdeblur.errors import (
 )
 
 if TYPE_CHECKING:
-    from vdeblur.asynchronous import adeblur_frames
-    from vdeblur.engine import Deblurrer
+    from vdeblur.engine.deblurrer import Deblurrer
     from vdeblur.frames import Colour, Frame, PixelFormat
-    from vdeblur.library import FrameOptions, deblur_frames, deblur_streams
-    from vdeblur.pipeline import Progress, Report, deblur_video
+    from vdeblur.library.async_generators import adeblur_frames
+    from vdeblur.library.generators import FrameOptions, deblur_frames, deblur_streams
+    from vdeblur.pipeline.deblur_video import Progress, Report, deblur_video
+    from vdeblur.video.encode.encoder_options import EncodeOptions
     from vdeblur.video.info import SourceInfo
-    from vdeblur.video.reader import Reader, probe
-    from vdeblur.video.settings import EncodeOptions
-    from vdeblur.video.writer import Writer
+    from vdeblur.video.sink.writer import Writer
+    from vdeblur.video.source.reader import Reader, probe
 
 __version__ = "0.1.0"
 
@@ -68,21 +68,21 @@ __all__ = [
 #: Where each name lives that is loaded when it is first used.
 _HOMES = {
     "Colour": "vdeblur.frames",
-    "Deblurrer": "vdeblur.engine",
-    "EncodeOptions": "vdeblur.video.settings",
+    "Deblurrer": "vdeblur.engine.deblurrer",
+    "EncodeOptions": "vdeblur.video.encode.encoder_options",
     "Frame": "vdeblur.frames",
-    "FrameOptions": "vdeblur.library",
+    "FrameOptions": "vdeblur.library.generators",
     "PixelFormat": "vdeblur.frames",
-    "Progress": "vdeblur.pipeline",
-    "Reader": "vdeblur.video.reader",
-    "Report": "vdeblur.pipeline",
+    "Progress": "vdeblur.pipeline.deblur_video",
+    "Reader": "vdeblur.video.source.reader",
+    "Report": "vdeblur.pipeline.deblur_video",
     "SourceInfo": "vdeblur.video.info",
-    "Writer": "vdeblur.video.writer",
-    "adeblur_frames": "vdeblur.asynchronous",
-    "deblur_frames": "vdeblur.library",
-    "deblur_streams": "vdeblur.library",
-    "deblur_video": "vdeblur.pipeline",
-    "probe": "vdeblur.video.reader",
+    "Writer": "vdeblur.video.sink.writer",
+    "adeblur_frames": "vdeblur.library.async_generators",
+    "deblur_frames": "vdeblur.library.generators",
+    "deblur_streams": "vdeblur.library.generators",
+    "deblur_video": "vdeblur.pipeline.deblur_video",
+    "probe": "vdeblur.video.source.reader",
 }
 
 

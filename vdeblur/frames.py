@@ -80,7 +80,7 @@ class Frame:
         pts: presentation time in ticks of ``time_base``; an integer, never a float.
         duration: ticks it is shown, 0 when unknown.
         cut: it is known that nothing before it belongs to the same shot.
-        origin: the picture it was made of, where that was another (:mod:`vdeblur.pictures`).
+        origin: the picture it was made of, where that was another (:mod:`vdeblur.adapters.pictures`).
     """
 
     planes: tuple[Any, ...]

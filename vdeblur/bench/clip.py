@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vdeblur.errors import VdeblurError
-from vdeblur.video.ffmpeg import run_ffmpeg
+from vdeblur.video.ffmpeg.executable import run_ffmpeg
 
 Plane = npt.NDArray[np.uint8]
 

@@ -21,8 +21,8 @@ def describe_machine(device: str) -> dict[str, Any]:
     """What it runs on, as JSON can hold it; ``device`` as the network's is named ("cpu", "cuda:0")."""
     import torch
 
-    from vdeblur.video.ffmpeg import ffmpeg_version
-    from vdeblur.video.libraries import library_versions
+    from vdeblur.video.ffmpeg.executable import ffmpeg_version
+    from vdeblur.video.versions import library_versions
 
     libraries = library_versions()
     return {

@@ -14,11 +14,11 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
 from vdeblur.bench.timing import Timing, middle, timed, typical
-from vdeblur.compute import single_thread
-from vdeblur.engine import Deblurrer
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.frames import Frame
-from vdeblur.fused import have_kernels, without_kernels
-from vdeblur.graphs import plain
+from vdeblur.kernels.dispatch import have_kernels, without_kernels
+from vdeblur.runtime.cuda_graphs import plain
+from vdeblur.runtime.device import single_thread
 
 #: Runs that do not count.
 WARM_UP = 2

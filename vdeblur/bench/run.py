@@ -27,11 +27,11 @@ from vdeblur.bench.stages import (
 from vdeblur.bench.timeline import overlap_of, watch_run
 from vdeblur.bench.timing import Timing
 from vdeblur.bench.whole import measure_whole
-from vdeblur.compute import find_device, reserved_bytes
-from vdeblur.engine import Deblurrer
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
-from vdeblur.video.reader import Reader
+from vdeblur.runtime.device import find_device, reserved_bytes
+from vdeblur.video.source.reader import Reader
 
 #: Frames the engine restores, in memory.
 ENGINE_FRAMES = 5

@@ -48,9 +48,9 @@ class BenchSettings:
     Args:
         sizes: names in ``SIZES``.
         models: names of networks or paths of checkpoints.
-        precisions: as for :class:`vdeblur.engine.Deblurrer`.
+        precisions: as for :class:`vdeblur.engine.deblurrer.Deblurrer`.
         lookaheads: 0, 1 or both.
-        device: as for :class:`vdeblur.engine.Deblurrer`.
+        device: as for :class:`vdeblur.engine.deblurrer.Deblurrer`.
         preset: of libx264, for encoding alone and for the whole.
         runs: of each measurement; the median counts.
         seconds: about how long each run of the whole lasts, which decides its frames.

@@ -11,10 +11,10 @@ import torch
 
 from vdeblur.bench.timing import Timing, middle, timed, typical
 from vdeblur.frames import Frame
-from vdeblur.transfer import transfer_for
-from vdeblur.video.reader import Reader
-from vdeblur.video.settings import EncodeOptions
-from vdeblur.video.writer import Writer
+from vdeblur.runtime.transfer import transfer_for
+from vdeblur.video.encode.encoder_options import EncodeOptions
+from vdeblur.video.sink.writer import Writer
+from vdeblur.video.source.reader import Reader
 
 #: Pixels that decoding and encoding alone work on, which decides their frames, and the limits of these.
 WORK_PX = 100_000_000

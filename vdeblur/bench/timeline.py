@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from vdeblur.engine import Deblurrer
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
-from vdeblur.transfer import CudaTransfer
+from vdeblur.runtime.transfer import CudaTransfer
 
 #: What the network's stream does of a frame.
 NETWORK = ("encode", "restore")
@@ -33,7 +33,7 @@ class Span:
 
 
 class Events:
-    """Watches a :class:`vdeblur.transfer.CudaTransfer` with an event before and after each piece of work.
+    """Watches a :class:`vdeblur.runtime.transfer.CudaTransfer` with an event before and after each piece of work.
 
     Args:
         make: makes an event that keeps the time, ``torch.cuda.Event(enable_timing=True)``.

@@ -10,7 +10,7 @@ from statistics import median
 
 import torch
 
-from vdeblur.compute import synchronize
+from vdeblur.runtime.device import synchronize
 
 #: Times that work is done on a GPU between two looks at the clock.
 GPU_REPEATS = 20

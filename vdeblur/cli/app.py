@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import click
 
 from vdeblur import __version__
-from vdeblur.cli import failures
-from vdeblur.cli.ending import ending_like_ctrl_c
-from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, JSON_EVENTS, write_block, write_commands, write_options
+from vdeblur.cli import error_output
+from vdeblur.cli.help import EXAMPLES, EXIT_CODES, JSON_EVENTS, write_block, write_commands, write_options
+from vdeblur.cli.signals import ending_like_ctrl_c
 
 DEFAULT_COMMAND = "run"
 #: Every command: where it is, as module:attribute, and a line for the help page.
@@ -79,7 +79,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     """Do what the arguments say; return the exit code. Every failure has been said in one line."""
     with ending_like_ctrl_c() as ended:
         code = _run(arguments)
-        if ended and code == failures.EXIT_INTERRUPTED:
+        if ended and code == error_output.EXIT_INTERRUPTED:
             return 128 + ended[0]
         return code
 
@@ -92,17 +92,17 @@ def _run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
-        failures.error_line(exc.format_message().rstrip("."))
+        error_output.error_line(exc.format_message().rstrip("."))
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt) as exc:
-        failures.error_line("interrupted")
-        failures.show_traceback(exc)
-        return failures.EXIT_INTERRUPTED
+        error_output.error_line("interrupted")
+        error_output.show_traceback(exc)
+        return error_output.EXIT_INTERRUPTED
     except BrokenPipeError:
-        failures.silence_standard_output()
-        return failures.EXIT_BROKEN_PIPE
+        error_output.silence_standard_output()
+        return error_output.EXIT_BROKEN_PIPE
     except Exception as exc:
-        error = failures.as_error(exc)
-        failures.error_line(str(error))
-        failures.show_traceback(exc)
+        error = error_output.as_error(exc)
+        error_output.error_line(str(error))
+        error_output.show_traceback(exc)
         return error.exit_code

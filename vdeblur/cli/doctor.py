@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from vdeblur import __version__
-from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.errors import VdeblurError
 
 #: Encoders that are tried out, each with a pixel format it should take.
@@ -70,7 +70,7 @@ def examine() -> tuple[dict[str, Any], list[str]]:
 
 
 def _versions() -> dict[str, str]:
-    from vdeblur.video.libraries import library_versions
+    from vdeblur.video.versions import library_versions
 
     found = {"vdeblur": __version__, "Python": platform.python_version()}
     for name in PACKAGES:
@@ -94,8 +94,8 @@ def _devices() -> tuple[dict[str, str], list[str]]:
     import torch
 
     from vdeblur.bench.machine import device_name
-    from vdeblur.compute import available_devices, choose_dtype, find_device
-    from vdeblur.fused import kernels_for
+    from vdeblur.kernels.dispatch import kernels_for
+    from vdeblur.runtime.device import available_devices, choose_dtype, find_device
 
     found = {"threads": str(torch.get_num_threads()), "chosen by auto": str(find_device("auto"))}
     for name in available_devices():
@@ -109,13 +109,13 @@ def _devices() -> tuple[dict[str, str], list[str]]:
 
 
 def _ffmpeg() -> tuple[dict[str, str], list[str]]:
-    from vdeblur.video.ffmpeg import ffmpeg_version, find_ffmpeg
+    from vdeblur.video.ffmpeg.executable import ffmpeg_version, find_ffmpeg
 
     return {"program": str(find_ffmpeg()), "version": ffmpeg_version()}, []
 
 
 def _encoders() -> tuple[dict[str, str], list[str]]:
-    from vdeblur.video.ffmpeg import encoder_opens
+    from vdeblur.video.ffmpeg.executable import encoder_opens
 
     found = {name: "opens" if encoder_opens(name, pixels) else "does not open" for name, pixels in ENCODERS.items()}
     missing = found[NEEDED_ENCODER] != "opens"
@@ -131,9 +131,9 @@ def _networks() -> tuple[dict[str, Any], list[str]]:
 
 def _self_test() -> tuple[dict[str, str], list[str]]:
     """Restore three small frames from Y4M into FFV1 and read them again."""
-    from vdeblur.pipeline import deblur_video
-    from vdeblur.video.reader import Reader
-    from vdeblur.video.writer import EncodeOptions
+    from vdeblur.pipeline.deblur_video import deblur_video
+    from vdeblur.video.sink.writer import EncodeOptions
+    from vdeblur.video.source.reader import Reader
 
     count, width, height = 3, 64, 48
     picture = bytes(range(0, 192)) * (width * height // 192) + b"\x80" * (width * height // 2)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vdeblur import __version__
-from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.cli.report import LOG_LINE_SECONDS
 from vdeblur.errors import TargetError, UsageError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.cli.options import check_model
 from vdeblur.errors import UsageError
 

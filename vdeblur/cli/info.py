@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.cli.report import clock
 from vdeblur.errors import UsageError
 from vdeblur.frames import PixelFormat
@@ -28,7 +28,7 @@ _BRANDS = frozenset({"major_brand", "minor_version", "compatible_brands"})
 @click.option("--json", "as_json", is_flag=True, cls=GroupedOption, help="As one JSON object.")
 def info(file: str, allow_network: bool, as_json: bool) -> None:
     """Show every stream of FILE, how its frames are read, and how vdeblur would write it back."""
-    from vdeblur.video.reader import Reader
+    from vdeblur.video.source.reader import Reader
 
     with Reader(file, threads=1, interlaced="keep", allow_network=allow_network) as reader:
         source, notes = reader.info, reader.notes
@@ -68,10 +68,10 @@ def plan_words(source: SourceInfo) -> list[str]:
 
 def _try_writing(source: SourceInfo, target: str) -> tuple[str, list[str]]:
     """Encoder and pixel format, and the writer's notes, found by preparing the output in a scratch folder."""
-    from vdeblur.video.containers import container_of
-    from vdeblur.video.encoding import plan_video
-    from vdeblur.video.picture import Picture
-    from vdeblur.video.writer import EncodeOptions, Writer
+    from vdeblur.video.encode.containers import container_of
+    from vdeblur.video.encode.raw_video import Picture
+    from vdeblur.video.encode.video_plan import plan_video
+    from vdeblur.video.sink.writer import EncodeOptions, Writer
 
     video = source.video
     picture = Picture.of(

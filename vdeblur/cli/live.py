@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vdeblur.cli import failures
-from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.cli import error_output
+from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.cli.livereport import LiveReport, show_cameras
 from vdeblur.cli.options import check_model, parse_rate, parse_seconds
 from vdeblur.errors import UsageError
 
 if TYPE_CHECKING:
-    from vdeblur.live.inputs import Wishes
     from vdeblur.live.page import PageOptions
+    from vdeblur.live.source_parser import Wishes
     from vdeblur.live.sources import Source
-    from vdeblur.live.words import Settings, Sink
+    from vdeblur.live.types import Settings, Sink
 
 EXAMPLES = """\
   vdeblur live                                           the page; the browser gives its own camera
@@ -177,8 +177,8 @@ def _run(source: Source, settings: Settings, sinks: list[Sink], given: dict[str,
         try:
             report.watch(session, seconds)
         except BrokenPipeError:  # click has an exit code of its own for it
-            failures.silence_standard_output()
-            return failures.EXIT_BROKEN_PIPE
+            error_output.silence_standard_output()
+            return error_output.EXIT_BROKEN_PIPE
     report.end(session.status())
     session.wait(0)
     return 0
@@ -212,13 +212,13 @@ def _page_options(given: dict[str, Any]) -> PageOptions:
 
 
 def _open(word: str, given: dict[str, Any]) -> Source:
-    from vdeblur.live.inputs import open_source
+    from vdeblur.live.source_parser import open_source
 
     return open_source(word, _wishes(given))
 
 
 def _wishes(given: dict[str, Any]) -> Wishes:
-    from vdeblur.live.inputs import Wishes
+    from vdeblur.live.source_parser import Wishes
 
     size = None
     if given["size"] is not None:
@@ -233,7 +233,7 @@ def _wishes(given: dict[str, Any]) -> Wishes:
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    from vdeblur.live.words import Settings
+    from vdeblur.live.types import Settings
 
     names = ("model", "strength", "lookahead", "reduce", "auto", "device", "precision")
     return Settings(**{name: given[name] for name in names})
@@ -263,7 +263,7 @@ def _sinks(given: dict[str, Any], source: Source | None, report: LiveReport) -> 
 
 def _encoding(path: str, given: dict[str, Any]) -> Any:
     """How a recording is encoded: H.264 must leave the cores to the network."""
-    from vdeblur.video.settings import EncodeOptions
+    from vdeblur.video.encode.encoder_options import EncodeOptions
 
     preset = given["preset"]
     if preset is None and given["codec"] in (None, "h264") and Path(path).suffix.lower() in (".mp4", ".mkv", ".mov"):

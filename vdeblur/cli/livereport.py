@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vdeblur.live.session import Session
-    from vdeblur.live.words import Status
+    from vdeblur.live.types import Status
 
 _STATUS_SECONDS = 1.0
 #: Short, so that Ctrl-C is heard at once where a wait cannot be interrupted.
@@ -87,7 +87,7 @@ def status_words(status: Status) -> str:
 
 def show_cameras(*, as_json: bool) -> int:
     """Print the cameras of this machine and their modes, the chosen one marked; say why where there are none."""
-    from vdeblur.video.devices import choose_mode, list_cameras, why_none
+    from vdeblur.video.realtime.cameras import choose_mode, list_cameras, why_none
 
     cameras = list_cameras()
     if as_json:

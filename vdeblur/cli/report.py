@@ -1,7 +1,7 @@
 """How a run tells what it does: a bar for people, lines for logs, JSON for programs, nothing when quiet.
 
-The library reports :class:`vdeblur.pipeline.Progress` and ``Report``; a reporter turns them into words. Whoever reads
-standard output gets video or JSON, never prose.
+The library reports :class:`vdeblur.pipeline.deblur_video.Progress` and ``Report``; a reporter turns them into
+words. Whoever reads standard output gets video or JSON, never prose.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-from vdeblur.cli.jobs import Job
+from vdeblur.cli.io_plan import Job
 from vdeblur.errors import VdeblurError
 
 if TYPE_CHECKING:
-    from vdeblur.pipeline import Progress, Report
+    from vdeblur.pipeline.deblur_video import Progress, Report
 
 #: JSON progress objects a second at most.
 JSON_EVENTS_PER_SECOND = 2

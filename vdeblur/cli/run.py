@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vdeblur.cli import ending, failures
-from vdeblur.cli.helptext import EXAMPLES, EXIT_CODES, JSON_EVENTS, GroupedCommand, GroupedOption
-from vdeblur.cli.jobs import PIPE, Job, Plan, plan_jobs
+from vdeblur.cli import error_output, signals
+from vdeblur.cli.help import EXAMPLES, EXIT_CODES, JSON_EVENTS, GroupedCommand, GroupedOption
+from vdeblur.cli.io_plan import PIPE, Job, Plan, plan_jobs
 from vdeblur.cli.options import RunOptions, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
-from vdeblur.cli.turns import long_turns
+from vdeblur.cli.scheduling import long_turns
 from vdeblur.errors import Interrupted, TargetError, UsageError, VdeblurError
-from vdeblur.video.journal import Journal
+from vdeblur.video.segments.journal import Journal
 
 if TYPE_CHECKING:
-    from vdeblur.pipeline import Report
+    from vdeblur.pipeline.deblur_video import Report
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -142,7 +142,7 @@ def _choose_reporter(options: RunOptions) -> Reporter:
     if options.quiet:
         return Reporter()
     if sys.stderr.isatty() and not options.verbose:
-        from vdeblur.cli.bar import BarReporter
+        from vdeblur.cli.progress_bar import BarReporter
 
         return BarReporter(sys.stderr)
     return LineReporter(sys.stderr)
@@ -197,7 +197,7 @@ class _Run:
                     self._reporter.skipped(job, f"{job.target} exists")
                     continue
                 codes.append(self._one(job, number, len(decided), decision))
-                if codes[-1] in (failures.EXIT_INTERRUPTED, failures.EXIT_BROKEN_PIPE):
+                if codes[-1] in (error_output.EXIT_INTERRUPTED, error_output.EXIT_BROKEN_PIPE):
                     return codes[-1]
             wrong = [code for code in codes if code]
             self._reporter.end(len(codes) - len(wrong), skipped, len(wrong))
@@ -209,9 +209,9 @@ class _Run:
         try:
             report = self._restore(job, decision)
         except (Exception, KeyboardInterrupt) as exc:
-            if isinstance(exc, BrokenPipeError) or (job.to_pipe and failures.is_broken_pipe(exc)):
-                return failures.EXIT_BROKEN_PIPE
-            error = failures.as_error(exc)
+            if isinstance(exc, BrokenPipeError) or (job.to_pipe and error_output.is_broken_pipe(exc)):
+                return error_output.EXIT_BROKEN_PIPE
+            error = error_output.as_error(exc)
             if isinstance(error, Interrupted):
                 error = Interrupted(f"interrupted; {_unwritten(job)}").with_kept(error.kept)
             return _say_failure(error, self._reporter, cause=exc, job=job, named=count > 1)
@@ -227,13 +227,13 @@ class _Run:
             waits = self._options.segment_seconds is not None and PIPE not in (job.source, job.target)
             return asked()
 
-        with ending.current.patient(lambda: waits) as asked:
+        with signals.current.patient(lambda: waits) as asked:
             return self._restore_until(job, decision, stop)
 
     def _restore_until(self, job: Job, decision: str, stop: Callable[[], bool]) -> Report:
         # Here and not above: PyTorch takes seconds to load, and a wrong call should not wait for it.
-        from vdeblur.pipeline import deblur_video
-        from vdeblur.video.writer import EncodeOptions
+        from vdeblur.pipeline.deblur_video import deblur_video
+        from vdeblur.video.sink.writer import EncodeOptions
 
         options = self._options
         return deblur_video(
@@ -286,8 +286,8 @@ def _say_failure(
         message = f"{job.source}: {message}"
     reporter.failed(job, error)
     if not reporter.writes_json_errors:
-        failures.error_line(message)
-    failures.show_traceback(cause or error)
+        error_output.error_line(message)
+    error_output.show_traceback(cause or error)
     return error.exit_code
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.errors import UsageError
 
 if TYPE_CHECKING:
-    from vdeblur.training.settings import SynthesisConfig
+    from vdeblur.training.synthesis.config import SynthesisConfig
 
 _SUFFIXES = {".mkv", ".mp4", ".mov"}
 _LOSSLESS = {".mkv": "ffv1"}
@@ -64,8 +64,8 @@ def synth(
     for target in targets:
         if target.exists() and not overwrite:
             raise UsageError(f"{target} exists; -y replaces it")
-    from vdeblur.training.showing import make_pair, write_pair
-    from vdeblur.video.writer import EncodeOptions
+    from vdeblur.training.pair_preview import make_pair, write_pair
+    from vdeblur.video.sink.writer import EncodeOptions
 
     levels, words = make_pair(source, settings, seed=seed, size=wanted)
     options = EncodeOptions(codec=codec or _LOSSLESS.get(targets[0].suffix), crf=crf)
@@ -101,7 +101,7 @@ def parse_size(words: str) -> tuple[int, int]:
 def load_settings(name: str | None) -> SynthesisConfig:
     """Knobs of a YAML file: of its own, or below the key ``synthesis`` of a training run."""
     from vdeblur.config import build, find_config, read_yaml
-    from vdeblur.training.settings import SynthesisConfig
+    from vdeblur.training.synthesis.config import SynthesisConfig
 
     if name is None:
         return SynthesisConfig()

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from vdeblur.cli.helptext import GroupedCommand, GroupedOption
+from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.cli.report import LOG_LINE_SECONDS, clock
 from vdeblur.errors import Interrupted
 

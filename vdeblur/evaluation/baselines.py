@@ -8,7 +8,7 @@ import torch
 from kornia.filters import unsharp_mask
 from torch import Tensor
 
-from vdeblur.engine import Network
+from vdeblur.engine.deblurrer import Network
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.wiener import Wiener
 

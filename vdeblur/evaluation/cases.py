@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.video.reader import Reader, probe
+from vdeblur.video.source.reader import Reader, probe
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vdeblur.engine import Deblurrer, Network
+from vdeblur.engine.deblurrer import Deblurrer, Network
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.baselines import BASELINES, Identity
 from vdeblur.model.checkpoint import weights_path

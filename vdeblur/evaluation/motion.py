@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.engine import Deblurrer
+from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.pixels import rgb_of
 from vdeblur.evaluation.cases import Case
-from vdeblur.model.lumanet import LumaNet
-from vdeblur.model.network import DeblurNet
-from vdeblur.pixels import rgb_of
+from vdeblur.model.deblur_net import DeblurNet
+from vdeblur.model.luma_net import LumaNet
 
 
 @dataclass(frozen=True)

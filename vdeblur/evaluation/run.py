@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from vdeblur.config import find_config
+from vdeblur.engine.pixels import rgb_of
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.baselines import BASELINES
 from vdeblur.evaluation.cases import Case, file_cases, in_step
@@ -21,7 +22,6 @@ from vdeblur.evaluation.sheet import Sheet, SpotSearch, checked_target
 from vdeblur.evaluation.stability import drift, flicker, seconds_per_frame
 from vdeblur.evaluation.synthetic import SyntheticSet, clip_name
 from vdeblur.metrics import capped, psnr
-from vdeblur.pixels import rgb_of
 
 #: Clips that the contact sheet shows, at most, shared among the strata.
 SHEET_CLIPS = 12
@@ -81,7 +81,7 @@ def evaluate(
         data: folders of pairs, and names or paths of synthetic sets ("test_synthetic").
         stills: folder of sharp photographs for the synthetic sets.
         baselines: of "unsharp" and "wiener".
-        device, precision, lookahead: as for :class:`vdeblur.engine.Deblurrer`.
+        device, precision, lookahead: as for :class:`vdeblur.engine.deblurrer.Deblurrer`.
         stability: also measure drift and flicker of the networks, on one clip of each stratum.
         sheet: picture file for crops of blurred, restored and true frames.
         progress: called in this thread before each clip and method.

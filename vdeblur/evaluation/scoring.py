@@ -9,12 +9,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vdeblur.engine import Deblurrer
+from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.pixels import rgb_of
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.cases import Case, in_step, pair_case, remembered
 from vdeblur.frames import Frame
 from vdeblur.metrics import capped, psnr, ssim, temporal_psnr
-from vdeblur.pixels import rgb_of
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from itertools import islice, pairwise
 import numpy as np
 import torch
 
-from vdeblur.arrays import Arrays
-from vdeblur.engine import Deblurrer
+from vdeblur.adapters.arrays import Arrays
+from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.pixels import rgb_of
 from vdeblur.evaluation.cases import Case, in_step, played
 from vdeblur.evaluation.scoring import mean
 from vdeblur.frames import Frame
 from vdeblur.metrics import as_8bit, capped, psnr
-from vdeblur.pixels import rgb_of
 
 #: Frames of a clip that are kept in memory and played forth and back.
 FRAMES_KEPT = 30

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from vdeblur.arrays import Arrays
+from vdeblur.adapters.arrays import Arrays
 from vdeblur.config import build, load_config
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.cases import Case, Truth, frames_case
 from vdeblur.frames import Frame
 from vdeblur.metrics import as_8bit
-from vdeblur.training.data import fixed_clips
-from vdeblur.training.stills import find_stills, load_still
-from vdeblur.training.synthesis import Clip, SynthesisConfig
+from vdeblur.training.data.clip_cache import fixed_clips
+from vdeblur.training.synthesis.blur import Clip, SynthesisConfig
+from vdeblur.training.synthesis.stills import find_stills, load_still
 
 #: Clips made at once, and how many are made at most for each one that is wanted.
 CLIPS_AT_ONCE, MOST_TRIES = 4, 12

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vdeblur.bench.clip import pictures
 from vdeblur.export.step import Size, Step
-from vdeblur.library import deblur_frames
+from vdeblur.library.generators import deblur_frames
 
 #: Frames of the clip: a first, a last, and enough between for the memory to matter.
 FRAMES = 5

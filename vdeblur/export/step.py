@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from vdeblur.batches import joined, separated
+from vdeblur.engine.batching import joined, separated
+from vdeblur.engine.pixels import crop, luma_from_rgb
+from vdeblur.engine.tiling import channels_of, fitting
 from vdeblur.frames import Colour
 from vdeblur.model.exposure import begun
-from vdeblur.model.flow import pyramid
-from vdeblur.model.lumanet import LumaFeatures
-from vdeblur.model.steering import luma
-from vdeblur.pixels import crop, luma_from_rgb
-from vdeblur.tiles import channels_of, fitting
+from vdeblur.model.luma_net import LumaFeatures
+from vdeblur.model.motion_taps import luma
+from vdeblur.model.optical_flow import pyramid
 
 
 class Size(NamedTuple):

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from vdeblur.engine import Deblurrer, Network
+from vdeblur.engine.deblurrer import Deblurrer, Network
 from vdeblur.errors import VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.live.words import Settings, Shown, Taken
+from vdeblur.live.types import Settings, Shown, Taken
 
 #: Frames a new network is tried with before it takes over: the first is slow, and none should be seen waiting.
 _WARMING = 2
@@ -27,7 +27,7 @@ class Restorer:
         failed: told when a network that was wanted cannot be had; the old one goes on.
 
     Raises:
-        UsageError, DeviceError, NetworkError: as :class:`vdeblur.engine.Deblurrer`.
+        UsageError, DeviceError, NetworkError: as :class:`vdeblur.engine.deblurrer.Deblurrer`.
     """
 
     def __init__(

@@ -15,17 +15,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from vdeblur.engine import Network
+from vdeblur.engine.deblurrer import Network
 from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.live.intake import Intake
-from vdeblur.live.ledger import Ledger
-from vdeblur.live.outlet import Outlets
-from vdeblur.live.pace import Pace, pace_words, rungs, size_words
+from vdeblur.live.capture_thread import Intake
+from vdeblur.live.latest_value import Ended
+from vdeblur.live.quality_controller import Pace, pace_words, rungs, size_words
 from vdeblur.live.restorer import Restorer
-from vdeblur.live.slot import Ended
+from vdeblur.live.session_stats import Ledger
+from vdeblur.live.sink_threads import Outlets
 from vdeblur.live.sources import Source
-from vdeblur.live.words import Settings, Shown, Sink, Status, Taken, Unwatched
+from vdeblur.live.types import Settings, Shown, Sink, Status, Taken, Unwatched
 from vdeblur.model.checkpoint import weights_path
 
 __all__ = ["Session", "Settings", "Shown", "Sink", "Status", "Taken", "Unwatched"]

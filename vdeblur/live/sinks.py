@@ -17,15 +17,15 @@ from typing import IO, Any
 
 import numpy as np
 
-from vdeblur.compare import CompareMode, Comparison
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Frame
-from vdeblur.live.words import Shown, Sink, Unwatched
-from vdeblur.video.pipes import TICKS, Pipe, PipeFormat
-from vdeblur.video.plain import YUV420, Plain, described
-from vdeblur.video.process import CREATION_FLAGS, NEW_SESSION, write_all
-from vdeblur.video.settings import EncodeOptions
-from vdeblur.video.writer import Writer
+from vdeblur.live.types import Shown, Sink, Unwatched
+from vdeblur.pipeline.comparison import CompareMode, Comparison
+from vdeblur.video.encode.encoder_options import EncodeOptions
+from vdeblur.video.ffmpeg.process import CREATION_FLAGS, NEW_SESSION, write_all
+from vdeblur.video.realtime.raw_pipe import TICKS, Pipe, PipeFormat
+from vdeblur.video.realtime.uniform_frames import YUV420, Plain, described
+from vdeblur.video.sink.writer import Writer
 
 #: ffplay shows each picture when it comes, and gathers none.
 _FFPLAY = (

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from vdeblur.frames import Frame
-from vdeblur.live.slot import Ended, Slot
-from vdeblur.video.capture import SILENCE_SECONDS, Capture
-from vdeblur.video.inlets import Inlet
-from vdeblur.video.reader import Reader
+from vdeblur.live.latest_value import Ended, Slot
+from vdeblur.video.realtime.capture import SILENCE_SECONDS, Capture
+from vdeblur.video.realtime.inputs import Inlet
+from vdeblur.video.source.reader import Reader
 
 #: A file that is so late has been stopped from outside, or is decoded too slowly: it goes on from here.
 _LATE_SECONDS = 1.0
@@ -89,11 +89,11 @@ class FileSource:
     Times rise through all rounds of a loop; the first frame of a round starts a new shot.
 
     Args:
-        source: as for :class:`vdeblur.video.reader.Reader`.
+        source: as for :class:`vdeblur.video.source.reader.Reader`.
         loop: begin again at the end.
 
     Raises:
-        UsageError, SourceError: as :class:`vdeblur.video.reader.Reader`, at once.
+        UsageError, SourceError: as :class:`vdeblur.video.source.reader.Reader`, at once.
     """
 
     def __init__(self, source: str | Path | BinaryIO, *, loop: bool = False, allow_network: bool = False) -> None:
@@ -165,7 +165,7 @@ class CaptureSource:
         """Frames as they come.
 
         Raises:
-            SourceError: as :meth:`vdeblur.video.capture.Capture.frames`; it may be called again.
+            SourceError: as :meth:`vdeblur.video.realtime.capture.Capture.frames`; it may be called again.
         """
         pacer = Pacer(self._closing)
         for frame in self._capture.frames():

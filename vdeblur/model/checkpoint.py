@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 from vdeblur.config import WEIGHTS_FOLDER
 from vdeblur.errors import NetworkError, UsageError
-from vdeblur.model.kinds import Net, config_from, network_of
-from vdeblur.model.lumanet import LumaConfig
-from vdeblur.model.network import NetworkConfig
+from vdeblur.model.deblur_net import NetworkConfig
+from vdeblur.model.luma_net import LumaConfig
+from vdeblur.model.registry import Net, config_from, network_of
 
 #: Far more than any number of a network's config.
 _LARGEST_NUMBER = 1024

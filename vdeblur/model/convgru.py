@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vdeblur.model.blocks import conv3x3
+from vdeblur.model.layers import conv3x3
 
 
 class ConvGRU(nn.Module):

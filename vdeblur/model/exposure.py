@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.fused import natively
-from vdeblur.model.blocks import activate, normal_grid, normal_steps, upsample
-from vdeblur.model.steering import luma
+from vdeblur.kernels.dispatch import natively
+from vdeblur.model.layers import activate, normal_grid, normal_steps, upsample
+from vdeblur.model.motion_taps import luma
 
 #: Points along the motion, in frame intervals, and the lags of the autocorrelation that are looked at.
 POINTS = 41

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vdeblur.model.flow import Flow, Level, flow, flows, pyramid
+from vdeblur.model.optical_flow import Flow, Level, flow, flows, pyramid
 
 #: For the frames before and after: which frames of a batch (B, 1, 1, 1), boolean, have one; None where all have what
 #: is given.

@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vdeblur.compute import choose_dtype
 from vdeblur.config import find_config
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.checkpoint import load_network
-from vdeblur.model.kinds import Net, network_of, read_config
+from vdeblur.model.deblur_net import Estimate
 from vdeblur.model.motion import Motion
-from vdeblur.model.network import Estimate
-from vdeblur.training.course import average_decay
+from vdeblur.model.registry import Net, network_of, read_config
+from vdeblur.runtime.device import choose_dtype
+from vdeblur.training.config import TrainConfig
+from vdeblur.training.distributed import Team
 from vdeblur.training.losses import Losses, losses
-from vdeblur.training.recipe import TrainConfig
-from vdeblur.training.synthesis import Clip
-from vdeblur.training.taps import true_exposure
-from vdeblur.training.team import Team
+from vdeblur.training.lr_schedule import average_decay
+from vdeblur.training.pretraining.taps import true_exposure
+from vdeblur.training.synthesis.blur import Clip
 
 logger = logging.getLogger(__name__)
 

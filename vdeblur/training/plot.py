@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from vdeblur.chart import nice_ticks
+from vdeblur.plotting.chart import nice_ticks
 from vdeblur.training.log import read_log
 from vdeblur.training.validation import EQUAL_DB
 

@@ -14,17 +14,17 @@ from typing import Any
 
 from vdeblur.errors import Interrupted, TargetError
 from vdeblur.model.checkpoint import save_network
-from vdeblur.training.course import Course, frames_at, learning_rate
-from vdeblur.training.feeds import DataFor, Feeds, closing_iterator, open_feeds
-from vdeblur.training.first import learn_first
-from vdeblur.training.interruption import Interruption, children_deaf_to_ctrl_c, deferred_interruption
+from vdeblur.training.config import TrainConfig, as_plain
+from vdeblur.training.data.sources import DataFor, Feeds, closing_iterator, open_feeds
+from vdeblur.training.distributed import Team, gathered_team
 from vdeblur.training.learner import Learner, Matched
 from vdeblur.training.log import append_row, cut_log
+from vdeblur.training.lr_schedule import Course, frames_at, learning_rate
 from vdeblur.training.plot import write_plot
-from vdeblur.training.recipe import TrainConfig, as_plain
-from vdeblur.training.state import Journey, load_state, save_state, write_pieces
-from vdeblur.training.synthesis import Clip
-from vdeblur.training.team import Team, gathered_team
+from vdeblur.training.pretraining.stages import learn_first
+from vdeblur.training.run_state import Journey, load_state, save_state, write_pieces
+from vdeblur.training.signals import Interruption, children_deaf_to_ctrl_c, deferred_interruption
+from vdeblur.training.synthesis.blur import Clip
 from vdeblur.training.validation import better, validate
 
 __all__ = ["Progress", "TrainConfig", "train"]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from vdeblur.metrics import psnr
-from vdeblur.model.kinds import Net
-from vdeblur.training.data import stack
+from vdeblur.model.registry import Net
+from vdeblur.training.data.clip_cache import stack
 from vdeblur.training.losses import motion_error, signless_error
-from vdeblur.training.synthesis import Clip
+from vdeblur.training.synthesis.blur import Clip
 
 #: A clip whose motion during the exposure is shorter than this on average is near-sharp.
 NEAR_SHARP_PX = 0.5

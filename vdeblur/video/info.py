@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vdeblur.frames import Colour, FieldOrder, PixelFormat
-from vdeblur.video.programs import Programs
+from vdeblur.video.mpegts_programs import Programs
 
 #: A chromaticity (x, y) of CIE 1931.
 Chromaticity = tuple[Fraction, Fraction]

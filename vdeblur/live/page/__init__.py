@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from vdeblur.live.page.options import PageOptions
 from vdeblur.live.page.server import PageServer
 from vdeblur.live.sources import Source
-from vdeblur.live.words import Settings, Sink
+from vdeblur.live.types import Settings, Sink
 
 __all__ = ["PageOptions", "PageServer", "serve"]
 

@@ -11,7 +11,7 @@ from vdeblur.live.page.room import Room
 from vdeblur.live.page.store import Store
 from vdeblur.live.page.videos import model_names
 from vdeblur.live.sources import PushSource, Source
-from vdeblur.live.words import Settings, Sink
+from vdeblur.live.types import Settings, Sink
 
 #: Browsers at a time, those that only look included.
 MOST_VIEWERS = 16

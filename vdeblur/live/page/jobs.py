@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from vdeblur.errors import Interrupted, VdeblurError
 from vdeblur.live.page.store import Stored
-from vdeblur.pipeline import deblur_video
+from vdeblur.pipeline.deblur_video import deblur_video
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Jobs:
     """The queue and its worker; a context manager.
 
     Args:
-        restore: what makes the target of a source; called as :func:`vdeblur.pipeline.deblur_video` is.
+        restore: what makes the target of a source; called as :func:`vdeblur.pipeline.deblur_video.deblur_video` is.
     """
 
     def __init__(self, restore: Callable[..., Any] = deblur_video) -> None:

@@ -9,8 +9,8 @@ from statistics import median
 
 from vdeblur.live.page.messages import BOTH, SHARP, pack_picture
 from vdeblur.live.page.sharpness import sharpness_of
-from vdeblur.live.words import Shown
-from vdeblur.video.jpeg import JpegEncoder, encode_png
+from vdeblur.live.types import Shown
+from vdeblur.video.realtime.jpeg import JpegEncoder, encode_png
 
 #: Sharpness is measured so often.
 _SHARPNESS_SECONDS = 0.25

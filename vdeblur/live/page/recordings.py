@@ -9,10 +9,10 @@ from pathlib import Path
 
 from vdeblur.errors import TargetError, VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.live.words import Shown
-from vdeblur.video.plain import described
-from vdeblur.video.settings import EncodeOptions
-from vdeblur.video.writer import Writer
+from vdeblur.live.types import Shown
+from vdeblur.video.encode.encoder_options import EncodeOptions
+from vdeblur.video.realtime.uniform_frames import described
+from vdeblur.video.sink.writer import Writer
 
 #: The network needs the machine more; at this quality the eye sees no loss.
 _CODEC, _QUALITY, _PRESET = "h264", 18.0, "veryfast"

@@ -13,7 +13,7 @@ from vdeblur.live.page.recordings import Recording
 from vdeblur.live.page.store import Store, Stored
 from vdeblur.live.session import Session
 from vdeblur.live.sources import Source
-from vdeblur.live.words import Settings, Sink
+from vdeblur.live.types import Settings, Sink
 
 
 class Looker(Protocol):

@@ -23,7 +23,7 @@ from vdeblur.live.page.store import Store
 from vdeblur.live.page.tls import make_certificate, tls_context
 from vdeblur.live.page.videos import Videos
 from vdeblur.live.sources import Source
-from vdeblur.live.words import Settings, Sink
+from vdeblur.live.types import Settings, Sink
 
 #: Ports that are tried after the one asked for.
 _MORE_PORTS = 20

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vdeblur.frames import Frame
-from vdeblur.sharpness import laplacian
+from vdeblur.pipeline.sharpness import laplacian
 
 #: The middle of the picture is enough, and costs the same whatever the size.
 _MOST_ROWS, _MOST_COLUMNS = 480, 640

@@ -54,7 +54,7 @@ class Store:
     """Files in a temporary folder that goes away with the store. A context manager; for one thread."""
 
     def __init__(self) -> None:
-        from vdeblur.video.scratch import scratch_folder
+        from vdeblur.video.temp_folders import scratch_folder
 
         self._folder = scratch_folder()
         self._files: dict[str, Stored] = {}

@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from vdeblur.config import WEIGHTS_FOLDER
-from vdeblur.engine import MAX_STRENGTH
+from vdeblur.engine.deblurrer import MAX_STRENGTH
 from vdeblur.errors import TargetError, VdeblurError
 from vdeblur.live.page.jobs import Job, Jobs, result_suffix
 from vdeblur.live.page.store import Store, Stored, with_ending
@@ -182,7 +182,7 @@ class Download(FileResponse):
 
 
 def _options(request: Request) -> dict[str, Any]:
-    """Options of :func:`vdeblur.pipeline.deblur_video` in a query."""
+    """Options of :func:`vdeblur.pipeline.deblur_video.deblur_video` in a query."""
     query = request.query_params
     model = query.get("model", "fast")
     if model not in model_names():

@@ -27,7 +27,7 @@ from vdeblur.live.page.messages import (
 from vdeblur.live.page.pictures import Picture
 from vdeblur.live.page.room import Room
 from vdeblur.live.sources import PushSource
-from vdeblur.video.jpeg import decode_jpeg
+from vdeblur.video.realtime.jpeg import decode_jpeg
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vdeblur.training.ablation.settings import AblationConfig, digest
-from vdeblur.training.data import fixed_clips
-from vdeblur.training.stills import find_stills
-from vdeblur.training.synthesis import Clip
+from vdeblur.training.data.clip_cache import fixed_clips
+from vdeblur.training.synthesis.blur import Clip
+from vdeblur.training.synthesis.stills import find_stills
 
 
 class Pack(NamedTuple):

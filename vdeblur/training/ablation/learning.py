@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from vdeblur.errors import NetworkError
-from vdeblur.model.network import DeblurNet, Estimate
-from vdeblur.model.steering import SteeredTaps
+from vdeblur.model.deblur_net import DeblurNet, Estimate
+from vdeblur.model.motion_taps import SteeredTaps
 from vdeblur.training.ablation.clips import Pack, known
 from vdeblur.training.ablation.library_flow import library_motion
 from vdeblur.training.ablation.settings import AblationConfig, Variant
 from vdeblur.training.losses import charbonnier, frequency_loss, signless_error
-from vdeblur.training.synthesis import Clip
-from vdeblur.training.taps import draw_pixels, learn_taps, true_exposure
+from vdeblur.training.pretraining.taps import draw_pixels, learn_taps, true_exposure
+from vdeblur.training.synthesis.blur import Clip
 
 #: What learns to restore, while what finds the motion rests, in the second half of separate teaching.
 RESTORING = ("guide", "taps", "decode8", "up4", "join4", "decode4", "head")

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vdeblur.errors import UsageError
-from vdeblur.model.blocks import normal_grid, upsample, warp
-from vdeblur.model.flow import CELL, Flow, Level
+from vdeblur.model.layers import normal_grid, upsample, warp
 from vdeblur.model.motion import Motion, clip_motion
-from vdeblur.model.steering import luma
+from vdeblur.model.motion_taps import luma
+from vdeblur.model.optical_flow import CELL, Flow, Level
 
 
 def library_motion(clip: Tensor, lookahead: int) -> Motion:

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vdeblur.errors import UsageError
-from vdeblur.fused import without_kernels
+from vdeblur.kernels.dispatch import without_kernels
 from vdeblur.metrics import psnr
-from vdeblur.model.network import DeblurNet
+from vdeblur.model.deblur_net import DeblurNet
 from vdeblur.training.ablation.clips import Pack, known
 from vdeblur.training.ablation.learning import restore
 from vdeblur.training.ablation.settings import Variant

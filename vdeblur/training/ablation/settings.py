@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from vdeblur.config import build, find_config, load_config
 from vdeblur.errors import UsageError
-from vdeblur.model.network import NetworkConfig
+from vdeblur.model.deblur_net import NetworkConfig
 from vdeblur.training.ablation.variants import NETWORKS
-from vdeblur.training.synthesis import SynthesisConfig
+from vdeblur.training.synthesis.blur import SynthesisConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.model.areas import Area
-from vdeblur.model.blocks import zero_init
 from vdeblur.model.convgru import ConvGRU
-from vdeblur.model.motion import Motion, clip_motion
-from vdeblur.model.network import (
+from vdeblur.model.deblur_net import (
     DeblurNet,
     Estimate,
     Features,
@@ -25,7 +22,10 @@ from vdeblur.model.network import (
     features_at,
     motion_at,
 )
-from vdeblur.model.steering import Deconvolved, Neighbour, SteeredTaps
+from vdeblur.model.layers import zero_init
+from vdeblur.model.motion import Motion, clip_motion
+from vdeblur.model.motion_taps import Deconvolved, Neighbour, SteeredTaps
+from vdeblur.model.regions import Area
 
 
 class NothingKept(DeblurNet):
@@ -90,7 +90,7 @@ class FullChannelState(DeblurNet):
 
 
 class NoTaps(nn.Module):
-    """Looks nowhere, called as :class:`vdeblur.model.steering.SteeredTaps` is: no correction, no texture."""
+    """Looks nowhere, called as :class:`vdeblur.model.motion_taps.SteeredTaps` is: no correction, no texture."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

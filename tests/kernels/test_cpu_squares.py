@@ -1,0 +1,78 @@
+"""Native: pictures as convolutions at 1/4 read them, and back, are what the plain operators make of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from support.tap_scenes import noise
+from vdeblur.kernels import cpu as cpu_kernels
+from vdeblur.kernels import dispatch
+from vdeblur.kernels.dispatch import kernels_for, without_kernels
+from vdeblur.model.checkpoint import load_network
+from vdeblur.model.deblur_net import corrected_quarters, quarters
+
+SIZES = [(1, 3, 32, 32), (2, 3, 48, 80), (1, 1, 64, 400)]
+
+
+@pytest.fixture(autouse=True)
+def _working() -> Any:
+    """Without kernels these tests would compare operators with themselves; a failing kernel is given up quietly."""
+    assert kernels_for(torch.device("cpu")) is not None
+    yield
+    assert not dispatch._broken
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_squares_hold_the_pixels(size: tuple[int, ...], dtype: torch.dtype) -> None:
+    whole = noise(*size)
+    for picture in (whole, whole[..., 16:32, 8:]):  # a tile is a part of a picture
+        with torch.inference_mode():
+            found = quarters(picture, dtype)
+            with without_kernels():
+                wanted = quarters(picture, dtype)
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        assert found.dtype == dtype
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_pixels_come_back_corrected(size: tuple[int, ...], last: bool, dtype: torch.dtype) -> None:
+    batch, channels, height, width = size
+    squares = noise(batch, 16 * channels, height // 4, width // 4).to(dtype)
+    if last:
+        squares = squares.contiguous(memory_format=torch.channels_last)
+    correction = noise(batch, 1, height, width, seed=1)
+    correction[..., 0, 0] = float("nan")
+    with torch.inference_mode():
+        found = corrected_quarters(squares, correction)
+        with without_kernels():
+            wanted = corrected_quarters(squares, correction)
+    assert found.dtype == torch.float32
+    assert torch.equal(found.nan_to_num(9), wanted.nan_to_num(9))
+
+
+def test_a_processor_without_bfloat16_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_kernels.squares, "PAIRS", False)
+    picture = noise(1, 3, 32, 64)
+    with torch.inference_mode():
+        assert torch.equal(
+            quarters(picture, torch.bfloat16), (torch.pixel_unshuffle(picture, 4) * 4 - 2).to(torch.bfloat16)
+        )
+
+
+def test_other_sizes_are_refused_and_networks_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="not squares of 32 × 32"):
+        cpu_kernels.corrected_quarters(noise(1, 48, 8, 9), noise(1, 1, 32, 32))
+    asked: list[str] = []
+    for name in ("quarters", "corrected_quarters"):
+        kernel = getattr(cpu_kernels, name)
+        monkeypatch.setattr(cpu_kernels, name, lambda *args, k=kernel, n=name: (asked.append(n), k(*args))[1])
+    with torch.inference_mode():
+        load_network("balanced").eval()((None, noise(1, 3, 32, 32, scale=0.2) + 0.5, None))
+    assert asked == ["quarters", "corrected_quarters"]

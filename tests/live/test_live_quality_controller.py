@@ -1,0 +1,149 @@
+"""The pace, with a clock that is only counted: quick to go down, slow to go up, and no to and fro."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from vdeblur.live.quality_controller import ENOUGH_FPS, HELD_SECONDS, PATIENCE, Pace, Rung, rungs
+
+
+class Machine:
+    """Takes frames as a session does: each takes ``seconds(rung)``, and none begins before it has come."""
+
+    def __init__(self, model: str = "swift", *, fps: float = 30.0, jitter: float = 0.1, **more: int) -> None:
+        self.now, self.fps = 0.0, fps
+        self.pace = Pace(rungs(model, **more), self.now)
+        self.slowness = 1.0
+        self.full_seconds = 0.02
+        self.fixed = 0.22
+        self.changes: list[tuple[float, Rung]] = []
+        self._random = random.Random(7)
+        self._jitter = jitter
+
+    def seconds(self, rung: Rung) -> float:
+        model = {"swift": 1.0, "fast": 1.25, "balanced": 6.25, "quality": 12.5}[rung.model]
+        work = model * (self.fixed + (1 - self.fixed) / rung.reduce**2)
+        return self.slowness * self.full_seconds * work * (1 + self._random.uniform(-self._jitter, self._jitter))
+
+    def run(self, seconds: float) -> Rung:
+        end = self.now + seconds
+        while self.now < end:
+            took = self.seconds(self.pace.rung)
+            self.now += max(took, 1 / self.fps)
+            rung = self.pace.saw(self.now, took, self.fps)
+            if rung is not None:
+                self.changes.append((self.now, rung))
+        return self.pace.rung
+
+
+def test_what_is_quick_enough_stays() -> None:
+    machine = Machine()
+    assert machine.run(600).reduce == 1
+    assert machine.changes == []
+
+
+@pytest.mark.parametrize(("full_seconds", "reduce"), [(0.030, 1), (0.045, 2), (0.07, 2), (0.08, 3), (0.1, 4), (0.5, 4)])
+def test_the_largest_size_that_keeps_up_is_found_soon_and_kept(full_seconds: float, reduce: int) -> None:
+    machine = Machine()
+    machine.full_seconds = full_seconds
+    assert machine.run(2.5).reduce == reduce
+    machine.run(600)
+    assert machine.pace.rung.reduce == reduce
+    assert len(machine.changes) <= 2
+
+
+def test_a_very_slow_network_is_judged_by_few_frames() -> None:
+    machine = Machine()
+    machine.full_seconds = 1.2
+    machine.run(8)
+    assert machine.pace.lowest
+    assert machine.pace.overtaxed
+    machine.full_seconds = 0.1
+    machine.run(5)
+    assert not machine.pace.overtaxed
+
+
+@pytest.mark.parametrize("fixed", [0.0, 0.3, 0.5])
+def test_other_shares_of_work_are_learned(fixed: float) -> None:
+    machine = Machine()
+    machine.full_seconds, machine.fixed = 0.06, fixed
+    machine.run(900)
+    late = [change for change in machine.changes if change[0] > 300]
+    assert len(late) <= 4, "no to and fro"
+    assert machine.seconds(machine.pace.rung) < 1.15 / 30 or machine.pace.lowest
+
+
+def test_when_there_is_time_again_it_goes_up_after_a_while() -> None:
+    machine = Machine()
+    machine.full_seconds, machine.slowness = 0.02, 4.0
+    assert machine.run(20).reduce > 1
+    machine.slowness, begun = 1.0, machine.now
+    assert machine.run(60).reduce == 1
+    rises = [at for at, _ in machine.changes if at > begun]
+    assert all(b - a >= PATIENCE - 0.1 for a, b in itertools.pairwise(rises))
+
+
+def test_a_hiccup_of_a_few_frames_changes_nothing() -> None:
+    machine = Machine()
+    machine.run(10)
+    for _ in range(20):
+        machine.slowness = 6.0
+        machine.run(0.3)
+        machine.slowness = 1.0
+        machine.run(5)
+    assert machine.changes == []
+
+
+def test_at_the_edge_it_does_not_flap() -> None:
+    """A load that comes and goes every 20 s and makes full size just too slow: the waits between attempts grow."""
+    machine = Machine()
+    machine.full_seconds = 0.025
+    for _ in range(60):
+        machine.slowness = 1.5
+        machine.run(10)
+        machine.slowness = 0.9
+        machine.run(10)
+    per_minute = [sum(1 for at, _ in machine.changes if 60 * n <= at < 60 * (n + 1)) for n in range(20)]
+    assert max(per_minute) <= 6
+    assert sum(per_minute[10:]) <= 20
+
+
+def test_a_smaller_model_is_chosen_where_a_smaller_size_is_not_enough() -> None:
+    machine = Machine("balanced")
+    machine.full_seconds = 0.2
+    rung = machine.run(5)
+    assert rung == rungs("balanced")[-1]
+    assert (rung.model, rung.reduce) == ("swift", 4)
+
+
+def test_a_quick_camera_needs_no_more_than_enough() -> None:
+    machine = Machine(fps=120.0)
+    machine.full_seconds = 0.9 / ENOUGH_FPS
+    assert machine.run(100).reduce == 1
+    assert machine.changes == []
+
+
+def test_a_slow_camera_leaves_time() -> None:
+    machine = Machine(fps=10.0)
+    machine.full_seconds = 0.09
+    assert machine.run(100).reduce == 1
+
+
+def test_rungs_go_down_from_what_was_asked_for() -> None:
+    assert [rung.reduce for rung in rungs("swift")] == [1, 2, 3, 4]
+    assert [rung.reduce for rung in rungs("swift", 3)] == [3, 4]
+    assert [rung.reduce for rung in rungs("mine.safetensors", 6)] == [6]
+    assert [(rung.model, rung.reduce) for rung in rungs("balanced")] == [
+        ("balanced", 1), ("fast", 1), ("swift", 1), ("swift", 2), ("swift", 3), ("swift", 4),
+    ]  # fmt: skip
+    assert [(rung.model, rung.reduce) for rung in rungs("fast", 2)] == [
+        ("fast", 2), ("swift", 2), ("swift", 3), ("swift", 4),
+    ]  # fmt: skip
+    for model in ("swift", "fast", "balanced", "quality"):
+        work = [rung.work for rung in rungs(model)]
+        assert work == sorted(work, reverse=True)
+        assert rungs(model)[0] == Rung(model, 1, work[0])
+    assert HELD_SECONDS > PATIENCE

@@ -1,0 +1,1 @@
+"""Support: clips, doubles and fixtures that the tests share."""

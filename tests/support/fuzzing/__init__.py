@@ -1,0 +1,1 @@
+"""Fuzzing: a small corpus, damage done to it, and workers that restore what is left."""

@@ -1,0 +1,1 @@
+"""Adapters: NumPy, torch, Pillow and PyAV pictures as frames and back."""

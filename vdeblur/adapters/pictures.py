@@ -1,0 +1,131 @@
+"""Pictures: what people hold frames in. Each kind becomes frames, and restored frames become the same kind again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from vdeblur.adapters.arrays import Arrays, Channels, parts_of, together
+from vdeblur.adapters.pillow import frame_of_image, image_of, is_image
+from vdeblur.errors import UsageError
+from vdeblur.frames import Frame
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from vdeblur.video.formats.av_frames import VideoFrame
+
+#: Any picture; what comes out has the type of what went in.
+P = TypeVar("P", bound="np.ndarray[Any, Any] | Tensor | Frame | Image | VideoFrame")
+
+#: Kinds, in the words of messages.
+ARRAYS, TENSORS, IMAGES, VIDEO_FRAMES, FRAMES = (
+    "NumPy arrays", "torch tensors", "PIL images", "av.VideoFrames", "vdeblur.Frames",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The picture that a frame was made of."""
+
+    picture: Any
+    kind: str
+    channels: Channels
+    #: It has no time of its own, so its frame has a number instead.
+    numbered: bool
+
+
+def frame_of(picture: Any, *, before: Frame | None = None, channels: Channels = "rgb") -> Frame:
+    """A picture as a frame, without a copy where memory can be shared. A frame stays itself.
+
+    Args:
+        before: the frame before it in the same stream, which must be of the same kind; None at the first.
+        channels: order of the colours in arrays and tensors.
+
+    Raises:
+        UsageError: it is no picture, of another kind than those before it, or cannot be given back as it is.
+    """
+    number = 0 if before is None else before.pts + 1
+    kind = kind_of(picture)
+    if kind is None:
+        raise UsageError(
+            f"frame {number} is a {type(picture).__name__}; give {ARRAYS}, {TENSORS}, {IMAGES}, {VIDEO_FRAMES} "
+            f"or {FRAMES}"
+        )
+    if before is not None and kind != (known := _kind_of_frame(before)):
+        raise UsageError(f"pictures of one stream are of one kind; these began as {known}, now there are {kind}")
+    if isinstance(picture, Frame):
+        return picture if picture.origin is None else replace(picture, origin=None)
+    frame = _made(picture, kind, number, channels)
+    numbered = kind != VIDEO_FRAMES or None in (picture.pts, picture.time_base)
+    return replace(frame, origin=Origin(picture, kind, channels, numbered))
+
+
+def picture_of(frame: Frame) -> Any:
+    """The picture of a restored frame: a new one of the kind of its origin, with all else that this had."""
+    origin: Origin | None = frame.origin
+    if origin is None:
+        return frame
+    if origin.kind == IMAGES:
+        return image_of(frame, origin.picture)
+    if origin.kind == VIDEO_FRAMES:
+        from vdeblur.video.formats.av_frames import video_frame_of
+
+        return video_frame_of(frame, origin.picture)
+    return Arrays(origin.channels).picture(frame, origin.picture)
+
+
+def kind_of(picture: Any) -> str | None:
+    """Its kind in words; None where it is no picture."""
+    if isinstance(picture, np.ndarray):
+        return ARRAYS
+    if isinstance(picture, Tensor):
+        return TENSORS
+    if isinstance(picture, Frame):
+        return FRAMES
+    if is_image(picture):
+        return IMAGES
+    return VIDEO_FRAMES if _is_video_frame(picture) else None
+
+
+def split(item: Any) -> Sequence[Any]:
+    """The pictures in one item of a stream: several that follow each other in (T, H, W, C) or (T, C, H, W)."""
+    return parts_of(item) if isinstance(item, (np.ndarray, Tensor)) else [item]
+
+
+def join(pictures: Sequence[Any]) -> Any:
+    """The inverse of :func:`split`."""
+    return pictures[0] if len(pictures) == 1 else together(pictures)
+
+
+def number_of(frame: Frame) -> int | None:
+    """Its number in its stream, if it has that instead of a time."""
+    return frame.pts if frame.origin is not None and frame.origin.numbered else None
+
+
+def _kind_of_frame(frame: Frame) -> str:
+    return FRAMES if frame.origin is None else str(frame.origin.kind)
+
+
+def _is_video_frame(picture: Any) -> bool:
+    """Without loading PyAV for those who have not."""
+    if "av" not in sys.modules:
+        return False
+    from vdeblur.video.formats.av_frames import is_video_frame
+
+    return is_video_frame(picture)
+
+
+def _made(picture: Any, kind: str, number: int, channels: Channels) -> Frame:
+    if kind == IMAGES:
+        return frame_of_image(picture, number)
+    if kind == VIDEO_FRAMES:
+        from vdeblur.video.formats.av_frames import frame_of_video_frame
+
+        return frame_of_video_frame(picture, number)
+    return Arrays(channels).frame(picture, number)

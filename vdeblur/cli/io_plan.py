@@ -1,0 +1,163 @@
+"""Jobs: inputs and the output of a command line become pairs of source and target."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from vdeblur.errors import UsageError
+from vdeblur.video.source.location import PICTURE_SUFFIXES, no_such_file
+
+PIPE = "-"
+#: Endings of the files that are taken from a folder.
+VIDEO_SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mkv", ".mov", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".flv", ".wmv",
+    ".asf", ".ogv", ".3gp", ".3g2", ".mxf", ".nut", ".y4m",
+})  # fmt: skip
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_PATTERN = re.compile(r"%0?\d*d")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source and where its restored version goes."""
+
+    source: str
+    target: str
+
+    @property
+    def to_pipe(self) -> bool:
+        return self.target == PIPE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a command line."""
+
+    jobs: tuple[Job, ...]
+    #: Folder that must be created for them, if it is missing.
+    new_folder: Path | None = None
+
+
+def plan_jobs(inputs: Sequence[str], output: str | None) -> Plan:
+    """Pair every input with its target. A folder stands for the videos in it; several inputs need a folder.
+
+    Raises:
+        UsageError: an input is missing or no video is in its folder, the output does not fit, two jobs would write
+            the same file, or one would write over an input.
+    """
+    if output is None:
+        raise UsageError(f"no output: add -o FILE, for example -o {_suggestion(inputs)}")
+    sources = [source for name in inputs for source in _expand(name)]
+    if len(sources) == 1 and os.path.isdir(sources[0]) and _takes_pictures(output):
+        # A folder of pictures becomes one: what they are called is the writer's business.
+        return Plan(_checked([Job(sources[0], output)]))
+    into_folder = len(sources) > 1 or any(_holds_videos(Path(name)) for name in inputs) or _names_folder(output)
+    if into_folder:
+        _check_folder(output, len(sources))
+        jobs = [Job(source, str(Path(output) / _file_name(source))) for source in sources]
+    else:
+        jobs = [Job(sources[0], output)]
+    return Plan(_checked(jobs), Path(output) if into_folder and not os.path.exists(output) else None)
+
+
+def _expand(name: str) -> list[str]:
+    """The videos in a folder; any other input as it is. A folder of pictures is one source."""
+    folder = Path(name)
+    if not os.path.isdir(folder):
+        if name != PIPE and not _is_elsewhere(name) and not os.path.exists(name):
+            raise no_such_file(name)
+        return [name]
+    videos = _videos_in(folder)
+    if not videos and not _holds_pictures(folder):
+        endings = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise UsageError(f"{name} is a folder without videos; it should hold files ending in {endings}")
+    return [str(video) for video in videos] or [name]
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(entry.suffix.lower() in PICTURE_SUFFIXES for entry in folder.iterdir())
+
+
+def _videos_in(folder: Path) -> list[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as exc:
+        raise UsageError(f"cannot read the folder {folder}: {exc.strerror or exc}") from exc
+    return [
+        path
+        for path in entries
+        if path.suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(path) and not path.name.startswith(".")
+    ]
+
+
+def _holds_videos(path: Path) -> bool:
+    return os.path.isdir(path) and bool(_videos_in(path))
+
+
+def _is_elsewhere(name: str) -> bool:
+    """A URL or a pattern of pictures: the reader knows what it is."""
+    return bool(_URL.match(name) or _PATTERN.search(name))
+
+
+def _names_folder(output: str) -> bool:
+    return output != PIPE and (os.path.isdir(output) or output.endswith(("/", os.sep)))
+
+
+def _takes_pictures(output: str) -> bool:
+    """Whether pictures would keep their names there: a folder that is there, ends like one, or has no ending."""
+    return _names_folder(output) or (output != PIPE and not (Path(output).suffix or _PATTERN.search(output)))
+
+
+def _check_folder(output: str, count: int) -> None:
+    path = Path(output)
+    there = os.path.exists(path)
+    if output == PIPE or (there and not os.path.isdir(path)) or (not there and path.suffix):
+        what = f"{count} inputs need" if count > 1 else "an input folder needs"
+        raise UsageError(f"{what} a folder for -o, not {output!r}")
+    if not there and not os.path.isdir(path.absolute().parent):
+        raise UsageError(f"there is no folder {path.absolute().parent}; create it first")
+
+
+def _file_name(source: str) -> str:
+    """Name of the target inside a folder: the source's own."""
+    if source == PIPE:
+        raise UsageError("standard input has no name to keep; give -o a file name")
+    if "://" in source:
+        name = PurePosixPath(urlsplit(source).path).name
+        if not name:
+            raise UsageError(f"{source} has no name to keep; give -o a file name")
+        return name
+    path = Path(source)
+    return f"{path.absolute().name}.mp4" if os.path.isdir(path) else path.name
+
+
+def _checked(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """The jobs, if none writes over another's file or over an input."""
+    files = [job for job in jobs if not job.to_pipe]
+    targets = Counter(os.path.normcase(os.path.realpath(job.target)) for job in files)
+    sources = {os.path.normcase(os.path.realpath(job.source)) for job in jobs if os.path.exists(job.source)}
+    for job in files:
+        real = os.path.normcase(os.path.realpath(job.target))
+        if targets[real] > 1:
+            raise UsageError(f"two inputs would be written to {job.target}; restore them into different folders")
+        if real in sources or _same_file(job):
+            raise UsageError(f"the output {job.target} is an input; write to another file or folder")
+    return tuple(jobs)
+
+
+def _same_file(job: Job) -> bool:
+    return os.path.exists(job.target) and os.path.exists(job.source) and os.path.samefile(job.source, job.target)
+
+
+def _suggestion(inputs: Sequence[str]) -> str:
+    if len(inputs) != 1 or os.path.isdir(inputs[0]):
+        return "restored (a folder)"
+    path = PurePosixPath(inputs[0].replace("\\", "/"))
+    return f"{path.stem or 'video'}.sharp{path.suffix or '.mp4'}" if inputs[0] != PIPE else "sharp.mp4"

@@ -1,0 +1,1 @@
+"""Engine: network, recurrent state and device restore frames."""

@@ -1,0 +1,1 @@
+"""Library: iterables of pictures in, restored pictures out."""

@@ -1,0 +1,1 @@
+"""Pipeline: source, engine and sink as one job."""

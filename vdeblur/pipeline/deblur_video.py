@@ -1,0 +1,323 @@
+"""The pipeline: a frame's whole way, from any source through the network into any target."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from vdeblur.engine.deblurrer import Deblurrer, Network
+from vdeblur.engine.tiling import TileWish
+from vdeblur.errors import Interrupted, UsageError, VdeblurError
+from vdeblur.frames import Frame
+from vdeblur.pipeline.comparison import CompareMode, Comparison
+from vdeblur.pipeline.loop import Loop, Progress, frames_total, refuse_shortfall
+from vdeblur.pipeline.resume import SEGMENT_SECONDS, reach, terms_of
+from vdeblur.pipeline.sharpness import SharpnessPlot, checked_plot
+from vdeblur.video.interlace.detection import InterlacedMode
+from vdeblur.video.segments.journal import Journal
+from vdeblur.video.sink.writer import EncodeOptions, Writer
+from vdeblur.video.source.reader import Reader
+from vdeblur.video.source.size_change import SizeChange
+from vdeblur.video.streams.outcomes import Outcome, summary_words
+
+__all__ = ["EncodeOptions", "Progress", "Report", "deblur_video"]
+
+#: What to say of a single frame.
+ALONE = "one picture has no neighbours that would show how things moved, so its blur stays"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a job."""
+
+    frames: int
+    #: Packets of the source that could not be decoded.
+    skipped_packets: int
+    elapsed_seconds: float
+    #: What was converted, mended or not kept, in plain words.
+    notes: tuple[str, ...]
+    #: The target's name.
+    target: str
+    #: What became of every stream beside the video, of the chapters and the tags, as the finished file shows it.
+    outcomes: tuple[Outcome, ...] = ()
+    #: Those of the frames that were there before, because an interrupted job went on.
+    frames_before: int = 0
+    #: Mean sharpness before and after, measured for a plot; see :func:`vdeblur.pipeline.sharpness.sharpness`.
+    sharpness: tuple[float, float] | None = None
+
+    @property
+    def summary(self) -> str:
+        """The outcomes in one line: "kept: 2 audio, 1 font · converted: subtitle 3 SRT → mov_text"; may be empty."""
+        return summary_words(self.outcomes)
+
+
+def deblur_video(
+    source: str | Path | BinaryIO,
+    target: str | Path | BinaryIO,
+    *,
+    model: str | Path | Network = "fast",
+    device: str = "auto",
+    precision: str = "auto",
+    strength: float = 1.0,
+    lookahead: int = 1,
+    start_seconds: float | None = None,
+    duration_seconds: float | None = None,
+    compare: CompareMode | None = None,
+    plot: str | Path | None = None,
+    encode: EncodeOptions | None = None,
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    note: Callable[[str], None] | None = None,
+    frame_rate: Fraction | None = None,
+    allow_network: bool = False,
+    interlaced: InterlacedMode = "keep",
+    size_change: SizeChange = "stop",
+    tile: TileWish = "auto",
+    reduce: int = 1,
+    segment_seconds: float | None = None,
+    resume: bool = False,
+    stop: Callable[[], bool] | None = None,
+) -> Report:
+    """Take the motion blur out of a video, and keep everything else in it as it was.
+
+    Decoding, the network and encoding run beside each other; a few frames wait between them, however long the video.
+    Every frame keeps its timestamp. Sound, subtitles, chapters, tags and colour description come along where the
+    target's container can hold them; the report says what could not. The target appears under its name only when it
+    is complete.
+
+    Example::
+
+        from vdeblur import deblur_video
+
+        report = deblur_video("shaky.mp4", "sharp.mp4", progress=lambda p: print(f"{p.frames} frames"))
+        print(report.frames, *report.notes, sep="\\n")
+
+        deblur_video("take_%04d.png", "take.mkv", frame_rate=Fraction(24))
+        deblur_video("shaky.mp4", "before_after.mp4", compare="side", start_seconds=12.5, duration_seconds=4)
+
+    Args:
+        source: a file, a pattern ("frame_%05d.png"), a folder of pictures, a URL, "-" (standard input) or a binary
+            file object.
+        target: a file (its ending says the container), a pattern, a folder (for pictures under their own names), "-"
+            (standard output) or a binary file object.
+        model, device, precision, strength, lookahead, tile, reduce: as for :class:`vdeblur.engine.deblurrer.Deblurrer`.
+        start_seconds, duration_seconds: the stretch of the video to restore, from its start; the target begins at 0.
+        compare: write before and after, "side" by side or in one "split" picture.
+        plot: a .png or .svg file for the sharpness of each frame, before and after, over time. It appears at the end;
+            where an interrupted job goes on, it shows the frames from there on.
+        encode: codec, quality, pixel format and further FFmpeg options.
+        overwrite: replace an existing target, and an existing plot.
+        progress: called in this thread whenever more frames have been written, and at the end.
+        note: called in this thread before work starts, with each thing that is copied, converted or not kept. The
+            report has these again, and those that come up later.
+        frame_rate: of picture sequences, which have no times of their own (default 25).
+        interlaced: what to do with interlaced video, by its flags and its pictures: "keep" restores each field and
+            gives interlaced video again, "frame" makes one whole frame of each frame, "field" one of each field, and
+            "refuse" raises UsageError. Whole frames are restored as they are in every case.
+        size_change: what to do where the size or the pixel format of the source changes: "stop" with a SourceError, or
+            "fit" all later frames into the first size, with bars, and into the first format.
+        allow_network: open a URL (http, https, rtmp, rtsp, srt …). Without it nothing is read but the file itself, and
+            playlists, which name other files, are never opened from a file.
+        segment_seconds: make the video in pieces of so many seconds of work. Finished pieces outlive a failure, a
+            crash and a power cut, in a hidden folder beside the target; ``resume`` goes on with them. Ignored where
+            the target or its codec cannot be made in pieces.
+        resume: go on where the interrupted job of this target stopped. Everything else must be as it was then.
+        stop: asked after every frame; True ends the job with Interrupted, and keeps what is done where pieces are made.
+
+    Raises:
+        UsageError: an argument cannot be; before any work starts.
+        SourceError, NetworkError, DeviceError, TargetError: with the stage and the time of the frame at hand.
+        Interrupted: Ctrl-C, or ``stop``. In every case no thread, process or half-written target is left.
+            ``error.kept`` says what of the work is kept.
+    """
+    origin = _Origin(
+        source,
+        start_seconds,
+        duration_seconds,
+        frame_rate,
+        interlaced,
+        size_change,
+        allow_network,
+        _can_be_read_only_once(source),
+    )
+    journal = _journal_of(target, segment_seconds, resume=resume, read_once=origin.read_once)
+    _check_plot(plot, source, target, overwrite=overwrite)
+    try:
+        with ExitStack() as stack:
+            reader = stack.enter_context(origin.open())
+            refuse_shortfall(reader)
+            deblurrer = Deblurrer(
+                model,
+                device=device,
+                precision=precision,
+                strength=strength,
+                lookahead=lookahead,
+                tile=tile,
+                reduce=reduce,
+            )
+            video, comparison, chart = reader.info.video, None, None
+            if compare is not None:
+                comparison = Comparison(compare, video.format, rotation_degrees=video.rotation_degrees)
+            if plot is not None:
+                interlaced_now = video.interlacing.order is not None
+                chart = SharpnessPlot(plot, reader.info.name, field=interlaced_now, overwrite=overwrite)
+            terms = {} if journal is None else {**terms_of(reader.info, deblurrer), "compare": compare, **origin.terms}
+            to_target = partial(
+                Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
+            )
+            writer = stack.enter_context(_open_writer(to_target, origin, reader, comparison))
+            if note is not None:
+                for words in (*reader.notes, *writer.notes):
+                    note(words)
+            done: tuple[Frame, ...] = ()
+            if writer.position is not None and not writer.position.complete:
+                reader, done = reach(writer.position, reader, origin.open, stack)
+            total = frames_total(video, start_seconds, duration_seconds)
+            pieces = SEGMENT_SECONDS if segment_seconds is None else segment_seconds
+            loop = Loop(
+                reader,
+                writer,
+                frames_total=total,
+                progress=progress,
+                stop=stop,
+                journal=journal,
+                piece_seconds=pieces,
+                plot=chart,
+            )
+            loop.run(deblurrer, comparison, done)
+            return _report(loop, deblurrer, writer, _name(target), chart)
+    except VdeblurError as exc:
+        exc.with_kept(_kept(journal))
+        raise
+    except KeyboardInterrupt as exc:
+        raise Interrupted(f"stopped by Ctrl-C before {_name(target)} was complete").with_kept(_kept(journal)) from exc
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where frames come from, and how they are read."""
+
+    source: str | Path | BinaryIO
+    start_seconds: float | None
+    duration_seconds: float | None
+    frame_rate: Fraction | None
+    interlaced: InterlacedMode
+    size_change: SizeChange
+    allow_network: bool
+    #: Sound and subtitles must be taken while the frames are read.
+    read_once: bool
+
+    def open(self) -> Reader:
+        return Reader(
+            self.source,
+            start_seconds=self.start_seconds,
+            duration_seconds=self.duration_seconds,
+            frame_rate=self.frame_rate,
+            keep_packets=self.read_once,
+            interlaced=self.interlaced,
+            size_change=self.size_change,
+            allow_network=self.allow_network,
+        )
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """What decides which frames come, and how."""
+        return {
+            "start_seconds": self.start_seconds,
+            "duration_seconds": self.duration_seconds,
+            "frame_rate": str(self.frame_rate),
+            "interlaced": self.interlaced,
+            "size_change": self.size_change,
+            "allow_network": self.allow_network,
+        }
+
+
+def _open_writer(
+    to_target: Callable[..., Writer], origin: _Origin, reader: Reader, comparison: Comparison | None
+) -> Writer:
+    """The writer of the frames that the reader gives, or of their comparison with what becomes of them."""
+    video = reader.info.video
+    height, width = video.height, video.width
+    if comparison is not None:
+        height, width = comparison.size(height, width)
+    return to_target(
+        info=reader.info,
+        frame_format=video.format,
+        colour=video.colour,
+        width=width,
+        height=height,
+        time_base=video.time_base,
+        packets=reader.take_packets if origin.read_once else None,
+        templates=reader.stream_templates() if origin.read_once else (),
+        start_seconds=origin.start_seconds,
+        duration_seconds=origin.duration_seconds,
+    )
+
+
+def _report(loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str, chart: SharpnessPlot | None) -> Report:
+    alone = (ALONE,) if loop.written == 1 else ()
+    drawn = () if chart is None else (f"{chart.path} shows the sharpness of each frame: {chart.words}",)
+    notes = (*loop.notes, *deblurrer.notes, *writer.notes, *alone, *drawn)
+    before = 0 if writer.position is None else writer.position.frames
+    means = None if chart is None else chart.means
+    return Report(
+        loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, target, tuple(writer.outcomes), before, means
+    )
+
+
+def _check_plot(
+    plot: str | Path | None, source: str | Path | BinaryIO, target: str | Path | BinaryIO, *, overwrite: bool
+) -> None:
+    """Refuse a plot that cannot be, before anything is opened."""
+    if plot is None:
+        return
+    path = checked_plot(plot, overwrite=overwrite).absolute()
+    for what, other in (("source", source), ("target", target)):
+        if isinstance(other, (str, Path)) and Path(other).absolute() == path:
+            raise UsageError(f"the plot cannot be {plot}, which is the {what}")
+
+
+def _journal_of(
+    target: str | Path | BinaryIO, segment_seconds: float | None, *, resume: bool, read_once: bool
+) -> Journal | None:
+    """Where to keep what is finished, if that is wanted and can be."""
+    if segment_seconds is not None and not segment_seconds >= 0:
+        raise UsageError(f"segment_seconds cannot be {segment_seconds}; it is a number of seconds from 0, or None")
+    if not resume and segment_seconds is None:
+        return None
+    if isinstance(target, (str, Path)) and str(target) not in ("", "-") and not read_once:
+        return Journal(Path(target))
+    if resume:
+        raise UsageError(f"nothing is there to resume: {_name(target)} or its source is a pipe")
+    return None
+
+
+def _kept(journal: Journal | None) -> str | None:
+    """What of the work outlives a failure, in plain words."""
+    if journal is None or journal.record.position is None:
+        return None
+    frames = journal.record.position.frames
+    return f"{frames} frame{'s are' if frames > 1 else ' is'} kept: the same again with --resume goes on"
+
+
+def _can_be_read_only_once(source: str | Path | BinaryIO) -> bool:
+    """Whether sound and subtitles must be taken while the frames are read, because FFmpeg cannot open it again."""
+    if not isinstance(source, (str, Path)):
+        return True
+    try:
+        return str(source) in ("-", "pipe:", "pipe:0") or stat.S_ISFIFO(os.stat(source).st_mode)
+    except (OSError, ValueError):  # a URL, a pattern, or a wrong name, of which the reader will speak
+        return False
+
+
+def _name(target: str | Path | BinaryIO) -> str:
+    if isinstance(target, (str, Path)):
+        return "standard output" if str(target) == "-" else str(target)
+    return str(getattr(target, "name", "file object"))

@@ -1,0 +1,283 @@
+"""The loop: one video on its way through reading, the network and writing, and the one who is told of it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+
+from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.stream_state import Snapshot
+from vdeblur.errors import Interrupted, SourceError, TargetError, VdeblurError
+from vdeblur.frames import Frame
+from vdeblur.pipeline.comparison import Comparison
+from vdeblur.pipeline.interlaced import restorations
+from vdeblur.pipeline.resume import SEGMENT_SECONDS, Pieces, checksum, keep, recall
+from vdeblur.pipeline.sharpness import SharpnessPlot
+from vdeblur.runtime.workers import WriteBehind, prefetch
+from vdeblur.video.info import VideoInfo
+from vdeblur.video.segments.journal import Journal, Position
+from vdeblur.video.sink.writer import Writer
+from vdeblur.video.source.reader import Reader
+
+#: Frames that wait on each side of the network: enough to level out key frames, few enough for 4K.
+QUEUE_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is."""
+
+    #: Frames written.
+    frames: int
+    #: Frames to write, by the source's header; None where it does not say.
+    frames_total: int | None
+    #: Length of what has been written, in the video's own time.
+    media_seconds: float
+    #: Time since the first frame was asked for.
+    elapsed_seconds: float
+    #: Those of the frames that were there before, because an interrupted job goes on, and their length.
+    frames_before: int = 0
+    media_seconds_before: float = 0.0
+
+    @property
+    def frames_per_second(self) -> float:
+        return (self.frames - self.frames_before) / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
+
+    @property
+    def speed(self) -> float:
+        """Seconds of video for each second of work: 1 is real time."""
+        new = self.media_seconds - self.media_seconds_before
+        return new / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds still to go, if the header's number of frames is right."""
+        new = self.frames - self.frames_before
+        if self.frames_total is None or new <= 0 or self.frames > self.frames_total:
+            return None
+        return (self.frames_total - self.frames) * self.elapsed_seconds / new
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The end of a piece, on its way to the writing thread behind the piece's last frame."""
+
+    #: The last frame as the source has it.
+    original: Frame
+    snapshot: Snapshot
+    #: Tick of the frame before, where going on needs it.
+    run_up_pts: int | None
+    #: Frames of the whole video up to here.
+    frames: int
+
+
+class Loop:
+    """One video on its way.
+
+    Args:
+        frames_total: frames to come, as far as is known.
+        progress: told whenever more frames have been written.
+        stop: asked after every frame; True ends the job, with what is done kept where the writer makes pieces.
+        journal: where the writer keeps its pieces, if it makes any; what was remembered is kept beside them.
+        piece_seconds: seconds of work after which a piece ends.
+        plot: told of every frame, and written at the end.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        *,
+        frames_total: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+        journal: Journal | None = None,
+        piece_seconds: float = SEGMENT_SECONDS,
+        plot: SharpnessPlot | None = None,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._frames_total = frames_total
+        self._progress = progress
+        self._stop = stop
+        self._journal = journal if writer.segmented else None
+        self._pieces = Pieces(piece_seconds)
+        self._plot = plot
+        self._before = position = writer.position
+        self._began = time.perf_counter()
+        self._first_pts = None if position is None else position.first_pts
+        self._last: Frame | None = None
+        self._told = 0
+        self.written = 0 if position is None else position.frames
+
+    @property
+    def elapsed_seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    @property
+    def skipped_packets(self) -> int:
+        earlier = 0 if self._before is None else self._before.skipped_packets
+        return earlier + self._reader.skipped_packets
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the source, also of its earlier part."""
+        earlier = () if self._before is None else self._before.notes
+        return tuple(dict.fromkeys([*earlier, *self._reader.notes]))
+
+    def run(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Sequence[Frame] = ()) -> None:
+        """Read ahead, restore, write behind; ``done`` are the last frames of an interrupted job's part."""
+        if self._before is None or not self._before.complete:
+            self._restore(deblurrer, comparison, done)
+        with _stage("write", TargetError, self._last):
+            self._writer.close()
+        self._tell()
+        if self._plot is not None:
+            if self._before is not None and self._last is not None:
+                self._plot.start_seconds = float(self._before.first_pts * self._last.time_base)
+            self._plot.write()
+
+    def _restore(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Sequence[Frame]) -> None:
+        originals: deque[Frame] = deque()
+        after, number, before = self._recalled(), self.written, done[-1] if done else None
+        order = self._reader.info.video.interlacing.order
+        with (
+            prefetch(self._frames(), depth=QUEUE_FRAMES, name="read", unblock=self._reader.close) as ahead,
+            WriteBehind(self._write, depth=QUEUE_FRAMES, name="write", unblock=self._writer.abort) as behind,
+            closing(restorations(deblurrer, _remembered(ahead, originals), order, after=after, done=done)) as restored,
+        ):
+            for each in restored:
+                number += 1
+                original = originals.popleft()
+                if self._plot is not None:
+                    self._plot.add(original, each.frame)
+                behind.put(each.frame if comparison is None else comparison.draw(original, each.frame))
+                self._tell()
+                run_up_pts = None if order is None or before is None else before.pts
+                self._end_piece(behind, Cut(original, each.snapshot, run_up_pts, number))
+                before = original
+        if self._journal is not None:
+            self._writer.cut(self._position(None, number))
+
+    def _end_piece(self, behind: WriteBehind[Frame | Cut], cut: Cut) -> None:
+        """Send the end of a piece behind a frame, if it is due; end the job, if that is wanted.
+
+        Raises:
+            Interrupted: it is.
+        """
+        wanted = self._stop is not None and self._stop()
+        if self._journal is not None and (self._pieces.due() or wanted):
+            behind.put(cut)
+            self._pieces.begin()
+        if wanted:
+            if self._journal is not None:
+                behind.finish()
+            raise Interrupted(f"stopped after {cut.frames} frames")
+
+    def _frames(self) -> Iterator[Frame]:
+        """The reader's frames, in the reading thread."""
+        frame: Frame | None = None
+        while True:
+            with _stage("read", SourceError, frame):
+                frame = next(self._reader, None)
+                if frame is None:
+                    refuse_shortfall(self._reader)
+            if frame is None:
+                return
+            yield frame
+
+    def _write(self, item: Frame | Cut) -> None:
+        """Write a frame or end a piece, in the writing thread."""
+        if isinstance(item, Cut):
+            with _stage("write", TargetError, item.original):
+                self._writer.cut(self._position(item, item.frames))
+            return
+        with _stage("write", TargetError, item):
+            self._writer.write(item)
+        self._first_pts = item.pts if self._first_pts is None else self._first_pts
+        self._last = item
+        self.written += 1
+
+    def _position(self, cut: Cut | None, frames: int) -> Position:
+        """How far the job is at the end of a piece, or, without one, of the video."""
+        last = self._last if cut is None else cut.original
+        position = Position(
+            frames=frames,
+            first_pts=self._first_pts or 0,
+            pts=0 if last is None else last.pts,
+            checksum=0,
+            memory={},
+            memory_file="",
+            complete=cut is None,
+            run_up_pts=None if cut is None else cut.run_up_pts,
+            notes=self.notes,
+            skipped_packets=self.skipped_packets,
+        )
+        if cut is None or self._journal is None:
+            return position
+        name = f"memory-{frames:08d}.safetensors"
+        memory = keep(cut.snapshot, self._journal.folder / name)
+        return replace(position, checksum=checksum(cut.original), memory=memory, memory_file=name)
+
+    def _recalled(self) -> Snapshot | None:
+        """What was remembered where the job was interrupted."""
+        if self._before is None or self._journal is None:
+            return None
+        return recall(self._before.memory, self._journal.folder / self._before.memory_file)
+
+    def _tell(self) -> None:
+        """Report progress if there is any."""
+        written, last = self.written, self._last
+        if self._progress is None or written == self._told or last is None:
+            return
+        self._told = written
+        first = last.pts if self._first_pts is None else self._first_pts
+        seconds = float((last.pts - first + last.duration) * last.time_base)
+        before, seconds_before = 0, 0.0
+        if self._before is not None:
+            before, seconds_before = self._before.frames, float((self._before.pts - first) * last.time_base)
+        self._progress(Progress(written, self._frames_total, seconds, self.elapsed_seconds, before, seconds_before))
+
+
+def refuse_shortfall(reader: Reader) -> None:
+    """Do not pass part of a video off as the whole.
+
+    Raises:
+        SourceError: it is cut off, or could not be read to its end.
+    """
+    if reader.shortfall is not None:
+        raise SourceError(f"{reader.shortfall}; a shorter duration restores what is there")
+
+
+def frames_total(video: VideoInfo, start_seconds: float | None, duration_seconds: float | None) -> int | None:
+    """Frames to come, as far as headers say."""
+    if start_seconds is None and duration_seconds is None and video.frame_count_from_header:
+        return video.frame_count_from_header
+    if video.average_rate is None or (video.duration_seconds is None and duration_seconds is None):
+        return None
+    left = float("inf") if video.duration_seconds is None else video.duration_seconds - (start_seconds or 0.0)
+    wanted = left if duration_seconds is None else min(left, duration_seconds)
+    return max(1, round(wanted * video.average_rate))
+
+
+def _remembered(frames: Iterable[Frame], memory: deque[Frame]) -> Iterator[Frame]:
+    for frame in frames:
+        memory.append(frame)
+        yield frame
+
+
+@contextmanager
+def _stage(name: str, kind: type[VdeblurError], frame: Frame | None) -> Iterator[None]:
+    """Mark what fails with the stage and the time of the frame at hand."""
+    seconds = None if frame is None else frame.time_seconds
+    try:
+        yield
+    except VdeblurError as exc:
+        exc.at(name, seconds)
+        raise
+    except Exception as exc:
+        text = (str(exc).strip() or type(exc).__name__).splitlines()[0]
+        raise kind(f"{type(exc).__name__}: {text}").at(name, seconds) from exc

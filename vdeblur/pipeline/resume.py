@@ -1,0 +1,149 @@
+"""Resuming: when a job's pieces end, what is kept at their ends, and how a job gets back to where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.stream_state import Snapshot
+from vdeblur.errors import SourceError, TargetError
+from vdeblur.frames import Frame
+from vdeblur.video.info import SourceInfo
+from vdeblur.video.segments.journal import VERSION, Position
+from vdeblur.video.source.reader import Reader
+
+#: Seconds of work a piece stands for, where nobody says: what a crash may cost.
+SEGMENT_SECONDS = 60.0
+#: A piece has at least so many frames, however slow the work is: key frames cost room.
+LEAST_FRAMES = 24
+
+
+class Pieces:
+    """Says when the present piece should end: after so many seconds of work."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.begin()
+
+    def begin(self) -> None:
+        """A new piece begins."""
+        self._frames, self._began = 0, time.monotonic()
+
+    def due(self) -> bool:
+        """Count a frame; say whether the piece should end with it."""
+        self._frames += 1
+        return self._frames >= LEAST_FRAMES and time.monotonic() - self._began >= self._seconds
+
+
+def terms_of(info: SourceInfo, deblurrer: Deblurrer) -> dict[str, Any]:
+    """What decides how a video is restored: its files as they are now, the network and how it works."""
+    return {
+        "version": VERSION,
+        "source": _digest_of_files(info.pictures or ((info.path,) if info.path is not None else ())),
+        "name": None if info.path is not None or info.pictures else info.name,
+        "network": _digest_of_network(deblurrer.network),
+        "device": deblurrer.device.type,
+        "precision": str(deblurrer.dtype),
+        "strength": deblurrer.strength,
+        "lookahead": deblurrer.lookahead,
+    }
+
+
+def _digest_of_files(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        status = path.stat()
+        digest.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _digest_of_network(network: object) -> str:
+    """What tells one network from another: its weights, or at least its kind."""
+    digest = hashlib.sha256(type(network).__qualname__.encode())
+    if isinstance(network, nn.Module):
+        for name, tensor in network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def checksum(frame: Frame) -> int:
+    """CRC-32 of a frame's samples."""
+    value = 0
+    for plane in frame.planes:
+        array = plane.cpu().numpy() if isinstance(plane, Tensor) else plane
+        value = zlib.crc32(np.ascontiguousarray(array).tobytes(), value)
+    return value
+
+
+def keep(snapshot: Snapshot, path: Path) -> dict[str, Any]:
+    """Save a snapshot's tensors, and return the rest of it as plain values.
+
+    Raises:
+        NetworkError: the network's state is no tuple of tensors.
+        TargetError: the disk failed.
+    """
+    tensors = {str(number): tensor.contiguous() for number, tensor in enumerate(snapshot.tensors())}
+    try:
+        save_file(tensors, path)
+    except (OSError, SafetensorError) as exc:
+        raise TargetError(f"cannot write {path}: {getattr(exc, 'strerror', None) or exc}") from exc
+    return {"ahead": snapshot.ahead, "joined": snapshot.joined, "breaks": snapshot.breaks}
+
+
+def recall(memory: Mapping[str, Any], path: Path) -> Snapshot:
+    """The snapshot that :func:`keep` has saved.
+
+    Raises:
+        TargetError: the file is missing or damaged.
+    """
+    try:
+        tensors = load_file(path)
+        state = tuple(tensors[str(number)] for number in range(len(tensors))) or None
+        return Snapshot(state, int(memory["ahead"]), bool(memory["joined"]), dict(memory["breaks"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
+        raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
+
+
+def reach(
+    position: Position, reader: Reader, again: Callable[[], Reader], stack: ExitStack
+) -> tuple[Reader, tuple[Frame, ...]]:
+    """Read up to the last frame that is restored already; it comes last, behind the frame before if that is needed.
+
+    By way of a key frame where that gives the very same frame, else from the start. ``again`` opens the source anew,
+    on ``stack``.
+
+    Raises:
+        SourceError: the source has other frames than when the job began.
+    """
+    first = position.pts if position.run_up_pts is None else position.run_up_pts
+    count = 1 if position.run_up_pts is None else 2
+    if reader.can_jump and reader.skip_to(first):
+        frames = tuple(islice(reader, count))
+        if _is_at(position, frames):
+            return reader, frames
+    reader.close()
+    reader = stack.enter_context(again())
+    frames = tuple(deque(islice(reader, position.frames), maxlen=count))
+    if _is_at(position, frames):
+        return reader, frames
+    raise SourceError(f"{reader.info.name} has other frames than when the job began; -y begins anew")
+
+
+def _is_at(position: Position, frames: Sequence[Frame]) -> bool:
+    """Whether the last of the frames is the last one that has been restored."""
+    return bool(frames) and frames[-1].pts == position.pts and checksum(frames[-1]) == position.checksum

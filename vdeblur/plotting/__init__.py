@@ -1,0 +1,1 @@
+"""Plotting: a canvas with a stroke font, and line charts as PNG or SVG."""

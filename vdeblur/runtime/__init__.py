@@ -1,0 +1,1 @@
+"""Runtime: devices, threads, host memory, transfers and CUDA graphs; nothing here knows what a frame is for."""

@@ -1,0 +1,199 @@
+"""The recipe: what a training run is told, and which of it may change when the run goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vdeblur.errors import UsageError
+from vdeblur.training.synthesis.config import SynthesisConfig
+
+#: Keys that may differ when a run goes on: they move the end of the schedule or say how and when, never what is learnt.
+FREE_KEYS = frozenset({"steps", "workers", "log_every", "validate_every", "save_every", "compile"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapsFirst:
+    """The taps learn first, on single pixels of clips with known motion (:mod:`vdeblur.training.pretraining.taps`)."""
+
+    #: Clips the pixels come from; 0 leaves this out.
+    clips: int = 0
+    #: Pixels drawn from each frame.
+    pixels: int = 1500
+    steps: int = 6000
+    #: Pixels a step.
+    batch: int = 8192
+    learning_rate: float = 3e-3
+    #: Name or path of a network that teaches filters of cells, besides the truth: one that looks at the same or less,
+    #: or at all that is looked at here and more.
+    teacher: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FractionFirst:
+    """The exposure reader learns first, on larger clips (see :mod:`vdeblur.training.pretraining.exposure_reader`)."""
+
+    #: Clips the profiles come from; 0 leaves this out.
+    clips: int = 0
+    #: Side of their frames, pixels, and frames a clip.
+    size_px: int = 256
+    frames: int = 5
+    #: Exposure in frame intervals: the whole range, so that the reader has no favourite.
+    exposure: tuple[float, float] = (0.02, 1.0)
+    steps: int = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run; a YAML file states only what differs from these values.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+
+    #: Name or path of a network config.
+    network: str
+    #: Folders of sharp photographs from which blurred clips are made.
+    stills: tuple[str, ...] = ()
+    #: Folders of sharp videos: further pictures to blur, and those of a high rate are averaged.
+    videos: tuple[str, ...] = ()
+    #: Folders of blurred and sharp frames; see :mod:`vdeblur.training.data.dataset_layouts`.
+    pairs: tuple[str, ...] = ()
+    #: Where there are pairs and others: share of the steps that learn from pairs.
+    pairs_share: float = 0.5
+    #: Folders to validate on, which training must not see. With none, a tenth of the training data is kept back.
+    validation_stills: tuple[str, ...] = ()
+    validation_pairs: tuple[str, ...] = ()
+    #: Blur synthesis; its ``size_px`` is also the side of the crops from pairs.
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    #: Frames a clip, growing: [[0, 6], [0.5, 8]] is 6 frames, and 8 from half of the schedule on.
+    #: With none, ``frames`` of the synthesis.
+    frames: tuple[tuple[float, int], ...] = ()
+    #: What is learned before the first step, where the run does not start from weights that know it.
+    taps_first: TapsFirst = field(default_factory=TapsFirst)
+    fraction_first: FractionFirst = field(default_factory=FractionFirst)
+    seed: int = 1
+    #: Clips a step, in each process.
+    batch: int = 4
+    #: Length of the whole schedule, steps; a limit in minutes takes its place.
+    steps: int = 20_000
+    learning_rate: float = 5e-4
+    final_learning_rate: float = 1e-5
+    warmup_steps: int = 200
+    weight_decay: float = 1e-4
+    #: Longest gradient, L2 norm over all parameters.
+    gradient_clip: float = 0.5
+    #: Share of the average kept at a step, once the run is long enough.
+    ema_decay: float = 0.999
+    #: How far pixels are from the truth: their mean distance (Charbonnier), or the logarithm of each frame's mean
+    #: squared error, which is PSNR but for a factor, and minds little blur as much as strong blur.
+    measure: Literal["charbonnier", "decibels"] = "charbonnier"
+    #: Weight of the frequency loss.
+    frequency_weight: float = 0.05
+    #: Weight of the motion loss, per pixel of error.
+    motion_weight: float = 0.01
+    #: Share of steps without the future frame.
+    lookahead_dropped: float = 0.3
+    #: Share of steps in which the true exposure fraction takes the place of the one read from the blur.
+    exposure_told: float = 0.5
+    #: Parts of the network, by the names of its modules, that stay as they are.
+    frozen: tuple[str, ...] = ("fraction",)
+    #: How often a synthetic clip is used, every time in another guise.
+    reuse: int = 4
+    #: Above 0, steps draw at random from so many of the clips made last, however fast they are made, and ``reuse`` does
+    #: not count: for a GPU, which no processor keeps up with. No two runs are then the same.
+    growing: int = 0
+    #: Steps whose clips are matched in one go; they see the next frame all together, or do not. A run that is stopped
+    #: between those goes on with the same groups, but for the rounding of sums.
+    matched_together: int = 1
+    #: How often a stretch of frames read from a pair is used, every time cropped elsewhere.
+    pairs_reuse: int = 16
+    #: Worker processes that make clips, and threads that read pairs.
+    workers: int = 1
+    #: Precision of the forward pass; the weights stay float32.
+    precision: Literal["auto", "bfloat16", "float32"] = "bfloat16"
+    #: Compile the network with torch.compile: slow to start, faster on a GPU.
+    compile: bool = False
+    validation_clips: int = 24
+    #: Weights that change near-sharp clips more than this (PSNR of output against input, dB, mean) are not the best.
+    least_kept_db: float = 40.0
+    log_every: int = 50
+    validate_every: int = 500
+    save_every: int = 250
+    #: A checkpoint (name or path) to start from: every tensor that fits by name and shape is taken over.
+    start: str | None = None
+
+    def __post_init__(self) -> None:
+        counts = (
+            "batch",
+            "steps",
+            "reuse",
+            "pairs_reuse",
+            "matched_together",
+            "validation_clips",
+            "log_every",
+            "validate_every",
+            "save_every",
+        )
+        for name in counts:
+            _demand(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name in ("warmup_steps", "workers", "seed", "growing"):
+            _demand(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("pairs_share", "lookahead_dropped", "exposure_told"):
+            _demand(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")
+        for name in ("learning_rate", "gradient_clip"):
+            _demand(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        _demand(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a share from 0 to less than 1")
+        _check_frames(self.frames)
+
+    @property
+    def frame_stages(self) -> tuple[tuple[float, int], ...]:
+        """(share of the schedule, frames a clip) in rising order; the first share is 0."""
+        return self.frames or ((0.0, self.synthesis.frames),)
+
+
+def changed_keys(before: dict[str, object], now: TrainConfig) -> list[str]:
+    """What differs between the config a run was started with and the one it is to go on with, in words."""
+    given = dataclasses.asdict(now)
+    return list(_differences(before, _plain(given), ""))
+
+
+def as_plain(config: TrainConfig) -> dict[str, object]:
+    """The config as dictionaries, lists, numbers and strings, as JSON and a state file keep it."""
+    plain = _plain(dataclasses.asdict(config))
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _differences(before: object, now: object, name: str) -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [key for key in {**before, **now} if name or key not in FREE_KEYS]
+        return [
+            words
+            for key in keys
+            for words in _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if before == now else [f"{name} was {before!r} and is {now!r}"]
+
+
+def _demand(holds: bool, name: str, value: object, right: str) -> None:
+    if not holds:
+        raise UsageError(f"{name} cannot be {value!r}; it is {right}")
+
+
+def _check_frames(stages: tuple[tuple[float, int], ...]) -> None:
+    shares = [share for share, _ in stages]
+    rising = all(a < b for a, b in itertools.pairwise(shares))
+    if stages and (shares[0] != 0 or not rising or shares[-1] >= 1 or min(count for _, count in stages) < 1):
+        raise UsageError(
+            f"frames cannot be {[list(stage) for stage in stages]}; it is a list like [[0, 6], [0.5, 8]]: "
+            "rising shares of the schedule from 0 to less than 1, each with 1 or more frames"
+        )

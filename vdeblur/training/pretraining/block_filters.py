@@ -1,0 +1,163 @@
+"""Cells: as :mod:`vdeblur.training.pretraining.taps`, for taps with a filter for each cell, on cells from everywhere.
+
+The filter is made of what all pixels of a cell see, so cells are drawn and not pixels. Another network's taps may
+teach, too: what they give says more about a pixel than its noisy truth does (Hinton et al. 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vdeblur.errors import UsageError
+from vdeblur.model.block_taps import CELL, CellTaps, Looking
+from vdeblur.model.luma_net import LumaNet
+from vdeblur.model.mixture_taps import MixedTaps
+from vdeblur.model.motion_taps import luma
+from vdeblur.training.losses import wrong_luma
+from vdeblur.training.pretraining.regression import fit
+from vdeblur.training.pretraining.taps import misread, told
+from vdeblur.training.synthesis.blur import Clip
+
+#: Share of the batches whose exposure fraction is the one that the network reads.
+READ = 0.4
+#: Pixels of a cell that a step looks at.
+AT_A_STEP = 8
+#: Share of the loss that is the difference to what a teacher gives.
+TAUGHT = 0.5
+#: Cells whose sizes are found at a time.
+_AT_A_TIME = 4096
+
+
+class Cells(NamedTuple):
+    """Drawn cells: what their pixels see (N, 64, K), how long their motion is (N,), how luma should change (N, 64).
+
+    float16.
+    """
+
+    seen: Tensor
+    length: Tensor
+    change: Tensor
+
+
+def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int) -> Cells:
+    """Cells of batches (B, T, …) at random, ``per_frame`` of each frame, as ``net`` sees them."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for clip in clips:
+        exposure, lookahead = misread(clip, generator)
+        if torch.rand(1, generator=generator) < READ:
+            exposure = net.read_exposures(clip.blurry, lookahead=lookahead)
+        seen, motion = net.sights(clip.blurry, lookahead=lookahead, exposure=exposure)
+        change = luma(clip.sharp.flatten(0, 1)) - luma(clip.blurry.flatten(0, 1))
+        cells, changes = in_cells(seen), in_cells(change)
+        count = cells.shape[1]
+        picked = torch.stack([torch.randperm(count, generator=generator)[:per_frame] for _ in cells]).to(cells.device)
+        rows = torch.arange(len(cells), device=cells.device)[:, None]
+        moved = motion[:, 0, ::CELL, ::CELL].flatten(1)
+        parts.append(Cells(*(each[rows, picked].flatten(0, 1).half() for each in (cells, moved, changes[..., 0]))))
+    return Cells(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def in_cells(picture: Tensor) -> Tensor:
+    """(B, K, H, W) → (B, cells, 64, K)."""
+    batch, channels, height, width = picture.shape
+    parts = picture.view(batch, channels, height // CELL, CELL, width // CELL, CELL).permute(0, 2, 4, 3, 5, 1)
+    return parts.reshape(batch, -1, CELL * CELL, channels)
+
+
+def rows_in(part: Looking, whole: Looking) -> list[int]:
+    """Where what ``part`` sees stands in what ``whole`` sees.
+
+    Raises:
+        UsageError: it sees something else.
+    """
+    there = whole.columns
+    missing = [column for column in part.columns if column not in there]
+    if missing:
+        raise UsageError(f"a network that looks at {missing[0]} cannot learn with one that does not")
+    return [there.index(column) for column in part.columns]
+
+
+def learn_cells(
+    taps: MixedTaps,
+    cells: Cells,
+    *,
+    steps: int,
+    batch: int = 8192,
+    learning_rate: float = 4e-3,
+    seed: int = 0,
+    seen_by: Looking | None = None,
+    teacher: MixedTaps | CellTaps | None = None,
+) -> float:
+    """Teach the filters of cells, ``batch`` pixels a step, :data:`AT_A_STEP` of each cell.
+
+    Half of the cells are seen as if the film ran backwards: the same blur, the neighbours exchanged.
+
+    Args:
+        seen_by: whose look the cells were drawn with, which has all that ``taps`` and ``teacher`` look at; without it
+            ``taps`` itself.
+        teacher: whose output counts besides the truth.
+
+    Returns:
+        The mean loss against the truth over the last tenth of the steps.
+
+    Raises:
+        UsageError: what ``taps`` or ``teacher`` look at was not drawn.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    count, device = batch // AT_A_STEP, cells.change.device
+    whole = taps if seen_by is None else seen_by
+    there = whole.columns
+    backwards = torch.tensor([there.index(column.backwards()) for column in there], device=device)
+    pupil = _Pupil(taps, cells.seen, rows_in(taps, whole), backwards)
+    master = None if teacher is None else _Pupil(teacher, cells.seen, rows_in(teacher, whole), backwards)
+
+    def losses() -> tuple[Tensor, Tensor]:
+        at = torch.randint(len(cells.change), (count,), generator=generator).to(device)
+        pixels = torch.randint(CELL * CELL, (count, AT_A_STEP), generator=generator).to(device)
+        seen, length = cells.seen[at[:, None], pixels], cells.length[at].float()
+        found = pupil.change(at, seen, length)
+        loss = wrong_luma(found - cells.change[at[:, None], pixels].float())
+        if master is None:
+            return loss, loss
+        with torch.no_grad():
+            shown = master.change(at, seen, length)
+        return (1 - TAUGHT) * loss + TAUGHT * wrong_luma(found - shown), loss
+
+    return fit(
+        list(taps.parameters()), losses, steps=steps, told=told(steps), learning_rate=learning_rate,
+        weight_decay=1e-4, warmup_steps=100,
+    )  # fmt: skip
+
+
+class _Pupil:
+    """Taps and their part of what was drawn, the second half of each batch backwards in time."""
+
+    def __init__(self, taps: MixedTaps | CellTaps, seen: Tensor, rows: list[int], backwards: Tensor) -> None:
+        self._taps = taps
+        self._forth = torch.tensor(rows, device=seen.device)
+        self._back = backwards[self._forth]
+        self._known: tuple[Tensor, ...] = ()
+        if isinstance(taps, MixedTaps):
+            with torch.no_grad():
+                self._known = tuple(
+                    torch.cat([
+                        taps.known(seen[first : first + _AT_A_TIME][..., rows])
+                        for first in range(0, len(seen), _AT_A_TIME)
+                    ])
+                    for rows in (self._forth, self._back)
+                )  # fmt: skip
+
+    def change(self, at: Tensor, seen: Tensor, length: Tensor) -> Tensor:
+        """Correction (N, P) of pixels that see (N, P, K), of the cells ``at`` (N,)."""
+        half = len(at) // 2
+        rows = torch.cat((seen[:half][..., self._forth], seen[half:][..., self._back])).float()
+        if isinstance(self._taps, MixedTaps):
+            forth, back = self._known
+            return self._taps.change(rows, length, torch.cat((forth[at[:half]], back[at[half:]])))
+        each = self._taps.change(rows.flatten(0, 1), length.repeat_interleave(rows.shape[1]))
+        return each.view(rows.shape[:2])

@@ -1,0 +1,81 @@
+"""What is learned before the first step, each part by itself: the exposure fraction's reader, and the taps."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from vdeblur.errors import UsageError
+from vdeblur.model.block_taps import CELL
+from vdeblur.model.checkpoint import load_network
+from vdeblur.model.luma_net import LumaNet
+from vdeblur.model.mixture_taps import MixedTaps
+from vdeblur.model.registry import Net
+from vdeblur.training.config import TapsFirst, TrainConfig
+from vdeblur.training.data.sources import Data, closing_iterator
+from vdeblur.training.pretraining.block_filters import draw_cells, learn_cells
+from vdeblur.training.pretraining.exposure_reader import draw_profiles, learn_fraction
+from vdeblur.training.pretraining.taps import draw_pixels, learn_taps
+from vdeblur.training.synthesis.blur import Clip
+from vdeblur.training.synthesis.config import SynthesisConfig
+
+logger = logging.getLogger(__name__)
+
+
+def learn_first(net: Net, config: TrainConfig, synthetic_for: Callable[[SynthesisConfig], Data] | None) -> None:
+    """Teach the parts that the config names, on synthetic clips whose true motion is known.
+
+    Raises:
+        UsageError: there are no photographs or videos to make such clips from.
+    """
+    fraction, taps = config.fraction_first, config.taps_first
+    if not (fraction.clips or taps.clips):
+        return
+    if synthetic_for is None:
+        raise UsageError("fraction_first and taps_first need stills or videos: pairs do not tell their motion")
+    if fraction.clips:
+        larger = replace(config.synthesis, size_px=fraction.size_px, frames=fraction.frames, exposure=fraction.exposure)
+        logger.info("exposure fraction: %d clips of %d pixels", fraction.clips, fraction.size_px)
+        profiles = draw_profiles(net, _taken(synthetic_for(larger), fraction.clips, config.batch), seed=config.seed)
+        learn_fraction(net.fraction, profiles, steps=fraction.steps, seed=config.seed)
+    if taps.clips:
+        logger.info("taps: %d pixels a frame of %d clips", taps.pixels, taps.clips)
+        clips = _taken(synthetic_for(config.synthesis), taps.clips, config.batch)
+        options: dict[str, Any] = {
+            "steps": taps.steps, "batch": taps.batch, "learning_rate": taps.learning_rate, "seed": config.seed
+        }  # fmt: skip
+        if isinstance(net, LumaNet) and isinstance(net.taps, MixedTaps):
+            _learn_cells_first(net, net.taps, taps, clips, options)
+        elif taps.teacher:
+            raise UsageError("taps_first: only filters of cells (tap_experts) have a teacher")
+        else:
+            assert not isinstance(net.taps, MixedTaps)
+            learn_taps(net.taps, draw_pixels(net, clips, per_frame=taps.pixels, seed=config.seed), **options)
+
+
+def _learn_cells_first(
+    net: LumaNet, taps: MixedTaps, first: TapsFirst, clips: Iterator[Clip], options: dict[str, Any]
+) -> None:
+    teacher = load_network(first.teacher) if first.teacher else None
+    if teacher is not None and not isinstance(teacher, LumaNet):
+        raise UsageError(f"taps_first: {first.teacher} cannot teach filters of cells")
+    # Who looks at more draws the cells, with this network's own reading of the exposure.
+    drawing = net
+    if teacher is not None and teacher.taps.seen > taps.seen:
+        drawing = copy.deepcopy(teacher)
+        drawing.fraction = net.fraction
+    per_frame = max(1, first.pixels // CELL**2)
+    cells = draw_cells(drawing, clips, per_frame=per_frame, seed=options["seed"])
+    learn_cells(taps, cells, seen_by=drawing.taps, teacher=None if teacher is None else teacher.taps, **options)
+
+
+def _taken(data: Data, clips: int, batch: int) -> Iterator[Clip]:
+    """Batches with that many clips; those without known motion are passed over."""
+    with closing_iterator(data.batches(0)) as batches:
+        known = (clip for clip in batches if clip.motion is not None)
+        yield from itertools.islice(known, math.ceil(clips / batch))

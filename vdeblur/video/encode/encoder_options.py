@@ -1,0 +1,235 @@
+"""One encoder's settings: FFmpeg's options for the frames at hand and for what was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vdeblur.errors import UsageError
+from vdeblur.frames import Colour
+from vdeblur.video.encode.containers import Container
+from vdeblur.video.encode.encoders import Encoder
+from vdeblur.video.encode.raw_video import Picture, mastering_text
+from vdeblur.video.ffmpeg.executable import has_option
+from vdeblur.video.formats.pixel_formats import canonical_format
+
+#: Lossless encoders before which FFmpeg converts full-range YUV to limited range.
+_UNABLE_TO_SAY_FULL_RANGE = frozenset({"ffv1", "ffvhuff", "huffyuv", "utvideo", "magicyuv"})
+#: Kinds of picture that are always read as BT.601, and their range.
+_BT601_PICTURES = {"mjpeg": "pc", "libwebp": "tv", "libwebp_anim": "tv"}
+#: Encoders that code fields want to be asked for it; the others do not mind.
+INTERLACED_FLAGS = "+ildct+ilme"
+#: Untagged video of so many lines is BT.709.
+_HD_LINES = 720
+#: The finest conversion swscale has; used only where the encoder cannot have the frames as they are.
+_CONVERSION = "lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions:
+    """How the restored video is encoded; ``None`` = what suits the container and the source."""
+
+    #: "h264", "hevc", "h265", "av1", "vp9", "ffv1", "prores", "nvenc", "auto-gpu" or any encoder name of FFmpeg.
+    codec: str | None = None
+    #: Constant quality on the encoder's own scale; for H.264 and HEVC 0 to 51, smaller is better.
+    crf: float | None = None
+    #: Speed against size, in the encoder's own words, e.g. "slow".
+    preset: str | None = None
+    #: FFmpeg pixel format, e.g. "yuv420p" to give up alpha or depth.
+    pixel_format: str | None = None
+    #: Further FFmpeg output options, e.g. ("-tune", "grain") or ("-c:a", "aac"). They have the last word.
+    ffmpeg_args: tuple[str, ...] = ()
+    #: Container where the target's name does not say it, e.g. "matroska" for a pipe.
+    container: str | None = None
+    #: Streams to leave out: kinds ("attachment", "subtitle", "audio", "data", "video", "cover") or indexes ("3").
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything FFmpeg is told about the frames and their encoder; options are without dashes."""
+
+    encoder: Encoder
+    pixel_format: str
+    #: Input options of the raw frames.
+    input_options: dict[str, str | None]
+    #: Output options of the video stream, without stream specifier.
+    options: dict[str, str]
+    #: FFmpeg is told less than the truth about the range, so that it leaves the samples alone.
+    hides_full_range: bool
+    #: The samples are changed on purpose.
+    converts: bool
+    #: Full range becomes limited range, because the encoder cannot say it.
+    limits_range: bool = False
+    #: Limited range becomes full range, because the encoder knows no other.
+    widens_range: bool = False
+
+
+def settings_for(
+    container: Container,
+    picture: Picture,
+    encoder: Encoder,
+    pixel_format: str,
+    options: EncodeOptions,
+    *,
+    limit_range: bool = False,
+) -> Settings:
+    """Settings of an encoder for these frames; ``limit_range`` converts YUV of full range to limited range.
+
+    Raises:
+        UsageError: it does not take the quality or the preset asked for.
+    """
+    told = _told_colour(picture, encoder, pixel_format)
+    filters, converts = _filters(picture, encoder, pixel_format, limit_range=limit_range)
+    ticks = container.encoder_time_base(picture)
+    chosen = {
+        "c": encoder.name,
+        "pix_fmt": pixel_format,
+        "fps_mode": "passthrough",
+        "enc_time_base": f"{ticks.numerator}:{ticks.denominator}",
+        **encoder.options,
+        **container.encoder_options,
+        **_quality_options(encoder, options),
+        **_particular_options(container, picture, encoder, pixel_format, options),
+    }
+    _tell_hdr(encoder, picture, chosen)
+    if picture.field_order is not None:
+        chosen["flags"] = INTERLACED_FLAGS
+    if filters:
+        chosen["filter"] = ",".join(filters)
+    hides = told.range != picture.colour.range
+    widens = picture.format.family == "yuv" and _BT601_PICTURES.get(encoder.name) == "pc" != picture.colour.range
+    return Settings(encoder, pixel_format, picture.input_options(told), chosen, hides, converts, limit_range, widens)
+
+
+def check_quality(encoder: Encoder, options: EncodeOptions) -> None:
+    """Refuse a quality or preset that the encoder does not take.
+
+    Raises:
+        UsageError: it does not.
+    """
+    _quality_options(encoder, options)
+
+
+def _quality_options(encoder: Encoder, options: EncodeOptions) -> dict[str, str]:
+    quality, preset = _quality(encoder, options), _preset(encoder, options)
+    chosen = {}
+    if quality is not None and encoder.quality_option is not None:
+        chosen[encoder.quality_option] = f"{quality:g}"
+    if preset is not None and encoder.preset_option is not None:
+        chosen[encoder.preset_option] = preset
+    return chosen
+
+
+def _quality(encoder: Encoder, options: EncodeOptions) -> float | None:
+    if options.crf is None:
+        return encoder.quality
+    if encoder.quality_option is None:
+        kind = "is lossless and" if encoder.lossless else "has one quality and"
+        raise UsageError(f"{encoder.name} {kind} takes no crf; leave crf={options.crf:g} out or choose another codec")
+    low, high = encoder.quality_range
+    if not low <= options.crf <= high:
+        raise UsageError(f"crf {options.crf:g} is out of range for {encoder.name}; it takes {low:g} to {high:g}")
+    return options.crf
+
+
+def _preset(encoder: Encoder, options: EncodeOptions) -> str | None:
+    if options.preset is None:
+        return encoder.preset
+    if encoder.preset_option is None:
+        raise UsageError(f"{encoder.name} has no presets; leave preset={options.preset!r} out")
+    if encoder.presets and options.preset not in encoder.presets:
+        known = ", ".join(encoder.presets)
+        raise UsageError(f"{encoder.name} has no preset {options.preset!r}; choose one of {known}")
+    return options.preset
+
+
+def _particular_options(
+    container: Container, picture: Picture, encoder: Encoder, pixel_format: str, options: EncodeOptions
+) -> dict[str, str]:
+    """What only one encoder needs."""
+    if encoder.name in ("libx265", "hevc_nvenc") and container.is_mov:
+        # Apple's players open no other.
+        return {"tag": "hvc1"}
+    if encoder.name == "ffv1":
+        return _ffv1_slices(picture)
+    if encoder.name == "prores_ks":
+        return {"profile": "3" if "422" in pixel_format else "4"}
+    if encoder.name.startswith("libwebp") and picture.format.family == "rgb" and options.crf is None:
+        return {"lossless": "1"}
+    return {}
+
+
+def _ffv1_slices(picture: Picture) -> dict[str, str]:
+    """Slices FFV1 can be divided into: FFmpeg finds none by itself where a small picture is taller than wide.
+
+    It divides heights above 288 at least once in each direction; one column of chroma cannot be, and only the first
+    version of FFV1 has no slices (there it is exact for eight bits only).
+    """
+    if picture.width <= 352 and picture.height <= 288:
+        return {"slices": "1"}
+    columns = picture.format.plane_shape(1 if picture.format.family == "yuv" else 0, 1, picture.width)[1]
+    if columns < 2 and picture.format.bits <= 8:
+        return {"level": "1", "slicecrc": "0"}
+    return {}
+
+
+def _tell_hdr(encoder: Encoder, picture: Picture, chosen: dict[str, str]) -> None:
+    """Give HDR metadata to the encoders that take it as text; only needed before FFmpeg 9."""
+    display = mastering_text(picture.mastering_display, decimal=encoder.name == "libsvtav1")
+    light = picture.content_light
+    words = {"libx265": ("master-display", "max-cll"), "libsvtav1": ("mastering-display", "content-light")}
+    if has_option("mastering_display") or encoder.name not in words:
+        return
+    name = encoder.name.removeprefix("lib") + "-params"
+    parameters = [chosen[name]] if name in chosen else []
+    if display is not None:
+        parameters.append(f"{words[encoder.name][0]}={display}")
+    if light is not None:
+        parameters.append(f"{words[encoder.name][1]}={light.max_content},{light.max_average}")
+    if parameters:
+        chosen[name] = ":".join(parameters)
+
+
+def _told_colour(picture: Picture, encoder: Encoder, pixel_format: str) -> Colour:
+    """The colour FFmpeg is told the frames have.
+
+    Some lossless encoders cannot say "full range", and FFmpeg would convert the samples; they are said to be limited.
+    A matrix must be known to make RGB of YUV; where the source does not say, its size does, as everywhere else.
+    """
+    colour = picture.colour
+    if picture.format.family != "yuv":
+        return colour
+    if encoder.name in _UNABLE_TO_SAY_FULL_RANGE and colour.range == "pc":
+        return replace(colour, range="tv")
+    needs_matrix = encoder.name in _BT601_PICTURES or canonical_format(pixel_format).family == "rgb"
+    if colour.matrix is None and needs_matrix:
+        return replace(colour, matrix="bt709" if picture.height >= _HD_LINES else "smpte170m")
+    return colour
+
+
+def _filters(picture: Picture, encoder: Encoder, pixel_format: str, *, limit_range: bool) -> tuple[list[str], bool]:
+    """Filters in front of the encoder, and whether they change samples."""
+    filters = []
+    scale = {}
+    target = canonical_format(pixel_format)
+    if target != picture.format and encoder.name != "gif":
+        scale["flags"] = _CONVERSION
+    if encoder.name in _BT601_PICTURES and picture.format.family == target.family == "yuv":
+        scale |= {"out_color_matrix": "bt601", "out_range": _BT601_PICTURES[encoder.name]}
+    elif picture.format.family == "rgb" and target.family == "yuv" and encoder.name not in _BT601_PICTURES:
+        # Said as well as done: a player that is not told guesses by the size.
+        scale |= {"out_color_matrix": "bt709" if picture.height >= _HD_LINES else "bt601", "out_range": "tv"}
+    elif limit_range:
+        scale |= {"flags": _CONVERSION, "out_range": "tv"}
+    if picture.field_order is not None:
+        filters.append(f"setfield={picture.field_order}")
+        if scale:
+            scale["interl"] = "1"  # the chroma of a field lies in that field
+    if scale:
+        filters += ["scale=" + ":".join(f"{name}={value}" for name, value in scale.items()), f"format={pixel_format}"]
+    if shape := picture.sample_aspect_ratio:
+        filters.append(f"setsar=sar={shape.numerator}/{shape.denominator}:max={2**30}")
+    if encoder.name == "gif":
+        # A palette for every frame: one for all would have to wait for the last frame.
+        filters.append("split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1")
+    return filters, bool(scale) or encoder.name == "gif"

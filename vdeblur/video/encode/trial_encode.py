@@ -1,0 +1,158 @@
+"""Trying an encoder out: a few small frames' worth of work with the real options, and a look at what came of it.
+
+So a refusal comes before any work, and what a pair of encoder and container cannot keep is known and said.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+from vdeblur.errors import SourceError
+from vdeblur.frames import Frame, PixelFormat
+from vdeblur.video.encode.containers import Container
+from vdeblur.video.encode.encoder_options import Settings
+from vdeblur.video.encode.raw_video import Picture, RawMuxer, blank
+from vdeblur.video.ffmpeg.command import Input, Output, OutputStream, build_command, file_url
+from vdeblur.video.ffmpeg.executable import find_ffmpeg, run_ffmpeg
+from vdeblur.video.source.reader import Reader
+from vdeblur.video.temp_folders import scratch_folder
+
+_log = logging.getLogger(__name__)
+
+#: Frames of a trial: fewer make files so short that FFmpeg does not know some containers again.
+_FRAMES = 5
+#: Above this two frames are long enough, and above that more than one would take too much memory.
+_LARGE_PX, _HUGE_PX = 1 << 20, 1 << 24
+#: Times that differ by less are the same: seconds are floats when they are read back.
+_SAME_TIME_SECONDS = Fraction(1, 1_000_000)
+#: Words for what is lost that others ask for by name.
+EXACT_TIMES, FULL_RANGE = "exact times", "full range"
+#: Why an encoder is of no use for interlaced video.
+NO_FIELDS = "does not mark interlaced frames as such"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of it: why it failed, or what it did not keep."""
+
+    failure: str | None
+    #: Pixel format that was read back.
+    read_back: PixelFormat | None = None
+    #: What did not come back as it was: "colour range", "rotation" …
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What is tried; options are without dashes."""
+
+    picture: Picture
+    muxer: str
+    input_options: tuple[tuple[str, str | None], ...]
+    video_options: tuple[tuple[str, str], ...]
+    output_options: tuple[tuple[str, str], ...]
+    extra: tuple[str, ...]
+    #: The container holds pictures without times.
+    single: bool
+    #: Every sample must come back as it was.
+    lossless: bool
+    #: By how much times may differ.
+    tolerance_seconds: Fraction
+
+
+def trial_of(
+    container: Container, picture: Picture, settings: Settings, extra: Sequence[str], *, seekable: bool
+) -> Trial:
+    """Encode with the real settings into the real container, and read the file back; remembered."""
+    output_options = container.output_options(picture, seekable=seekable)
+    if container.one_file_a_frame:
+        output_options["update"] = "1"
+    # Half a tick is what rounding may cost; more is a fault.
+    tolerance = (container.tick or Fraction(0)) / 2 + _SAME_TIME_SECONDS
+    setup = _Setup(
+        picture, container.muxer, tuple(settings.input_options.items()), tuple(settings.options.items()),
+        tuple(output_options.items()), tuple(extra), container.only_pictures,
+        settings.encoder.lossless and not settings.converts, tolerance,
+    )  # fmt: skip
+    return _try(find_ffmpeg(), setup)
+
+
+@lru_cache(maxsize=64)
+def _try(program: Path, setup: _Setup) -> Trial:
+    _log.debug("trying %s with %s", dict(setup.video_options)["c"], program)
+    with scratch_folder() as folder:
+        target = Path(folder) / f"trial.{setup.muxer}"
+        stream = OutputStream(0, from_pipe=True, options=dict(setup.video_options))
+        output = Output(file_url(str(target)), setup.muxer, dict(setup.output_options), extra=setup.extra)
+        command = build_command(Input("pipe:0", dict(setup.input_options)), [stream], output)
+        times = _times(setup)
+        finished = run_ffmpeg(command[1:], data=_frames(setup.picture, times))
+        if finished.returncode:
+            return Trial(finished.reason)
+        return _look_at(target, setup, times)
+
+
+def _times(setup: _Setup) -> tuple[int, ...]:
+    """Timestamps one frame apart; one only where more may not be readable."""
+    picture = setup.picture
+    area = picture.width * picture.height
+    count = 1 if setup.single or area > _HUGE_PX else 2 if area > _LARGE_PX else _FRAMES
+    gap = max(1, round(1 / picture.nominal_rate / picture.time_base))
+    return tuple(index * gap for index in range(count))
+
+
+def _frames(picture: Picture, times: Sequence[int]) -> bytes:
+    sink = io.BytesIO()
+    muxer = RawMuxer(sink, picture)
+    for pts, level in zip(times, _levels(times), strict=True):
+        muxer.write(blank(picture, pts, level), pts)
+    muxer.close()
+    return sink.getvalue()
+
+
+def _levels(times: Sequence[int]) -> list[int]:
+    """A sample value for each frame; none is the same in limited and full range."""
+    return [64 + 16 * index for index in range(len(times))]
+
+
+def _is_blank(frame: Frame, level: int) -> bool:
+    return all((plane == level).all() for plane in frame.planes)
+
+
+def _has_filters(extra: Sequence[str]) -> bool:
+    """Whether the user has filters of their own, which may deinterlace."""
+    return any(word.lstrip("-").split(":")[0] in ("vf", "filter", "filter_complex") for word in extra)
+
+
+def _look_at(target: Path, setup: _Setup, times: Sequence[int]) -> Trial:
+    """Compare the file with what went in."""
+    picture = setup.picture
+    try:
+        with Reader(target, threads=1) as reader:
+            video = reader.info.video
+            frames = list(reader)
+    except SourceError as exc:
+        return Trial(f"makes a file that cannot be read: {exc}")
+    # The user's own filters may change the size; they know what they do.
+    if not setup.extra and (video.width, video.height) != (picture.width, picture.height):
+        return Trial(f"makes the picture {video.width}×{video.height} instead of {picture.width}×{picture.height}")
+    other = Picture.of(
+        video, frame_format=video.format, colour=video.colour, width=video.width, height=video.height,
+        time_base=video.time_base,
+    )  # fmt: skip
+    lost = list(picture.differences(other))
+    if picture.field_order not in (None, video.interlacing.order) and not _has_filters(setup.extra):
+        return Trial(NO_FIELDS)
+    if setup.lossless and not setup.extra and not all(map(_is_blank, frames, _levels(times))):
+        return Trial("changes samples")
+    seen = [frame.pts * frame.time_base for frame in frames]
+    shown = [pts * picture.time_base for pts in times]
+    if len(times) > 1 and any(abs(a - b) > setup.tolerance_seconds for a, b in zip(seen, shown, strict=False)):
+        lost.append(EXACT_TIMES)
+    return Trial(None, video.format, tuple(lost))

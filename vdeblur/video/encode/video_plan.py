@@ -1,0 +1,214 @@
+"""The choice of the encoder: from what was asked, what the container suits and what the frames are."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from vdeblur.errors import SourceError, UsageError
+from vdeblur.frames import PixelFormat
+from vdeblur.video.encode.containers import Container
+from vdeblur.video.encode.encoder_options import EncodeOptions, Settings, check_quality, settings_for
+from vdeblur.video.encode.encoders import AUTO_GPU, FRIENDLY_NAMES, Encoder, find_encoder
+from vdeblur.video.encode.pixel_format_choice import fitting_format
+from vdeblur.video.encode.raw_video import Picture
+from vdeblur.video.encode.trial_encode import EXACT_TIMES, FULL_RANGE, Trial, trial_of
+from vdeblur.video.ffmpeg.executable import encoder_details, encoder_opens, video_encoders
+from vdeblur.video.formats.pixel_formats import canonical_format
+from vdeblur.video.photo.metadata_copy import holds_tags
+
+#: Colours of ordinary pictures, which need no tag.
+_ORDINARY = frozenset({None, "bt709", "smpte170m", "bt470bg", "iec61966-2-1"})
+
+
+@dataclass(frozen=True)
+class VideoPlan:
+    """How the frames are encoded."""
+
+    encoder: str
+    pixel_format: str
+    #: Input options of the raw frames, without dashes.
+    input_options: dict[str, str | None]
+    #: Output options of the video stream, without dashes and stream specifier.
+    options: dict[str, str]
+    #: The finished file must still be told that the samples use the full range.
+    mark_full_range: bool
+    #: What will not be as in the source, for people.
+    notes: tuple[str, ...]
+
+
+def plan_video(container: Container, picture: Picture, options: EncodeOptions, *, seekable: bool = True) -> VideoPlan:
+    """Choose and try out the encoder for frames described by ``picture`` in ``container``.
+
+    Left to choose, it takes the first encoder that gives every sample's place, depth and time back; a codec that was
+    asked for by name may also hold them in its nearest format, which is noted.
+
+    Raises:
+        UsageError: the codec is unknown or does not work here, cannot be in this container, cannot hold these frames,
+            or does not take the preset, quality or pixel format asked for.
+    """
+    wanted = _wanted_format(picture.format, options.pixel_format)
+    named, encoders = _candidates(container, wanted, options)
+    failures: dict[str, str] = {}
+    for exact in (True, False):
+        fallback = encoders if named else tuple(map(find_encoder, container.fallback))
+        for encoder in encoders if exact else fallback:
+            if encoder_details(encoder.name) is None:  # asked one by one: each costs a start of FFmpeg
+                continue
+            pixel_format = _pixel_format(encoder, wanted, options.pixel_format, exact=exact)
+            if pixel_format is None:
+                continue
+            settings = settings_for(container, picture, encoder, pixel_format, options)
+            if exact and settings.widens_range and not container.only_pictures:
+                continue
+            trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
+            mark = settings.hides_full_range and container.muxer == "matroska" and seekable
+            if not exact and _hides_range(trial, settings):
+                settings = settings_for(container, picture, encoder, pixel_format, options, limit_range=True)
+                trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
+            reason = trial.failure or (_shortcoming(trial, wanted, settings) if exact else None)
+            if reason is None:
+                notes = _notes(container, picture, settings, trial, failures, mark, seekable=seekable)
+                return VideoPlan(encoder.name, pixel_format, settings.input_options, settings.options, mark, notes)
+            failures.setdefault(encoder.name, reason)
+    raise UsageError(_refusal(container, picture, wanted, options, failures))
+
+
+def _wanted_format(frames: PixelFormat, asked: str | None) -> PixelFormat:
+    if asked is None:
+        return frames
+    try:
+        return canonical_format(asked)
+    except SourceError as exc:
+        raise UsageError(f"no pixel format {asked!r}; for example yuv420p, yuv422p10le or gbrp") from exc
+
+
+def _candidates(container: Container, wanted: PixelFormat, options: EncodeOptions) -> tuple[bool, tuple[Encoder, ...]]:
+    """Whether the codec was asked for by name, and the encoders to try, best first."""
+    named = options.codec is not None and options.codec.lower() != AUTO_GPU
+    names = _named_encoders(str(options.codec)) if named else container.suitable_encoders(wanted)
+    if options.codec is not None and not named:
+        names = (*_nvenc_that_opens(), *names)
+    if named:
+        # A wrong preset or quality is said at once, whatever becomes of the rest.
+        for name in names:
+            if encoder_details(name) is not None:
+                check_quality(find_encoder(name), options)
+    return named, tuple(map(find_encoder, names))
+
+
+def _named_encoders(codec: str) -> tuple[str, ...]:
+    if codec.lower() == "nvenc":
+        if names := _nvenc_that_opens():
+            return names
+        raise UsageError("NVENC does not open on this machine; 'auto-gpu' uses it where it does, 'h264' needs no GPU")
+    known = video_encoders()
+    names = tuple(name for name in FRIENDLY_NAMES.get(codec.lower(), (codec,)) if name in known)
+    if not names:
+        near = [name for name in difflib.get_close_matches(codec.lower(), [*FRIENDLY_NAMES, *known]) if name != codec]
+        hint = f"did you mean {near[0]!r}?" if near else "for example h264, hevc, av1, vp9, ffv1 or prores"
+        raise UsageError(f"this FFmpeg has no video encoder {codec!r}; {hint}")
+    return names
+
+
+def _nvenc_that_opens() -> tuple[str, ...]:
+    return tuple(name for name in FRIENDLY_NAMES["nvenc"] if encoder_opens(name, "yuv420p"))
+
+
+def _pixel_format(encoder: Encoder, wanted: PixelFormat, asked: str | None, *, exact: bool) -> str | None:
+    """The encoder's format for the frames; one that was asked for by name is taken as it is, or as another layout."""
+    details = encoder_details(encoder.name)
+    if asked is not None and details is not None and asked in details.pixel_formats:
+        return asked
+    return fitting_format(encoder, wanted, exact=exact) if exact or asked is None else None
+
+
+def _hides_range(trial: Trial, settings: Settings) -> bool:
+    """Whether samples of full range would be taken for limited ones, so that black and white are clipped."""
+    return FULL_RANGE in trial.lost and not settings.encoder.lossless and not settings.converts
+
+
+def _shortcoming(trial: Trial, wanted: PixelFormat, settings: Settings) -> str | None:
+    """What makes another encoder the better choice, if there is one."""
+    encoder = settings.encoder
+    if EXACT_TIMES in trial.lost:
+        return "does not keep times exactly"
+    if _hides_range(trial, settings):
+        return "does not say that the range is full"
+    back = trial.read_back
+    if back is None or back == wanted:
+        return None
+    # Libraries without the decoders of libvpx do not see the alpha of VP8 and VP9.
+    alpha_lost = wanted.alpha and not back.alpha and not encoder.name.startswith("libvpx")
+    # H.264 without chroma is decoded with neutral chroma; ProRes 4444 is always decoded to twelve bits.
+    layouts_differ = (back.family, back.chroma_shift) != (wanted.family, wanted.chroma_shift)
+    if alpha_lost or back.bits < wanted.bits or (layouts_differ and wanted.family != "gray"):
+        return f"gives {back.name} back"
+    return None
+
+
+def _notes(
+    container: Container,
+    picture: Picture,
+    settings: Settings,
+    trial: Trial,
+    failures: dict[str, str],
+    marked: bool,
+    *,
+    seekable: bool,
+) -> tuple[str, ...]:
+    """What people should know of the choice and of what it costs."""
+    encoder, notes = settings.encoder, []
+    refusals = [(name, reason) for name, reason in failures.items() if name != encoder.name]
+    if refusals:
+        notes.append(f"encoded with {encoder.name}, for {refusals[0][0]} {_lower(refusals[0][1])}")
+    if encoder.name == "gif":
+        notes.append("GIF has 256 colours a frame and no half-transparency")
+    elif canonical_format(settings.pixel_format) != picture.format:
+        notes.append(f"{picture.format.name} frames are converted to {settings.pixel_format}")
+    if encoder.name.startswith("libwebp") and picture.format.alpha:
+        notes.append("WebP does not keep the colours of wholly transparent pixels")
+    if container.rounds_times(picture):
+        notes.append(f"{container.name} rounds times to {container.tick} s")
+    if settings.limits_range:
+        notes.append("full range is converted to limited range")
+    said = marked or settings.limits_range
+    lost = [what for what in trial.lost if not (said and what == FULL_RANGE)]
+    if container.only_pictures and {picture.colour.primaries, picture.colour.transfer} <= _ORDINARY:
+        lost = [what for what in lost if what == EXACT_TIMES or not settings.converts]
+    if container.only_pictures and seekable and holds_tags(encoder.name):
+        # Exif says it, once the file is finished.
+        lost = [what for what in lost if what not in ("rotation", "mirroring")]
+    if lost:
+        notes.append(f"{encoder.name} in {container.name} does not keep: {', '.join(lost)}")
+    return tuple(notes)
+
+
+def _lower(reason: str) -> str:
+    """A reason inside a sentence: what FFmpeg says is quoted, what we say follows on."""
+    return reason if reason.startswith(("does ", "gives ", "makes ", "changes ")) else f"refuses: {reason}"
+
+
+def _refusal(
+    container: Container, picture: Picture, wanted: PixelFormat, options: EncodeOptions, failures: dict[str, str]
+) -> str:
+    """One line: what cannot be, why, and what would be right."""
+    what = f"{picture.width}×{picture.height} {picture.format.name} frames"
+    asked = f" with codec {options.codec!r}" if options.codec else ""
+    reason = "".join(f": {name} {_lower(why)}" for name, why in list(failures.items())[:1])
+    if picture.field_order is not None:
+        what = f"interlaced {what}"
+    plain = "yuv420p10le" if wanted.bits > 8 else "yuv420p"
+    convert = "" if wanted.name == plain else f", or pass pixel_format={plain!r} (--pix-fmt {plain})"
+    if picture.field_order is not None:
+        hint = (
+            "write h264, ffv1 or prores (--codec) into .mkv or .mov, or make whole frames with "
+            "interlaced='frame' (--interlaced frame)"
+        )
+    elif wanted.alpha:
+        hint = f"write to .mkv or .mov, or give alpha up with pixel_format={plain!r} (--pix-fmt {plain})"
+    elif options.codec or options.preset or options.ffmpeg_args:
+        hint = f"for {container.name} choose one of {', '.join(container.suitable_encoders(wanted)) or 'no codec'}"
+    else:
+        hint = f"write to .mkv, which holds everything{convert}"
+    return f"cannot encode {what}{asked} into {container.name}{reason}; {hint}"

@@ -1,0 +1,1 @@
+"""The FFmpeg program: found, run, and told what to do."""

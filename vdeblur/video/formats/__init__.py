@@ -1,0 +1,1 @@
+"""Pixel formats, colour tags and PyAV frames."""

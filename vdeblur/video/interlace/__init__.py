@@ -1,0 +1,1 @@
+"""Interlaced video: found, paired, deinterlaced."""

@@ -1,0 +1,1 @@
+"""Cameras and streams in, raw pipes and JPEG out."""

@@ -1,0 +1,1 @@
+"""Segments of an interrupted job."""

@@ -1,0 +1,277 @@
+"""The journal of a job: what is finished so far, in a hidden folder beside the target, so that it can go on later.
+
+The folder holds finished stretches of the video ("segments"), what the network remembered at the end of the last one,
+and ``job.json``, which is replaced as a whole and only after everything it names is safely on the disk. So a crash or
+a power cut at any moment costs the segment that was being made, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vdeblur.errors import TargetError, UsageError
+from vdeblur.video.segments.file_lock import FileLock
+
+#: Changes when folders of older versions can no longer be read.
+VERSION = 1
+_NAME_BYTES = 255
+_RECORD = "job.json"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A finished stretch of the video."""
+
+    #: Its file in the folder.
+    file: str
+    #: Times of its frames in the order they are shown, in ticks as sent to the encoder.
+    times: tuple[int, ...]
+    #: Place of each packet, in the order they are decoded, among the frames as they are shown.
+    places: tuple[int, ...]
+    #: Digest of the decoder's parameters, which all segments must share.
+    parameters: str
+
+    @property
+    def delay(self) -> int:
+        """Frames by which decoding runs ahead of showing."""
+        return max((number - place for number, place in enumerate(self.places)), default=0)
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a job is."""
+
+    #: Frames restored.
+    frames: int
+    #: Ticks of the first and of the last of them in the source.
+    first_pts: int
+    pts: int
+    #: CRC-32 of the last one's samples in the source.
+    checksum: int
+    #: What was remembered after it: plain values and the name of the file with the tensors.
+    memory: Mapping[str, Any]
+    #: Empty once nothing needs to be remembered any more.
+    memory_file: str
+    #: The video is at its end; only putting it together is left.
+    complete: bool = False
+    #: Tick of the frame before, where its fields are needed to complete those of the last one.
+    run_up_pts: int | None = None
+    #: What has been said of the source so far, and its packets that could not be decoded.
+    notes: tuple[str, ...] = ()
+    skipped_packets: int = 0
+
+
+@dataclass(frozen=True)
+class Record:
+    """What ``job.json`` says."""
+
+    #: Everything that decides what comes out; a job goes on only if all of it is the same.
+    terms: Mapping[str, Any]
+    segments: tuple[Segment, ...] = field(default=())
+    position: Position | None = None
+
+
+class Journal:
+    """The folder of one target's job. Nothing is touched before :meth:`begin` or :meth:`go_on`."""
+
+    def __init__(self, target: Path) -> None:
+        path = Path(os.path.realpath(target))
+        self.target = path
+        self.folder = path.with_name(_folder_name(path.name))
+        self.record = Record({})
+        self._lock = FileLock(self.folder / "lock")
+
+    @property
+    def unfinished(self) -> Position | None:
+        """How far an earlier job came, if there is one to go on with.
+
+        Raises:
+            TargetError: its record cannot be read.
+        """
+        record = self._read()
+        return None if record is None else record.position
+
+    def begin(self, terms: Mapping[str, Any], *, anew: bool = False) -> None:
+        """Start a job; with ``anew`` what an earlier one left is thrown away.
+
+        Raises:
+            UsageError: an earlier job can go on.
+            TargetError: another job writes to this target, or the folder cannot be written.
+        """
+        self._take()
+        try:
+            if not anew and (earlier := self.unfinished) is not None:
+                raise UsageError(
+                    f"an interrupted job for {self.target} is there, {earlier.frames} frames done; "
+                    "--resume goes on with it, -y begins anew"
+                )
+            self._empty()
+            self._write(Record(dict(terms)))
+        except OSError as exc:
+            self._lock.release()
+            raise _cannot_write(self.folder, exc) from exc
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def go_on(self, terms: Mapping[str, Any]) -> Position:
+        """Take up the earlier job.
+
+        Raises:
+            UsageError: there is none, or it was begun in other terms.
+            TargetError: another job writes to this target, or what is there cannot be read.
+        """
+        if not self.folder.is_dir():
+            raise UsageError(f"there is no interrupted job for {self.target}")
+        self._take()
+        try:
+            record = self._read()
+            if record is None or record.position is None:
+                raise UsageError(f"there is no interrupted job for {self.target}")
+            _compare(record.terms, terms, self.target)
+            for segment in record.segments:
+                if not (self.folder / segment.file).is_file():
+                    raise TargetError(f"{self.folder / segment.file} is missing; -y begins anew")
+        except BaseException:
+            self._lock.release()
+            raise
+        self.record = record
+        return record.position
+
+    def next_file(self, suffix: str) -> Path:
+        """Path of the segment to be made next; leftovers under that name are of no use."""
+        return self.folder / f"segment-{len(self.record.segments):05d}.{suffix}"
+
+    def add(self, segment: Segment) -> None:
+        """Take a finished segment in; it counts once :meth:`settle` has been called."""
+        known = self.record.segments
+        if known and known[0].parameters != segment.parameters:
+            raise TargetError("the encoder's parameters changed between segments; --segments off does without them")
+        self.record = dataclasses.replace(self.record, segments=(*known, segment))
+
+    def settle(self, position: Position) -> None:
+        """Make what has been added count.
+
+        Raises:
+            TargetError: the disk failed.
+        """
+        before = self.record.position
+        try:
+            if self.record.segments:
+                _sync(self.folder / self.record.segments[-1].file)
+            if position.memory_file:
+                _sync(self.folder / position.memory_file)
+            self._write(dataclasses.replace(self.record, position=position))
+            if before is not None and before.memory_file not in ("", position.memory_file):
+                (self.folder / before.memory_file).unlink(missing_ok=True)
+        except OSError as exc:
+            raise _cannot_write(self.folder, exc) from exc
+
+    def release(self) -> None:
+        """Let go of the folder: it stays if there is something to go on with, and is removed otherwise."""
+        if not self._lock.held:
+            return
+        if self.record.position is None:
+            self.remove()
+        else:
+            self._lock.release()
+
+    def remove(self) -> None:
+        """Remove the folder; the job is done, or nothing of it is of use."""
+        with contextlib.suppress(OSError):
+            self._empty()
+        self._lock.release()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _take(self) -> None:
+        try:
+            self.folder.mkdir(exist_ok=True)
+            taken = self._lock.take()
+        except OSError as exc:
+            raise _cannot_write(self.folder, exc) from exc
+        if not taken:
+            raise TargetError(f"another vdeblur is writing {self.target}; wait for it, or choose another name")
+
+    def _empty(self) -> None:
+        for entry in self.folder.iterdir():
+            if entry != self._lock.path:
+                entry.unlink()
+
+    def _read(self) -> Record | None:
+        path = self.folder / _RECORD
+        try:
+            data = json.loads(path.read_bytes())
+            if data["version"] != VERSION:
+                raise TargetError(f"{self.folder} was written by another version of vdeblur; -y begins anew")
+            position = data["position"]
+            if position is not None:
+                position = Position(**{**position, "notes": tuple(position["notes"])})
+            segments = (
+                Segment(entry["file"], tuple(entry["times"]), tuple(entry["places"]), entry["parameters"])
+                for entry in data["segments"]
+            )
+            return Record(data["terms"], tuple(segments), position)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
+
+    def _write(self, record: Record) -> None:
+        path = self.folder / _RECORD
+        fresh = path.with_suffix(".new")
+        data = {"version": VERSION, **dataclasses.asdict(record)}
+        fresh.write_text(json.dumps(data), encoding="utf-8")
+        _sync(fresh)
+        os.replace(fresh, path)
+        _sync_folder(self.folder)
+        self.record = record
+
+
+def _compare(begun: Mapping[str, Any], now: Mapping[str, Any], target: Path) -> None:
+    # Through JSON, as the old ones went.
+    now = json.loads(json.dumps(now))
+    for name in dict.fromkeys([*begun, *now]):
+        if begun.get(name) != now.get(name):
+            was, new = (json.dumps(terms.get(name), ensure_ascii=False) for terms in (begun, now))
+            raise UsageError(
+                f"cannot go on with {target}: {name} was {was} when the job began and is {new} now; "
+                "give the same again, or begin anew with -y"
+            )
+
+
+def _folder_name(name: str) -> str:
+    """The folder of a target; the same for the same name, and short enough for every file system."""
+    full = f".{name}.vdeblur"
+    if len(os.fsencode(full)) <= _NAME_BYTES:
+        return full
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return f".{os.fsencode(name)[:200].decode(errors='ignore')}.{digest}.vdeblur"
+
+
+def _sync(path: Path) -> None:
+    """Have a file's data on the disk before anything counts on it."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # NTFS keeps its own journal of names
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot_write(folder: Path, exc: OSError) -> TargetError:
+    return TargetError(f"cannot write in {folder}: {exc.strerror or exc}")

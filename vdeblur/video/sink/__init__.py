@@ -1,0 +1,1 @@
+"""Sinks: frames encoded, muxed, verified and put in place."""

@@ -1,0 +1,207 @@
+"""A job in FFmpeg's words: the whole command line, from what has been planned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vdeblur.video.encode.containers import Container
+from vdeblur.video.encode.raw_video import Picture
+from vdeblur.video.encode.video_plan import VideoPlan
+from vdeblur.video.ffmpeg.command import Input, Output, OutputStream, build_command, file_url
+from vdeblur.video.ffmpeg.user_arguments import Arguments, sort_arguments
+from vdeblur.video.formats.pixel_formats import canonical_format
+from vdeblur.video.info import SourceInfo
+from vdeblur.video.segments.joining import aspect_to_tell, carrier_options
+from vdeblur.video.sink.picture_files import lost_in
+from vdeblur.video.sink.targets import Target
+from vdeblur.video.streams.plan import StreamPlan
+from vdeblur.video.streams.timeline import Stretch
+
+#: Side data of pictures that no encoder here carries on, and its name for people.
+_LOST_SIDE_DATA = {
+    "A53_CC": "closed captions inside the pictures",
+    "DOVI_METADATA": "Dolby Vision metadata",
+    "DOVI_RPU_BUFFER": "Dolby Vision metadata",
+    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
+    "DYNAMIC_HDR_SMPTE_2094_APP5": "SMPTE 2094-50 metadata",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient viewing environment",
+    "SPHERICAL": "spherical projection (360° video)",
+    "STEREO3D": "stereoscopic arrangement (3D video)",
+    "VIEW_ID": "the second view of 3D video",
+    "LCEVC": "the LCEVC enhancement layer",
+    "S12M_TIMECODE": "time code inside the pictures",
+    "AFD": "the active format description",
+}
+#: Options of the input that are said of the encoded video as well.
+_KEPT_OPTIONS = frozenset({"display_rotation", "display_hflip"})
+#: MP4's own bookkeeping, which FFmpeg shows as tags; every file has its own.
+_BRAND_TAGS = ("major_brand", "minor_version", "compatible_brands")
+#: Tags MP4 has classic places for. Others need a newer kind of list, which shows these to fewer players.
+_MP4_TAGS = frozenset(
+    {
+        "title", "artist", "album_artist", "composer", "album", "date", "encoder", "comment", "genre", "copyright",
+        "grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "season_number",
+        "episode_sort", "media_type", "hd_video", "gapless_playback", "compilation", "track", "disc", "creation_time",
+        "timecode", "location",
+    }
+)  # fmt: skip
+#: Those of QuickTime.
+_QUICKTIME_TAGS = frozenset(
+    {
+        "title", "artist", "author", "album", "date", "encoder", "comment", "genre", "copyright", "make", "model",
+        "location", "keywords", "creation_time", "timecode",
+    }
+)  # fmt: skip
+#: Largest clock of an MP4 in which times of video and sound are both whole.
+_FINEST_CLOCK = 1_000_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that is decided before the first frame comes."""
+
+    info: SourceInfo
+    container: Container
+    picture: Picture
+    video: VideoPlan
+    streams: StreamPlan
+    #: Covers and fonts to attach: URL and tags.
+    attached: tuple[tuple[str, tuple[str, ...]], ...]
+    extra: tuple[str, ...]
+    target: Target
+    #: One picture only is written, to a file of just that name.
+    single: bool
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is copied, converted and lost, in plain words."""
+        lost = self._lost()
+        notes = [*self.streams.notes, *self.video.notes]
+        if lost:
+            notes.append(f"not kept: {', '.join(lost)}")
+        if self.info.chapters and self.info.input_url is None:
+            notes.append("chapters do not come along from a pipe")
+        return tuple(notes)
+
+    def command(self, stretch: Stretch) -> list[str]:
+        """The command line for a stretch of the source, with raw frames coming through the pipe."""
+        pipe_options = dict(self.video.input_options)
+        if stretch.lead:
+            pipe_options["itsoffset"] = f"-{stretch.lead_seconds}"
+        return self._whole(stretch, Input("pipe:0", pipe_options), self.video.options, self.extra)
+
+    def segment_command(self, path: Path, carrier: str) -> list[str]:
+        """The command line that encodes raw frames from the pipe, and nothing else, into a piece."""
+        stream = OutputStream(0, from_pipe=True, options=self.video.options)
+        options = carrier_options(carrier, self.picture.time_base)
+        output = Output(file_url(str(path)), carrier, options, extra=self.arguments.video)
+        return build_command(Input("pipe:0", self.video.input_options), [stream], output)
+
+    def joining_command(self, stretch: Stretch, carrier: str) -> list[str]:
+        """The command line that puts the pieces, coming through the pipe as one stream, and the rest together."""
+        turn = {name: value for name, value in self.video.input_options.items() if name in _KEPT_OPTIONS}
+        return self._whole(
+            stretch, Input("pipe:0", {**turn, "format": carrier}), self._copied_video(), self.arguments.others
+        )
+
+    def _copied_video(self) -> dict[str, str]:
+        """Options of the encoded video when it is copied; PyAV does not hand the shape of its pixels on."""
+        options = {"c": "copy"}
+        if "tag" in self.video.options:
+            options["tag"] = self.video.options["tag"]
+        if aspect := aspect_to_tell(self.video, self.picture):
+            options["aspect"] = f"{aspect.numerator}:{aspect.denominator}"
+        return options
+
+    @property
+    def arguments(self) -> Arguments:
+        """The user's own options, sorted by what they are for."""
+        return sort_arguments(self.extra)
+
+    def _whole(
+        self, stretch: Stretch, pipe: Input, video_options: Mapping[str, str], extra: tuple[str, ...]
+    ) -> list[str]:
+        info, position = self.info, self.streams.video_position
+        streams = list(self.streams.streams)
+        options = {**streams[position].options, **video_options}
+        streams[position] = replace(streams[position], options=options, tags=(*streams[position].tags, *self._untrue()))
+        source = None
+        if info.input_url is not None:
+            source = Input(info.input_url, {**info.input_options, **stretch.source_options()})
+        else:
+            streams = [replace(stream, tags_of=None) for stream in streams]
+        output = Output(
+            self.target.url,
+            self.container.muxer,
+            self._options(stretch),
+            self._tags(),
+            self._words(),
+            self.attached,
+            extra,
+        )
+        return build_command(pipe, streams, output, source=source, video_index=info.video.stream_index)
+
+    def _clock(self, ticks: int) -> int:
+        """Ticks a second in which MP4 counts late starts: those of the video, finer where sound needs it."""
+        for stream in self.info.streams:
+            if stream.sample_rate and math.lcm(ticks, stream.sample_rate) <= _FINEST_CLOCK:
+                ticks = math.lcm(ticks, stream.sample_rate)
+        return ticks
+
+    def _untrue(self) -> tuple[str, ...]:
+        """Tags of the source's video to take away: what they say of alpha is true no longer."""
+        tags = self.info.streams[self.info.video.stream_index].metadata
+        given_up = not canonical_format(self.video.pixel_format).alpha
+        return tuple(f"{name}=" for name in tags if given_up and name.lower() == "alpha_mode")
+
+    def _lost(self) -> dict[str, None]:
+        """Side data of the pictures that the output will not have, in words."""
+        tags = self.info.streams[self.info.video.stream_index].metadata
+        names = [name for name in self.info.video.side_data if name in _LOST_SIDE_DATA]
+        if "stereo_mode" in tags and self.container.muxer in ("matroska", "webm"):
+            names = [name for name in names if name != "STEREO3D"]
+        pictures = lost_in(self.info, self.container, self.video.encoder, changeable=self.target.seekable)
+        return dict.fromkeys([*(_LOST_SIDE_DATA[name] for name in names), *pictures])
+
+    def _tags(self) -> tuple[str, ...]:
+        """Tags of the file that do not come from the source by themselves, and those to take away."""
+        tags = {} if self.info.input_url is not None else dict(self.info.metadata)
+        tags |= {name: "" for name in _BRAND_TAGS if name in self.info.metadata}
+        return tuple(f"{name}={value}" for name, value in tags.items())
+
+    def _words(self) -> tuple[str, ...]:
+        """Names of programs and identifiers of streams, from one transport stream to another."""
+        if self.container.muxer != "mpegts" or not self.info.programs.programs:
+            return ()
+        indexes = [stream.tags_of for stream in self.streams.streams]
+        return self.info.programs.words([self.info.streams[index].id for index in indexes if index is not None])
+
+    def _options(self, stretch: Stretch) -> dict[str, str]:
+        options = {
+            **self.container.output_options(self.picture, seekable=self.target.seekable),
+            **stretch.output_options(),
+            # Sound may arrive long before a slow first frame.
+            "max_muxing_queue_size": "100000",
+        }
+        if self.container.is_mov:
+            options["movie_timescale"] = str(self._clock(int(options["movie_timescale"])))
+            if any(_needs_newer_list(name, self.container.muxer) for name in self.info.metadata):
+                options["movflags"] += "+use_metadata_tags"
+        if self.container.muxer == "mpegts":
+            options |= self.info.programs.options()
+        if not self.streams.chapters:
+            options["map_chapters"] = "-1"
+        if self.single:
+            options["update"] = "1"
+        elif self.container.one_file_a_frame:
+            options["start_number"] = self.info.input_options.get("start_number", "1")
+        return options
+
+
+def _needs_newer_list(tag: str, muxer: str) -> bool:
+    classic = _QUICKTIME_TAGS if muxer == "mov" else _MP4_TAGS
+    return tag.lower() not in _BRAND_TAGS and tag.lower().split("-")[0] not in classic

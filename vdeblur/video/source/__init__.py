@@ -1,0 +1,1 @@
+"""Sources: located, opened, demuxed, decoded into frames."""

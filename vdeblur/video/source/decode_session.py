@@ -1,0 +1,113 @@
+"""An opened source together with its decoder: pictures from the start, or from the key frame before a tick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from fractions import Fraction
+from itertools import chain
+from types import TracebackType
+from typing import Any
+
+import av
+
+from vdeblur.errors import SourceError
+from vdeblur.video.source.decoder import Decoder, decoding_context
+from vdeblur.video.source.demuxer import Media, open_media
+from vdeblur.video.source.limits import pixel_limit, refused_claim
+from vdeblur.video.source.location import Place
+
+#: How far before the wanted tick to look for a key frame to start from, one try after the other.
+_STEPS_BACK_SECONDS = (0, 1, 4, 16, 64)
+
+
+class Session:
+    """One pass over a source; closing it ends the decoder's threads.
+
+    Raises:
+        SourceError, UsageError: as :func:`open_media`, or there is no decoder.
+    """
+
+    media: Media
+    decoder: Decoder
+
+    def __init__(self, place: Place, *, threads: int, frame_rate: Fraction | None, keep_packets: bool = False) -> None:
+        self._place = place
+        self._threads = threads
+        self._frame_rate = frame_rate
+        self._keep_packets = keep_packets
+        self._max_px = pixel_limit(place.file_bytes)
+        self._open()
+
+    def _open(self) -> None:
+        self.media = open_media(self._place, frame_rate=self._frame_rate, keep_packets=self._keep_packets)
+        try:
+            self.decoder = Decoder(decoding_context(self.media.stream), threads=self._threads, max_px=self._max_px)
+        except SourceError as exc:
+            self.media.close()
+            if (claim := self._refused_claim()) is not None:
+                raise SourceError(f"cannot read {self._place.name}: {claim}") from exc
+            raise
+        except BaseException:
+            self.media.close()
+            raise
+
+    def _refused_claim(self) -> str | None:
+        """A size of the picture that was refused, in words."""
+        if not self._place.again:
+            return None
+
+        def open_again() -> None:
+            with closing(open_media(self._place, frame_rate=self._frame_rate)) as media:
+                Decoder(media.stream.codec_context, threads=1, max_px=self._max_px).close()
+
+        return refused_claim(open_again, self._place.file_bytes)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.decoder.close()
+        self.media.close()
+
+    def pictures(self) -> Iterator[av.VideoFrame]:
+        """Decoded frames from the present position to the end."""
+        return self.decoder.frames(self.media.packets())
+
+    def pictures_from(self, tick: int) -> Iterator[av.VideoFrame]:
+        """Decoded frames from one at or before ``tick`` on, all of them sound; from the start if need be.
+
+        A key frame must be shown no later than ``tick``: frames that are decoded after it but shown before it may
+        refer to frames that were never read.
+        """
+        if not self._place.again:
+            return self.pictures()
+        for seconds in _STEPS_BACK_SECONDS:
+            if not self.media.seek(tick - round(seconds / self.media.time_base)):
+                break
+            packets = self.media.packets()
+            key = _key_packet(packets, tick)
+            if key is None:
+                continue
+            pictures = self.decoder.frames(chain([key], packets))
+            first = next(pictures, None)
+            if first is not None and first.pts is not None and first.pts <= tick:
+                return chain([first], pictures)
+        self.close()
+        self._open()
+        return self.pictures()
+
+
+def _key_packet(packets: Iterator[av.Packet[Any]], tick: int) -> av.Packet[Any] | None:
+    """The next key frame if it is shown at or before ``tick``."""
+    for packet in packets:
+        if packet.pts is None or (packet.dts or packet.pts) > tick:
+            return None
+        if packet.is_keyframe:
+            return packet if packet.pts <= tick else None
+    return None

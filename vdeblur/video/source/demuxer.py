@@ -1,0 +1,257 @@
+"""An opened source: its video stream's packets one by one, from any point of it, and the other streams' beside."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Protocol
+
+import av
+from av.container import InputContainer
+from av.stream import Discard, Stream
+from av.video.stream import VideoStream
+
+from vdeblur.video.source.access import reopening_options
+from vdeblur.video.source.animated_webp import AnimatedPictures
+from vdeblur.video.source.location import DEFAULT_FRAME_RATE, Place, file_id
+from vdeblur.video.source.opening import (
+    check_container,
+    choose_video,
+    open_container,
+    open_picture,
+    raise_pipe_failure,
+    read_picture,
+    reason_of,
+)
+from vdeblur.video.source.truncation import Cut, find_cut
+from vdeblur.video.source.webp_parser import is_animated_webp
+
+_log = logging.getLogger(__name__)
+
+_DURATION_TAG = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
+
+
+class Media(Protocol):
+    """What the reader needs of a source."""
+
+    stream: VideoStream
+    #: All streams, the chosen video among them.
+    streams: list[Stream]
+    time_base: Fraction
+    rate: Fraction | None
+    #: Tick at which the video starts, by its header.
+    start_pts: int | None
+    #: Numbers of the headers; ``None`` where they say nothing.
+    frame_count: int | None
+    video_seconds: float | None
+    duration_seconds: float | None
+    container_name: str
+    #: Where the chapters start.
+    chapter_seconds: tuple[Fraction, ...]
+    metadata: dict[str, str]
+    #: What FFmpeg takes to read the same again; ``None`` = it cannot be read twice.
+    input_url: str | None
+    input_options: dict[str, str]
+    #: Where the file has been cut off, if it has.
+    cut: Cut | None
+    #: Which file it is, where it is one.
+    file_id: tuple[int, int] | None
+    #: Why reading stopped before the end, if it did.
+    failure: str | None
+    #: What happened to the file while it was read, in plain words.
+    change: str | None
+    #: Packets of the other streams, if they are kept.
+    kept: deque[av.Packet[Any]]
+
+    def packets(self) -> Iterator[av.Packet[Any]]:
+        """Packets of the video stream from the present position to the end."""
+
+    def seek(self, tick: int) -> bool:
+        """Go to a key frame near ``tick``; False if this cannot be done."""
+
+    def close(self) -> None: ...
+
+
+def open_media(place: Place, *, frame_rate: Fraction | None, keep_packets: bool = False) -> Media:
+    """Open a source and choose its video.
+
+    Raises:
+        SourceError: it cannot be read or holds no video.
+        UsageError: ``frame_rate`` is given for a source that has timestamps.
+    """
+    if place.pictures:
+        return Pictures(place, frame_rate or DEFAULT_FRAME_RATE)
+    if place.path is not None and is_animated_webp(place.path):
+        return AnimatedPictures(place.path, frame_rate)
+    return Stored(place, frame_rate=frame_rate, keep_packets=keep_packets)
+
+
+class Stored:
+    """A container: a file, a URL, a pipe."""
+
+    def __init__(self, place: Place, *, frame_rate: Fraction | None, keep_packets: bool) -> None:
+        self.failure: str | None = None
+        self.kept: deque[av.Packet[Any]] = deque()
+        self._place = place
+        self._keep = keep_packets
+        self.change: str | None = None
+        self._container = container = open_container(place, frame_rate)
+        self.file_id, self._file_bytes = file_id(place.path), place.file_bytes
+        try:
+            check_container(container, place, frame_rate)
+            self.stream = stream = choose_video(container, place)
+        except BaseException:
+            container.close()
+            raise
+        self.streams: list[Stream] = list(container.streams)
+        self.time_base = stream.time_base or Fraction(1, av.time_base)
+        self.rate = stream.average_rate or stream.guessed_rate or None
+        self.container_name = container.format.name
+        self.start_pts = stream.start_time
+        self.frame_count = stream.frames or None
+        self.video_seconds = _video_seconds(stream)
+        self.cut = find_cut(container, stream, place.path) if place.path is not None else None
+        self.duration_seconds = _container_seconds(container)
+        self.chapter_seconds = chapter_times(container)
+        self.metadata = dict(container.metadata)
+        live = place.network and self.duration_seconds is None and container.size <= 0
+        self.input_url = place.url if place.twice and not live else None
+        self.input_options = reopening_options(self.container_name, network=place.network)
+        if self.container_name == "image2":
+            self.input_options["pattern_type"] = "none"
+        if frame_rate is not None:
+            self.input_options["framerate"] = str(frame_rate)
+        if not keep_packets:
+            for other in self.streams:
+                if other is not stream:
+                    other.discard = Discard.all
+
+    def packets(self) -> Iterator[av.Packet[Any]]:
+        wanted = self.streams if self._keep else [self.stream]
+        try:
+            for packet in self._container.demux(wanted):
+                if packet.size and packet.stream is self.stream:
+                    yield packet
+                elif packet.size:
+                    self.kept.append(packet)
+        except av.error.FFmpegError as exc:
+            self._check_pipe()
+            self.failure = reason_of(exc)
+        except IndexError:
+            # A stream that begins in mid-file (FLV, MPEG-TS) is unknown to PyAV, which stumbles over it at the very
+            # end: behind the last packet it looks through FFmpeg's streams, and not through its own.
+            _log.debug("%s has a stream that begins late", self._place.name)
+        self._check_pipe()
+        self._check_file()
+
+    def seek(self, tick: int) -> bool:
+        if not self._place.twice:
+            return False
+        try:
+            self._container.seek(tick, stream=self.stream)
+        except av.error.FFmpegError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self.kept.clear()
+        self.streams.clear()
+        del self.stream
+        self._container.close()
+
+    def _check_file(self) -> None:
+        """Notice a file that has changed its length while it was read."""
+        before, after = self._file_bytes, self._place.file_bytes
+        if self._place.path is None or before is None or file_id(self._place.path) != self.file_id or after is None:
+            return
+        if after < before:
+            self.failure = self.failure or "the file has become shorter while it was read"
+        elif after > before:
+            self.change = "the file has grown while it was read; what came late may be missing"
+
+    def _check_pipe(self) -> None:
+        """Raise what happened while the file object was read; FFmpeg took it for the end of the data."""
+        pipe = self._place.pipe
+        if pipe is not None and pipe.failure is not None:
+            raise_pipe_failure(self._place.name, pipe.failure)
+
+
+class Pictures:
+    """Files of one picture each, decoded as the packets of one stream."""
+
+    def __init__(self, place: Place, rate: Fraction) -> None:
+        self._paths = place.pictures
+        self._next = 0
+        self._container = open_picture(self._paths[0])
+        self.stream = choose_video(self._container, Place(str(self._paths[0])))
+        self.streams: list[Stream] = [self.stream]
+        self.time_base = 1 / rate
+        self.rate: Fraction | None = rate
+        self.start_pts: int | None = 0
+        self.frame_count: int | None = len(self._paths)
+        self.video_seconds: float | None = float(len(self._paths) * self.time_base)
+        self.duration_seconds: float | None = self.video_seconds
+        self.cut: Cut | None = None
+        self.file_id: tuple[int, int] | None = None
+        self.change: str | None = None
+        self.container_name = "image2"
+        self.chapter_seconds: tuple[Fraction, ...] = ()
+        self.metadata: dict[str, str] = {}
+        self.input_url = place.pattern_url
+        self.input_options: dict[str, str] = {}
+        if place.pattern_url is not None:
+            self.input_options = {**reopening_options("image2", network=False), **place.pattern_options}
+            self.input_options["framerate"] = str(rate)
+        self.failure: str | None = None
+        self.kept: deque[av.Packet[Any]] = deque()
+
+    def packets(self) -> Iterator[av.Packet[Any]]:
+        while self._next < len(self._paths):
+            index = self._next
+            self._next += 1
+            data = read_picture(self._paths[index])
+            # A packet around Python's own bytes is freed under the GIL, also in a decoder's thread: whoever closes the
+            # decoder then waits for it forever. FFmpeg's own memory needs no GIL.
+            packet: av.Packet[Any] = av.Packet(len(data))
+            packet.update(data)
+            packet.pts = packet.dts = index
+            packet.duration = 1
+            packet.time_base = self.time_base
+            packet.is_keyframe = True
+            yield packet
+
+    def seek(self, tick: int) -> bool:
+        self._next = min(max(tick, 0), len(self._paths))
+        return True
+
+    def close(self) -> None:
+        self.streams.clear()
+        del self.stream
+        self._container.close()
+
+
+def chapter_times(container: InputContainer) -> tuple[Fraction, ...]:
+    """Seconds at which the chapters start."""
+    return tuple(chapter["start"] * (chapter["time_base"] or Fraction(0)) for chapter in container.chapters())
+
+
+def _video_seconds(stream: VideoStream) -> float | None:
+    """Length of the video stream by its header or, in Matroska, by a tag with the time at which it ends."""
+    tick = stream.time_base or Fraction(0)
+    if stream.duration is not None:
+        return float(stream.duration * tick)
+    tag = _DURATION_TAG.match(stream.metadata.get("DURATION", ""))
+    if tag is None:
+        return None
+    return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - float((stream.start_time or 0) * tick)
+
+
+def _container_seconds(container: InputContainer) -> float | None:
+    """Length of the whole by the header; FFmpeg writes the time of the end into Matroska."""
+    if container.duration is None:
+        return None
+    start = container.start_time or 0 if container.format.name == "matroska,webm" else 0
+    return (container.duration - start) / av.time_base

@@ -1,0 +1,232 @@
+"""The work behind a reader: pictures of one source become the frames that are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from itertools import chain
+
+import av
+
+from vdeblur.errors import SourceError, UsageError
+from vdeblur.frames import Frame
+from vdeblur.video.formats.colour_tags import stream_colour
+from vdeblur.video.info import SourceInfo
+from vdeblur.video.interlace.detection import InterlacedMode, may_be_interlaced
+from vdeblur.video.interlace.field_pairs import are_fields, woven_pictures
+from vdeblur.video.interlace.handling import Treatment
+from vdeblur.video.source.decode_session import Session
+from vdeblur.video.source.early_end import Ending
+from vdeblur.video.source.interlace_probe import TimedPictures, look_ahead, look_in_places
+from vdeblur.video.source.limits import refused_claim
+from vdeblur.video.source.location import Place
+from vdeblur.video.source.probe import describe, of_pairs, with_first_shape
+from vdeblur.video.source.size_change import Fit, SizeChange
+from vdeblur.video.source.tail_recovery import Tail
+from vdeblur.video.source.timestamps import Clock
+from vdeblur.video.time_range import Wanted
+
+#: Streams are interleaved no more loosely than this, so packets that belong to the last frame have come by then.
+_INTERLEAVING_SECONDS = 1
+
+
+class Reading:
+    """One source that is being read, without locks; arguments as for :class:`vdeblur.video.source.reader.Reader`.
+
+    ``info`` is known when the first frame has come.
+
+    Raises:
+        SourceError, UsageError: as :class:`Session`.
+    """
+
+    info: SourceInfo
+
+    def __init__(
+        self,
+        place: Place,
+        wanted: Wanted,
+        *,
+        threads: int,
+        frame_rate: Fraction | None,
+        keep_packets: bool,
+        interlaced: InterlacedMode | None,
+        size_change: SizeChange | None,
+    ) -> None:
+        self._place, self._wanted = place, wanted
+        self._threads, self._frame_rate, self._keep = threads, frame_rate, keep_packets
+        self._interlaced, self._size_change = interlaced, size_change
+        self._open_session = partial(Session, place, threads=threads, frame_rate=frame_rate)
+        self.session = self._open_session(keep_packets=keep_packets)
+        #: Whether frames are numbered evenly, as the source has no times.
+        self.even = frame_rate is not None and not place.pictures
+        self.clock = self._new_clock()
+        self.ending = Ending()
+        self.tail = Tail(self._open_session if place.again else None)
+        self._start_pts: int | None = None
+        self._pairs = False
+        self._treatment: Treatment | None = None
+        self._fit: Fit | None = None
+
+    def _new_clock(self) -> Clock:
+        media = self.session.media
+        rate = self._frame_rate if self.even else media.rate
+        return Clock(media.time_base, rate, media.start_pts or 0, even=self.even)
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know so far, in plain words; complete after the last frame."""
+        notes = [*self._place.notes]
+        for part in (self._treatment, self._fit):
+            notes += [] if part is None else part.notes
+        notes += [] if self._treatment is None else self._treatment.later_notes
+        if self.clock.repaired:
+            notes.append(f"{self.clock.repaired} timestamps were missing or did not rise and have been mended")
+        if damaged := self.session.decoder.damaged:
+            notes.append(f"{damaged} frame{'s are' if damaged > 1 else ' is'} damaged in the source")
+        if self.session.media.change is not None:
+            notes.append(self.session.media.change)
+        return notes + self.ending.notes(self.session.media.failure)
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """Frames of the wanted stretch, from its start.
+
+        Raises:
+            SourceError, UsageError: there is none, or it cannot be treated as was asked.
+        """
+        return self._read(None)
+
+    def frames_since(self, pts: int) -> Generator[Frame, None, None]:
+        """Those of them from tick ``pts`` on; after the first has been read, and :meth:`frames` has been closed."""
+        self.clock = self._new_clock()
+        return self._read(pts)
+
+    def _read(self, since: int | None) -> Generator[Frame, None, None]:
+        first, pictures, start_pts = self._from_earliest(since)
+        begin, end = self._wanted.ticks(start_pts, self.session.media.time_base)
+        if since is None:
+            self._start_pts = start_pts
+            pictures = self._begin(first, pictures, start_pts if begin is None else begin)
+        assert self._treatment is not None
+        self.ending.look_in_front(self.session.media, start_pts, end)
+        given = 0
+        for shown in self._treatment.frames(pictures):
+            if (begin is not None and shown.source_tick < begin) or (since is not None and shown.frame.pts < since):
+                continue
+            if end is not None and shown.source_tick >= end:
+                self._collect_until(end)
+                break
+            given += 1
+            yield shown.frame if self._fit is None else self._fit.frame(shown)
+        else:
+            self.ending.reached(self.session.media, start_pts, self.clock.due, end)
+        if not given:
+            ended = float((self.clock.due - start_pts) * self.session.media.time_base)
+            words = f"no frame is shown {self._wanted.words} in {self._place.name}, which has {ended:.3f} s"
+            raise UsageError(words)
+
+    def _from_earliest(self, since: int | None) -> tuple[av.VideoFrame, TimedPictures, int]:
+        """The first picture that is of use, all from it on with their ticks, and the tick at which the stream starts.
+
+        Raises:
+            SourceError: no picture can be decoded.
+        """
+        start_pts = self.session.media.start_pts if since is None else self._start_pts
+        earliest = self._earliest(start_pts, since)
+        pictures = self._stamped(self._whole_pictures(self._pictures(earliest), again=since is not None))
+        head = next(pictures, None)
+        if head is None:
+            raise self._no_picture()
+        if start_pts is None:
+            start_pts = head[1]
+            earliest = self._earliest(start_pts, since)
+        if earliest is not None:
+            # What lies before may be of another size.
+            head = next((one for one in chain([head], pictures) if one[1] >= earliest), head)
+        return head[0], chain([head], pictures), start_pts
+
+    def _earliest(self, start_pts: int | None, since: int | None) -> int | None:
+        """Tick to begin at: before the first wanted frame where fields are completed from the frames around them."""
+        media = self.session.media
+        begin, _ = self._wanted.ticks(start_pts, media.time_base)
+        if since is not None:
+            begin = int(since * self.info.video.time_base / media.time_base)
+        if begin is None or not media.rate or self._interlaced not in ("frame", "field"):
+            return begin
+        # Where fields are pictures of their own, the rate is theirs.
+        return begin - round(4 / (media.rate * media.time_base))
+
+    def _pictures(self, begin: int | None) -> Iterator[av.VideoFrame]:
+        """Decoded pictures from ``begin`` or a little earlier to the very last."""
+        session = self.session
+        pictures = session.pictures() if begin is None or self.even else session.pictures_from(begin)
+        return pictures if self._threads == 1 else self.tail.added(pictures, session)
+
+    def _whole_pictures(self, pictures: Iterator[av.VideoFrame], *, again: bool) -> Iterator[av.VideoFrame]:
+        """Pictures that are no single fields, unless frames are wanted as they are."""
+        first = next(pictures, None)
+        if first is None:
+            return pictures
+        if not again:
+            codec = self.session.media.stream.codec_context.name
+            self._pairs = self._interlaced is not None and are_fields(codec, first)
+        pictures = chain([first], pictures)
+        return woven_pictures(pictures) if self._pairs else pictures
+
+    def _stamped(self, pictures: Iterable[av.VideoFrame]) -> TimedPictures:
+        """Pictures with their ticks."""
+        for picture in pictures:
+            yield picture, self.clock.stamp(picture.pts, picture.dts, picture.duration)
+
+    def _begin(self, first: av.VideoFrame, pictures: TimedPictures, begin: int) -> TimedPictures:
+        """Find out what the source is and how its pictures are treated; the same pictures."""
+        media = self.session.media
+        header = stream_colour(media.stream)
+        info = with_first_shape(describe(self._place, media, first, self._start_pts or 0, header), self.session.decoder)
+        if self._pairs:
+            info = of_pairs(info)
+        self._treatment = Treatment(info.video, header)
+        if self._interlaced is not None and may_be_interlaced(info.video):
+            if self._place.again and not self._place.network:
+                look = look_in_places(self._open_session, info.video, self._wanted)
+            else:
+                look, pictures = look_ahead(pictures)
+            self._treatment.choose(look, self._interlaced, self._place.name)
+        self.info = replace(info, video=self._treatment.video)
+        if self._size_change is not None:
+            self._fit = self._fit_to(self._size_change, begin, media.time_base)
+        return pictures
+
+    def _fit_to(self, change: SizeChange, begin: int, source_time_base: Fraction) -> Fit:
+        """What makes all frames one size and format, or stops where they differ."""
+        shape = self.session.decoder.sample_aspect_ratio
+
+        def pixel_shape() -> Fraction | None:
+            now = self.session.decoder.sample_aspect_ratio
+            return None if now == shape else now
+
+        def seconds_before(tick: int) -> float:
+            return float((tick - begin) * source_time_base)
+
+        return Fit(self.info.video, change, pixel_shape=pixel_shape, seconds_before=seconds_before)
+
+    def _collect_until(self, tick: int) -> None:
+        """Read on until the other streams' packets for the frames before ``tick`` must have come."""
+        if not self._keep:
+            return
+        media = self.session.media
+        limit = tick + _INTERLEAVING_SECONDS / media.time_base
+        for packet in media.packets():
+            if packet.dts is not None and packet.dts > limit:
+                return
+
+    def _no_picture(self) -> SourceError:
+        """Why there is no picture at all."""
+        claim = refused_claim(self._decode_one, self._place.file_bytes) if self._place.again else None
+        reason = self.session.media.failure or self.session.decoder.last_error or "it holds none"
+        return SourceError(f"no frame of {self._place.name} can be decoded: {self._place.hint or claim or reason}")
+
+    def _decode_one(self) -> None:
+        with self._open_session(threads=1) as session:
+            next(session.pictures(), None)

@@ -1,0 +1,190 @@
+"""The reader: any source becomes frames with exact timestamps, in the source's own samples."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import av
+from av.stream import Stream
+
+from vdeblur.errors import SourceError, UsageError
+from vdeblur.frames import Frame
+from vdeblur.video.info import SourceInfo
+from vdeblur.video.interlace.detection import INTERLACED_MODES, InterlacedMode
+from vdeblur.video.source.frame_stream import Reading
+from vdeblur.video.source.location import locate
+from vdeblur.video.source.size_change import SIZE_CHANGES, SizeChange
+from vdeblur.video.time_range import Wanted
+
+
+def probe(source: str | Path | BinaryIO, *, allow_network: bool = False) -> SourceInfo:
+    """What is known about a source: opens it, reads its headers and one frame, and closes it.
+
+    Raises:
+        UsageError, SourceError: as :class:`Reader`.
+    """
+    with Reader(source, threads=1, allow_network=allow_network) as reader:
+        return reader.info
+
+
+class Reader:
+    """Frames of a video in the order they are shown; a context manager and an iterator.
+
+    Frames have the stream's own time base and its own ticks, unshifted, each later than the one before. Planes are
+    the decoder's samples, bit for bit, and stay valid as long as the frame lives. The first frame is decoded at once,
+    so a source that holds none is refused before any work starts. One thread may iterate while another closes.
+
+    Args:
+        source: a file, a pattern ("frame_%05d.png"), a folder of pictures, a URL, "-" (standard input) or a binary
+            file object, from its present position.
+        start_seconds: leave out the frames shown earlier; counted from the start of the stream.
+        duration_seconds: leave out the frames shown this long after the start, or later.
+        threads: decoder threads, 0 = one for each core.
+        frame_rate: of picture sequences and raw streams, which have no timestamps (default 25).
+        keep_packets: keep the packets of all other streams for :meth:`take_packets`.
+        interlaced: find out whether the video is interlaced, by its pictures too, and "keep" its frames as they are
+            (``info.video.interlacing`` tells), make whole ones of each "frame" or each "field", or "refuse" it.
+            ``None`` = frames as they are, and what their flags say.
+        size_change: where the size or the pixel format changes, "stop" with an error or "fit" all later frames into
+            the first size and format. ``None`` = frames as they are.
+        allow_network: open URLs too. A local source never opens anything on the network, nor any other file.
+
+    Raises:
+        UsageError: there is no such source, or an option does not fit it; or the video is interlaced and refused.
+        SourceError: it cannot be read or decoded, or holds no video.
+    """
+
+    info: SourceInfo
+
+    def __init__(
+        self,
+        source: str | Path | BinaryIO,
+        *,
+        start_seconds: float | None = None,
+        duration_seconds: float | None = None,
+        threads: int = 0,
+        frame_rate: Fraction | None = None,
+        keep_packets: bool = False,
+        interlaced: InterlacedMode | None = None,
+        size_change: SizeChange | None = None,
+        allow_network: bool = False,
+    ) -> None:
+        if size_change is not None and size_change not in SIZE_CHANGES:
+            raise UsageError(f"size change cannot be {size_change!r}; it is one of {', '.join(SIZE_CHANGES)}")
+        if interlaced is not None and interlaced not in INTERLACED_MODES:
+            raise UsageError(f"interlaced cannot be {interlaced!r}; it is one of {', '.join(INTERLACED_MODES)}")
+        wanted = Wanted.of(start_seconds, duration_seconds)
+        if threads < 0:
+            raise UsageError(f"threads cannot be {threads}; it is 0 (one a core) or a number of threads")
+        if frame_rate is not None and not 0 < frame_rate <= 1_000_000:
+            raise UsageError(f"frame rate cannot be {frame_rate}; it is a number of frames a second above 0")
+        self._lock = threading.Lock()
+        self._closed = False
+        self._place = locate(source, allow_network=allow_network)
+        self._reading = Reading(
+            self._place,
+            wanted,
+            threads=threads,
+            frame_rate=None if frame_rate is None else Fraction(frame_rate),
+            keep_packets=keep_packets,
+            interlaced=interlaced,
+            size_change=size_change,
+        )
+        self._frames = self._reading.frames()
+        try:
+            self._first: Frame | None = next(self._frames)
+        except BaseException:
+            self.close()
+            raise
+        self.info = self._reading.info
+
+    @property
+    def can_jump(self) -> bool:
+        """Whether :meth:`skip_to` may be tried: times are the source's own, and it can be read from anywhere."""
+        return self._place.again and not self._reading.even and not self._reading.clock.repaired
+
+    @property
+    def skipped_packets(self) -> int:
+        """Packets so far that could not be decoded."""
+        return self._reading.session.decoder.skipped + self._reading.tail.lost
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know of the source so far, in plain words; complete after the last frame."""
+        return self._reading.notes
+
+    @property
+    def shortfall(self) -> str | None:
+        """Why frames that were asked for are missing at the end, in plain words; ``None`` if they are there.
+
+        Known from the start where the file says so in front, else after the last frame.
+        """
+        return self._reading.ending.shortfall
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        with self._lock:
+            if self._closed:
+                raise StopIteration
+            if self._first is not None:
+                frame, self._first = self._first, None
+                return frame
+            return next(self._frames)
+
+    def skip_to(self, pts: int) -> bool:
+        """Go on with the frame of that tick, by way of a key frame before it; before any frame has been taken.
+
+        Returns:
+            Whether that frame has been found; if not, the reader is of no more use. What is decoded behind a jump may
+            differ in a damaged source: compare the frame with what it was.
+        """
+        with self._lock:
+            self._frames.close()
+            self._first = None
+            self._frames = self._reading.frames_since(pts)
+            try:
+                self._first = next(self._frames, None)
+            except (SourceError, UsageError):
+                return False
+            return self._first is not None and self._first.pts == pts
+
+    def take_packets(self) -> list[av.Packet[Any]]:
+        """Packets of the other streams read since the last call, in file order; the reader forgets them.
+
+        They and their ``packet.stream`` are of use only until the reader is closed: write them before.
+        """
+        kept, taken = self._reading.session.media.kept, []
+        while kept:
+            taken.append(kept.popleft())
+        return taken
+
+    def stream_templates(self) -> tuple[Stream, ...]:
+        """The other streams, in the order of the container, for ``add_stream_from_template``; until closed."""
+        media = self._reading.session.media
+        return tuple(stream for stream in media.streams if stream is not media.stream)
+
+    def close(self) -> None:
+        """End the decoder's threads and close the source; safe in any state and more than once."""
+        if self._place.pipe is not None:
+            self._place.pipe.stop()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._first = None
+                self._frames.close()
+                self._reading.session.close()

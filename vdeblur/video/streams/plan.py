@@ -1,0 +1,273 @@
+"""The streams beside the video: which are copied, which converted, and which the container cannot hold.
+
+The muxer itself is asked, before work starts: half a second of every stream is copied into a file of the target's kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vdeblur.errors import UsageError
+from vdeblur.video.encode.containers import Container
+from vdeblur.video.ffmpeg.command import OutputStream
+from vdeblur.video.info import SourceInfo, StreamInfo
+from vdeblur.video.streams.conversion import codec_for, refusal
+from vdeblur.video.streams.languages import QUICKTIME
+from vdeblur.video.streams.muxer_probe import Question, refused_by
+from vdeblur.video.streams.outcomes import Outcome, describe_stream, list_streams, of_stream, spoken
+from vdeblur.video.streams.passthrough import Companions
+
+_KINDS = ("audio", "subtitle", "attachment", "data", "video", "cover", "chapters")
+#: Tags that describe the bytes of the old video stream and would be wrong for the new one.
+STALE_TAGS = ("BPS", "NUMBER_OF_BYTES", "_STATISTICS", "DURATION", "NUMBER_OF_FRAMES")
+#: Containers in which every packet of AAC has a header of its own, which MP4 does not want.
+_ADTS_CONTAINERS = frozenset({"mpegts", "aac"})
+#: What becomes of a time code where there are no tracks for it.
+AS_TAG = "→ a tag"
+#: Roles FFmpeg's option takes; what is attached says so by itself.
+_ROLES = frozenset(
+    {
+        "default", "dub", "original", "comment", "lyrics", "karaoke", "forced", "hearing_impaired", "visual_impaired",
+        "clean_effects", "non_diegetic", "captions", "descriptions", "metadata", "dependent", "still_image",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """The streams of the output, in the source's order, with the place of the video among them."""
+
+    streams: tuple[OutputStream, ...]
+    video_position: int
+    #: The same, not counting attached files.
+    track_of_video: int
+    #: Covers, fonts and the like that must be attached as files: indexes in the source.
+    attached: tuple[int, ...]
+    #: Whether the source's chapters come along.
+    chapters: bool
+    notes: tuple[str, ...]
+    #: What becomes of everything beside the video.
+    outcomes: tuple[Outcome, ...] = ()
+
+
+def plan_streams(
+    info: SourceInfo,
+    container: Container,
+    *,
+    companions: Companions | None = None,
+    drop: Sequence[str] = (),
+    extra: Sequence[str] = (),
+) -> StreamPlan:
+    """Decide about every stream of the source.
+
+    FFmpeg opens the source again and takes them from there; where it cannot, ``companions`` carry them. Plain text
+    subtitles are converted to what the container holds. Data streams of a kind it does not know (telemetry) are left
+    out with a note; anything else it cannot hold is an error, for a viewer would miss it.
+
+    Raises:
+        UsageError: the container cannot hold a stream, or ``drop`` names none.
+    """
+    _check_drop(info, drop)
+    notes: list[str] = []
+    outcomes: list[Outcome] = []
+    wanted = _without_dropped(info, container, drop, notes, outcomes)
+    wanted = _without_written_anew(info, container, wanted, notes, outcomes)
+    direct = companions is None
+    attached = [stream for stream in wanted if _is_attached(stream, container, direct)]
+    streams = [stream for stream in wanted if stream not in attached]
+    codecs = {stream.index: codec_for(stream, container) for stream in streams}
+    question = Question(info, container, companions, tuple(extra))
+    unable = refused_by(question, codecs)
+    kept = [stream for stream in streams if stream.index not in unable]
+    missing = [stream for stream in streams if stream.index in unable]
+    chapters = bool(info.chapters) and "chapters" not in drop and direct and not container.only_pictures
+    homeless = chapters and not container.holds_chapters
+    pictures = [stream for stream in kept if stream.attached_picture and not (container.is_mov and direct)]
+    refused = sorted(
+        [*(stream for stream in missing if stream.kind != "data"), *pictures], key=lambda stream: stream.index
+    )
+    if refused or homeless:
+        raise UsageError(refusal(question, refused, chapters=homeless))
+    if missing:
+        notes.append(f"{container.name} has no place for data of this kind: left out {list_streams(missing)}")
+        outcomes += [of_stream(stream, "left out", f"no place in {container.name}") for stream in missing]
+    notes += _kept_notes([*kept, *attached], codecs, container)
+    outcomes += _fates(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
+    if info.programs.names and container.muxer != "mpegts":
+        words = f"name of program {', '.join(info.programs.names)}"
+        notes.append(f"{container.name} has no place for the {words}")
+        outcomes.append(Outcome("left out", "program", words))
+    outcomes.sort(key=lambda outcome: len(info.streams) if outcome.index is None else outcome.index)
+    if companions is not None:
+        companions.choose([stream.index for stream in kept])
+    output, position = _in_order(info, container, kept, codecs, through_pipe=companions is not None)
+    indexes = tuple(stream.index for stream in attached)
+    return StreamPlan(output, position, position, indexes, chapters, tuple(notes), tuple(outcomes))
+
+
+def _is_attached(stream: StreamInfo, container: Container, direct: bool) -> bool:
+    """Whether a stream becomes a file inside the container, as covers and fonts are in Matroska."""
+    return container.attaches_files and direct and (stream.attached_picture or stream.kind == "attachment")
+
+
+def _without_dropped(
+    info: SourceInfo, container: Container, drop: Sequence[str], notes: list[str], outcomes: list[Outcome]
+) -> list[StreamInfo]:
+    """The streams beside the video that should be kept; ``notes`` and ``outcomes`` get the others."""
+    others = _other_streams(info)
+    dropped = [stream for stream in others if _is_dropped(stream, drop)]
+    wanted = [stream for stream in others if stream not in dropped]
+    outcomes += [of_stream(stream, "left out", "as asked") for stream in dropped]
+    if dropped:
+        notes.append(f"left out as asked: {list_streams(dropped)}")
+    if container.only_pictures and wanted:
+        notes.append(f"{container.name} holds pictures only: left out {list_streams(wanted)}")
+        outcomes += [of_stream(stream, "left out", f"{container.name} holds pictures only") for stream in wanted]
+        return []
+    return wanted
+
+
+def _without_written_anew(
+    info: SourceInfo, container: Container, wanted: list[StreamInfo], notes: list[str], outcomes: list[Outcome]
+) -> list[StreamInfo]:
+    """The same without tracks that say in QuickTime's way what tags and chapters say."""
+    chapters = [stream for stream in wanted if stream.chapter_text]
+    code = [stream for stream in wanted if _is_time_code(stream, info) and (container.is_mov or container.keeps_tags)]
+    if code and container.is_mov:
+        notes.append(f"written anew from its tag: {list_streams(code)}")
+    elif code:
+        notes.append(f"time code kept as a tag of the video: {list_streams(code)}")
+    for stream in code:
+        outcomes.append(of_stream(stream, "kept") if container.is_mov else of_stream(stream, "converted", AS_TAG))
+    return [stream for stream in wanted if stream not in chapters and stream not in code]
+
+
+def _is_time_code(stream: StreamInfo, info: SourceInfo) -> bool:
+    """Whether it is a time code track whose tag the video stream has too; the muxer makes the track from that."""
+    video = info.streams[info.video.stream_index]
+    return stream.kind == "data" and "timecode" in stream.metadata and "timecode" in video.metadata
+
+
+def _fates(
+    info: SourceInfo,
+    kept: Sequence[StreamInfo],
+    codecs: dict[int, str],
+    *,
+    chapters: bool,
+    container: Container,
+    drop: Sequence[str],
+) -> list[Outcome]:
+    """What becomes of the streams that come along, and of the chapters."""
+    outcomes = []
+    for stream in sorted(kept, key=lambda stream: stream.index):
+        codec = codecs.get(stream.index, "copy")
+        words = f"{spoken(stream.codec)} → {spoken(codec)}"
+        outcomes.append(of_stream(stream, "kept") if codec == "copy" else of_stream(stream, "converted", words))
+    if info.chapters:
+        words = f"{info.chapters} chapter{'s' * (info.chapters != 1)}"
+        why = "as asked" if "chapters" in drop else "" if chapters else _why_no_chapters(container)
+        outcomes.append(Outcome("kept" if chapters else "left out", "chapter", words, why, info.chapters))
+    return outcomes
+
+
+def _why_no_chapters(container: Container) -> str:
+    return f"{container.name} holds pictures only" if container.only_pictures else "they cannot come from a pipe"
+
+
+def _other_streams(info: SourceInfo) -> list[StreamInfo]:
+    return [stream for stream in info.streams if stream.index != info.video.stream_index]
+
+
+def _is_dropped(stream: StreamInfo, drop: Sequence[str]) -> bool:
+    kind = "cover" if stream.attached_picture else stream.kind
+    return kind in drop or str(stream.index) in drop
+
+
+def _check_drop(info: SourceInfo, drop: Sequence[str]) -> None:
+    """Refuse words in ``drop`` that name no kind and no stream.
+
+    Raises:
+        UsageError: such a word, or the video itself.
+    """
+    indexes = {str(stream.index) for stream in _other_streams(info)}
+    for word in drop:
+        if word not in _KINDS and word not in indexes:
+            known = ", ".join([*_KINDS, *sorted(indexes, key=int)])
+            raise UsageError(f"drop={word!r} is no kind or index of a stream beside the video; choose from {known}")
+
+
+def _in_order(
+    info: SourceInfo, container: Container, kept: Sequence[StreamInfo], codecs: dict[int, str], *, through_pipe: bool
+) -> tuple[tuple[OutputStream, ...], int]:
+    """Output streams in the order of the source, and the place of the video among them."""
+    video = info.streams[info.video.stream_index]
+    frames = OutputStream(
+        0, from_pipe=True, options=_dispositions(video), tags_of=video.index, tags=_tags(video, through_pipe)
+    )
+    streams = {video.index: frames}
+    for number, stream in enumerate(kept, start=1):
+        options = {"c": codecs[stream.index]}
+        if filters := _packet_filters(info, stream, container, through_pipe=through_pipe):
+            options["bsf"] = ",".join(filters)
+        if through_pipe:
+            options |= _dispositions(stream)
+            streams[stream.index] = OutputStream(number, True, options, tags=_tags(stream, True))
+        else:
+            tags = (*(_language(stream) if container.muxer == "mov" else ()), *_title(stream))
+            streams[stream.index] = OutputStream(stream.index, options=options, tags_of=stream.index, tags=tags)
+    order = sorted(streams)
+    return tuple(streams[index] for index in order), order.index(video.index)
+
+
+def _language(stream: StreamInfo) -> tuple[str, ...]:
+    """The language under the name FFmpeg's QuickTime muxer knows, where it is not the source's."""
+    known = QUICKTIME.get(stream.language or "")
+    return (f"language={known}",) if known is not None else ()
+
+
+def _title(stream: StreamInfo) -> tuple[str, ...]:
+    """The title under the name FFmpeg's muxers know, where MP4 has it as the name of the track."""
+    if stream.title is None or "title" in stream.metadata:
+        return ()
+    return (f"title={stream.title}", "name=")
+
+
+def _packet_filters(info: SourceInfo, stream: StreamInfo, container: Container, *, through_pipe: bool) -> list[str]:
+    """Bitstream filters of a copied stream; none changes what is heard."""
+    filters = []
+    if stream.codec == "aac" and container.is_mov and info.container in _ADTS_CONTAINERS:
+        # FFmpeg sees to it itself, but not when it writes fragments.
+        filters.append("aac_adtstoasc")
+    timeless = stream.kind == "data" and container.is_mov and not info.container.startswith("mov,")
+    if timeless or (stream.kind == "audio" and through_pipe):
+        # NUT does not keep lengths of packets, and data in MPEG-TS have none. A last packet without one would be cut
+        # off by MP4's edit list: it lasts as long as the gap before it.
+        gap = r"if(isnan(PREV_INPTS)\,0\,PTS-PREV_INPTS)"
+        filters.append(rf"setts=duration=if(gt(DURATION\,0)\,DURATION\,{gap})")
+    return filters
+
+
+def _dispositions(stream: StreamInfo) -> dict[str, str]:
+    return {"disposition": "+".join(name for name in stream.dispositions if name in _ROLES) or "0"}
+
+
+def _tags(stream: StreamInfo, in_full: bool) -> tuple[str, ...]:
+    """Tags of a stream, or only those to take away because they describe the old video stream's bytes."""
+    stale = {name: "" for name in stream.metadata if stream.kind == "video" and name.upper().startswith(STALE_TAGS)}
+    tags = ({**stream.metadata} if in_full else {}) | stale
+    return (*(f"{name}={value}" for name, value in tags.items()), *_title(stream))
+
+
+def _kept_notes(kept: Sequence[StreamInfo], codecs: dict[int, str], container: Container) -> list[str]:
+    notes = []
+    if copied := [stream for stream in kept if codecs.get(stream.index, "copy") == "copy"]:
+        notes.append(f"copied: {list_streams(sorted(copied, key=lambda stream: stream.index))}")
+    for stream in kept:
+        if (codec := codecs.get(stream.index, "copy")) != "copy":
+            notes.append(f"converted: {describe_stream(stream)} to {codec}, the text {container.name} holds")
+    if placed := [stream for stream in kept if stream.codec == "webvtt" and codecs.get(stream.index) != "copy"]:
+        notes.append(f"{container.name} has no place for names and positions of cues: {list_streams(placed)}")
+    if container.muxer == "mp4" and (sounds := [stream for stream in kept if stream.codec.startswith("pcm_")]):
+        notes.append(f"few players know PCM in MP4 (ISO/IEC 23003-5), most do in .mov: {list_streams(sounds)}")
+    return notes
