@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from kornia.io import ImageLoadType, load_image
+from PIL import Image
 
 from support.pairs import case, moving
 from vdeblur.errors import TargetError, UsageError
-from vdeblur.evaluation.lettering import GLYPHS, lettered
-from vdeblur.evaluation.sheet import CROP_PX, ENLARGED, GAP_PX, PAPER, Sheet, SpotSearch, checked_target
+from vdeblur.evaluation.contact_sheet import (
+    CROP_PX,
+    ENLARGED,
+    GAP_PX,
+    LABEL_PX,
+    PAPER,
+    ContactSheet,
+    SpotSearch,
+    checked_target,
+    label,
+)
 
 PAIR = case(moving(2, size=300), moving(2, size=300))
 
@@ -35,7 +46,7 @@ def test_the_worst_spot_is_where_blur_costs_most() -> None:
 
 
 def test_crops_stand_in_their_columns(tmp_path: Path) -> None:
-    sheet = Sheet(checked_target(tmp_path / "look.png", []), ["fast"])
+    sheet = ContactSheet(checked_target(tmp_path / "look.png", []), ["fast"])
     search = SpotSearch(PAIR)
     shades = {"blurred": 0.2, "fast": 0.4, "truth": 0.8}
     pictures = {name: torch.full((1, 3, 300, 300), shade) for name, shade in shades.items()}
@@ -60,20 +71,36 @@ def test_a_small_picture_makes_a_small_crop() -> None:
     search = SpotSearch(small)
     picture = torch.rand(1, 3, 40, 40)
     search.look(0, picture, picture * 0.5)
-    sheet = Sheet(Path("look.png"), [])
+    sheet = ContactSheet(Path("look.png"), [])
     sheet.begin(small, search.spots())
     for name in ("blurred", "truth"):
         sheet.add(small, name, 0, picture)
     assert sheet.draw().shape[2] == 2 * (CROP_PX * ENLARGED + GAP_PX) + GAP_PX
 
 
-def test_letters_are_drawn_and_cut_off() -> None:
-    rows = ["".join("#" if pixel else "." for pixel in row) for row in lettered("L", 7, scale=1)]
-    assert rows == [".......", *[".#....."] * 6, ".#####.", "......."]
-    assert torch.equal(lettered("l", 20, scale=1), lettered("L", 20, scale=1))
-    assert torch.equal(lettered("é", 20, scale=1), lettered("?", 20, scale=1))
-    assert lettered("far too long", 21).shape == (18, 21)
-    assert all(len(bytes.fromhex(glyph)) == 7 and max(bytes.fromhex(glyph)) < 32 for glyph in GLYPHS.values())
+def test_labels_are_drawn_and_cut_off() -> None:
+    strip = label("fast 31.20", 150)
+    assert strip.shape == (3, LABEL_PX, 150)
+    assert strip.min() == PAPER
+    assert strip.max() > 200
+    assert not torch.equal(strip, label("fast 31.21", 150))
+    assert torch.equal(label("far too long", 40), label("far too long", 150)[..., :40])
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_a_sheet_is_written_as_its_ending_says(ending: str, tmp_path: Path) -> None:
+    sheet = ContactSheet(checked_target(tmp_path / f"look.{ending}", []), [])
+    picture = moving(1, size=300)[0][None]
+    search = SpotSearch(PAIR)
+    search.look(0, picture, picture * 0.5)
+    sheet.begin(PAIR, search.spots())
+    for name in ("blurred", "truth"):
+        sheet.add(PAIR, name, 0, picture)
+    sheet.write()
+    with Image.open(sheet.path) as image:
+        assert image.format == {"png": "PNG", "jpg": "JPEG"}[ending]
+        error = np.abs(np.asarray(image).astype(int) - sheet.draw().permute(1, 2, 0).numpy())
+    assert error.max() == 0 if ending == "png" else 0 < error.mean() < 8
 
 
 def test_a_sheet_that_cannot_be_is_refused_before_work(tmp_path: Path) -> None:
@@ -81,7 +108,7 @@ def test_a_sheet_that_cannot_be_is_refused_before_work(tmp_path: Path) -> None:
         checked_target(tmp_path / "look.gif", [])
     with pytest.raises(UsageError, match="there is no folder"):
         checked_target(tmp_path / "none" / "look.png", [])
-    sheet = Sheet(tmp_path / "gone" / "look.png", [])
+    sheet = ContactSheet(tmp_path / "gone" / "look.png", [])
     sheet.begin(PAIR, [])
     with pytest.raises(TargetError, match="cannot write the contact sheet"):
         sheet.write()

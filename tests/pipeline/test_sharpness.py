@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from support import interruptions
 from support.cli_fixtures import Call, call, media, tiny_model
@@ -25,10 +24,7 @@ from vdeblur import TargetError, UsageError, deblur_video
 from vdeblur.frames import Colour, Frame
 from vdeblur.pipeline import resume as pipeline_resume
 from vdeblur.pipeline import sharpness as module
-from vdeblur.pipeline.sharpness import AFTER, BEFORE, SharpnessPlot, sharpness
-from vdeblur.plotting.canvas import Sheet, png
-from vdeblur.plotting.chart import HEIGHT, WIDTH, Chart, Curve
-from vdeblur.plotting.hershey_font import text_lines, text_width
+from vdeblur.pipeline.sharpness import SharpnessPlot, sharpness
 
 #: Fixtures.
 __all__ = ["call", "media", "tiny_model"]
@@ -83,79 +79,6 @@ def test_of_interlaced_frames_one_field_is_measured() -> None:
     combed[1::2] = 200
     assert sharpness(grey(combed), field=True) == 0
     assert sharpness(grey(combed)) > 1000
-
-
-# --- The picture ------------------------------------------------------------------------------------------------------
-
-
-def chart(values: list[float], other: list[float] | None = None) -> Chart:
-    curves = (Curve("before", BEFORE, values), Curve("after", AFTER, other or [2 * value for value in values]))
-    return Chart(
-        "A title", "a line below", "time in seconds", "sharpness", [n / 25 for n in range(len(values))], curves
-    )
-
-
-def pixels(data: bytes, tmp_path: Path) -> np.ndarray:
-    (tmp_path / "a.png").write_bytes(data)
-    with Image.open(tmp_path / "a.png") as image:
-        image.load()
-        return np.asarray(image)
-
-
-def inked(picture: np.ndarray, colour: str) -> np.ndarray:
-    rgb = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
-    return np.argwhere((picture == rgb).all(axis=2))
-
-
-def test_the_png_shows_both_curves_where_they_are(tmp_path: Path) -> None:
-    picture = pixels(chart([100.0] * 50).png(), tmp_path)
-    assert picture.shape == (2 * HEIGHT, 2 * WIDTH, 3)
-    plot = picture[140:]
-    before, after = inked(plot, BEFORE), inked(plot, AFTER)
-    assert before[:, 1].min() < 0.12 * 2 * WIDTH < 0.95 * 2 * WIDTH < before[:, 1].max(), "from edge to edge"
-    bottom = 2 * (HEIGHT - 64) - 140
-    height_of = [bottom - np.median(rows[:, 0]) for rows in (before, after)]
-    assert height_of[1] / height_of[0] == pytest.approx(2, abs=0.03), "the axis begins at 0"
-
-
-def test_the_svg_says_the_same() -> None:
-    root = ElementTree.fromstring(chart([1.0, 3.0, 2.0]).svg())
-    words = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"A title", "a line below", "time in seconds", "sharpness", "before", "after", "0"} <= set(words)
-    colours = [node.get("stroke") for node in root.iter("{http://www.w3.org/2000/svg}polyline")]
-    assert colours.count(BEFORE) == colours.count(AFTER) == 2, "curve and legend"
-
-
-@pytest.mark.parametrize("values", [[], [5.0], [0.0, 0.0], [math.nan] * 3, [1.0, math.nan, 2.0, 3.0], [7.0] * 5000])
-def test_odd_lengths_and_gaps_can_be_drawn(values: list[float], tmp_path: Path) -> None:
-    drawn = chart(values, values)
-    picture = pixels(drawn.png(), tmp_path)
-    known = any(math.isfinite(value) for value in values)
-    assert bool(len(inked(picture[140:], AFTER))) == known
-    assert len(drawn.svg()) < 60_000, "long videos are thinned"
-
-
-def test_letters_are_where_they_should_be(tmp_path: Path) -> None:
-    sheet = Sheet(200, 40)
-    sheet.text(10, 30, "Hg 123", 12, "#000000")
-    dark = np.argwhere(pixels(sheet.png(), tmp_path)[..., 0] < 128) / 2
-    assert (dark[:, 0].min(), dark[:, 1].min()) == pytest.approx((18, 12), abs=1.5)
-    assert dark[:, 1].max() == pytest.approx(10 + text_width("Hg 123", 12), abs=4)
-    assert 33 < dark[:, 0].max() < 36, "the g reaches below the line"
-    assert text_lines("é", 0, 0, 10) == text_lines("?", 0, 0, 10)
-
-
-def test_upright_text_is_read_from_below(tmp_path: Path) -> None:
-    flat, upright = Sheet(60, 60), Sheet(60, 60)
-    flat.text(10, 50, "Rag", 12, "#000000")
-    upright.text(50, 50, "Rag", 12, "#000000", upright=True)
-    one, other = pixels(flat.png(), tmp_path), pixels(upright.png(), tmp_path)
-    assert np.abs(np.rot90(one).astype(int) - other).mean() < 1
-
-
-def test_a_png_is_what_it_was(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
-    assert np.array_equal(pixels(png(picture), tmp_path), picture)
 
 
 # --- Of a video -------------------------------------------------------------------------------------------------------

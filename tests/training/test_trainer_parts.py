@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -23,7 +22,7 @@ from vdeblur.training.distributed import Team
 from vdeblur.training.learner import Learner, Matched
 from vdeblur.training.log import append_row, read_log
 from vdeblur.training.lr_schedule import BEGINNING, Anchor, Course, average_decay, frames_at, learning_rate
-from vdeblur.training.plot import drawing, log_ticks, nice_ticks, write_plot
+from vdeblur.training.plot import COLOURS, drawing, write_plot
 from vdeblur.training.synthesis.blur import Clip
 from vdeblur.training.validation import better, validate
 
@@ -256,27 +255,17 @@ def test_the_log_reads_back_and_draws(tmp_path: Path) -> None:
     assert read_log(tmp_path)[0] == {"step": 0, "minutes": 0, "gain_db": 0, "raw_gain_db": -0.5}
     root = ElementTree.parse(write_plot(tmp_path, "a <b>")).getroot()
     words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert "a <b>" in words
-    assert "loss" in words
-    assert "motion errors, pixels" not in words
-    curves = list(root.iter("{http://www.w3.org/2000/svg}polyline"))
-    assert sorted(len(curve.attrib["points"].split()) for curve in curves) == [1, 1, 2, 59]
+    assert "a <b>: loss" in words
+    assert not any("motion errors" in (each or "") for each in words)
+    assert {"whole", "average", "last weights", "kept"} <= set(words)
+    assert not {"Charbonnier", "on blurred clips", "worst clip"} & set(words), "columns without a figure"
+    curves = [line for line in root.iter("{http://www.w3.org/2000/svg}polyline") if line.get("stroke") in COLOURS]
+    # loss; the average's line and its two dots; one dot each of the last weights and what was kept; four legends
+    assert sorted(len(curve.attrib["points"].split()) for curve in curves) == [2] * 9 + [59]
 
 
 def test_a_plot_of_nothing_is_a_picture_too() -> None:
     assert ElementTree.fromstring(drawing([], "none")).attrib["width"]
-
-
-def test_ticks_are_round_and_enclose() -> None:
-    assert nice_ticks(0.0, 1.0) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    assert nice_ticks(-0.3, 0.9) == [-0.5, -0.25, 0, 0.25, 0.5, 0.75, 1.0]
-    low, *_, high = nice_ticks(3.0, 3.0)
-    assert low < 3 < high
-
-
-def test_logarithmic_ticks_are_round_and_enclose() -> None:
-    assert [round(10**tick, 6) for tick in log_ticks(math.log10(0.015), math.log10(0.07))] == [0.01, 0.02, 0.05, 0.1]
-    assert [round(10**tick, 6) for tick in log_ticks(-1.0, -1.0)] == [0.1, 0.2]
 
 
 def test_compile_reaches_every_part_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from vdeblur.engine.pixels import rgb_of
 from vdeblur.errors import SourceError
 from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.metrics import psnr
-from vdeblur.video.realtime.jpeg import JFIF, JpegEncoder, decode_jpeg, encode_png
+from vdeblur.video.realtime.jpeg import JFIF, JpegEncoder, decode_jpeg, frame_as_png
 from vdeblur.video.realtime.jpeg_header import check_jpeg
 
 FULL_HD = 1920 * 1080
@@ -75,7 +75,7 @@ def test_chroma_is_read_where_the_jpeg_has_it() -> None:
 
 def test_a_png_has_the_frame_s_colours() -> None:
     frame = next(clip(1, 40, 56, pixel_format=PixelFormat("gbrp", "rgb", 8), colour=Colour()))
-    seen = np.asarray(Image.open(io.BytesIO(encode_png(frame))))
+    seen = np.asarray(Image.open(io.BytesIO(frame_as_png(frame))))
     assert np.array_equal(seen[..., 1], frame.planes[0])
     assert np.array_equal(seen[..., 0], frame.planes[2])
 

@@ -14,11 +14,11 @@ from vdeblur.engine.pixels import rgb_of
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.baselines import BASELINES
 from vdeblur.evaluation.cases import Case, file_cases, in_step
+from vdeblur.evaluation.contact_sheet import ContactSheet, SpotSearch, checked_target
 from vdeblur.evaluation.methods import Method, make_methods
 from vdeblur.evaluation.motion import motion_errors
 from vdeblur.evaluation.results import ClipResult, Evaluation, Speed, Stability
 from vdeblur.evaluation.scoring import Change, Likeness, LikenessTally, change_of, mean, restored_frames
-from vdeblur.evaluation.sheet import Sheet, SpotSearch, checked_target
 from vdeblur.evaluation.stability import drift, flicker, seconds_per_frame
 from vdeblur.evaluation.synthetic import SyntheticSet, clip_name
 from vdeblur.metrics import capped, psnr
@@ -94,7 +94,9 @@ def evaluate(
         raise UsageError("give at least one model and one folder of pairs or synthetic set")
     methods = make_methods(models, baselines, device=device, precision=precision, lookahead=lookahead)
     sources = _sources(data, stills)
-    crops = None if sheet is None else Sheet(checked_target(Path(sheet), sources.files), [m.name for m in methods])
+    crops = (
+        None if sheet is None else ContactSheet(checked_target(Path(sheet), sources.files), [m.name for m in methods])
+    )
     job = _Job(methods, sources, crops, stability=stability, progress=progress)
     job.run()
     if crops is not None:
@@ -132,7 +134,7 @@ class _Job:
         self,
         methods: Sequence[Method],
         sources: _Sources,
-        sheet: Sheet | None,
+        sheet: ContactSheet | None,
         *,
         stability: bool,
         progress: Callable[[Step], None] | None,

@@ -13,6 +13,7 @@ from vdeblur.engine.pixels import levels_of
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Frame
 from vdeblur.plotting.chart import Chart, Curve
+from vdeblur.video.photo.png import encode_png
 
 #: Orange and blue of Okabe and Ito (2008), which all people tell apart.
 BEFORE, AFTER = "#e69f00", "#0072b2"
@@ -114,7 +115,8 @@ class SharpnessPlot:
         part = self.path.with_name(self.path.name + ".part")
         try:
             try:
-                part.write_bytes(chart.svg() if self.path.suffix.lower() == ".svg" else chart.png())
+                svg = self.path.suffix.lower() == ".svg"
+                part.write_bytes(chart.svg().encode() if svg else encode_png(chart.pixels()))
                 part.replace(self.path)
             finally:
                 part.unlink(missing_ok=True)

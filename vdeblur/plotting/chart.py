@@ -1,17 +1,17 @@
-"""Chart: curves over time with labelled axes, as PNG or SVG, drawn by hand."""
+"""Line charts with labelled axes, one or several below each other, as SVG or as an R'G'B' array."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from html import escape
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vdeblur.plotting.canvas import Point, Sheet
+from vdeblur.plotting.canvas import Canvas, Point
 from vdeblur.plotting.hershey_font import text_width
 
 WIDTH, HEIGHT = 900, 420
@@ -21,20 +21,24 @@ _INK, _SOFT, _GRID = "#1f2933", "#52606d", "#dfe4ea"
 _TITLE, _WORDS, _SMALL = 13.0, 9.5, 8.5
 #: Points of a curve at most; of more, neighbours are averaged.
 _MOST_POINTS = 700
+#: Points of a curve that are shown as dots, at most.
+_MOST_DOTS = 40
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A name for the legend, a colour, and a value at each x; nan leaves a gap."""
+    """A line of a chart: its legend, its colour "#rrggbb", and a value at each x; nan leaves a gap."""
 
     name: str
     colour: str
     values: Sequence[float]
+    #: Positions of its own instead of the chart's.
+    x: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over the same ``x``, which does not go down."""
+    """Curves over one axis ``x``, which does not go down."""
 
     title: str
     subtitle: str
@@ -42,17 +46,32 @@ class Chart:
     y_label: str
     x: Sequence[float]
     curves: tuple[Curve, ...]
+    _: KW_ONLY
+    height: int = HEIGHT
+    #: The y axis is logarithmic; values must be positive.
+    logarithmic: bool = False
+    #: The y axis includes 0, and a line marks it.
+    zero_line: bool = False
+    #: A curve of few points shows them as dots.
+    dots: bool = False
 
-    def png(self) -> bytes:
-        """1800×840 pixels."""
-        sheet = Sheet(WIDTH, HEIGHT)
-        _draw(self, sheet)
-        return sheet.png()
+    def pixels(self) -> NDArray[np.uint8]:
+        """The chart as an image (2 · height, 1800, 3), 8-bit R'G'B'."""
+        canvas = Canvas(WIDTH, self.height)
+        _draw(self, canvas)
+        return canvas.pixels
 
-    def svg(self) -> bytes:
-        drawing = _Svg()
-        _draw(self, drawing)
-        return drawing.svg().encode()
+    def svg(self) -> str:
+        return stacked_svg([self])
+
+
+def stacked_svg(charts: Sequence[Chart]) -> str:
+    """Charts below each other in one SVG drawing."""
+    drawing = _Svg(sum(chart.height for chart in charts))
+    for chart in charts:
+        _draw(chart, drawing)
+        drawing.top += chart.height
+    return drawing.svg()
 
 
 class _Surface(Protocol):
@@ -62,23 +81,26 @@ class _Surface(Protocol):
 
 
 class _Svg:
-    """The same as a :class:`Sheet`, in words."""
+    """The drawing operations of a :class:`Canvas` as SVG elements."""
 
-    def __init__(self) -> None:
+    def __init__(self, height: int) -> None:
+        #: Added to every y.
+        self.top = 0
         self._parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
             'font-family="sans-serif">',
-            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+            f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         ]
 
     def line(self, points: Sequence[Point], colour: str, width: float) -> None:
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        path = " ".join(f"{x:.1f},{y + self.top:.1f}" for x, y in points)
         self._parts.append(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width:g}" '
             'stroke-linejoin="round" stroke-linecap="round"/>'
         )
 
     def text(self, x: float, y: float, words: str, size: float, colour: str, *, upright: bool = False) -> None:
+        y += self.top
         turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if upright else ""
         # The width is that of the strokes, so that all stands where it does in the PNG.
         self._parts.append(
@@ -91,33 +113,51 @@ class _Svg:
 
 
 def _draw(chart: Chart, surface: _Surface) -> None:
-    values = [value for curve in chart.curves for value in curve.values if math.isfinite(value)] or [0.0]
-    low = 0.0 if min(values) < 0.6 * max(values) else min(values)
-    y_ticks = nice_ticks(low, max(values))
+    axis = _y_axis(chart)
     first, last = (chart.x[0], chart.x[-1]) if len(chart.x) else (0.0, 1.0)
     last = max(last, first + 1e-3)
     x_ticks = [tick for tick in nice_ticks(first, last, 8) if first <= tick <= last]
 
     def place(x: float, y: float) -> Point:
-        across, up = (x - first) / (last - first), (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * across, HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * up
+        across, up = (x - first) / (last - first), (y - axis[0]) / (axis[-1] - axis[0])
+        bottom = chart.height - _BOTTOM
+        return _LEFT + (WIDTH - _LEFT - _RIGHT) * across, bottom - (bottom - _TOP) * up
 
-    _draw_axes(chart, surface, place, x_ticks, y_ticks)
+    _draw_axes(chart, surface, place, x_ticks, axis)
     surface.text(_LEFT, 36, chart.title, _TITLE, _INK)
     surface.text(_LEFT, 60, chart.subtitle, _SMALL, _SOFT)
     _draw_legend(chart, surface)
     for curve in chart.curves:
-        for run in _runs(chart.x, curve.values):
+        for run in _runs(chart.x if curve.x is None else curve.x, _scaled(chart, curve.values)):
             points = [place(x, y) for x, y in run]
             surface.line(points if len(points) > 1 else [*points, *points], curve.colour, 2.0 if len(run) > 1 else 5.0)
+            if chart.dots and 1 < len(points) <= _MOST_DOTS:
+                for point in points:
+                    surface.line([point, point], curve.colour, 5.0)
+
+
+def _scaled(chart: Chart, values: Sequence[float]) -> Sequence[float]:
+    """Values as the y axis counts them: themselves, or their decimal logarithms."""
+    return [math.log10(max(value, 1e-9)) for value in values] if chart.logarithmic else values
+
+
+def _y_axis(chart: Chart) -> list[float]:
+    """Ticks that enclose the curves' scaled values."""
+    scaled = [value for curve in chart.curves for value in _scaled(chart, curve.values) if math.isfinite(value)]
+    if chart.logarithmic:
+        return log_ticks(min(scaled, default=0.0), max(scaled, default=1.0))
+    values = scaled or [0.0]
+    low = 0.0 if chart.zero_line or 0 <= min(values) < 0.6 * max(values) else min(values)
+    return nice_ticks(min(low, *values), max(low, *values))
 
 
 def _draw_axes(chart: Chart, surface: _Surface, place: Any, x_ticks: list[float], y_ticks: list[float]) -> None:
-    bottom = HEIGHT - _BOTTOM
+    bottom = chart.height - _BOTTOM
     for tick in y_ticks:
         y = place(chart.x[0] if len(chart.x) else 0.0, tick)[1]
-        surface.line([(_LEFT, y), (WIDTH - _RIGHT, y)], _GRID, 1.0)
-        words = f"{tick:g}"
+        zero = chart.zero_line and abs(tick) < 1e-12
+        surface.line([(_LEFT, y), (WIDTH - _RIGHT, y)], _SOFT if zero else _GRID, 1.0)
+        words = f"{10**tick:.3g}" if chart.logarithmic else f"{tick:g}"
         surface.text(_LEFT - 10 - text_width(words, _SMALL), y + _SMALL / 2, words, _SMALL, _SOFT)
     surface.line([(_LEFT, bottom), (WIDTH - _RIGHT, bottom)], _SOFT, 1.2)
     for tick in x_ticks:
@@ -126,24 +166,24 @@ def _draw_axes(chart: Chart, surface: _Surface, place: Any, x_ticks: list[float]
         words = f"{tick:g}"
         surface.text(x - text_width(words, _SMALL) / 2, bottom + 9 + _SMALL, words, _SMALL, _SOFT)
     middle = (_LEFT + WIDTH - _RIGHT - text_width(chart.x_label, _WORDS)) / 2
-    surface.text(middle, HEIGHT - 18, chart.x_label, _WORDS, _INK)
+    surface.text(middle, chart.height - 18, chart.x_label, _WORDS, _INK)
     middle = (_TOP + bottom + text_width(chart.y_label, _WORDS)) / 2
     surface.text(26, middle, chart.y_label, _WORDS, _INK, upright=True)
 
 
 def _draw_legend(chart: Chart, surface: _Surface) -> None:
-    """At the right edge, in the line of the title."""
-    x = float(WIDTH - _RIGHT)
+    """At the right edge, beside the title, or below it where there is no subtitle."""
+    x, y = float(WIDTH - _RIGHT), 36 if chart.subtitle else 60
     for curve in reversed(chart.curves):
         x -= text_width(curve.name, _WORDS)
-        surface.text(x, 36, curve.name, _WORDS, _INK)
+        surface.text(x, y, curve.name, _WORDS, _INK)
         x -= 38
-        surface.line([(x, 36 - _WORDS / 2), (x + 28, 36 - _WORDS / 2)], curve.colour, 3.0)
+        surface.line([(x, y - _WORDS / 2), (x + 28, y - _WORDS / 2)], curve.colour, 3.0)
         x -= 22
 
 
 def _runs(x: Sequence[float], values: Sequence[float]) -> list[list[Point]]:
-    """The points of a curve, in parts between its gaps; of many, neighbours are averaged."""
+    """The points of a curve as polylines between its gaps; of many, neighbours are averaged."""
     xs, ys = np.asarray(x, np.float64), np.asarray(values, np.float64)
     known = np.isfinite(ys)
     edges = np.flatnonzero(np.diff(known.astype(np.int8), prepend=0, append=0))
@@ -171,3 +211,12 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     first, final = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(number * step, 12) for number in range(first, final + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Logarithms of 1, 2 and 5 times powers of ten that enclose ``low`` and ``high``, themselves logarithms."""
+    powers = range(math.floor(low) - 1, math.ceil(high) + 2)
+    ticks = [power + math.log10(factor) for power in powers for factor in (1, 2, 5)]
+    below = [tick for tick in ticks if tick <= low + 1e-9][-1]
+    above = next(tick for tick in ticks if tick >= high - 1e-9 and tick > below)
+    return [tick for tick in ticks if below <= tick <= above]

@@ -10,7 +10,7 @@ from statistics import median
 from vdeblur.live.page.messages import BOTH, SHARP, pack_picture
 from vdeblur.live.page.sharpness import sharpness_of
 from vdeblur.live.types import Shown
-from vdeblur.video.realtime.jpeg import JpegEncoder, encode_png
+from vdeblur.video.realtime.jpeg import JpegEncoder, frame_as_png
 
 #: Sharpness is measured so often.
 _SHARPNESS_SECONDS = 0.25
@@ -68,7 +68,7 @@ class PictureSink:
 
     def snapshot(self) -> bytes | None:
         """The last sharp picture at full size, as PNG; None before the first."""
-        return None if self.latest is None else encode_png(self.latest.sharp)
+        return None if self.latest is None else frame_as_png(self.latest.sharp)
 
     def close(self) -> None:
         self.latest = None

@@ -12,6 +12,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from vdeblur.errors import SourceError, TargetError
 from vdeblur.frames import Colour, Frame
 from vdeblur.video.formats.pixel_formats import planes_of, video_frame_from
+from vdeblur.video.photo.png import encode_png
 from vdeblur.video.realtime.jpeg_header import check_jpeg
 
 #: What JFIF says of every picture's colour.
@@ -89,22 +90,17 @@ def decode_jpeg(data: bytes, *, pts: int, time_base: Fraction, most_pixels: int)
     return Frame(planes, pixel_format, JFIF, pts, time_base)
 
 
-def encode_png(frame: Frame) -> bytes:
+def frame_as_png(frame: Frame) -> bytes:
     """The frame as an 8-bit R'G'B' PNG.
 
     Raises:
         TargetError: it cannot be encoded.
     """
     try:
-        picture = _converted(frame, "rgb24")
-        context: Any = av.CodecContext.create("png", "w")
-        context.width, context.height, context.pix_fmt = picture.width, picture.height, "rgb24"
-        context.time_base = _TICK
-        context.thread_count = 1
-        packets = [*context.encode(picture), *context.encode(None)]
-        return b"".join(bytes(packet) for packet in packets)
+        picture: Any = _converted(frame, "rgb24").to_ndarray()
     except av.error.FFmpegError as exc:
         raise TargetError(f"a frame of {frame.width}×{frame.height} cannot become a PNG: {exc}") from exc
+    return encode_png(picture)
 
 
 def _jfif_frame(frame: Frame) -> av.VideoFrame:

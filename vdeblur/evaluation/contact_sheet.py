@@ -15,13 +15,17 @@ from torch import Tensor
 
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.evaluation.cases import Case
-from vdeblur.evaluation.lettering import lettered
 from vdeblur.metrics import as_8bit, psnr
+from vdeblur.plotting.canvas import Canvas
+from vdeblur.video.photo.png import encode_png
 
 #: Side of a crop, how often each of its pixels is repeated, and the gap between crops.
 CROP_PX, ENLARGED, GAP_PX = 112, 2, 6
-#: Grey level of the sheet, and of its letters.
-PAPER, INK = 24, 235
+#: Grey level of the sheet, and colours of its labels.
+PAPER = 24
+_PAPER_COLOUR, _INK_COLOUR = "#" + f"{PAPER:02x}" * 3, "#ebebeb"
+#: Height of a label, its baseline, and the height of its capitals.
+LABEL_PX, _BASELINE_PX, _CAPITALS_PX = 20, 15, 10
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class SpotSearch:
         return [spot for spot in (self._worst and self._worst[1], self._any) if spot is not None]
 
 
-class Sheet:
+class ContactSheet:
     """Collects crops and draws them, a row a spot, a column a method.
 
     Args:
@@ -108,7 +112,7 @@ class Sheet:
         width = len(self.columns) * (side + GAP_PX) + GAP_PX
         bands = []
         for title, crops in self._rows:
-            bands.append(_inked(lettered(title, width)))
+            bands.append(label(title, width))
             cells = [_cell(name, crops[name], crops["truth"], side) for name in self.columns]
             row = torch.cat([F.pad(cell, (GAP_PX, 0), value=PAPER) for cell in cells], dim=2)
             bands.append(F.pad(row, (0, width - row.shape[2], 0, GAP_PX), value=PAPER))
@@ -121,7 +125,11 @@ class Sheet:
             TargetError: it cannot be written.
         """
         try:
-            write_image(self.path, self.draw().contiguous(), quality=95)
+            picture = self.draw().contiguous()
+            if self.path.suffix.lower() == ".png":
+                self.path.write_bytes(encode_png(picture.permute(1, 2, 0).numpy()))
+            else:
+                write_image(self.path, picture, quality=95)
         except Exception as exc:
             raise TargetError(f"cannot write the contact sheet {self.path}: {str(exc).splitlines()[0]}") from exc
 
@@ -145,9 +153,11 @@ def _cell(name: str, crop: Tensor, truth: Tensor, side: int) -> Tensor:
     large = crop.repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
     large = F.pad(large, (0, side - large.shape[2], 0, side - large.shape[1]), value=PAPER)
     words = name if name == "truth" else f"{name[:11]} {psnr(crop / 255, truth / 255):.2f}"
-    return torch.cat((_inked(lettered(words, side)), large), dim=1)
+    return torch.cat((label(words, side), large), dim=1)
 
 
-def _inked(strip: Tensor) -> Tensor:
-    """Letters (h, w) of 0 and 1 in ink on paper (3, h, w)."""
-    return (PAPER + (INK - PAPER) * strip).round().to(torch.uint8).expand(3, -1, -1)
+def label(words: str, width: int) -> Tensor:
+    """A line of text as a strip (3, LABEL_PX, width), 8 bits, clipped at the right edge."""
+    canvas = Canvas(width, LABEL_PX, scale=1, paper=_PAPER_COLOUR)
+    canvas.text(2, _BASELINE_PX, words, _CAPITALS_PX, _INK_COLOUR)
+    return torch.from_numpy(canvas.pixels).permute(2, 0, 1)
