@@ -19,13 +19,13 @@ from support.cli_fixtures import Call, call, tiny_model  # noqa: F401
 from vdeblur.bench import stages
 from vdeblur.bench.clip import PERIOD, make_clip, pictures
 from vdeblur.bench.comparison import changes, differences
-from vdeblur.bench.machine import Others, describe_machine, usable_cores
+from vdeblur.bench.machine import BackgroundLoad, describe_machine, usable_cores
 from vdeblur.bench.network import NetworkSpeed, Replay, convolution_share, measure_engine, multiply_adds
 from vdeblur.bench.peak import convolution_peak
 from vdeblur.bench.results import Row, read_results
-from vdeblur.bench.settings import SIZES, BenchSettings, Case
+from vdeblur.bench.settings import SIZES, BenchCase, BenchSettings
 from vdeblur.bench.timing import Timing, timed, typical
-from vdeblur.bench.whole import Whole, command_line
+from vdeblur.bench.whole import CommandTiming, command_line
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import UsageError
 from vdeblur.video.source.reader import Reader
@@ -131,8 +131,8 @@ def row(fps: float, milliseconds: float = 50.0) -> Row:
     stage = Timing(0.01, 0.015)
     timings = {"decode": stage, "network": Timing(milliseconds / 1000, 0.06), "encode": stage}
     speed = NetworkSpeed(timings["network"], 10**9, 0.8)
-    case = Case(size="720p", model="fast", precision="auto", lookahead=1)
-    return Row(case, "float32", timings, speed, 80e9, Whole(100, fps, 2.0, 9.0, 1 << 30), 2)
+    case = BenchCase(size="720p", model="fast", precision="auto", lookahead=1)
+    return Row(case, "float32", timings, speed, 80e9, CommandTiming(100, fps, 2.0, 9.0, 1 << 30), 2)
 
 
 def results(fps: float, milliseconds: float = 50.0) -> dict[str, Any]:
@@ -178,14 +178,14 @@ def test_what_it_runs_on_is_told() -> None:
 
 
 def test_own_work_is_not_that_of_others() -> None:
-    others = Others()
+    others = BackgroundLoad()
     sum(range(20_000_000))
     share = others.share()
     assert share is None or share <= 1 - 0.5 / (usable_cores() + 1) or usable_cores() == 1
 
 
 def test_the_command_that_is_measured_says_all_that_was_asked() -> None:
-    case = Case(size="360p", model="balanced", precision="float32", lookahead=0)
+    case = BenchCase(size="360p", model="balanced", precision="float32", lookahead=0)
     words = command_line(case, Path("in.mp4"), Path("out.mp4"), device="cpu", preset="slow")[3:]
     for pair in ("-m balanced", "--precision float32", "--lookahead 0", "--device cpu", "--preset slow", "in.mp4 -o"):
         assert pair in " ".join(words)

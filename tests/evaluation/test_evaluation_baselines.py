@@ -11,7 +11,7 @@ from vdeblur.engine.pixels import rgb_of
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.baselines import BASELINES, UnsharpMask, baseline_names
 from vdeblur.evaluation.cases import Case
-from vdeblur.evaluation.scoring import change_of, restored_frames
+from vdeblur.evaluation.scoring import alteration_of, restored_frames
 from vdeblur.evaluation.scoring import mean as mean_of
 from vdeblur.evaluation.wiener import Wiener, WienerSettings, inverse_filter, phase_correlation
 from vdeblur.metrics import capped, psnr
@@ -53,7 +53,7 @@ def test_wiener_leaves_what_stands_still_and_what_stands_alone() -> None:
     still, alone = case(moving(3), moving(3)), case(moving(1), moving(1))
     for pair in (still, alone):
         with pair.blurry() as frames:
-            assert change_of(deblurrer, frames).worst_frame_psnr > 60
+            assert alteration_of(deblurrer, frames).worst_frame_psnr > 60
 
 
 def test_wiener_takes_pictures_of_any_size() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from support.doubles import Constant, Identity
 from support.pairs import case, moving
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.evaluation.scoring import change_of
+from vdeblur.evaluation.scoring import alteration_of
 from vdeblur.evaluation.stability import LATE_FRAME, SETTLING_FRAMES, WINDOW_FRAMES, drift, flicker, seconds_per_frame
 
 PAIR = case(moving(7, speed=1, blur=3, size=48), moving(7, speed=1, size=48))
@@ -74,7 +74,7 @@ def test_flicker_is_seen() -> None:
 
 def test_harm_is_measured_against_the_input() -> None:
     with PAIR.sharp() as frames:
-        change = change_of(engine(Constant(2 / 255)), frames)
+        change = alteration_of(engine(Constant(2 / 255)), frames)
     assert change.psnr == pytest.approx(42.11, abs=0.1)
     assert change.worst_frame_psnr <= change.psnr
 

@@ -13,7 +13,7 @@ from vdeblur.config import find_config, load_config
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.pixels import rgb_of
 from vdeblur.errors import UsageError
-from vdeblur.evaluation.cases import Truth
+from vdeblur.evaluation.cases import TrueMotion
 from vdeblur.evaluation.motion import endpoint_error, motion_errors
 from vdeblur.evaluation.synthetic import SyntheticSet, SyntheticSetConfig, synthesis_of, unpinned
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
@@ -127,7 +127,7 @@ def test_motion_is_scored_only_where_it_is_known() -> None:
     )  # fmt: skip
     deblurrer = Deblurrer(net, device="cpu", precision="float32")
     pictures = moving(3, size=32)
-    still = Truth(torch.zeros(3, 2, 32, 32), torch.zeros(3, 2, 32, 32))
+    still = TrueMotion(torch.zeros(3, 2, 32, 32), torch.zeros(3, 2, 32, 32))
     assert motion_errors(deblurrer, case(pictures, pictures)) is None
     errors = motion_errors(deblurrer, case(pictures, pictures, truth=still))
     assert errors is not None

@@ -21,7 +21,7 @@ from vdeblur.export import run as export_run
 from vdeblur.export.check import Stepper, agreement, check_clip, stepwise
 from vdeblur.export.onnx_file import write_onnx
 from vdeblur.export.run import export_network, onnx_stepper, program_stepper, sizes_tried
-from vdeblur.export.step import Size, Step
+from vdeblur.export.step import ExportableStep, Size
 from vdeblur.export.tracing import shapes, traced
 from vdeblur.library.generators import deblur_frames
 from vdeblur.model.checkpoint import load_network, save_network
@@ -73,11 +73,11 @@ def model(request: pytest.FixtureRequest, luma_model: Path, tiny_model: Path) ->
     return luma_model if request.param == "luma" else tiny_model
 
 
-def step_of(model: Path, lookahead: int = 1) -> Step:
-    return Step(load_network(model).requires_grad_(False), lookahead).eval()
+def step_of(model: Path, lookahead: int = 1) -> ExportableStep:
+    return ExportableStep(load_network(model).requires_grad_(False), lookahead).eval()
 
 
-def eager(step: Step) -> Stepper:
+def eager(step: ExportableStep) -> Stepper:
     """Steps done by the package's own network."""
 
     def run(inputs: Sequence[Tensor]) -> Sequence[Tensor]:

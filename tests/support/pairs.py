@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vdeblur.adapters.arrays import Arrays
-from vdeblur.evaluation.cases import Case, Truth, frames_case
+from vdeblur.evaluation.cases import Case, TrueMotion, frames_case
 from vdeblur.frames import Frame
 
 SIZE = 160
@@ -35,7 +35,7 @@ def frames(pictures: Iterable[Tensor]) -> list[Frame]:
     return [arrays.frame(picture, number) for number, picture in enumerate(shown)]
 
 
-def case(blurry: Iterable[Tensor], sharp: Iterable[Tensor], *, truth: Truth | None = None) -> Case:
+def case(blurry: Iterable[Tensor], sharp: Iterable[Tensor], *, truth: TrueMotion | None = None) -> Case:
     return frames_case(frames(blurry), frames(sharp), name="one", dataset="made", stratum="clips", truth=truth)
 
 

@@ -10,11 +10,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vdeblur.training.synthesis.blur import Clip, synthesise
-from vdeblur.training.synthesis.clip_plan import Electronics, Layer, Plan
+from vdeblur.training.synthesis.clip_plan import CameraModel, ClipPlan, Layer
 from vdeblur.training.synthesis.config import SynthesisConfig
-from vdeblur.training.synthesis.motion_paths import Path as CameraPath
-from vdeblur.training.synthesis.motion_paths import still_path
-from vdeblur.training.synthesis.stills import Cut, Textures
+from vdeblur.training.synthesis.motion_paths import MotionPath, still_path
+from vdeblur.training.synthesis.stills import CropWindow, Textures
 
 SIZE = 64
 #: A camera that adds nothing of its own: linear, without noise, tremor, layers and compression.
@@ -44,7 +43,7 @@ CLEAN = SynthesisConfig(
     compressed_share=0.0,
 )
 #: Electronics to the same effect.
-PLAIN = Electronics(
+PLAIN = CameraModel(
     gamma=1.0, toe=0.0, contrast=0.0, gain=1.0, highlight_gain=1.0, read_noise=0.0, shot_noise=0.0, mosaic=False,
     denoised=False, sharpening=0.0, noise_seed=1, codec=None, quality=0.0,
 )  # fmt: skip
@@ -68,13 +67,13 @@ def one_clip(config: SynthesisConfig, number: int = 1) -> Clip:
     return Clip(*(None if part is None else part[0] for part in made))
 
 
-def straight_plan(picture: Tensor, speed_px: tuple[float, float], *, count: int, frames: int = 1) -> Plan:
+def straight_plan(picture: Tensor, speed_px: tuple[float, float], *, count: int, frames: int = 1) -> ClipPlan:
     """Frames of a whole picture (3, H, W) that moves straight, the shutter open all the time; ``count`` sub-frames."""
     height, width = picture.shape[-2:]
     none = np.zeros((1, 4))
-    camera = CameraPath(0.0, np.array([*speed_px, 0.0, 0.0]), none, none, none)
-    layer = Layer(Cut(0, 0, 0, height, width, height, width), camera, still_path(0.0))
-    return Plan(height, width, (layer,), (1.0,) * frames, (count,) * frames, PLAIN)
+    camera = MotionPath(0.0, np.array([*speed_px, 0.0, 0.0]), none, none, none)
+    layer = Layer(CropWindow(0, 0, 0, height, width, height, width), camera, still_path(0.0))
+    return ClipPlan(height, width, (layer,), (1.0,) * frames, (count,) * frames, PLAIN)
 
 
 def decibels(first: Tensor, second: Tensor) -> float:

@@ -17,7 +17,7 @@ from vdeblur.config import build, find_config, load_config
 from vdeblur.errors import UsageError
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
 from vdeblur.training.ablation import comparison, library_flow
-from vdeblur.training.ablation.clips import Pack
+from vdeblur.training.ablation.clips import ByteClips
 from vdeblur.training.ablation.comparison import ablate, compared
 from vdeblur.training.ablation.learning import restore, train
 from vdeblur.training.ablation.library_flow import library_motion
@@ -325,7 +325,7 @@ def test_the_true_fraction_makes_motion_true_where_the_flow_is(
 def test_in_separate_teaching_the_motion_rests_while_the_restoration_learns(run_config: AblationConfig) -> None:
     net = network("as it is")
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    clips = Pack(
+    clips = ByteClips(
         torch.randint(0, 256, (4, 3, 3, 32, 32), dtype=torch.uint8),
         torch.randint(0, 256, (4, 3, 3, 32, 32), dtype=torch.uint8),
         torch.randn(4, 3, 2, 4, 4),

@@ -19,8 +19,8 @@ from support.synthetic import CLEAN, SIZE, smooth, tiles
 from vdeblur.errors import UsageError
 from vdeblur.model.layers import warp
 from vdeblur.training.data.clip_cache import BLOCK_CLIPS, SyntheticData, fixed_clips
-from vdeblur.training.data.clip_schedule import Schedule
-from vdeblur.training.synthesis.augmentation import Disguise, disguised, stack
+from vdeblur.training.data.clip_schedule import ClipSchedule
+from vdeblur.training.synthesis.augmentation import Augmentation, augmented, stack
 from vdeblur.training.synthesis.blur import Clip, make_levels
 from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.synthesis.rng import Draw
@@ -93,7 +93,7 @@ def test_steps_seeds_and_ranks_differ(stills: list[Path]) -> None:
 
 @pytest.mark.parametrize(("batch", "reuse"), [(4, 4), (3, 1), (5, 3)])
 def test_every_clip_serves_as_often_as_asked(batch: int, reuse: int) -> None:
-    schedule = Schedule(7, batch, reuse, block=8)
+    schedule = ClipSchedule(7, batch, reuse, block=8)
     steps = 8 * reuse * 12 // batch
     uses = [use for step in range(steps) for use in schedule.step(step)]
     assert len(set(uses)) == len(uses)
@@ -108,7 +108,7 @@ def test_every_clip_serves_as_often_as_asked(batch: int, reuse: int) -> None:
 
 
 def test_clips_meet_others_each_time() -> None:
-    schedule = Schedule(7, batch=4, reuse=4, block=16)
+    schedule = ClipSchedule(7, batch=4, reuse=4, block=16)
     partners: dict[int, list[frozenset[int]]] = {}
     for step in range(300):
         clips = [use.clip for use in schedule.step(step)]
@@ -119,7 +119,7 @@ def test_clips_meet_others_each_time() -> None:
 
 
 def test_new_clips_are_needed_evenly_and_few_are_kept() -> None:
-    schedule = Schedule(7, batch=4, reuse=4, block=8, averaged_share=0.25)
+    schedule = ClipSchedule(7, batch=4, reuse=4, block=8, averaged_share=0.25)
     new = schedule.new_clips(100)
     have: set[tuple[str, int]] = set()
     needed = []
@@ -139,14 +139,14 @@ def test_new_clips_are_needed_evenly_and_few_are_kept() -> None:
 
 
 def test_steps_of_averaged_videos_are_spread_evenly() -> None:
-    schedule = Schedule(1, batch=2, reuse=2, block=4, averaged_share=0.2)
+    schedule = ClipSchedule(1, batch=2, reuse=2, block=4, averaged_share=0.2)
     kinds = [schedule.step(step)[0].kind for step in range(50)]
     assert kinds.count("averaged") == 10
     assert kinds[4::5] == ["averaged"] * 10
 
 
 DISGUISES = [
-    Disguise(*flags, order)
+    Augmentation(*flags, order)
     for flags, order in (
         ((True, False, False, False), (0, 1, 2)),
         ((False, True, False, False), (0, 1, 2)),
@@ -159,11 +159,11 @@ DISGUISES = [
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)
-def test_a_disguised_clip_keeps_its_motion_true(disguise: Disguise) -> None:
+def test_a_disguised_clip_keeps_its_motion_true(augmentation: Augmentation) -> None:
     config = replace(CLEAN, speed_px=(2.0, 2.0))
     textures = Textures([smooth(1), smooth(2)])
     for number in (1, 3, 5):
-        made = disguised(make_levels(textures, config, seed=1, numbers=[number])[0], disguise)
+        made = augmented(make_levels(textures, config, seed=1, numbers=[number])[0], augmentation)
         assert made.velocity is not None
         assert made.motion is not None
         fetched = warp(made.sharp[2:3], made.velocity[1:2])
@@ -179,16 +179,16 @@ def test_a_disguised_clip_keeps_its_motion_true(disguise: Disguise) -> None:
 
 def test_a_disguise_exchanges_what_it_says() -> None:
     levels = make_levels(Textures([smooth(1)]), CLEAN, seed=1, numbers=[0])[0]
-    plain = disguised(levels, Disguise(False, False, False, False, (0, 1, 2)))
-    other = disguised(levels, Disguise(True, False, False, True, (2, 0, 1)))
+    plain = augmented(levels, Augmentation(False, False, False, False, (0, 1, 2)))
+    other = augmented(levels, Augmentation(True, False, False, True, (2, 0, 1)))
     assert torch.equal(other.sharp[0, 0], plain.sharp[2, 2].flip(-1))
-    drawn = {Disguise.drawn(Draw.of(1, number)) for number in range(60)}
+    drawn = {Augmentation.drawn(Draw.of(1, number)) for number in range(60)}
     assert len(drawn) > 40
 
 
 def test_stacked_clips_know_their_motion_only_together() -> None:
     levels = make_levels(Textures([smooth(1)]), CLEAN, seed=1, numbers=[0])[0]
-    clip = disguised(levels, DISGUISES[0])
+    clip = augmented(levels, DISGUISES[0])
     assert stack([clip, clip]).blurry.shape == (2, 3, 3, SIZE, SIZE)
     assert stack([clip, clip._replace(velocity=None, motion=None)]).motion is None
 

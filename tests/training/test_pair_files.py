@@ -12,7 +12,7 @@ from kornia.io import write_image
 from support.training_fixtures import pairs, texture, tiny_run, write_frames
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.training.data.dataset_layouts import find_sequences
-from vdeblur.training.data.pair_files import Footage, open_footage
+from vdeblur.training.data.pair_files import FramePair, open_footage
 from vdeblur.training.data.pairs import PairData, _forth_and_back, fixed_pair_clips
 from vdeblur.training.trainer import train
 from vdeblur.video.ffmpeg.executable import run_ffmpeg
@@ -20,11 +20,11 @@ from vdeblur.video.ffmpeg.executable import run_ffmpeg
 __all__ = ["pairs"]
 
 
-def opened(folder: Path, least_px: int = 32) -> list[Footage]:
+def opened(folder: Path, least_px: int = 32) -> list[FramePair]:
     return open_footage([folder], least_px=least_px, threads=2)
 
 
-def stream(footage: list[Footage], **changes: int) -> PairData:
+def stream(footage: list[FramePair], **changes: int) -> PairData:
     settings = {"size_px": 32, "frames": 3, "seed": 1, "batch": 2, "reuse": 4, "workers": 2, **changes}
     return PairData(footage, **settings)
 
@@ -166,13 +166,13 @@ def test_ranks_together_get_what_one_process_gets(pairs: Path) -> None:
 
 def test_a_stretch_is_read_once_and_used_often(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    whole = Footage.read
+    whole = FramePair.read
 
-    def counted(self: Footage, first: int, count: int) -> torch.Tensor:
+    def counted(self: FramePair, first: int, count: int) -> torch.Tensor:
         read.append(first)
         return whole(self, first, count)
 
-    monkeypatch.setattr(Footage, "read", counted)
+    monkeypatch.setattr(FramePair, "read", counted)
     first_batches(stream(opened(pairs), reuse=64, batch=2), 12)
     assert len(read) == 2
 

@@ -19,7 +19,7 @@ from vdeblur.model.exposure import LAGS
 from vdeblur.model.luma_net import LumaConfig, LumaNet
 from vdeblur.model.mixture_taps import MixedTaps
 from vdeblur.model.motion_taps import luma
-from vdeblur.training.config import FractionFirst, TapsFirst, TrainConfig
+from vdeblur.training.config import ExposurePretraining, TapsPretraining, TrainConfig
 from vdeblur.training.pretraining.block_filters import draw_cells, in_cells, learn_cells, rows_in
 from vdeblur.training.pretraining.exposure_reader import draw_profiles, learn_fraction
 from vdeblur.training.pretraining.stages import learn_first
@@ -170,7 +170,7 @@ def test_a_recipe_names_its_teacher(taps: int, tmp_path: Path) -> None:
     teacher = LumaNet(replace(mixed().config, taps=taps, tap_neighbours=1 if taps == 5 else 3))
     torch.nn.init.normal_(teacher.taps.last, std=0.5)
     save_network(teacher, tmp_path / "teacher.safetensors", {})
-    first = TapsFirst(clips=2, pixels=640, steps=20, batch=512)
+    first = TapsPretraining(clips=2, pixels=640, steps=20, batch=512)
     pupils = []
     for name in ("", str(tmp_path / "teacher.safetensors")):
         pupil = mixed()
@@ -187,7 +187,7 @@ def test_who_cannot_teach_is_refused(tmp_path: Path) -> None:
         network="mixed",
         synthesis=MOVING,
         batch=2,
-        taps_first=TapsFirst(clips=1, teacher=str(tmp_path / "other.safetensors")),
+        taps_first=TapsPretraining(clips=1, teacher=str(tmp_path / "other.safetensors")),
     )
     for pupil, words in ((mixed(), "cannot teach"), (net(), "only filters of cells")):
         with pytest.raises(UsageError, match=words):
@@ -224,8 +224,8 @@ def test_the_config_says_what_learns_first() -> None:
         network="tiny",
         synthesis=MOVING,
         batch=2,
-        taps_first=TapsFirst(clips=4, pixels=50, steps=5),
-        fraction_first=FractionFirst(clips=2, size_px=96, frames=2, steps=5),
+        taps_first=TapsPretraining(clips=4, pixels=50, steps=5),
+        fraction_first=ExposurePretraining(clips=2, size_px=96, frames=2, steps=5),
     )
     network, made = net(), []
 
@@ -250,6 +250,6 @@ def test_without_a_wish_nothing_learns_first() -> None:
 
 
 def test_pairs_alone_cannot_teach_the_parts() -> None:
-    config = TrainConfig(network="tiny", taps_first=TapsFirst(clips=1))
+    config = TrainConfig(network="tiny", taps_first=TapsPretraining(clips=1))
     with pytest.raises(UsageError, match="taps_first need stills or videos"):
         learn_first(net(), config, None)

@@ -18,9 +18,9 @@ import torch
 from support.training_fixtures import stills
 from vdeblur.training.data import replay_pool
 from vdeblur.training.data.clip_cache import SyntheticData
-from vdeblur.training.data.replay_pool import GrowingData
+from vdeblur.training.data.replay_pool import ReplayPool
 from vdeblur.training.synthesis.augmentation import AS_IT_IS
-from vdeblur.training.synthesis.blur import Clip, Levels
+from vdeblur.training.synthesis.blur import ByteClip, Clip
 from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.synthesis.stills import find_stills
 
@@ -43,12 +43,12 @@ class Numbers:
     most: int = 10**6
     more: threading.Event = field(default_factory=threading.Event)
 
-    def make(self, kind: str, numbers: list[int]) -> list[Levels]:
+    def make(self, kind: str, numbers: list[int]) -> list[ByteClip]:
         assert kind == "synthetic"
         if len(self.made) >= self.most:
             self.more.wait(10)
         self.made += numbers
-        return [Levels(torch.full((2, 1, 3, 8, 8), number % 251, dtype=torch.uint8), None) for number in numbers]
+        return [ByteClip(torch.full((2, 1, 3, 8, 8), number % 251, dtype=torch.uint8), None) for number in numbers]
 
 
 @dataclass
@@ -66,7 +66,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     moved = replay_pool._moved
 
-    def watched(levels: Levels, device: torch.device) -> Levels:
+    def watched(levels: ByteClip, device: torch.device) -> ByteClip:
         found.append(int(levels.pictures.flatten()[0]))
         return moved(levels, device)
 
@@ -80,8 +80,8 @@ def shown(batch: Clip) -> list[int]:
     return [round(float(clip.flatten()[0]) * 255) for clip in batch.blurry]
 
 
-def pool(numbers: Numbers) -> GrowingData:
-    return GrowingData(Made(numbers), batch=BATCH, kept=KEPT)  # type: ignore[arg-type]
+def pool(numbers: Numbers) -> ReplayPool:
+    return ReplayPool(Made(numbers), batch=BATCH, kept=KEPT)  # type: ignore[arg-type]
 
 
 def test_steps_draw_from_the_clips_made_last(taken: list[int]) -> None:
@@ -116,7 +116,7 @@ def test_workers_fill_the_pool_and_end_with_the_stream(stills: Path) -> None:
     settings: dict[str, Any] = {"seed": 1, "batch": 3, "reuse": 1, "workers": 1, "device": "cpu"}
     data = SyntheticData(small, stills=find_stills([stills]), **settings)
     before = set(active_children())
-    with closing(GrowingData(data, batch=3, kept=8).batches(0)) as batches:  # type: ignore[type-var]
+    with closing(ReplayPool(data, batch=3, kept=8).batches(0)) as batches:  # type: ignore[type-var]
         first, *others = (next(batches) for _ in range(5))
         assert set(active_children()) > before
     assert set(active_children()) <= before

@@ -19,9 +19,9 @@ from vdeblur.model.layers import warp
 from vdeblur.training.synthesis import blur as blur_module
 from vdeblur.training.synthesis.blur import make_levels, synthesise
 from vdeblur.training.synthesis.camera import compress, develop, light_of_levels, response
-from vdeblur.training.synthesis.clip_plan import Shape, draw_plan
+from vdeblur.training.synthesis.clip_plan import MaskShape, draw_plan
 from vdeblur.training.synthesis.config import SynthesisConfig
-from vdeblur.training.synthesis.layers import expose, sheets, soft_mask
+from vdeblur.training.synthesis.layers import expose, layer_batches, soft_mask
 from vdeblur.training.synthesis.stills import Textures
 
 #: Everything at once: tremor, planes, layers, a real camera.
@@ -63,9 +63,9 @@ def test_clips_drawn_in_one_go_are_the_same_up_to_rounding() -> None:
     assert len({len(plan.layers) for plan in plans}) > 1
     assert len({plan.counts for plan in plans}) > 2
     lights = [blur_module._light(plan, textures) for plan in plans]
-    whole = expose(plans, sheets(plans, lights), range(3), motion=True)
+    whole = expose(plans, layer_batches(plans, lights), range(3), motion=True)
     for index, plan in enumerate(plans):
-        alone = sheets([plan], [lights[index]])
+        alone = layer_batches([plan], [lights[index]])
         for frame in range(3):
             part = expose([plan], alone, range(frame, frame + 1), motion=True)
             for name in ("blurry", "sharp"):
@@ -113,7 +113,7 @@ def test_a_bright_dot_leaves_a_streak_without_gaps() -> None:
     picture[:, 15:18, 31:34] = 255
     plan = straight_plan(picture, (24.0, 0.0), count=21)
     light = blur_module._light(plan, Textures([picture]))
-    blurry = expose([plan], sheets([plan], [light]), range(1), motion=False).blurry[0, 0, 0]
+    blurry = expose([plan], layer_batches([plan], [light]), range(1), motion=False).blurry[0, 0, 0]
     row = blurry[16]
     assert float(blurry.sum()) == pytest.approx(9.0, rel=0.01)
     assert int((row > 0.02).sum()) == pytest.approx(27, abs=2)
@@ -165,7 +165,7 @@ def test_the_velocity_leads_to_the_next_frame() -> None:
     """The next frame fetched along the velocity is this one; a path that bends is followed less exactly."""
     picture = smooth(1)
     plan = straight_plan(picture, (3.0, -2.0), count=3, frames=3)
-    layers = sheets([plan], [blur_module._light(plan, Textures([picture]))])
+    layers = layer_batches([plan], [blur_module._light(plan, Textures([picture]))])
     straight = expose([plan], layers, range(3), motion=True)
     assert straight.velocity is not None
     fetched = warp(straight.sharp[0, 2:3], straight.velocity[0, 1:2])
@@ -306,7 +306,7 @@ def test_any_size_not_only_square() -> None:
 @pytest.mark.parametrize("blob", [False, True])
 def test_a_mask_is_soft_and_ends_before_the_border(blob: bool) -> None:
     heights = np.random.default_rng(1).random((6, 6)) if blob else None
-    mask = soft_mask(Shape((0.7, 0.5), 3.0, 0.4, 2 / 32, heights), 64, torch.device("cpu"))[0]
+    mask = soft_mask(MaskShape((0.7, 0.5), 3.0, 0.4, 2 / 32, heights), 64, torch.device("cpu"))[0]
     assert mask.max() == 1
     assert torch.stack((mask[0], mask[-1], mask[:, 0], mask[:, -1])).max() < 0.5
     soft = ((mask > 0.02) & (mask < 0.98)).float().mean()

@@ -20,12 +20,12 @@ from vdeblur.errors import UsageError
 from vdeblur.evaluation import find_pairs
 from vdeblur.training.data.clip_cache import SyntheticData
 from vdeblur.training.pair_preview import write_pair
-from vdeblur.training.synthesis.blur import Levels
+from vdeblur.training.synthesis.blur import ByteClip
 from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.synthesis.image_files import picture_of
 from vdeblur.training.synthesis.rng import Draw
 from vdeblur.training.synthesis.videos import (
-    Piece,
+    DenseFrames,
     block_steps,
     cut_piece,
     farthest_step,
@@ -50,7 +50,7 @@ def moving(count: int, step_px: int, side: int = 96) -> Tensor:
 def filmed(folder: Path, frames: Tensor, rate: int) -> Path:
     """A lossless video of these frames."""
     pair = (folder / "film.blur.mkv", folder / "film.mkv")
-    write_pair(Levels(torch.stack((frames, frames)), None), pair, rate=Fraction(rate))
+    write_pair(ByteClip(torch.stack((frames, frames)), None), pair, rate=Fraction(rate))
     pair[0].unlink()
     return pair[1]
 
@@ -95,7 +95,7 @@ def test_what_would_leave_ghosts_is_reduced_or_left_out(caplog: pytest.LogCaptur
 
 
 def test_averaged_frames_are_the_mean_and_their_middle_the_truth() -> None:
-    piece = Piece(moving(30, 1, 48))
+    piece = DenseFrames(moving(30, 1, 48))
     config = replace(FAST, averaged_frames=(5, 5))
     made = make_averaged([piece], config, seed=1, number=0, device=torch.device("cpu"))
     assert made.vectors is None

@@ -22,7 +22,7 @@ from vdeblur.model.checkpoint import load_network, read_provenance
 from vdeblur.training import run_state, trainer
 from vdeblur.training.config import TrainConfig
 from vdeblur.training.log import read_log
-from vdeblur.training.trainer import Progress, train
+from vdeblur.training.trainer import TrainingProgress, train
 
 __all__ = ["pairs", "stills"]
 
@@ -113,7 +113,7 @@ def test_an_interrupted_run_goes_on_exactly(stills: Path, tmp_path: Path, name: 
     config = tiny_run(tmp_path, stills=[str(stills)])
     train(config, tmp_path / "straight", device="cpu")
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainingProgress) -> None:
         if progress.step == 4:
             signal.raise_signal(getattr(signal, name))
 
@@ -176,7 +176,7 @@ def test_a_run_goes_on_from_pieces_alone(stills: Path, tmp_path: Path, monkeypat
     config, folder = tiny_run(tmp_path, stills=[str(stills)]), tmp_path / "run"
     train(config, tmp_path / "straight", steps=8, device="cpu")
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingProgress) -> None:
         if progress.step == 4:
             signal.raise_signal(signal.SIGINT)
 
@@ -251,7 +251,7 @@ def test_the_best_weights_are_kept_and_sharp_clips_come_first(
 
 
 def test_progress_is_told_after_each_step(stills: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    told: list[Progress] = []
+    told: list[TrainingProgress] = []
     with caplog.at_level(logging.INFO, logger="vdeblur"):
         train(tiny_run(tmp_path, stills=[str(stills)]), tmp_path / "run", device="cpu", progress=told.append)
     assert [progress.step for progress in told] == [1, 2, 3, 4, 5, 6]

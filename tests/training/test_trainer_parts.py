@@ -18,10 +18,10 @@ from vdeblur.errors import UsageError
 from vdeblur.model.deblur_net import Estimate
 from vdeblur.training import lr_schedule
 from vdeblur.training.data.sources import MixedData
-from vdeblur.training.distributed import Team
-from vdeblur.training.learner import Learner, Matched
+from vdeblur.training.distributed import ProcessTeam
+from vdeblur.training.learner import Learner, MatchedClip
 from vdeblur.training.log import append_row, read_log
-from vdeblur.training.lr_schedule import BEGINNING, Anchor, Course, average_decay, frames_at, learning_rate
+from vdeblur.training.lr_schedule import BEGINNING, Schedule, ScheduleAnchor, average_decay, frames_at, learning_rate
 from vdeblur.training.plot import COLOURS, drawing, write_plot
 from vdeblur.training.synthesis.blur import Clip
 from vdeblur.training.validation import better, validate
@@ -79,7 +79,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_schedule_by_the_clock_leaves_time_for_the_last_validation(clock: Clock) -> None:
-    schedule = Course(1000, 10.0)
+    schedule = Schedule(1000, 10.0)
     schedule.reserve_seconds = 60.0
     clock.seconds = 270.0
     assert schedule.done(3) == pytest.approx(0.5)
@@ -90,22 +90,22 @@ def test_a_schedule_by_the_clock_leaves_time_for_the_last_validation(clock: Cloc
 
 
 def test_a_schedule_goes_on_from_where_it_stood(clock: Clock) -> None:
-    by_steps = Course(100, None)
+    by_steps = Schedule(100, None)
     by_steps.go_on(40, 0.4, BEGINNING, 5.0)
     assert by_steps.done(50) == 0.5
-    by_clock = Course(100, 10.0)
+    by_clock = Schedule(100, 10.0)
     by_clock.go_on(40, 0.4, BEGINNING, 5.0)
     clock.seconds = 300.0
     assert by_clock.done(41) == pytest.approx(0.7)
-    assert by_clock.anchor_at(41) == Anchor(41, pytest.approx(0.7))
-    stretched = Course(100, 10.0)
+    assert by_clock.anchor_at(41) == ScheduleAnchor(41, pytest.approx(0.7))
+    stretched = Schedule(100, 10.0)
     stretched.go_on(500, 1.0, BEGINNING, 30.0)
     assert stretched.done(500) == pytest.approx(0.75)
-    by_steps_again = Course(1000, None)
-    by_steps_again.go_on(500, 1.0, Anchor(500, 1.0), 30.0)
+    by_steps_again = Schedule(1000, None)
+    by_steps_again.go_on(500, 1.0, ScheduleAnchor(500, 1.0), 30.0)
     assert by_steps_again.done(500) == 0.5
-    half_by_clock = Course(100, None)
-    half_by_clock.go_on(40, 0.7, Anchor(40, 0.7), 5.0)
+    half_by_clock = Schedule(100, None)
+    half_by_clock.go_on(40, 0.7, ScheduleAnchor(40, 0.7), 5.0)
     assert half_by_clock.done(70) == pytest.approx(0.85)
 
 
@@ -118,7 +118,7 @@ def still_clip(frames: int = 2, *, motion_px: float = 0.0, seed: int = 1, noise:
 
 def test_the_average_follows_the_network_and_quickly_at_first(tmp_path: Path) -> None:
     config = tiny_run(tmp_path, ema_decay=0.9)
-    learner = Learner(config, Team(CPU))
+    learner = Learner(config, ProcessTeam(CPU))
     name, parameter = next(iter(learner.net.named_parameters()))
     expected = parameter.detach().clone()
     packed = Clip(*(tensor[None] for tensor in still_clip(motion_px=3.0, noise=0.1)))
@@ -141,7 +141,7 @@ def test_clips_matched_together_teach_as_those_alone(kind: str, tmp_path: Path) 
     if kind == "luma":
         (tmp_path / "tiny.yaml").write_text(LUMA)
     clips = [Clip(*(part[None] for part in still_clip(3, motion_px=3.0, seed=seed, noise=0.1))) for seed in range(6)]
-    together, alone = Learner(config, Team(CPU)), Learner(config, Team(CPU))
+    together, alone = Learner(config, ProcessTeam(CPU)), Learner(config, ProcessTeam(CPU))
     seen = []
     while clips[together.step :]:
         group = clips[together.step :][: together.together]
@@ -151,14 +151,14 @@ def test_clips_matched_together_teach_as_those_alone(kind: str, tmp_path: Path) 
     assert seen[:3] == [seen[0]] * 3
     assert seen[3:] == [1 - seen[0]] * 3, "this seed has both"
     for clip, lookahead in zip(clips, seen, strict=True):
-        alone.learn(Matched(clip, lookahead, None), 1e-3)
+        alone.learn(MatchedClip(clip, lookahead, None), 1e-3)
     for one, other in zip(together.net.parameters(), alone.net.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
     assert together.means()["pixels"] == pytest.approx(alone.means()["pixels"], rel=1e-4)
 
 
 def test_a_run_that_goes_on_meets_the_same_groups(tmp_path: Path) -> None:
-    learner = Learner(tiny_run(tmp_path, matched_together=4), Team(CPU))
+    learner = Learner(tiny_run(tmp_path, matched_together=4), ProcessTeam(CPU))
     clip = Clip(*(part[None] for part in still_clip()))
     found = []
     for step in range(24):
@@ -171,7 +171,7 @@ def test_a_run_that_goes_on_meets_the_same_groups(tmp_path: Path) -> None:
 
 
 def test_true_motion_may_be_unknown(tmp_path: Path) -> None:
-    learner = Learner(tiny_run(tmp_path), Team(CPU))
+    learner = Learner(tiny_run(tmp_path), ProcessTeam(CPU))
     known = still_clip(motion_px=3.0)
     learner.learn(Clip(known.blurry[None], known.sharp[None], None, None), 1e-3)
     assert "motion" not in learner.means()
@@ -271,9 +271,9 @@ def test_a_plot_of_nothing_is_a_picture_too() -> None:
 def test_compile_reaches_every_part_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[nn.Module] = []
     monkeypatch.setattr(nn.Module, "compile", lambda part: compiled.append(part))
-    learner = Learner(tiny_run(tmp_path, compile=True), Team(CPU))
+    learner = Learner(tiny_run(tmp_path, compile=True), ProcessTeam(CPU))
     assert compiled == list(learner.net.children())
-    Learner(tiny_run(tmp_path), Team(CPU))
+    Learner(tiny_run(tmp_path), ProcessTeam(CPU))
     assert len(compiled) == len(list(learner.net.children()))
 
 

@@ -1,1 +1,1 @@
-"""Benchmark: how fast each stage is alone, the network alone, and the whole way of a frame; with what it ran on."""
+"""Benchmark: throughput of each stage, of the network alone and end to end, with a description of the machine."""

@@ -1,4 +1,4 @@
-"""Comparison: new results beside old ones, and whether anything has become slower or larger."""
+"""Regression check: new benchmark results against old ones, slower or larger figures named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = ("size", "model", "precision", "lookahead")
 
 
 @dataclass(frozen=True)
-class Change:
+class MetricChange:
     """One number of one case, before and now."""
 
     case: str
@@ -32,7 +32,7 @@ class Change:
         return self.gain < -tolerance
 
 
-def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
+def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[MetricChange]:
     """Numbers of all cases that both have; both as :meth:`vdeblur.bench.results.Results.as_dict` gives them."""
     before = {_key(row): row for row in old["rows"]}
     for row in new["rows"]:
@@ -43,7 +43,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
             then, now = earlier[part][number], row[part][number]
             if then and now is not None:
                 gain = now / then - 1 if more_is_better else 1 - now / then
-                yield Change(" ".join(str(word) for word in _key(row)), name, then, now, gain)
+                yield MetricChange(" ".join(str(word) for word in _key(row)), name, then, now, gain)
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

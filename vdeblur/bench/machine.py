@@ -1,4 +1,4 @@
-"""What a benchmark ran on: processor, cores, instruction sets, versions, GPU, and what else the machine was doing."""
+"""Machine description: processor, cores, instruction sets, versions, GPU and background load."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-class Others:
+class BackgroundLoad:
     """What other processes use of the machine from now on, by the kernel's count less our own.
 
     A load average would still speak of what ended a minute ago.

@@ -1,4 +1,4 @@
-"""The network alone: its time, its multiply-adds, its speed against the machine's peak, its share in convolutions."""
+"""Network benchmark: latency, multiply-adds, efficiency against the machine's peak, share of convolutions."""
 
 from __future__ import annotations
 

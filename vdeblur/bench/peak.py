@@ -1,4 +1,4 @@
-"""The machine's peak: what its convolutions reach at best, to measure a network's speed against."""
+"""Peak convolution throughput of the machine, the reference for a network's efficiency."""
 
 from __future__ import annotations
 

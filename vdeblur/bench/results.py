@@ -1,4 +1,4 @@
-"""Results: what was measured of each case, the ratios between the numbers, and all of it as JSON."""
+"""Benchmark results: measurements of each case, their ratios, and JSON."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vdeblur.bench.network import NetworkSpeed
-from vdeblur.bench.settings import Case
+from vdeblur.bench.settings import BenchCase
 from vdeblur.bench.timing import Timing
-from vdeblur.bench.whole import Whole
+from vdeblur.bench.whole import CommandTiming
 from vdeblur.errors import UsageError
 
 #: Number of the JSON's form; another one cannot be compared with.
@@ -21,14 +21,14 @@ FORM = 1
 class Row:
     """One case. ``stages`` have seconds a frame, each stage alone; their names are in the order of a frame's way."""
 
-    case: Case
+    case: BenchCase
     #: What the network computes in.
     dtype: str
     stages: dict[str, Timing]
     network: NetworkSpeed
     #: FLOP/s of the machine's convolutions in that dtype.
     peak_flops_a_second: float
-    whole: Whole
+    whole: CommandTiming
     cores: int
     #: Most memory of a GPU, None on a CPU.
     device_peak_bytes: int | None = None

@@ -1,4 +1,4 @@
-"""The benchmark as a whole: every case after the other, on clips made for it."""
+"""Benchmark run: every case after the other, on clips made for it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from vdeblur.bench.clip import PERIOD, make_clip
-from vdeblur.bench.machine import Others, describe_machine, usable_cores
+from vdeblur.bench.machine import BackgroundLoad, describe_machine, usable_cores
 from vdeblur.bench.network import measure_engine, measure_network
 from vdeblur.bench.peak import convolution_peak
 from vdeblur.bench.results import FORM, Results, Row
-from vdeblur.bench.settings import BenchSettings, Case
+from vdeblur.bench.settings import BenchCase, BenchSettings
 from vdeblur.bench.stages import (
     frames_for,
     measure_decoding,
@@ -26,7 +26,7 @@ from vdeblur.bench.stages import (
 )
 from vdeblur.bench.timeline import overlap_of, watch_run
 from vdeblur.bench.timing import Timing
-from vdeblur.bench.whole import measure_whole
+from vdeblur.bench.whole import measure_command
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
@@ -49,7 +49,7 @@ def benchmark(settings: BenchSettings, progress: Callable[[str], None] = lambda 
         VdeblurError: a clip cannot be made, or a run of the whole failed.
     """
     machine = describe_machine(str(find_device(settings.device)))
-    others = Others()
+    others = BackgroundLoad()
     with tempfile.TemporaryDirectory(prefix="vdeblur bench ") as name:
         bench = _Bench(settings, Path(name), progress)
         rows = tuple(bench.row(case) for case in settings.cases())
@@ -81,7 +81,7 @@ def timelines(settings: BenchSettings, progress: Callable[[str], None] = lambda 
     return {"form": FORM, "machine": machine, "timelines": found}
 
 
-def _deblurrer(case: Case, device: str) -> Deblurrer:
+def _deblurrer(case: BenchCase, device: str) -> Deblurrer:
     return Deblurrer(case.model, device=device, precision=case.precision, lookahead=case.lookahead)
 
 
@@ -95,7 +95,7 @@ class _Bench:
         self._files: dict[str, tuple[Timing, Timing]] = {}
         self._peaks: dict[torch.dtype, float] = {}
 
-    def row(self, case: Case) -> Row:
+    def row(self, case: BenchCase) -> Row:
         runs = self._settings.runs
         decoding, encoding = self._of_files(case)
         self._progress(f"{case.name}: network")
@@ -118,11 +118,11 @@ class _Bench:
         self._progress(f"{case.name}: the whole")
         clip = self._clip(case, _whole_frames(self._settings.seconds, stages))
         settings, target = self._settings, self._folder / "out.mp4"
-        whole = measure_whole(case, clip, target, device=settings.device, preset=settings.preset, runs=runs)
+        whole = measure_command(case, clip, target, device=settings.device, preset=settings.preset, runs=runs)
         dtype = str(deblurrer.dtype).removeprefix("torch.")
         return Row(case, dtype, stages, network, peak, whole, usable_cores(), device_peak)
 
-    def _device_peak(self, case: Case, device: torch.device, frames: list[Frame]) -> int:
+    def _device_peak(self, case: BenchCase, device: torch.device, frames: list[Frame]) -> int:
         """Most memory of a GPU that a run takes: weights, graphs and what is kept for later included."""
         runs = 2  # in the second one, all steps are recorded
 
@@ -134,7 +134,7 @@ class _Bench:
 
         return reserved_bytes(device, work)
 
-    def _of_files(self, case: Case) -> tuple[Timing, Timing]:
+    def _of_files(self, case: BenchCase) -> tuple[Timing, Timing]:
         """Decoding and encoding alone, which are the same for all networks."""
         if case.size not in self._files:
             self._progress(f"{case.size}: decoding and encoding")
@@ -146,11 +146,11 @@ class _Bench:
             )
         return self._files[case.size]
 
-    def _frames(self, case: Case) -> list[Frame]:
+    def _frames(self, case: BenchCase) -> list[Frame]:
         with Reader(self._clip(case, PERIOD), threads=1) as reader:
             return list(islice(reader, ENGINE_FRAMES))
 
-    def _clip(self, case: Case, frames: int) -> Path:
+    def _clip(self, case: BenchCase, frames: int) -> Path:
         return make_clip(self._folder, case.width, case.height, frames)
 
     def _peak(self, dtype: torch.dtype, device: torch.device) -> float:

@@ -1,4 +1,4 @@
-"""What a benchmark measures: sizes, networks, precisions, lookaheads, and how often."""
+"""Benchmark settings: sizes, networks, precisions, lookaheads and repetitions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class BenchCase:
     """One row of the table."""
 
     size: str
@@ -80,9 +80,9 @@ class BenchSettings:
         if not 0 < self.seconds <= 600:
             raise UsageError(f"seconds cannot be {self.seconds:g}; it is above 0, to 600")
 
-    def cases(self) -> Iterator[Case]:
+    def cases(self) -> Iterator[BenchCase]:
         """All combinations, sizes outermost: a size's clip is made once."""
         for size, model, precision, lookahead in itertools.product(
             self.sizes, self.models, self.precisions, self.lookaheads
         ):
-            yield Case(size=size, model=model, precision=precision, lookahead=lookahead)
+            yield BenchCase(size=size, model=model, precision=precision, lookahead=lookahead)

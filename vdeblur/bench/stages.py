@@ -1,4 +1,4 @@
-"""Stages beside the network, each alone: decoding, transfers and encoding."""
+"""Stage benchmarks: decoding, transfers and encoding, each alone."""
 
 from __future__ import annotations
 

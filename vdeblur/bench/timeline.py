@@ -1,4 +1,4 @@
-"""Timeline: when uploads, computation and downloads of a run were under way on a GPU, and how far side by side."""
+"""GPU timeline: when uploads, kernels and downloads of a run were in flight, and how far they overlapped."""
 
 from __future__ import annotations
 

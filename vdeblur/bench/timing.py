@@ -1,4 +1,4 @@
-"""Honest timing: warm up, wait for the device, take the median; wall time beside processor time."""
+"""Timing: warm-up, device synchronisation, medians; wall-clock beside CPU time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole: the command as people call it, in a process of its own, with its start, memory and processor time."""
+"""End-to-end benchmark: the command in its own process, with start-up time, peak memory and CPU time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from vdeblur.bench.settings import Case
+from vdeblur.bench.settings import BenchCase
 from vdeblur.errors import VdeblurError
 
 
 @dataclass(frozen=True)
-class Whole:
+class CommandTiming:
     """One run of ``vdeblur CLIP -o OUTPUT``."""
 
     frames: int
@@ -31,7 +31,7 @@ class Whole:
     peak_bytes: int | None
 
 
-def measure_whole(case: Case, clip: Path, target: Path, *, device: str, preset: str, runs: int) -> Whole:
+def measure_command(case: BenchCase, clip: Path, target: Path, *, device: str, preset: str, runs: int) -> CommandTiming:
     """The median of several runs, each number for itself.
 
     Raises:
@@ -39,7 +39,7 @@ def measure_whole(case: Case, clip: Path, target: Path, *, device: str, preset: 
     """
     found = [_run_once(case, clip, target, device=device, preset=preset) for _ in range(runs)]
     peaks = [one.peak_bytes for one in found if one.peak_bytes is not None]
-    return Whole(
+    return CommandTiming(
         found[0].frames,
         median(one.frames_per_second for one in found),
         median(one.first_frame_seconds for one in found),
@@ -48,14 +48,14 @@ def measure_whole(case: Case, clip: Path, target: Path, *, device: str, preset: 
     )
 
 
-def command_line(case: Case, clip: Path, target: Path, *, device: str, preset: str) -> list[str]:
+def command_line(case: BenchCase, clip: Path, target: Path, *, device: str, preset: str) -> list[str]:
     """The command that is measured."""
     options = ["-m", case.model, "--precision", case.precision, "--lookahead", str(case.lookahead)]
     files = [str(clip), "-o", str(target), "-y", "--json"]
     return [sys.executable, "-m", "vdeblur", *files, *options, "--device", device, "--preset", preset]
 
 
-def _run_once(case: Case, clip: Path, target: Path, *, device: str, preset: str) -> Whole:
+def _run_once(case: BenchCase, clip: Path, target: Path, *, device: str, preset: str) -> CommandTiming:
     command = command_line(case, clip, target, device=device, preset=preset)
     first: float | None = None
     done: dict[str, Any] = {}
@@ -80,7 +80,9 @@ def _run_once(case: Case, clip: Path, target: Path, *, device: str, preset: str)
     if process.returncode or not done:
         raise VdeblurError(f"{case.name}: the run ended with exit code {process.returncode}: {said}")
     elapsed = float(done["elapsed_seconds"])
-    return Whole(int(done["frames"]), done["frames"] / elapsed, seconds if first is None else first, seconds, peak)
+    return CommandTiming(
+        int(done["frames"]), done["frames"] / elapsed, seconds if first is None else first, seconds, peak
+    )
 
 
 def _wait(process: subprocess.Popen[str]) -> int | None:

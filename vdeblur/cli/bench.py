@@ -15,7 +15,7 @@ from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
-    from vdeblur.bench.comparison import Change
+    from vdeblur.bench.comparison import MetricChange
     from vdeblur.bench.results import Results
 
 EXAMPLES = """\
@@ -250,7 +250,7 @@ def _compared(before: dict[str, Any], now: dict[str, Any], tolerance: float, str
     return 1 if worse else 0
 
 
-def _change_words(change: Change, tolerance: float) -> str:
+def _change_words(change: MetricChange, tolerance: float) -> str:
     mark = "WORSE" if change.worse(tolerance) else "ok"
     return f"{mark:<6} {change.case}: {change.number} {change.before:g} -> {change.now:g} ({change.gain:+.0%})"
 

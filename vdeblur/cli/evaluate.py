@@ -18,7 +18,7 @@ from vdeblur.cli.report import LOG_LINE_SECONDS
 from vdeblur.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
-    from vdeblur.evaluation import Evaluation, Step
+    from vdeblur.evaluation import Evaluation, EvaluationProgress
 
 EXAMPLES = """\
   vdeblur eval fast pairs                                a folder of NAME.blur.EXT beside NAME.sharp.EXT
@@ -153,7 +153,7 @@ def _write_json(found: Evaluation, path: Path | None) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Step], None]]:
+def _progress() -> Iterator[Callable[[EvaluationProgress], None]]:
     """A bar on standard error, or, if that is no terminal, a line now and then."""
     if not sys.stderr.isatty():
         yield _lines()
@@ -168,10 +168,10 @@ def _progress() -> Iterator[Callable[[Step], None]]:
         yield lambda step: bar.update(task, completed=step.done, total=step.total, description=step.now)
 
 
-def _lines() -> Callable[[Step], None]:
+def _lines() -> Callable[[EvaluationProgress], None]:
     next_line = time.monotonic() + LOG_LINE_SECONDS
 
-    def tell(step: Step) -> None:
+    def tell(step: EvaluationProgress) -> None:
         nonlocal next_line
         if time.monotonic() >= next_line:
             next_line = time.monotonic() + LOG_LINE_SECONDS

@@ -22,7 +22,7 @@ from vdeblur.cli.report import LOG_LINE_SECONDS, clock
 from vdeblur.errors import Interrupted
 
 if TYPE_CHECKING:
-    from vdeblur.training.trainer import Progress, TrainConfig
+    from vdeblur.training.trainer import TrainConfig, TrainingProgress
 
 DATA = "Data"
 RUN = "Run"
@@ -167,7 +167,7 @@ class Teller:
             logger.removeHandler(handler)
             logger.setLevel(before)
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: TrainingProgress) -> None:
         """After each step."""
         if self._first is None:
             self._first = (progress.step - 1, progress.done, progress.seconds)
@@ -185,7 +185,7 @@ class Teller:
             self._stream.write(f"vdeblur: {words}\n")
             self._stream.flush()
 
-    def _words(self, progress: Progress) -> str:
+    def _words(self, progress: TrainingProgress) -> str:
         assert self._first is not None
         first_step, first_done, first_seconds = self._first
         seconds = progress.seconds - first_seconds

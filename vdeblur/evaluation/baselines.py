@@ -1,4 +1,4 @@
-"""Baselines: what is done to blurred clips without learning, run by the same engine as the networks."""
+"""Classical baselines (identity, unsharp mask), run by the same engine as the networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases: blurred clips with their truth, from files or made, read frame by frame."""
+"""Evaluation cases: blurred clips with their ground truth, from files or synthesised, read frame by frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Opener = Callable[[], AbstractContextManager[Iterable[Frame]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class TrueMotion:
     """What only a synthetic clip knows: (T, 2, H, W) each, x before y.
 
     ``velocity`` in pixels a frame interval, ``motion`` in pixels during the exposure.
@@ -49,7 +49,7 @@ class Case:
     sharp_name: str
     blurry: Opener
     sharp: Opener
-    truth: Truth | None = None
+    truth: TrueMotion | None = None
 
 
 def find_pairs(data: Path) -> list[tuple[str, Path, Path]]:
@@ -97,7 +97,7 @@ def pair_case(blurry: str | Path, sharp: str | Path, *, name: str = "clip", data
 
 
 def frames_case(
-    blurry: Sequence[Frame], sharp: Sequence[Frame], *, name: str, dataset: str, stratum: str, truth: Truth | None
+    blurry: Sequence[Frame], sharp: Sequence[Frame], *, name: str, dataset: str, stratum: str, truth: TrueMotion | None
 ) -> Case:
     """A pair whose frames are in memory."""
     label = f"{dataset}/{stratum}/{name}"

@@ -1,4 +1,4 @@
-"""The contact sheet: crops of blurred, restored and true frames side by side, at places that code chooses."""
+"""Contact sheet: crops of blurred, restored and true frames side by side, at places chosen by rule."""
 
 from __future__ import annotations
 

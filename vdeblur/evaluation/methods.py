@@ -1,4 +1,4 @@
-"""Methods: networks and baselines by name, each in an engine of its own."""
+"""Methods under evaluation: networks and classical baselines by name, each in its own engine."""
 
 from __future__ import annotations
 

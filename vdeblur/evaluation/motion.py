@@ -1,4 +1,4 @@
-"""Motion errors: how well a network finds the motion that blurred a clip, where the truth is known."""
+"""Motion error: endpoint error of the estimated motion where the true motion is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results: what an evaluation has found, clip by clip and in the mean."""
+"""Evaluation results: scores of each clip, their means by stratum, and JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from vdeblur.evaluation.motion import MotionErrors
-from vdeblur.evaluation.scoring import Change, Likeness, mean
+from vdeblur.evaluation.scoring import Alteration, Fidelity, mean
 from vdeblur.evaluation.stability import Drift, Flicker
 
 #: Strata of a synthetic set whose mean is the gain that counts, and what that mean is called.
@@ -29,11 +29,11 @@ class ClipResult:
     method: str
     width: int
     height: int
-    input: Likeness
-    output: Likeness
+    input: Fidelity
+    output: Fidelity
     #: Output against input, when the blurred clip goes in and when the true one does ("do no harm").
-    change: Change
-    harm: Change
+    change: Alteration
+    harm: Alteration
     motion: MotionErrors | None
 
     @property

@@ -1,4 +1,4 @@
-"""The evaluation as a whole: every method on every clip, checked before the first network runs."""
+"""Evaluation run: every method on every clip, all arguments checked before the first network runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vdeblur.evaluation.contact_sheet import ContactSheet, SpotSearch, checked_t
 from vdeblur.evaluation.methods import Method, make_methods
 from vdeblur.evaluation.motion import motion_errors
 from vdeblur.evaluation.results import ClipResult, Evaluation, Speed, Stability
-from vdeblur.evaluation.scoring import Change, Likeness, LikenessTally, change_of, mean, restored_frames
+from vdeblur.evaluation.scoring import Alteration, Fidelity, FidelityMean, alteration_of, mean, restored_frames
 from vdeblur.evaluation.stability import drift, flicker, seconds_per_frame
 from vdeblur.evaluation.synthetic import SyntheticSet, clip_name
 from vdeblur.metrics import capped, psnr
@@ -33,7 +33,7 @@ STILLS_HINT = (
 
 
 @dataclass(frozen=True)
-class Step:
+class EvaluationProgress:
     """How far an evaluation is; ``now`` says what comes next."""
 
     done: int
@@ -47,7 +47,7 @@ class _Survey:
 
     case: Case
     size: tuple[int, int]
-    input: Likeness
+    input: Fidelity
 
 
 def evaluate(
@@ -61,7 +61,7 @@ def evaluate(
     lookahead: int = 1,
     stability: bool = False,
     sheet: str | Path | None = None,
-    progress: Callable[[Step], None] | None = None,
+    progress: Callable[[EvaluationProgress], None] | None = None,
 ) -> Evaluation:
     """Score networks and baselines on blurred clips whose truth is known.
 
@@ -137,7 +137,7 @@ class _Job:
         sheet: ContactSheet | None,
         *,
         stability: bool,
-        progress: Callable[[Step], None] | None,
+        progress: Callable[[EvaluationProgress], None] | None,
     ) -> None:
         self._methods, self._sources, self._sheet = methods, sources, sheet
         self._wants_stability, self._progress = stability, progress
@@ -185,7 +185,7 @@ class _Job:
     def _survey(self, case: Case) -> _Survey:
         """Read a pair through: compare it as it is, and choose what the sheet will show."""
         self._tell(case, "as it is")
-        tally, search, size = LikenessTally(), SpotSearch(case), (0, 0)
+        tally, search, size = FidelityMean(), SpotSearch(case), (0, 0)
         with case.blurry() as blurry, case.sharp() as sharp:
             for number, (frame, truth) in enumerate(in_step(blurry, sharp, case)):
                 pictures = rgb_of(frame), rgb_of(truth)
@@ -200,7 +200,7 @@ class _Job:
         return _Survey(case, size, found)
 
     def _score(self, method: Method, survey: _Survey) -> ClipResult:
-        case, tally, changes = survey.case, LikenessTally(), []
+        case, tally, changes = survey.case, FidelityMean(), []
         for number, (frame, restored, truth) in enumerate(restored_frames(method.deblurrer, case)):
             before, after, true = rgb_of(frame), rgb_of(restored), rgb_of(truth)
             tally.add(after, true)
@@ -209,7 +209,7 @@ class _Job:
                 for column, picture in (("blurred", before), (method.name, after), ("truth", true)):
                     self._sheet.add(case, column, number, picture)
         with case.sharp() as frames:
-            harm = change_of(method.deblurrer, frames)
+            harm = alteration_of(method.deblurrer, frames)
         height, width = survey.size
         return ClipResult(
             dataset=case.dataset,
@@ -220,7 +220,7 @@ class _Job:
             height=height,
             input=survey.input,
             output=tally.result(),
-            change=Change(mean(changes), min(changes)),
+            change=Alteration(mean(changes), min(changes)),
             harm=harm,
             motion=motion_errors(method.deblurrer, case),
         )
@@ -241,7 +241,7 @@ class _Job:
 
     def _tell(self, case: Case, doing: str) -> None:
         if self._progress is not None:
-            self._progress(Step(self._done, self._total, f"{case.dataset}/{case.name}: {doing}"))
+            self._progress(EvaluationProgress(self._done, self._total, f"{case.dataset}/{case.name}: {doing}"))
         self._done += 1
 
 

@@ -1,4 +1,4 @@
-"""Scoring: one method on one clip, frame by frame, so that memory does not grow with the clip."""
+"""Full-reference scoring (PSNR, SSIM) of one method on one clip, frame by frame in constant memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vdeblur.metrics import capped, psnr, ssim, temporal_psnr
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Fidelity:
     """How close a clip is to its truth: means over its frames, R'G'B' rounded to 8 bits, no crop, every frame.
 
     PSNR values in dB are means of the frames' values; a frame equal to the truth counts as 100 dB.
@@ -32,7 +32,7 @@ class Likeness:
 
 
 @dataclass(frozen=True)
-class Change:
+class Alteration:
     """How far a method moves a clip away from itself, PSNR in dB of output against input."""
 
     #: Mean over the frames, an unchanged one counting as 100 dB, and the worst frame.
@@ -42,7 +42,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Scores:
-    """A blurred clip before and after; the rules are those of :class:`Likeness`."""
+    """A blurred clip before and after; the rules are those of :class:`Fidelity`."""
 
     frames: int
     psnr_blurry: float
@@ -58,7 +58,7 @@ class Scores:
 
 
 @dataclass
-class LikenessTally:
+class FidelityMean:
     """Collects frames beside their truth."""
 
     psnrs: list[float] = field(default_factory=list)
@@ -73,9 +73,9 @@ class LikenessTally:
             self.temporal.append(capped(temporal_psnr(self._last[0], picture, self._last[1], truth)))
         self._last = (picture, truth)
 
-    def result(self) -> Likeness:
+    def result(self) -> Fidelity:
         temporal = mean(self.temporal) if self.temporal else None
-        return Likeness(len(self.psnrs), mean(self.psnrs), mean(self.ssims), temporal)
+        return Fidelity(len(self.psnrs), mean(self.psnrs), mean(self.ssims), temporal)
 
 
 def score_pair(deblurrer: Deblurrer, blurry: str | Path, sharp: str | Path) -> Scores:
@@ -85,7 +85,7 @@ def score_pair(deblurrer: Deblurrer, blurry: str | Path, sharp: str | Path) -> S
         UsageError: the two differ in size or in number of frames.
         SourceError: one of them cannot be read.
     """
-    before, after, changes = LikenessTally(), LikenessTally(), []
+    before, after, changes = FidelityMean(), FidelityMean(), []
     for frame, restored, truth in restored_frames(deblurrer, pair_case(blurry, sharp)):
         pictures = [rgb_of(each) for each in (frame, restored, truth)]
         before.add(pictures[0], pictures[2])
@@ -106,14 +106,14 @@ def restored_frames(deblurrer: Deblurrer, case: Case) -> Iterator[tuple[Frame, F
                 yield kept.pop(0), frame, truth
 
 
-def change_of(deblurrer: Deblurrer, frames: Iterable[Frame]) -> Change:
+def alteration_of(deblurrer: Deblurrer, frames: Iterable[Frame]) -> Alteration:
     """What a method does to a clip that may need nothing."""
     kept: list[Frame] = []
     values = []
     with closing(deblurrer.run(remembered(frames, kept))) as restored:
         for frame in restored:
             values.append(capped(psnr(rgb_of(frame), rgb_of(kept.pop(0)))))
-    return Change(mean(values), min(values))
+    return Alteration(mean(values), min(values))
 
 
 def mean(values: Iterable[float]) -> float:

@@ -1,4 +1,4 @@
-"""Stability: does a long clip drift, does a static scene flicker, and how long does a frame take?"""
+"""Temporal stability: drift over long clips, flicker of static scenes, and time a frame."""
 
 from __future__ import annotations
 

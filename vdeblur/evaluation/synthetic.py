@@ -1,4 +1,4 @@
-"""The synthetic test set: clips that seeds and photographs define, in strata by how strong their blur is."""
+"""Synthetic test set: clips defined by seeds and photographs, stratified by strength of blur."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from vdeblur.adapters.arrays import Arrays
 from vdeblur.config import build, load_config
 from vdeblur.errors import UsageError
-from vdeblur.evaluation.cases import Case, Truth, frames_case
+from vdeblur.evaluation.cases import Case, TrueMotion, frames_case
 from vdeblur.frames import Frame
 from vdeblur.metrics import as_8bit
 from vdeblur.training.data.clip_cache import fixed_clips
@@ -136,7 +136,7 @@ def mean_motion(clip: Clip) -> float:
 def _case(clip: Clip, name: str, dataset: str, stratum: str) -> Case:
     assert clip.velocity is not None
     assert clip.motion is not None
-    truth = Truth(clip.velocity, clip.motion)
+    truth = TrueMotion(clip.velocity, clip.motion)
     return frames_case(
         _frames(clip.blurry), _frames(clip.sharp), name=name, dataset=dataset, stratum=stratum, truth=truth
     )

@@ -1,4 +1,4 @@
-"""Wiener deconvolution with a kernel estimated from the blurred frames alone: what one could do before networks.
+"""Wiener deconvolution with a kernel estimated from the blurred frames alone: the classical baseline.
 
 Neighbouring frames are matched tile by tile with phase correlation (Kuglin and Hines 1975); the blur is taken for a
 straight line along that motion, as long as a fixed share of it, and undone with a regularised inverse filter in linear

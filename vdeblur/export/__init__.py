@@ -1,1 +1,1 @@
-"""Export: a network as a file for other programs, with what it remembers as inputs and outputs."""
+"""Export: a network as an ONNX or ``torch.export`` file, recurrent state as inputs and outputs."""

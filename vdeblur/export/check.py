@@ -1,4 +1,4 @@
-"""The check: an exported network restores a clip as the package does."""
+"""Export check: the exported network restores a clip as the package does, within a stated PSNR."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vdeblur.bench.clip import pictures
-from vdeblur.export.step import Size, Step
+from vdeblur.export.step import ExportableStep, Size
 from vdeblur.library.generators import deblur_frames
 
 #: Frames of the clip: a first, a last, and enough between for the memory to matter.
@@ -69,7 +69,7 @@ def stepwise(step: Stepper, frames: Sequence[Tensor], start: Sequence[Tensor], l
     return sharp
 
 
-def agreement(stepper: Stepper, step: Step, *, size: tuple[int, int], lookahead: int) -> Agreement:
+def agreement(stepper: Stepper, step: ExportableStep, *, size: tuple[int, int], lookahead: int) -> Agreement:
     """Compare a clip of a size (height, width) restored by ``stepper`` with the same clip restored by the package.
 
     Both work in float32 on the CPU, the package with the network that ``step`` has.

@@ -1,4 +1,4 @@
-"""ONNX: a traced step as a file that ONNX Runtime and others read."""
+"""ONNX file: a traced step for ONNX Runtime and other runtimes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export as a whole: a network into a file of ONNX or PyTorch, checked against the package."""
+"""Export run: a network into an ONNX or PyTorch file, verified against the package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from vdeblur.errors import NetworkError, TargetError, UsageError
 from vdeblur.export.check import Agreement, Stepper, agreement
 from vdeblur.export.onnx_file import write_onnx
-from vdeblur.export.step import Size, Step
+from vdeblur.export.step import ExportableStep, Size
 from vdeblur.export.tracing import MOST_SIDE, shapes, traced
 from vdeblur.model.checkpoint import load_network
 
@@ -44,7 +44,7 @@ def export_network(
     """Write a network's step, in float32, and restore clips with the file as a check.
 
     ``NAME.onnx`` is for ONNX Runtime and others, ``NAME.pt2`` a ``torch.export`` program;
-    :class:`vdeblur.export.step.Step` tells what goes in and out.
+    :class:`vdeblur.export.step.ExportableStep` tells what goes in and out.
 
     Args:
         size: (width, height) of the frames, of one clip at a time; None for any size from 80×80 on, and any number of
@@ -62,7 +62,7 @@ def export_network(
         raise UsageError(
             f"{model} cannot be exported: what a step remembers of frames is luma, and it needs their colours"
         )
-    step = Step(network, lookahead).eval()
+    step = ExportableStep(network, lookahead).eval()
     sizes = sizes_tried(network.stride) if size is None else ((size[1], size[0]),)
     try:
         progress("tracing a step" if size else "tracing a step for any size; this takes minutes")

@@ -1,4 +1,4 @@
-"""One step of a network as a plain function of tensors: what it remembers comes in and goes out.
+"""Exportable step: one inference step as a pure function of tensors, recurrent state in and out.
 
 One graph is for all frames of a clip. A first frame is one whose memory is zeros, and so knows nothing of a frame
 before it; that no frame follows is said by a flag. Both are looked at for each clip of a batch.
@@ -30,7 +30,7 @@ class Size(NamedTuple):
     width: int
 
 
-class Step(nn.Module):
+class ExportableStep(nn.Module):
     """A step of a network, which is kept as it is.
 
     Inputs: the frame (B, 3, H, W), float32 R'G'B' in [0, 1]; with lookahead the frame after it, and whether it is the

@@ -1,4 +1,4 @@
-"""Tracing: a step as a ``torch.export`` program, for frames of one size or of any."""
+"""Tracing: a step as a ``torch.export`` program, for static or dynamic frame sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vdeblur.export.step import Size, Step
+from vdeblur.export.step import ExportableStep, Size
 
 #: Sides of the frames that a program for any size takes; smaller ones have fewer levels to be matched.
 LEAST_SIDE, MOST_SIDE = 80, 8192
@@ -24,7 +24,7 @@ _ORIGINS = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "fr
 Shape = tuple[int | str, ...]
 
 
-def traced(step: Step, size: Size | None) -> torch.export.ExportedProgram:
+def traced(step: ExportableStep, size: Size | None) -> torch.export.ExportedProgram:
     """A program of a step, for inputs of a size, or None for any batch, height and width."""
     examples = step.examples(size or _some_size(step))
     with warnings.catch_warnings(), torch.no_grad():  # switching gradients off within a program would not be saved
@@ -37,7 +37,7 @@ def traced(step: Step, size: Size | None) -> torch.export.ExportedProgram:
     return program
 
 
-def shapes(step: Step, size: Size | None) -> tuple[dict[str, Shape], dict[str, Shape]]:
+def shapes(step: ExportableStep, size: Size | None) -> tuple[dict[str, Shape], dict[str, Shape]]:
     """Names and shapes of what a step takes and gives."""
     some = size or _some_size(step)
     names, examples = step.inputs(), step.examples(some)
@@ -47,7 +47,7 @@ def shapes(step: Step, size: Size | None) -> tuple[dict[str, Shape], dict[str, S
     return inputs, {"sharp": inputs["frame"], **memory}
 
 
-def _some_size(step: Step) -> Size:
+def _some_size(step: ExportableStep) -> Size:
     return Size(2, _TRACED_ROWS * step.network.stride, _TRACED_COLUMNS * step.network.stride)
 
 
@@ -61,7 +61,7 @@ def _words(shape: Sequence[int], size: Size) -> Shape:
     return ("batch", rest[0], f"height{share}", f"width{share}")
 
 
-def _open(step: Step, examples: list[Tensor]) -> Any:
+def _open(step: ExportableStep, examples: list[Tensor]) -> Any:
     """What ``torch.export`` is told of the shapes; height and width are multiples of the network's stride."""
     stride = step.network.stride
     least, most = -(-LEAST_SIDE // stride), MOST_SIDE // stride

@@ -1,1 +1,1 @@
-"""Training: blur synthesised from sharp stills, and the loop that learns from it."""
+"""Training: synthetic blur from sharp stills and videos, and the loop that fits a network to it."""

@@ -1,4 +1,4 @@
-"""The recipe: what a training run is told, and which of it may change when the run goes on."""
+"""Training configuration: the recipe of a run, and the keys that may change when it resumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FREE_KEYS = frozenset({"steps", "workers", "log_every", "validate_every", "save_
 
 
 @dataclass(frozen=True, kw_only=True)
-class TapsFirst:
+class TapsPretraining:
     """The taps learn first, on single pixels of clips with known motion (:mod:`vdeblur.training.pretraining.taps`)."""
 
     #: Clips the pixels come from; 0 leaves this out.
@@ -32,7 +32,7 @@ class TapsFirst:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FractionFirst:
+class ExposurePretraining:
     """The exposure reader learns first, on larger clips (see :mod:`vdeblur.training.pretraining.exposure_reader`)."""
 
     #: Clips the profiles come from; 0 leaves this out.
@@ -72,8 +72,8 @@ class TrainConfig:
     #: With none, ``frames`` of the synthesis.
     frames: tuple[tuple[float, int], ...] = ()
     #: What is learned before the first step, where the run does not start from weights that know it.
-    taps_first: TapsFirst = field(default_factory=TapsFirst)
-    fraction_first: FractionFirst = field(default_factory=FractionFirst)
+    taps_first: TapsPretraining = field(default_factory=TapsPretraining)
+    fraction_first: ExposurePretraining = field(default_factory=ExposurePretraining)
     seed: int = 1
     #: Clips a step, in each process.
     batch: int = 4

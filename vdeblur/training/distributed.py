@@ -1,4 +1,4 @@
-"""The team: the processes that train together, one for each GPU, as `torchrun` starts them; or one alone."""
+"""Distributed training: the processes that ``torchrun`` starts, one for each GPU, or one alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vdeblur.runtime.device import find_device
 _RANK, _SIZE, _LOCAL_RANK = "RANK", "WORLD_SIZE", "LOCAL_RANK"
 
 
-class Team:
+class ProcessTeam:
     """This process's place among those that train together.
 
     Args:
@@ -71,7 +71,7 @@ class Team:
 
 
 @contextmanager
-def gathered_team(device: str) -> Iterator[Team]:
+def gathered_team(device: str) -> Iterator[ProcessTeam]:
     """The team that torchrun's variables speak of, or this process alone; parted again at the end.
 
     Args:
@@ -83,7 +83,7 @@ def gathered_team(device: str) -> Iterator[Team]:
     """
     size = int(os.environ.get(_SIZE, "1"))
     if size == 1:
-        yield Team(find_device(device))
+        yield ProcessTeam(find_device(device))
         return
     if ":" in device:
         raise UsageError(f"device cannot be {device!r} with {size} processes: say cuda, and each takes its own GPU")
@@ -94,6 +94,6 @@ def gathered_team(device: str) -> Iterator[Team]:
     backend = "cpu:gloo,cuda:nccl" if found.type == "cuda" else "gloo"
     distributed.init_process_group(backend)
     try:
-        yield Team(found, rank=int(os.environ[_RANK]), size=size)
+        yield ProcessTeam(found, rank=int(os.environ[_RANK]), size=size)
     finally:
         distributed.destroy_process_group()

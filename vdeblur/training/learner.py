@@ -1,4 +1,4 @@
-"""The learner: network, running average and optimiser, and what one step does to them."""
+"""Learner: network, exponential moving average and optimiser, and the update of one step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vdeblur.model.motion import Motion
 from vdeblur.model.registry import Net, network_of, read_config
 from vdeblur.runtime.device import choose_dtype
 from vdeblur.training.config import TrainConfig
-from vdeblur.training.distributed import Team
+from vdeblur.training.distributed import ProcessTeam
 from vdeblur.training.losses import Losses, losses
 from vdeblur.training.lr_schedule import average_decay
 from vdeblur.training.pretraining.taps import true_exposure
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 SUMMED = ("loss", "pixels", "frequencies", "motion", "motion_steps", "gradient")
 
 
-class Matched(NamedTuple):
+class MatchedClip(NamedTuple):
     """A clip with what was drawn for its step: whether the next frame is seen, and the motions found, if known yet."""
 
     clip: Clip
@@ -50,7 +50,7 @@ class Learner:
         team: the processes that train together; gradients are averaged over them.
     """
 
-    def __init__(self, config: TrainConfig, team: Team) -> None:
+    def __init__(self, config: TrainConfig, team: ProcessTeam) -> None:
         self.config, self.team = config, team
         device = team.device
         torch.backends.cudnn.benchmark = (
@@ -89,23 +89,23 @@ class Learner:
         return self.config.matched_together - self.step % self.config.matched_together
 
     @torch.no_grad()
-    def match(self, clips: Sequence[Clip]) -> list[Matched]:
+    def match(self, clips: Sequence[Clip]) -> list[MatchedClip]:
         """The next steps' clips with their motions, found in one go: on a GPU matching many takes as long as few."""
         lookahead = self._drawn(self.step + self.together - self.config.matched_together)[0]
-        matched: list[Matched] = []
+        matched: list[MatchedClip] = []
         for _, group in itertools.groupby(clips, key=lambda clip: clip.blurry.shape):  # pairs may be shorter
             alike = list(group)
             found = self.net.motions(torch.cat([clip.blurry for clip in alike]), lookahead=lookahead)
             parts = zip(*(tensor.chunk(len(alike)) for tensor in found), strict=True)
-            matched += [Matched(clip, lookahead, Motion(*part)) for clip, part in zip(alike, parts, strict=True)]
+            matched += [MatchedClip(clip, lookahead, Motion(*part)) for clip, part in zip(alike, parts, strict=True)]
         return matched
 
-    def learn(self, clip: Clip | Matched, rate: float) -> None:
+    def learn(self, clip: Clip | MatchedClip, rate: float) -> None:
         """One step on a batch (B, T, C, H, W): forward, backward, averaged over the team, clipped, applied.
 
         On a GPU nothing is read back; whether all was finite, :meth:`check` tells.
         """
-        matched = clip if isinstance(clip, Matched) else Matched(clip, self._drawn(self.step)[0], None)
+        matched = clip if isinstance(clip, MatchedClip) else MatchedClip(clip, self._drawn(self.step)[0], None)
         clip = matched.clip
         estimate, parts = self._forward(matched)
         total = parts.pixels + self.config.frequency_weight * parts.frequencies
@@ -194,7 +194,7 @@ class Learner:
         draws = torch.rand(2, generator=torch.Generator().manual_seed(self.config.seed * 7919 + step)).tolist()
         return 0 if draws[0] < self.config.lookahead_dropped else 1, draws[1] < self.config.exposure_told
 
-    def _forward(self, matched: Matched) -> tuple[Estimate, Losses]:
+    def _forward(self, matched: MatchedClip) -> tuple[Estimate, Losses]:
         clip = matched.clip
         told = self._drawn(self.step)[1] and clip.motion is not None
         exposure = true_exposure(clip) if told else None

@@ -1,4 +1,4 @@
-"""The log: a CSV file of a run's losses and scores that outlives kills, and its reading for plots."""
+"""Training log: a CSV file of losses and scores that survives kills, and its reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses: how far a restoration is from the truth, in pixels, in frequencies and in motion."""
+"""Loss functions: Charbonnier, frequency (FFT) and motion losses of a restoration against the truth."""
 
 from __future__ import annotations
 

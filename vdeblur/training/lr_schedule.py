@@ -1,4 +1,4 @@
-"""The course: how much of a run is done, and what follows from it: learning rate, clip length, average."""
+"""Learning-rate schedule: progress by steps or wall clock, and the rate, clip length and EMA decay it implies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vdeblur.training.config import TrainConfig
 LARGEST_RESERVE = 0.3
 
 
-class Anchor(NamedTuple):
+class ScheduleAnchor(NamedTuple):
     """A point of the schedule from which the rest is counted: step and share done."""
 
     step: int
@@ -20,10 +20,10 @@ class Anchor(NamedTuple):
 
 
 #: From the first step on.
-BEGINNING = Anchor(0, 0.0)
+BEGINNING = ScheduleAnchor(0, 0.0)
 
 
-class Course:
+class Schedule:
     """Share of the schedule that is done, by steps, or by the clock under a limit in minutes.
 
     By steps it depends on the step alone, so a run that goes on sees what it would have seen. By the clock, what is
@@ -41,14 +41,14 @@ class Course:
         self.reserve_seconds = 0.0
         self._started = time.monotonic()
 
-    def go_on(self, step: int, done: float, anchor: Anchor, minutes_so_far: float) -> None:
+    def go_on(self, step: int, done: float, anchor: ScheduleAnchor, minutes_so_far: float) -> None:
         """Continue from a state: its step, the share that was done, its anchor, and minutes trained."""
         if self.minutes is None:
             self.anchor = anchor if anchor.done < 1 else BEGINNING
         elif done < 1:
-            self.anchor = Anchor(step, done)
+            self.anchor = ScheduleAnchor(step, done)
         else:
-            self.anchor = Anchor(step, minutes_so_far / (minutes_so_far + self.minutes))
+            self.anchor = ScheduleAnchor(step, minutes_so_far / (minutes_so_far + self.minutes))
 
     @property
     def seconds(self) -> float:
@@ -66,9 +66,9 @@ class Course:
             return 1.0
         return self.anchor.done + left * ((step - self.anchor.step) / (self.steps - self.anchor.step))
 
-    def anchor_at(self, step: int) -> Anchor:
+    def anchor_at(self, step: int) -> ScheduleAnchor:
         """What a state keeps, so that the schedule goes on from it by steps."""
-        return self.anchor if self.minutes is None else Anchor(step, min(1.0, self.done(step)))
+        return self.anchor if self.minutes is None else ScheduleAnchor(step, min(1.0, self.done(step)))
 
 
 def learning_rate(config: TrainConfig, step: int, done: float) -> float:

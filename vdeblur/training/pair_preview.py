@@ -1,4 +1,4 @@
-"""Showing: a synthetic pair of any size from any photograph or video, written as two videos to look at."""
+"""Pair preview: a synthetic blurred and sharp pair of any size, written as two videos to look at."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vdeblur.errors import UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
-from vdeblur.training.synthesis.blur import Levels, make_levels
+from vdeblur.training.synthesis.blur import ByteClip, make_levels
 from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.synthesis.image_files import picture_of
 from vdeblur.training.synthesis.rng import Draw, seed_of
@@ -34,7 +34,7 @@ _LOOKED_AT = 24
 
 def make_pair(
     source: Path, config: SynthesisConfig, *, seed: int, size: tuple[int, int] | None = None
-) -> tuple[Levels, str]:
+) -> tuple[ByteClip, str]:
     """A blurred and a sharp clip, and in words how they were made.
 
     Args:
@@ -81,7 +81,7 @@ def _size_of(picture: Tensor) -> tuple[int, int]:
     return max(16, round(height * factor / 2) * 2), max(16, round(width * factor / 2) * 2)
 
 
-def _average(source: Path, config: SynthesisConfig, seed: int, size: tuple[int, int] | None) -> Levels:
+def _average(source: Path, config: SynthesisConfig, seed: int, size: tuple[int, int] | None) -> ByteClip:
     draw = Draw.of(seed, "averaged", 0)
     camera = AveragingCamera(config, draw, noise_seed=seed_of(seed, "averaged noise", 0), device=torch.device("cpu"))
     with Reader(source) as reader:
@@ -114,7 +114,7 @@ def _of_size(reader: Reader, size: tuple[int, int] | None) -> Iterator[Tensor]:
 
 
 def write_pair(
-    levels: Levels,
+    levels: ByteClip,
     targets: tuple[Path, Path],
     *,
     rate: Fraction = Fraction(25),

@@ -1,4 +1,4 @@
-"""State: what a run needs to go on, kept in its folder whole, and in small pieces where that is asked for."""
+"""Checkpoint of a training run: everything needed to resume it exactly, written atomically."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.training.config import TrainConfig, as_plain, changed_keys
-from vdeblur.training.lr_schedule import BEGINNING, Anchor
+from vdeblur.training.lr_schedule import BEGINNING, ScheduleAnchor
 
 STATE_FILE = "state.pt"
 PIECES_FOLDER = "pieces"
@@ -24,10 +24,10 @@ PIECE_BYTES = 16 * 2**20
 
 
 @dataclass
-class Journey:
+class RunProgress:
     """What a run remembers beside its learner."""
 
-    anchor: Anchor = BEGINNING
+    anchor: ScheduleAnchor = BEGINNING
     #: Share of the schedule that was done.
     done: float = 0.0
     #: Minutes trained by earlier calls.
@@ -38,7 +38,7 @@ class Journey:
     validation_seconds: float = 0.0
 
 
-def save_state(folder: Path, config: TrainConfig, learner_state: dict[str, Any], journey: Journey) -> None:
+def save_state(folder: Path, config: TrainConfig, learner_state: dict[str, Any], journey: RunProgress) -> None:
     """Write the state in one move: a run killed at any moment finds the old one or the new one.
 
     Raises:
@@ -67,7 +67,7 @@ def save_state(folder: Path, config: TrainConfig, learner_state: dict[str, Any],
 
 def load_state(
     folder: Path, config: TrainConfig, *, accept_changes: bool = False
-) -> tuple[dict[str, Any], Journey] | None:
+) -> tuple[dict[str, Any], RunProgress] | None:
     """The state in a folder, from the file or from its pieces; None where there is neither.
 
     Raises:
@@ -79,8 +79,8 @@ def load_state(
     try:
         kept = torch.load(path, map_location="cpu", weights_only=True)
         before = json.loads(kept["config"])
-        journey = Journey(
-            Anchor(*kept["anchor"]),
+        journey = RunProgress(
+            ScheduleAnchor(*kept["anchor"]),
             kept["done"],
             kept["minutes"],
             None if kept["best"] is None else json.loads(kept["best"]),

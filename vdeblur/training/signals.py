@@ -1,4 +1,4 @@
-"""Interruption: Ctrl-C and its like wait for the end of the step, so that the state that is kept is a whole one."""
+"""Signal handling: SIGINT and SIGTERM are deferred to the end of the step, so that the checkpoint is consistent."""
 
 from __future__ import annotations
 

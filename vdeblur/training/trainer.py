@@ -1,4 +1,4 @@
-"""Training, read from top to bottom: data, step, log, validation, state; limited by steps or minutes."""
+"""Training loop, read from top to bottom: data, step, log, validation, checkpoint; limited by steps or minutes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from typing import Any
 from vdeblur.errors import Interrupted, TargetError
 from vdeblur.model.checkpoint import save_network
 from vdeblur.training.config import TrainConfig, as_plain
-from vdeblur.training.data.sources import DataFor, Feeds, closing_iterator, open_feeds
-from vdeblur.training.distributed import Team, gathered_team
-from vdeblur.training.learner import Learner, Matched
+from vdeblur.training.data.sources import DataFor, DataSources, closing_iterator, open_feeds
+from vdeblur.training.distributed import ProcessTeam, gathered_team
+from vdeblur.training.learner import Learner, MatchedClip
 from vdeblur.training.log import append_row, cut_log
-from vdeblur.training.lr_schedule import Course, frames_at, learning_rate
+from vdeblur.training.lr_schedule import Schedule, frames_at, learning_rate
 from vdeblur.training.plot import write_plot
 from vdeblur.training.pretraining.stages import learn_first
-from vdeblur.training.run_state import Journey, load_state, save_state, write_pieces
+from vdeblur.training.run_state import RunProgress, load_state, save_state, write_pieces
 from vdeblur.training.signals import Interruption, children_deaf_to_ctrl_c, deferred_interruption
 from vdeblur.training.synthesis.blur import Clip
 from vdeblur.training.validation import better, validate
 
-__all__ = ["Progress", "TrainConfig", "train"]
+__all__ = ["TrainConfig", "TrainingProgress", "train"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where a run stands after a step.
 
     ``done`` is the share of the schedule; ``means`` and ``scores`` are the log's latest lines, so far as there are any.
@@ -55,7 +55,7 @@ def train(
     device: str = "auto",
     pieces: bool = False,
     accept_changes: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
     data_for: DataFor | None = None,
 ) -> Path:
     """Train a network in ``folder``, which keeps state, log, plot and weights; an earlier state there is continued.
@@ -82,11 +82,11 @@ def train(
         Interrupted: Ctrl-C; the state is kept.
     """
     config = dataclasses.replace(config, steps=config.steps if steps is None else steps)
-    course = Course(config.steps, minutes)
+    course = Schedule(config.steps, minutes)
     with gathered_team(device) as team:
         feeds = open_feeds(config, team)
         feeds = dataclasses.replace(feeds, data_for=data_for or feeds.data_for)
-        run = Run(config, folder, team, feeds, course, pieces)
+        run = TrainingRun(config, folder, team, feeds, course, pieces)
         run.go_on(accept_changes)
         with deferred_interruption() as interruption:
             run.learn(interruption, progress or (lambda _: None))
@@ -100,15 +100,15 @@ def train(
         return run.weights
 
 
-class Run:
+class TrainingRun:
     """A run in its folder: what :func:`train` does, step by step."""
 
     def __init__(
-        self, config: TrainConfig, folder: Path, team: Team, feeds: Feeds, course: Course, pieces: bool
+        self, config: TrainConfig, folder: Path, team: ProcessTeam, feeds: DataSources, course: Schedule, pieces: bool
     ) -> None:
         self.config, self.folder, self.team, self.feeds, self.pieces = config, folder, team, feeds, pieces
         self.learner = Learner(config, team)
-        self.journey = Journey()
+        self.journey = RunProgress()
         self.course = course
         self.means: dict[str, float] = {}
         self.scores: dict[str, float] = {}
@@ -146,13 +146,13 @@ class Run:
         self.team.share(self.learner.net.parameters())
         self.learner.begin_average()
 
-    def learn(self, interruption: Interruption, progress: Callable[[Progress], None]) -> None:
+    def learn(self, interruption: Interruption, progress: Callable[[TrainingProgress], None]) -> None:
         """All steps to the end of the schedule, or until someone asks to end."""
         learner, config = self.learner, self.config
         first_step = learner.step
         with ExitStack() as stack:
             batches: Iterator[Clip] = iter(())
-            waiting: deque[Matched] = deque()
+            waiting: deque[MatchedClip] = deque()
             frames = 0
             while True:
                 done, asked = self.team.agree(self.course.done(learner.step), interruption.asked)
@@ -179,13 +179,15 @@ class Run:
                     self._step(clip, done, frames, progress)
         self._finish(new=learner.step > first_step and not asked)
 
-    def _step(self, clip: Clip | Matched, done: float, frames: int, progress: Callable[[Progress], None]) -> None:
+    def _step(
+        self, clip: Clip | MatchedClip, done: float, frames: int, progress: Callable[[TrainingProgress], None]
+    ) -> None:
         learner = self.learner
         learner.learn(clip, learning_rate(self.config, learner.step, done))
         self._after_step(done, frames)
         if self.team.leads:
             seconds = self.course.seconds
-            progress(Progress(learner.step, self.course.done(learner.step), seconds, self.means, self.scores))
+            progress(TrainingProgress(learner.step, self.course.done(learner.step), seconds, self.means, self.scores))
 
     def _after_step(self, done: float, frames: int) -> None:
         """Log, validate and save where it is time to."""

@@ -1,4 +1,4 @@
-"""Validation in the run: how much a network gains on clips it never learns from, and whether it harms sharp ones."""
+"""Validation during training: PSNR gain on held-out clips, and harm done to sharp ones."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Picture = NDArray[np.float32]
 GREY = PixelFormat("gray", "gray", 8)
 
 HEIGHT, WIDTH, SCALE = 180, 320, 4
-#: Canvas around the frame for the camera to wander over, on each side.
+#: WebpCanvas around the frame for the camera to wander over, on each side.
 MARGIN = 120
 #: Frames of each shot.
 LENGTH = 5

@@ -1,4 +1,4 @@
-"""Clips of a comparison: made once and kept, so that every variant sees the same."""
+"""Clips of an ablation: synthesised once and cached, so that every variant sees the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vdeblur.training.synthesis.blur import Clip
 from vdeblur.training.synthesis.stills import find_stills
 
 
-class Pack(NamedTuple):
+class ByteClips(NamedTuple):
     """Clips in little memory: ``blurry``, ``sharp`` (N, T, 3, H, W) uint8; the rest (N, T, 2, H/8, W/8) pixels."""
 
     blurry: Tensor
@@ -31,7 +31,7 @@ class Pack(NamedTuple):
         return Clip(self.blurry[rows] / 255, self.sharp[rows] / 255, self.velocity[rows], self.motion[rows])
 
 
-def made_clips(config: AblationConfig, folder: Path, *, test: bool) -> Pack:
+def made_clips(config: AblationConfig, folder: Path, *, test: bool) -> ByteClips:
     """Clips to learn from or to score on: made once, then read from the folder."""
     synthesis = config.synthesis
     if test:
@@ -48,7 +48,7 @@ def made_clips(config: AblationConfig, folder: Path, *, test: bool) -> Pack:
         part = path.with_suffix(".part")
         torch.save([blurry, sharp, velocity, motion], part)
         part.replace(path)
-    return Pack(*torch.load(path, weights_only=True))
+    return ByteClips(*torch.load(path, weights_only=True))
 
 
 def known(vectors: Tensor | None) -> Tensor:

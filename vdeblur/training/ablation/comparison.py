@@ -1,4 +1,4 @@
-"""The comparison: each variant trained from scratch, scored, and kept; what is kept is not done again."""
+"""Ablation run: each variant is trained from scratch, scored and stored; stored ones are not repeated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from vdeblur.errors import UsageError
-from vdeblur.training.ablation.clips import Pack, made_clips
+from vdeblur.training.ablation.clips import ByteClips, made_clips
 from vdeblur.training.ablation.learning import train
 from vdeblur.training.ablation.library_flow import dis_flow
 from vdeblur.training.ablation.results import Result, append_result, read_results, table
@@ -60,7 +60,7 @@ def compared(config: AblationConfig, folder: Path) -> str:
     return table(rows)
 
 
-def run(config: AblationConfig, variant: Variant, seed: int, train_clips: Pack, test_clips: Pack) -> Result:
+def run(config: AblationConfig, variant: Variant, seed: int, train_clips: ByteClips, test_clips: ByteClips) -> Result:
     """Train one variant from scratch and score it."""
     torch.manual_seed(seed)
     net = NETWORKS[variant.form](network_config(config, variant)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

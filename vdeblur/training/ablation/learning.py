@@ -1,4 +1,4 @@
-"""Learning of one variant: the taps first, on single pixels, then everything, all variants alike."""
+"""Training of one ablation variant: taps on single pixels first, then joint training, alike for all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vdeblur.errors import NetworkError
 from vdeblur.model.deblur_net import DeblurNet, Estimate
 from vdeblur.model.motion_taps import SteeredTaps
-from vdeblur.training.ablation.clips import Pack, known
+from vdeblur.training.ablation.clips import ByteClips, known
 from vdeblur.training.ablation.library_flow import library_motion
 from vdeblur.training.ablation.settings import AblationConfig, Variant
 from vdeblur.training.losses import charbonnier, frequency_loss, signless_error
@@ -23,7 +23,7 @@ from vdeblur.training.synthesis.blur import Clip
 RESTORING = ("guide", "taps", "decode8", "up4", "join4", "decode4", "head")
 
 
-def train(config: AblationConfig, variant: Variant, seed: int, net: DeblurNet, clips: Pack) -> float:
+def train(config: AblationConfig, variant: Variant, seed: int, net: DeblurNet, clips: ByteClips) -> float:
     """Train: the taps first, on single pixels, then everything; return the median processor seconds of a step."""
     net.train()
     if isinstance(net.taps, SteeredTaps):

@@ -1,4 +1,4 @@
-"""Results of an ablation: a row a run in a CSV, and the Markdown table of a group of them."""
+"""Ablation results: one CSV row a run, and Markdown tables of groups of runs."""
 
 from __future__ import annotations
 

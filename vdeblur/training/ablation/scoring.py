@@ -1,4 +1,4 @@
-"""Scores of one variant on the test clips, and its cost."""
+"""Ablation scores: gain on the test clips and cost of one variant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vdeblur.errors import UsageError
 from vdeblur.kernels.dispatch import without_kernels
 from vdeblur.metrics import psnr
 from vdeblur.model.deblur_net import DeblurNet
-from vdeblur.training.ablation.clips import Pack, known
+from vdeblur.training.ablation.clips import ByteClips, known
 from vdeblur.training.ablation.learning import restore
 from vdeblur.training.ablation.settings import Variant
 from vdeblur.training.losses import signless_error
@@ -21,7 +21,7 @@ from vdeblur.training.losses import signless_error
 BLURRED_BELOW_DB = 32.0
 
 
-def score(variant: Variant, net: DeblurNet, clips: Pack, batch: int) -> dict[str, float]:
+def score(variant: Variant, net: DeblurNet, clips: ByteClips, batch: int) -> dict[str, float]:
     """Scores of a network on the test clips, as :class:`vdeblur.training.ablation.results.Result` names them."""
     net.eval()
     rows: list[dict[str, float]] = []

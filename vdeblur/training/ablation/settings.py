@@ -1,4 +1,4 @@
-"""Settings of a comparison: what all variants share, and what each one changes."""
+"""Ablation configuration: the training that all variants share, and the changes of each one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Variants of the network that are compared with it and not shipped: each changes one thing.
+"""Ablation variants: networks with one change each, compared with the shipped one and not shipped.
 
 They restore packed clips (``restore_clip``), as training and the comparison need it.
 """

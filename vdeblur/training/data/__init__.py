@@ -1,1 +1,1 @@
-"""Training data."""
+"""Training data: caches, pools and readers of clips."""

@@ -1,4 +1,4 @@
-"""Training data: synthetic clips made ahead of the step, each used a few times in new guises."""
+"""Clip cache: synthetic clips made ahead of the step, each reused a few times with new augmentation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from vdeblur.errors import UsageError
-from vdeblur.training.data.clip_schedule import Schedule
-from vdeblur.training.data.shared_stills import SharedSource, Source, begin_worker, scratch_folder
-from vdeblur.training.synthesis.augmentation import AS_IT_IS, Disguise, disguised, stack
-from vdeblur.training.synthesis.blur import Clip, Levels, make_levels
+from vdeblur.training.data.clip_schedule import ClipSchedule
+from vdeblur.training.data.shared_stills import ClipSource, SharedClipSource, begin_worker, scratch_folder
+from vdeblur.training.synthesis.augmentation import AS_IT_IS, Augmentation, augmented, stack
+from vdeblur.training.synthesis.blur import ByteClip, Clip, make_levels
 from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.synthesis.rng import Draw
 from vdeblur.training.synthesis.stills import Textures, detail_map, load_stills
@@ -32,7 +32,7 @@ BLOCK_CLIPS = 16
 _AHEAD = 8
 _AT_ONCE = 32
 
-Made = Iterator[tuple[tuple[str, int], Levels]]
+Made = Iterator[tuple[tuple[str, int], ByteClip]]
 
 
 class SyntheticData:
@@ -79,15 +79,15 @@ class SyntheticData:
         textures = _joined(load_stills(stills, config) if stills or not pictures else None, pictures)
         #: Seeds differ between ranks and not between restarts; one rank of one has the plain seed.
         own = seed if world_size == 1 else Draw.of(seed, "rank", rank, world_size).integer(2**31)
-        self.source = Source(textures, pieces, config, own)
+        self.source = ClipSource(textures, pieces, config, own)
         share = config.averaged_share if pieces else 0.0
         log.info("%d pictures, %d pieces of video to average", len(textures), len(pieces))
-        self.schedule = Schedule(own, batch, reuse, BLOCK_CLIPS, share)
+        self.schedule = ClipSchedule(own, batch, reuse, BLOCK_CLIPS, share)
 
     def batches(self, first_step: int) -> Iterator[Clip]:
         """Batches (B, T, …) on the device, from ``first_step`` on, without end; close it to end its workers."""
         with closing(self._made(first_step)) as made:  # type: ignore[type-var]
-            pool: dict[tuple[str, int], Levels] = {}
+            pool: dict[tuple[str, int], ByteClip] = {}
             for step in itertools.count(first_step):
                 uses = self.schedule.step(step)
                 clips = []
@@ -96,8 +96,10 @@ class SyntheticData:
                     while key not in pool:
                         new, levels = next(made)
                         pool[new] = levels
-                    disguise = Disguise.drawn(Draw.of(self.source.seed, "disguise", use.kind, use.clip, use.turn))
-                    clips.append(disguised(pool[key], disguise))
+                    augmentation = Augmentation.drawn(
+                        Draw.of(self.source.seed, "disguise", use.kind, use.clip, use.turn)
+                    )
+                    clips.append(augmented(pool[key], augmentation))
                 yield stack(clips).to(self.device)
                 kind = uses[0].kind
                 oldest = self.schedule.oldest(kind, uses)
@@ -116,7 +118,7 @@ class SyntheticData:
 
     def _made_on_device(self, wanted: Iterator[tuple[str, int]]) -> Made:
         source = self.source
-        source = Source(source.textures.to(self.device), source.pieces, source.config, source.seed)
+        source = ClipSource(source.textures.to(self.device), source.pieces, source.config, source.seed)
         while True:
             some = list(itertools.islice(wanted, _AT_ONCE))
             for kind in sorted({kind for kind, _ in some}):
@@ -132,8 +134,8 @@ class SyntheticData:
 
 @contextmanager
 def clips_of_workers(
-    source: Source, wanted: Iterator[tuple[str, int]], *, workers: int, in_order: bool = True, pinned: bool = False
-) -> Iterator[Iterator[Levels]]:
+    source: ClipSource, wanted: Iterator[tuple[str, int]], *, workers: int, in_order: bool = True, pinned: bool = False
+) -> Iterator[Iterator[ByteClip]]:
     """The clips of these kinds and numbers, made ahead by processes that end with the block.
 
     Args:
@@ -142,7 +144,7 @@ def clips_of_workers(
     """
     with scratch_folder() as folder:
         loader: DataLoader[Any] = DataLoader(
-            SharedSource.written(source, Path(folder) / "pictures"),
+            SharedClipSource.written(source, Path(folder) / "pictures"),
             sampler=wanted,
             batch_size=None,
             collate_fn=_as_it_is,  # type: ignore[arg-type]
@@ -168,7 +170,7 @@ def _joined(stills: Textures | None, pictures: Sequence[torch.Tensor]) -> Textur
     return Textures([*stills.pictures, *pictures], [*stills.details, *details])
 
 
-def _as_it_is(levels: Levels) -> Levels:
+def _as_it_is(levels: ByteClip) -> ByteClip:
     return levels
 
 
@@ -182,5 +184,5 @@ def fixed_clips(stills: Sequence[Path], config: SynthesisConfig, *, count: int, 
     clips = []
     for number in range(count):
         levels = make_levels(textures, config, seed=seed, numbers=[number])[0]
-        clips.append(disguised(levels, AS_IT_IS))
+        clips.append(augmented(levels, AS_IT_IS))
     return clips

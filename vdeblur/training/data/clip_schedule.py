@@ -1,4 +1,4 @@
-"""Schedule: which clip serves at which step, worked out from the step alone, so that any step can come first."""
+"""Clip schedule: a stateless mapping from steps to clips, so that training can resume at any step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from vdeblur.training.synthesis.rng import Draw
 
 
-class Use(NamedTuple):
+class ClipUse(NamedTuple):
     """One clip of one step: which kind, its number, and which of its uses this is."""
 
     kind: str
@@ -18,7 +18,7 @@ class Use(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Schedule:
+class ClipSchedule:
     """Every clip serves ``reuse`` times, at steps that lie apart; each use but the first is drawn from earlier clips.
 
     Clips are numbered in the order in which they are first needed. They come in blocks of ``block``; use k of a block's
@@ -35,21 +35,21 @@ class Schedule:
     block: int
     averaged_share: float = 0.0
 
-    def step(self, number: int) -> list[Use]:
+    def step(self, number: int) -> list[ClipUse]:
         """The uses of a step, from 0."""
         before = int(number * self.averaged_share)
         averaged = int((number + 1) * self.averaged_share) > before
         kind, step = ("averaged", before) if averaged else ("synthetic", number - before)
         return [self._use(kind, use) for use in range(step * self.batch, (step + 1) * self.batch)]
 
-    def _use(self, kind: str, use: int) -> Use:
+    def _use(self, kind: str, use: int) -> ClipUse:
         newest, turn = divmod(use, self.reuse)
         block, place = divmod(newest, self.block)
         if turn:
             place = Draw.of(self.seed, kind, "order", block, turn).order(self.block)[place]
-        return Use(kind, (block - turn) * self.block + place, turn)
+        return ClipUse(kind, (block - turn) * self.block + place, turn)
 
-    def oldest(self, kind: str, uses: list[Use]) -> int:
+    def oldest(self, kind: str, uses: list[ClipUse]) -> int:
         """The oldest clip that uses from these on may still need."""
         newest = max(use.clip // self.block + use.turn for use in uses if use.kind == kind)
         return (newest - self.reuse + 1) * self.block

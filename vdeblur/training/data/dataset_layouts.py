@@ -1,4 +1,4 @@
-"""Layouts: where blurred frames and their sharp partners lie in the folders that data sets come in.
+"""Data set layouts: where the folders of GoPro, REDS, BSD and our own hold blurred frames and their sharp partners.
 
 Found without being told, anywhere below a folder:
 

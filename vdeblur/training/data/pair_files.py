@@ -1,4 +1,4 @@
-"""Footage: pairs of blurred and sharp sequences, checked frame by frame before work starts, and read in stretches."""
+"""Pair files: blurred and sharp sequences, checked frame by frame before work starts, and read in stretches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MANY_FRAMES = 1000
 
 
 @dataclass(frozen=True)
-class Footage:
+class FramePair:
     """A pair that has been checked.
 
     Args:
@@ -53,7 +53,7 @@ class Footage:
         return torch.stack(halves)
 
 
-def open_footage(folders: Sequence[Path], *, least_px: int, threads: int, thorough: bool = True) -> list[Footage]:
+def open_footage(folders: Sequence[Path], *, least_px: int, threads: int, thorough: bool = True) -> list[FramePair]:
     """Find all pairs below the folders and check that they can be trained on.
 
     Args:
@@ -72,7 +72,7 @@ def open_footage(folders: Sequence[Path], *, least_px: int, threads: int, thorou
         return list(pool.map(lambda pair: _opened(pair, least_px, thorough), found))
 
 
-def _opened(pair: FoundPair, least_px: int, thorough: bool) -> Footage:
+def _opened(pair: FoundPair, least_px: int, thorough: bool) -> FramePair:
     size = _picture_size(pair, thorough) if not pair.is_video else None
     times: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     frames = len(pair.blurry)
@@ -86,7 +86,7 @@ def _opened(pair: FoundPair, least_px: int, thorough: bool) -> Footage:
         times, frames = (blurry, sharp), len(blurry)
     if min(size) < least_px:
         raise UsageError(f"{pair.blurry[0]} is {_words(size)}: frames of at least {least_px}×{least_px} can be used")
-    return Footage(pair, frames, size, times)
+    return FramePair(pair, frames, size, times)
 
 
 def _picture_size(pair: FoundPair, thorough: bool) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Pairs: training clips cut from the user's own blurred and sharp frames, read ahead of the step by threads."""
+"""Pair data: training clips cropped from the user's own blurred and sharp frames, prefetched by threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vdeblur.runtime.workers import prefetch
-from vdeblur.training.data.pair_files import Footage
+from vdeblur.training.data.pair_files import FramePair
 from vdeblur.training.synthesis.blur import Clip
 
 #: Batches made and not yet taken.
@@ -38,7 +38,7 @@ class PairData:
 
     def __init__(
         self,
-        footage: Sequence[Footage],
+        footage: Sequence[FramePair],
         *,
         size_px: int,
         frames: int,
@@ -107,7 +107,7 @@ class PairData:
         return crop[:, :, torch.randperm(3, generator=generator)].contiguous()
 
 
-def fixed_pair_clips(footage: Sequence[Footage], *, size_px: int, frames: int, count: int) -> list[Clip]:
+def fixed_pair_clips(footage: Sequence[FramePair], *, size_px: int, frames: int, count: int) -> list[Clip]:
     """The same crops every time, on the CPU: for validation."""
     data = PairData(footage, size_px=size_px, frames=frames, seed=0, batch=1, reuse=1, workers=1)
     batches = data.batches(0)

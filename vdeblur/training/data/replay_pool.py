@@ -1,7 +1,7 @@
-"""Growing data: clips are made beside the steps as fast as processors can, and steps draw from all that there are.
+"""Replay pool: clips are synthesised beside the steps, and steps draw at random from all made so far.
 
 A GPU takes clips faster than processors make them. So nobody waits for a clip: each step draws at random from those
-made so far, in new disguises, and the more processors, the seldomer a clip comes again.
+made so far, with new augmentation, and the more processors, the seldomer a clip comes again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 
 from vdeblur.runtime.workers import prefetch
 from vdeblur.training.data.clip_cache import SyntheticData, clips_of_workers
-from vdeblur.training.synthesis.augmentation import Disguise, disguised, stack
-from vdeblur.training.synthesis.blur import Clip, Levels
+from vdeblur.training.synthesis.augmentation import Augmentation, augmented, stack
+from vdeblur.training.synthesis.blur import ByteClip, Clip
 from vdeblur.training.synthesis.rng import Draw
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _WAITING, _AT_A_STEP = 64, 16
 _FIRST_BATCHES = 4
 
 
-class GrowingData:
+class ReplayPool:
     """An endless stream of batches from a pool of clips that grows while it is drawn from.
 
     What a step gets depends on how fast clips are made, so no two runs are the same.
@@ -44,7 +44,7 @@ class GrowingData:
     def batches(self, first_step: int) -> Iterator[Clip]:
         """Batches (B, T, …) on the device, without end; close it to end those that make clips."""
         device, seed = self.data.device, self.data.source.seed
-        pool: list[Levels] = []
+        pool: list[ByteClip] = []
         with self._made(first_step) as made, prefetch(made, depth=_WAITING, name="clips") as ahead:
             taken = 0
             for step in itertools.count(first_step):
@@ -60,10 +60,10 @@ class GrowingData:
                 picked = [pool[draw.integer(len(pool))] for _ in range(self.batch)]
                 if step % 500 == 0:
                     log.info("step %d: %d clips were made", step, taken)
-                yield stack([disguised(levels, Disguise.drawn(draw)) for levels in picked])
+                yield stack([augmented(levels, Augmentation.drawn(draw)) for levels in picked])
 
     @contextmanager
-    def _made(self, first_step: int) -> Iterator[Iterator[Levels]]:
+    def _made(self, first_step: int) -> Iterator[Iterator[ByteClip]]:
         source = self.data.source
         # Other numbers than an earlier call had.
         wanted = (("synthetic", number) for number in itertools.count(first_step * self.batch))
@@ -75,9 +75,9 @@ class GrowingData:
             yield (source.make(kind, [number])[0] for kind, number in wanted)
 
 
-def _moved(levels: Levels, device: torch.device) -> Levels:
+def _moved(levels: ByteClip, device: torch.device) -> ByteClip:
     vectors = levels.vectors
-    return Levels(
+    return ByteClip(
         levels.pictures.to(device, non_blocking=True),
         None if vectors is None else vectors.to(device, non_blocking=True),
     )

@@ -1,4 +1,4 @@
-"""Pool: pictures in a file that worker processes share, and the workers' way of making a clip from them."""
+"""Shared-memory stills: pictures in a memory-mapped file that worker processes share, and clips made from them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from vdeblur.training.synthesis.blur import Levels, make_levels
+from vdeblur.training.synthesis.blur import ByteClip, make_levels
 from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.synthesis.stills import Textures
-from vdeblur.training.synthesis.videos import Piece, make_averaged
+from vdeblur.training.synthesis.videos import DenseFrames, make_averaged
 
 
 @dataclass(frozen=True)
-class Source:
+class ClipSource:
     """All that clips are made from: pictures on one device, and pieces of sharp videos to average."""
 
     textures: Textures
-    pieces: Sequence[Piece]
+    pieces: Sequence[DenseFrames]
     config: SynthesisConfig
     seed: int
 
-    def make(self, kind: str, numbers: Sequence[int]) -> list[Levels]:
+    def make(self, kind: str, numbers: Sequence[int]) -> list[ByteClip]:
         """Clips of a kind in small: the same ones whatever is made before or beside them."""
         if kind == "averaged":
             device = self.textures.pictures[0].device
@@ -39,7 +39,7 @@ class Source:
 
 
 @dataclass
-class SharedSource(Dataset[Levels]):
+class SharedClipSource(Dataset[ByteClip]):
     """A source that is written to a file, so that processes share one copy; made again in each of them when used.
 
     A map-style data set whose keys are (kind, number).
@@ -51,10 +51,10 @@ class SharedSource(Dataset[Levels]):
     details: list[npt.NDArray[np.float32]]
     config: SynthesisConfig
     seed: int
-    _source: Source | None = field(default=None, repr=False)
+    _source: ClipSource | None = field(default=None, repr=False)
 
     @classmethod
-    def written(cls, source: Source, file: Path) -> SharedSource:
+    def written(cls, source: ClipSource, file: Path) -> SharedClipSource:
         arrays = [*source.textures.pictures, *(piece.frames for piece in source.pieces)]
         with file.open("wb") as target:
             for array in arrays:
@@ -64,13 +64,13 @@ class SharedSource(Dataset[Levels]):
         shapes = [tuple(array.shape) for array in arrays]
         return cls(file, shapes, len(source.textures), details, source.config, source.seed)
 
-    def __getitem__(self, key: tuple[str, int]) -> Levels:
+    def __getitem__(self, key: tuple[str, int]) -> ByteClip:
         if self._source is None:
             self._source = self._opened()
         kind, number = key
         return self._source.make(kind, [number])[0]
 
-    def _opened(self) -> Source:
+    def _opened(self) -> ClipSource:
         # Copy on write: torch wants memory it may write to, and nobody does.
         samples = torch.from_numpy(np.memmap(self.file, np.uint8, mode="c"))
         arrays, start = [], 0
@@ -79,7 +79,7 @@ class SharedSource(Dataset[Levels]):
             arrays.append(samples[start : start + size].view(shape))
             start += size
         textures = Textures(arrays[: self.textures], [torch.from_numpy(detail) for detail in self.details])
-        return Source(textures, [Piece(array) for array in arrays[self.textures :]], self.config, self.seed)
+        return ClipSource(textures, [DenseFrames(array) for array in arrays[self.textures :]], self.config, self.seed)
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:

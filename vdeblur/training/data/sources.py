@@ -1,4 +1,4 @@
-"""Feeds: what a config's folders give to learn from and to validate on, found and checked before the first step."""
+"""Data sources: batches and validation clips from a config's folders, found and checked before the first step."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Protocol, TypeVar
 from vdeblur.errors import UsageError
 from vdeblur.training.config import TrainConfig
 from vdeblur.training.data.clip_cache import SyntheticData, fixed_clips
-from vdeblur.training.data.pair_files import Footage, open_footage
+from vdeblur.training.data.pair_files import FramePair, open_footage
 from vdeblur.training.data.pairs import PairData, fixed_pair_clips
-from vdeblur.training.data.replay_pool import GrowingData
-from vdeblur.training.distributed import Team
+from vdeblur.training.data.replay_pool import ReplayPool
+from vdeblur.training.distributed import ProcessTeam
 from vdeblur.training.synthesis.blur import Clip
 from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.synthesis.stills import find_stills
@@ -31,31 +31,31 @@ T = TypeVar("T")
 _KEPT_BACK = 10
 
 
-class Data(Protocol):
+class BatchStream(Protocol):
     """Batches to learn from: what step N gets depends on N, not on what was drawn before."""
 
     def batches(self, first_step: int) -> Iterator[Clip]:
         """Endless batches (B, T, C, H, W) on the device, from a step on."""
 
 
-#: Data for a clip length in frames.
-DataFor = Callable[[int], Data]
+#: Batches for a clip length in frames.
+DataFor = Callable[[int], BatchStream]
 
 
 @dataclass(frozen=True)
-class Feeds:
+class DataSources:
     """What a run learns from and what it is validated on."""
 
     data_for: DataFor
     validation: list[Clip]
     #: Synthetic clips as a changed synthesis config makes them, each used once; None where there are none.
-    synthetic_for: Callable[[SynthesisConfig], Data] | None = None
+    synthetic_for: Callable[[SynthesisConfig], BatchStream] | None = None
 
 
 class MixedData:
     """Two streams, so interleaved that ``share`` of the steps take the second; which ones, the step's number says."""
 
-    def __init__(self, first: Data, second: Data, share: float) -> None:
+    def __init__(self, first: BatchStream, second: BatchStream, share: float) -> None:
         self.first, self.second, self.share = first, second, Fraction(share).limit_denominator(1000)
 
     def batches(self, first_step: int) -> Generator[Clip, None, None]:
@@ -86,7 +86,7 @@ def closing_iterator(batches: Iterator[Clip]) -> Iterator[Iterator[Clip]]:
             close()
 
 
-def open_feeds(config: TrainConfig, team: Team) -> Feeds:
+def open_feeds(config: TrainConfig, team: ProcessTeam) -> DataSources:
     """Find and check the config's data.
 
     Raises:
@@ -108,7 +108,7 @@ def open_feeds(config: TrainConfig, team: Team) -> Feeds:
         raise UsageError("nothing to validate on: give validation_stills or validation_pairs")
     validation = _validation_clips(config, validation_stills, validation_footage) if team.leads else []
 
-    def data_for(frames: int) -> Data:
+    def data_for(frames: int) -> BatchStream:
         synthetic = _synthetic(config, stills, videos, frames, team) if stills or videos else None
         pairs = _pairs(config, footage, frames, team) if footage else None
         if synthetic is not None and pairs is not None and 0 < config.pairs_share < 1:
@@ -117,14 +117,16 @@ def open_feeds(config: TrainConfig, team: Team) -> Feeds:
         assert chosen is not None
         return chosen
 
-    def synthetic_for(synthesis: SynthesisConfig) -> Data:
+    def synthetic_for(synthesis: SynthesisConfig) -> BatchStream:
         single = replace(config, synthesis=synthesis, reuse=1, growing=0)
-        return _synthetic(single, stills, videos, synthesis.frames, Team(team.device))
+        return _synthetic(single, stills, videos, synthesis.frames, ProcessTeam(team.device))
 
-    return Feeds(data_for, validation, synthetic_for if stills or videos else None)
+    return DataSources(data_for, validation, synthetic_for if stills or videos else None)
 
 
-def _synthetic(config: TrainConfig, stills: Sequence[Path], videos: Sequence[Path], frames: int, team: Team) -> Data:
+def _synthetic(
+    config: TrainConfig, stills: Sequence[Path], videos: Sequence[Path], frames: int, team: ProcessTeam
+) -> BatchStream:
     data = SyntheticData(
         replace(config.synthesis, frames=frames),
         stills=stills,
@@ -137,10 +139,10 @@ def _synthetic(config: TrainConfig, stills: Sequence[Path], videos: Sequence[Pat
         rank=team.rank,
         world_size=team.size,
     )
-    return GrowingData(data, batch=config.batch, kept=config.growing) if config.growing else data
+    return ReplayPool(data, batch=config.batch, kept=config.growing) if config.growing else data
 
 
-def _pairs(config: TrainConfig, footage: Sequence[Footage], frames: int, team: Team) -> Data:
+def _pairs(config: TrainConfig, footage: Sequence[FramePair], frames: int, team: ProcessTeam) -> BatchStream:
     return PairData(
         footage,
         size_px=config.synthesis.size_px,
@@ -155,13 +157,13 @@ def _pairs(config: TrainConfig, footage: Sequence[Footage], frames: int, team: T
     )
 
 
-def _footage(config: TrainConfig, folders: Sequence[str], team: Team) -> list[Footage]:
+def _footage(config: TrainConfig, folders: Sequence[str], team: ProcessTeam) -> list[FramePair]:
     return open_footage(
         _folders(folders), least_px=config.synthesis.size_px, threads=config.workers, thorough=team.leads
     )
 
 
-def _validation_clips(config: TrainConfig, stills: Sequence[Path], footage: Sequence[Footage]) -> list[Clip]:
+def _validation_clips(config: TrainConfig, stills: Sequence[Path], footage: Sequence[FramePair]) -> list[Clip]:
     """``validation_clips`` clips, half of each kind where there are both."""
     count = math.ceil(config.validation_clips / 2) if stills and footage else config.validation_clips
     clips = fixed_clips(stills, config.synthesis, count=count, seed=0) if stills else []

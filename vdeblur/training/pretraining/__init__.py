@@ -1,1 +1,1 @@
-"""What is learned before joint training."""
+"""Pre-training of single parts of the network, before joint training."""

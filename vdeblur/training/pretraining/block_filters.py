@@ -1,4 +1,4 @@
-"""Cells: as :mod:`vdeblur.training.pretraining.taps`, for taps with a filter for each cell, on cells from everywhere.
+"""Block-filter pre-training: per-block dynamic filters fitted on drawn blocks, optionally distilled from other taps.
 
 The filter is made of what all pixels of a cell see, so cells are drawn and not pixels. Another network's taps may
 teach, too: what they give says more about a pixel than its noisy truth does (Hinton et al. 2015).
@@ -28,11 +28,11 @@ READ = 0.4
 AT_A_STEP = 8
 #: Share of the loss that is the difference to what a teacher gives.
 TAUGHT = 0.5
-#: Cells whose sizes are found at a time.
+#: Blocks whose sizes are found at a time.
 _AT_A_TIME = 4096
 
 
-class Cells(NamedTuple):
+class BlockSamples(NamedTuple):
     """Drawn cells: what their pixels see (N, 64, K), how long their motion is (N,), how luma should change (N, 64).
 
     float16.
@@ -43,8 +43,8 @@ class Cells(NamedTuple):
     change: Tensor
 
 
-def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int) -> Cells:
-    """Cells of batches (B, T, …) at random, ``per_frame`` of each frame, as ``net`` sees them."""
+def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int) -> BlockSamples:
+    """Blocks of batches (B, T, …) at random, ``per_frame`` of each frame, as ``net`` sees them."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for clip in clips:
@@ -58,8 +58,10 @@ def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int
         picked = torch.stack([torch.randperm(count, generator=generator)[:per_frame] for _ in cells]).to(cells.device)
         rows = torch.arange(len(cells), device=cells.device)[:, None]
         moved = motion[:, 0, ::CELL, ::CELL].flatten(1)
-        parts.append(Cells(*(each[rows, picked].flatten(0, 1).half() for each in (cells, moved, changes[..., 0]))))
-    return Cells(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        parts.append(
+            BlockSamples(*(each[rows, picked].flatten(0, 1).half() for each in (cells, moved, changes[..., 0])))
+        )
+    return BlockSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def in_cells(picture: Tensor) -> Tensor:
@@ -84,7 +86,7 @@ def rows_in(part: Looking, whole: Looking) -> list[int]:
 
 def learn_cells(
     taps: MixedTaps,
-    cells: Cells,
+    cells: BlockSamples,
     *,
     steps: int,
     batch: int = 8192,

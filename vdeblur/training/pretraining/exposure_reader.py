@@ -1,4 +1,4 @@
-"""The exposure fraction first: its reader learns on motion profiles of clips larger than those of the other steps.
+"""Exposure-reader pre-training: regression of the exposure fraction on motion profiles of large clips.
 
 The profile sums over all pixels, so at use it is far clearer than on a training crop; and it needs no gradient. A few
 hundred large clips therefore teach it in seconds what whole steps on crops cannot.
@@ -27,8 +27,8 @@ _NOISE = 0.01
 _SPEEDS = (1.0, 20.0)
 
 
-class Profiles(NamedTuple):
-    """Profiles summed over time (N, PROFILE), the true fraction (N,) and how fast the picture moved, pixels (N,)."""
+class ProfileSamples(NamedTuple):
+    """Motion profiles summed over time (N, PROFILE), true exposure fractions (N,), speeds in pixels a frame (N,)."""
 
     sums: Tensor
     fraction: Tensor
@@ -36,8 +36,8 @@ class Profiles(NamedTuple):
 
 
 @torch.no_grad()
-def draw_profiles(net: Net, clips: Iterable[Clip], *, seed: int) -> Profiles:
-    """Profiles of batches (B, T, …) after each frame, of whole frames and of their middle quarter."""
+def draw_profiles(net: Net, clips: Iterable[Clip], *, seed: int) -> ProfileSamples:
+    """Motion profiles of batches (B, T, …) after each frame, of whole frames and of their middle quarter."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for clip in clips:
@@ -48,12 +48,12 @@ def draw_profiles(net: Net, clips: Iterable[Clip], *, seed: int) -> Profiles:
         truth, speed = true_exposure(clip).flatten(), clip.velocity.flatten(0, 1).norm(dim=1).mean((1, 2))
         for picture, velocity in ((frames, motion.velocity), (_middle(frames, 8), _middle(motion.velocity, 1))):
             sums = _summed(motion_profile(picture, velocity).view(-1, length, PROFILE)).flatten(0, 1)
-            parts.append(Profiles(sums, truth, speed))
-    return Profiles(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+            parts.append(ProfileSamples(sums, truth, speed))
+    return ProfileSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def _summed(profiles: Tensor) -> Tensor:
-    """Profiles (B, T, P) summed over time as the network's state does."""
+    """Motion profiles (B, T, P) summed over time as the network's state does."""
     sums: list[Tensor] = []
     for profile in profiles.unbind(1):
         sums.append(remembered(profile, sums[-1] if sums else None))
@@ -68,7 +68,7 @@ def _middle(picture: Tensor, cell: int) -> Tensor:
 
 def learn_fraction(
     reader: ExposureFraction,
-    profiles: Profiles,
+    profiles: ProfileSamples,
     *,
     steps: int,
     batch: int = 512,

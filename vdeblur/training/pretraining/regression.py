@@ -1,4 +1,4 @@
-"""Fitting: a small part of the network learns by itself, from drawn samples; for what is learned first."""
+"""Regression of a small part of the network on drawn samples, shared by all pre-training stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is learned before the first step, each part by itself: the exposure fraction's reader, and the taps."""
+"""Pre-training stages: exposure reader and taps are each fitted alone before joint training."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vdeblur.model.checkpoint import load_network
 from vdeblur.model.luma_net import LumaNet
 from vdeblur.model.mixture_taps import MixedTaps
 from vdeblur.model.registry import Net
-from vdeblur.training.config import TapsFirst, TrainConfig
-from vdeblur.training.data.sources import Data, closing_iterator
+from vdeblur.training.config import TapsPretraining, TrainConfig
+from vdeblur.training.data.sources import BatchStream, closing_iterator
 from vdeblur.training.pretraining.block_filters import draw_cells, learn_cells
 from vdeblur.training.pretraining.exposure_reader import draw_profiles, learn_fraction
 from vdeblur.training.pretraining.taps import draw_pixels, learn_taps
@@ -27,7 +27,7 @@ from vdeblur.training.synthesis.config import SynthesisConfig
 logger = logging.getLogger(__name__)
 
 
-def learn_first(net: Net, config: TrainConfig, synthetic_for: Callable[[SynthesisConfig], Data] | None) -> None:
+def learn_first(net: Net, config: TrainConfig, synthetic_for: Callable[[SynthesisConfig], BatchStream] | None) -> None:
     """Teach the parts that the config names, on synthetic clips whose true motion is known.
 
     Raises:
@@ -59,7 +59,7 @@ def learn_first(net: Net, config: TrainConfig, synthetic_for: Callable[[Synthesi
 
 
 def _learn_cells_first(
-    net: LumaNet, taps: MixedTaps, first: TapsFirst, clips: Iterator[Clip], options: dict[str, Any]
+    net: LumaNet, taps: MixedTaps, first: TapsPretraining, clips: Iterator[Clip], options: dict[str, Any]
 ) -> None:
     teacher = load_network(first.teacher) if first.teacher else None
     if teacher is not None and not isinstance(teacher, LumaNet):
@@ -74,7 +74,7 @@ def _learn_cells_first(
     learn_cells(taps, cells, seen_by=drawing.taps, teacher=None if teacher is None else teacher.taps, **options)
 
 
-def _taken(data: Data, clips: int, batch: int) -> Iterator[Clip]:
+def _taken(data: BatchStream, clips: int, batch: int) -> Iterator[Clip]:
     """Batches with that many clips; those without known motion are passed over."""
     with closing_iterator(data.batches(0)) as batches:
         known = (clip for clip in batches if clip.motion is not None)

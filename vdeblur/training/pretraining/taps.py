@@ -1,4 +1,4 @@
-"""The taps first: the filters along the motion learn on single pixels, thousands of times faster than whole frames do.
+"""Tap pre-training: filters along the motion fitted on single pixels, thousands of times faster than on frames.
 
 What a pixel sees along its motion and what it should have been are drawn from many clips and kept; batches of pixels
 from everywhere then teach the filters alone. The rest of the network learns with them afterwards.
@@ -29,7 +29,7 @@ EXPOSURE_ERROR = 0.12
 LOOKAHEAD = 0.65
 
 
-class Pixels(NamedTuple):
+class PixelSamples(NamedTuple):
     """Drawn pixels: what they see (N, K), float16, how long their motion is, and how their luma should change (N,)."""
 
     seen: Tensor
@@ -53,7 +53,7 @@ def misread(clip: Clip, generator: torch.Generator) -> tuple[Tensor, int]:
     return exposure * wrong, int(torch.rand(1, generator=generator) < LOOKAHEAD)
 
 
-def draw_pixels(net: Net, clips: Iterable[Clip], *, per_frame: int, seed: int) -> Pixels:
+def draw_pixels(net: Net, clips: Iterable[Clip], *, per_frame: int, seed: int) -> PixelSamples:
     """Pixels of batches (B, T, …) at random, ``per_frame`` of each frame."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
@@ -70,8 +70,8 @@ def draw_pixels(net: Net, clips: Iterable[Clip], *, per_frame: int, seed: int) -
             flat = values.flatten(2)
             return flat.gather(2, at[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2).flatten(0, 1)
 
-        parts.append(Pixels(chosen(seen).half(), chosen(length)[:, 0].half(), chosen(change)[:, 0]))
-    return Pixels(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        parts.append(PixelSamples(chosen(seen).half(), chosen(length)[:, 0].half(), chosen(change)[:, 0]))
+    return PixelSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def told(steps: int) -> Callable[[int, Tensor], None]:
@@ -86,7 +86,7 @@ def told(steps: int) -> Callable[[int, Tensor], None]:
 
 def learn_taps(
     taps: SteeredTaps | CellTaps,
-    pixels: Pixels,
+    pixels: PixelSamples,
     *,
     steps: int,
     batch: int = 8192,

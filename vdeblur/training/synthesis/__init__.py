@@ -1,1 +1,1 @@
-"""Blur synthesis."""
+"""Blur synthesis: sub-frames of moving layers averaged over the exposure in linear light."""

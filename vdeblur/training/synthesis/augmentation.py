@@ -1,4 +1,4 @@
-"""Disguises: a clip that was made once serves several times, mirrored, turned, reversed and in other colours."""
+"""Augmentation: flips, transposition, time reversal and channel permutation of a cached clip."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vdeblur.training.synthesis.blur import Clip, Levels
+from vdeblur.training.synthesis.blur import ByteClip, Clip
 from vdeblur.training.synthesis.rng import Draw
 
 
-class Disguise(NamedTuple):
+class Augmentation(NamedTuple):
     """Left and right exchanged, top and bottom, rows and columns, first and last frame; where each colour is from."""
 
     mirrored: bool
@@ -21,39 +21,41 @@ class Disguise(NamedTuple):
     colours: tuple[int, ...]
 
     @classmethod
-    def drawn(cls, draw: Draw) -> Disguise:
+    def drawn(cls, draw: Draw) -> Augmentation:
         mirrored, upside_down, turned, reversed_ = (draw.chance(0.5) for _ in range(4))
         return cls(mirrored, upside_down, turned, reversed_, tuple(draw.order(3)))
 
 
 #: The clip as it was made.
-AS_IT_IS = Disguise(False, False, False, False, (0, 1, 2))
+AS_IT_IS = Augmentation(False, False, False, False, (0, 1, 2))
 
 
-def disguised(levels: Levels, disguise: Disguise) -> Clip:
-    """The clip (T, …) in disguise, its motion told rightly. Frames that are turned must be square."""
+def augmented(levels: ByteClip, augmentation: Augmentation) -> Clip:
+    """The augmented clip (T, …), its motion fields transformed alike. Transposed frames must be square."""
     axes = [
-        axis for axis, told in ((-1, disguise.mirrored), (-2, disguise.upside_down), (1, disguise.reversed)) if told
+        axis
+        for axis, told in ((-1, augmentation.mirrored), (-2, augmentation.upside_down), (1, augmentation.reversed))
+        if told
     ]
     pictures = levels.pictures.flip(axes)
-    if disguise.turned:
+    if augmentation.turned:
         pictures = pictures.transpose(-1, -2)
-    blurry, sharp = pictures[:, :, list(disguise.colours)].float().div_(255)
+    blurry, sharp = pictures[:, :, list(augmentation.colours)].float().div_(255)
     if levels.vectors is None:
         return Clip(blurry, sharp, None, None)
-    velocity, motion = _vectors(levels.vectors, axes, disguise)
+    velocity, motion = _vectors(levels.vectors, axes, augmentation)
     return Clip(blurry, sharp, velocity, motion)
 
 
-def _vectors(vectors: Tensor, axes: list[int], disguise: Disguise) -> Tensor:
+def _vectors(vectors: Tensor, axes: list[int], augmentation: Augmentation) -> Tensor:
     """(2, T, 2, H, W) float32: turned with the picture, and backwards where time runs backwards."""
-    time = -1.0 if disguise.reversed else 1.0
-    signs = [-time if disguise.mirrored else time, -time if disguise.upside_down else time]
+    time = -1.0 if augmentation.reversed else 1.0
+    signs = [-time if augmentation.mirrored else time, -time if augmentation.upside_down else time]
     moved = vectors.flip(axes).float()
     for component, sign in enumerate(signs):
         if sign < 0:
             moved[:, :, component].neg_()
-    return moved.transpose(-1, -2).flip(2) if disguise.turned else moved
+    return moved.transpose(-1, -2).flip(2) if augmentation.turned else moved
 
 
 def stack(clips: list[Clip]) -> Clip:

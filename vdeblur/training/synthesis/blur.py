@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from vdeblur.training.synthesis.camera import compress, develop, light_of_levels
-from vdeblur.training.synthesis.clip_plan import Plan, draw_plan
+from vdeblur.training.synthesis.clip_plan import ClipPlan, draw_plan
 from vdeblur.training.synthesis.config import SynthesisConfig
-from vdeblur.training.synthesis.layers import Exposed, Sheet, expose, sheets, soft_mask
+from vdeblur.training.synthesis.layers import ExposedFrames, LayerBatch, expose, layer_batches, soft_mask
 from vdeblur.training.synthesis.stills import Textures
 
-__all__ = ["Clip", "Levels", "SynthesisConfig", "make_levels", "synthesise"]
+__all__ = ["ByteClip", "Clip", "SynthesisConfig", "make_levels", "synthesise"]
 
 #: Sub-frame pixels of the clips that a GPU makes in one go, and how unequal their numbers of sub-frames may be.
 _GROUP_PIXELS = 1 << 26
@@ -48,7 +48,7 @@ class Clip(NamedTuple):
         return Clip(self.blurry.to(device), self.sharp.to(device), velocity, motion)
 
 
-class Levels(NamedTuple):
+class ByteClip(NamedTuple):
     """A clip in small: pictures (2, T, 3, H, W) uint8 and vectors (2, T, 2, H, W) float16, or ``None``."""
 
     pictures: Tensor
@@ -85,10 +85,10 @@ def make_levels(
     numbers: Sequence[int],
     size: tuple[int, int] | None = None,
     motion: bool = True,
-) -> list[Levels]:
+) -> list[ByteClip]:
     """The same clips in small; without vectors if ``motion`` is not wanted."""
     plans = [draw_plan(textures, config, seed=seed, number=number, size=size) for number in numbers]
-    made: dict[int, Levels] = {}
+    made: dict[int, ByteClip] = {}
     for group in _groups(plans, textures):
         picked = [plans[index] for index in group]
         for index, levels in zip(group, _make_group(picked, textures, motion), strict=True):
@@ -96,7 +96,7 @@ def make_levels(
     return [made[index] for index in range(len(plans))]
 
 
-def _groups(plans: Sequence[Plan], textures: Textures) -> Iterator[list[int]]:
+def _groups(plans: Sequence[ClipPlan], textures: Textures) -> Iterator[list[int]]:
     """Clips that are made in one go: one on the CPU; on a GPU those that need about as many sub-frames."""
     on_cpu = _is_on_cpu(textures)
     group: list[int] = []
@@ -116,16 +116,16 @@ def _is_on_cpu(textures: Textures) -> bool:
     return textures.pictures[0].device.type == "cpu"
 
 
-def _make_group(plans: Sequence[Plan], textures: Textures, motion: bool) -> list[Levels]:
+def _make_group(plans: Sequence[ClipPlan], textures: Textures, motion: bool) -> list[ByteClip]:
     device = textures.pictures[0].device
-    layers = sheets(plans, [_light(plan, textures) for plan in plans])
+    layers = layer_batches(plans, [_light(plan, textures) for plan in plans])
     electronics = [plan.electronics for plan in plans]
     generators = [torch.Generator(device).manual_seed(camera.noise_seed) for camera in electronics]
     frames = len(plans[0].counts)
     chunk = max(1, _CACHED_PIXELS // (max(plans[0].counts) * plans[0].height * plans[0].width))
     if not _is_on_cpu(textures):
         chunk = frames
-    parts: list[list[Levels]] = [[] for _ in plans]
+    parts: list[list[ByteClip]] = [[] for _ in plans]
     for first in range(0, frames, chunk):
         exposed = _in_bands(plans, layers, range(first, min(first + chunk, frames)), motion)
         pictures = torch.stack(develop(exposed.blurry, exposed.sharp, electronics, generators), dim=1)
@@ -133,7 +133,7 @@ def _make_group(plans: Sequence[Plan], textures: Textures, motion: bool) -> list
         if exposed.velocity is not None and exposed.motion is not None:
             vectors = torch.stack((exposed.velocity, exposed.motion), dim=1).half().unbind()
         for part, levels, moved in zip(parts, pictures, vectors, strict=True):
-            part.append(Levels(levels, moved))
+            part.append(ByteClip(levels, moved))
     made = [_joined(clip) for clip in parts]
     coded = compress([levels.pictures[0] for levels in made], electronics)
     for levels, blurry in zip(made, coded, strict=True):
@@ -141,7 +141,7 @@ def _make_group(plans: Sequence[Plan], textures: Textures, motion: bool) -> list
     return made
 
 
-def _in_bands(plans: Sequence[Plan], layers: Sequence[Sheet], frames: range, motion: bool) -> Exposed:
+def _in_bands(plans: Sequence[ClipPlan], layers: Sequence[LayerBatch], frames: range, motion: bool) -> ExposedFrames:
     """What :func:`expose` gives, band by band where the sub-frames of large frames would fill the memory."""
     height, width = plans[0].height, plans[0].width
     per_row = len(frames) * max(plans[0].counts[frame] for frame in frames) * width
@@ -154,7 +154,7 @@ def _in_bands(plans: Sequence[Plan], layers: Sequence[Sheet], frames: range, mot
         return bands[0]
     velocities = [part.velocity for part in bands if part.velocity is not None]
     motions = [part.motion for part in bands if part.motion is not None]
-    return Exposed(
+    return ExposedFrames(
         torch.cat([part.blurry for part in bands], dim=-2),
         torch.cat([part.sharp for part in bands], dim=-2),
         torch.cat(velocities, dim=-2) if velocities else None,
@@ -162,13 +162,13 @@ def _in_bands(plans: Sequence[Plan], layers: Sequence[Sheet], frames: range, mot
     )
 
 
-def _joined(parts: Sequence[Levels]) -> Levels:
+def _joined(parts: Sequence[ByteClip]) -> ByteClip:
     """The parts of a clip in one."""
     vectors = [part.vectors for part in parts if part.vectors is not None]
-    return Levels(torch.cat([part.pictures for part in parts], dim=1), torch.cat(vectors, dim=1) if vectors else None)
+    return ByteClip(torch.cat([part.pictures for part in parts], dim=1), torch.cat(vectors, dim=1) if vectors else None)
 
 
-def _light(plan: Plan, textures: Textures) -> list[Tensor]:
+def _light(plan: ClipPlan, textures: Textures) -> list[Tensor]:
     """Each layer's picture in linear light, (3, h, w); from the second on with its mask, (4, h, w)."""
     table = light_of_levels(plan.electronics).to(textures.pictures[0].device)
     pictures = []

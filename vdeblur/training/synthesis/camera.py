@@ -1,4 +1,4 @@
-"""Camera: what happens to light between the lens and the file: response, noise, sharpening, compression."""
+"""Camera model: response curve, noise, demosaicking, sharpening and compression between lens and file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from kornia.enhance import jpeg_codec_differentiable
 from torch import Tensor
 
-from vdeblur.training.synthesis.clip_plan import Electronics
+from vdeblur.training.synthesis.clip_plan import CameraModel
 from vdeblur.video.encode.codec_roundtrip import recompress
 
 #: Light above this share of full scale counts as a highlight that may really be a lamp.
@@ -21,7 +21,7 @@ _TABLE = 4096
 _JPEG_FROM_CRF = (118.0, -2.0)
 
 
-def response(linear: Tensor, electronics: Sequence[Electronics]) -> Tensor:
+def response(linear: Tensor, electronics: Sequence[CameraModel]) -> Tensor:
     """Linear light (G, …) in [0, 1] of G clips as R'G'B' in [0, 1]: a gamma with a linear toe, then an S-curve.
 
     Three parameters cover what cameras do about as the first components of EMoR (Grossberg and Nayar 2003).
@@ -44,7 +44,7 @@ def _each(values: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=like.dtype).to(like.device).view(-1, *[1] * (like.dim() - 1))
 
 
-def light_of_levels(electronics: Electronics) -> Tensor:
+def light_of_levels(electronics: CameraModel) -> Tensor:
     """Linear light, after gain, of the 256 levels of a picture: (256,) float32; lamps reach beyond 1.
 
     It is the inverse of :func:`response`, found in a table.
@@ -60,7 +60,7 @@ def light_of_levels(electronics: Electronics) -> Tensor:
 
 
 def develop(
-    blurry: Tensor, sharp: Tensor, electronics: Sequence[Electronics], generators: Sequence[torch.Generator]
+    blurry: Tensor, sharp: Tensor, electronics: Sequence[CameraModel], generators: Sequence[torch.Generator]
 ) -> tuple[Tensor, Tensor]:
     """Linear frames (G, T, 3, H, W) of G clips as 8-bit R'G'B' levels; only the blurred ones get noise.
 
@@ -72,7 +72,7 @@ def develop(
     return _shown(blurry, electronics), _shown(sharp.clamp(0, 1), electronics)
 
 
-def _shown(linear: Tensor, electronics: Sequence[Electronics]) -> Tensor:
+def _shown(linear: Tensor, electronics: Sequence[CameraModel]) -> Tensor:
     value = response(linear, electronics)
     if any(camera.sharpening for camera in electronics):
         amount = _each([camera.sharpening for camera in electronics], linear)
@@ -80,7 +80,7 @@ def _shown(linear: Tensor, electronics: Sequence[Electronics]) -> Tensor:
     return value.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _noise(light: Tensor, electronics: Sequence[Electronics], generators: Sequence[torch.Generator]) -> Tensor:
+def _noise(light: Tensor, electronics: Sequence[CameraModel], generators: Sequence[torch.Generator]) -> Tensor:
     """Read noise and signal-dependent shot noise, in linear light, as a mosaic sensor and a denoiser pass it on."""
     shot = _each([camera.shot_noise for camera in electronics], light)
     read = _each([camera.read_noise**2 for camera in electronics], light)
@@ -127,7 +127,7 @@ def _smoothed(x: Tensor, side: float) -> Tensor:
     return x
 
 
-def compress(clips: Sequence[Tensor], electronics: Sequence[Electronics]) -> list[Tensor]:
+def compress(clips: Sequence[Tensor], electronics: Sequence[CameraModel]) -> list[Tensor]:
     """Clips of one size, each (T, 3, H, W) uint8, after their codecs.
 
     On the CPU H.264 and HEVC are the real ones. On another device JPEG with 4:2:0 chroma stands for them, and all

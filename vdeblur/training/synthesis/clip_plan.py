@@ -1,4 +1,4 @@
-"""Plans: everything random about a synthetic clip, drawn on the CPU before a pixel is touched."""
+"""Clip plan: all random parameters of a synthetic clip, drawn on the CPU before any pixel is computed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vdeblur.training.synthesis.config import SynthesisConfig
-from vdeblur.training.synthesis.motion_paths import Array, Path, random_path, still_path, with_tremor
+from vdeblur.training.synthesis.motion_paths import Array, MotionPath, random_path, still_path, with_tremor
 from vdeblur.training.synthesis.rng import Draw, seed_of
-from vdeblur.training.synthesis.stills import Cut, Textures
+from vdeblur.training.synthesis.stills import CropWindow, Textures
 
 #: Instants of an exposure between which the speed of its motion is measured.
 _INSTANTS = 9
@@ -25,7 +25,7 @@ _STILL_PX = 0.1
 
 
 @dataclass(frozen=True)
-class Shape:
+class MaskShape:
     """A layer's soft mask: a rounded box (|u/a|^p + |v/b|^p < 1), or a random blob where ``blob`` is given.
 
     ``edge`` is the width of its edge as a share of the layer's half side; ``blob`` (6, 6) random heights in [0, 1).
@@ -42,11 +42,11 @@ class Shape:
 class Layer:
     """A picture that moves: its own path first, then, placed on the screen at ``offset``, the camera's."""
 
-    cut: Cut
-    camera: Path
-    own: Path | None = None
+    cut: CropWindow
+    camera: MotionPath
+    own: MotionPath | None = None
     offset: tuple[float, float] = (0.0, 0.0)
-    shape: Shape | None = None
+    shape: MaskShape | None = None
 
     def matrices(self, times: Array) -> Array:
         """Maps from the layer's pixels to the screen's, both from their centres, at each time: (N, 3, 3)."""
@@ -60,7 +60,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Electronics:
+class CameraModel:
     """What the camera does to linear light; see :class:`SynthesisConfig` for the units."""
 
     gamma: float
@@ -80,7 +80,7 @@ class Electronics:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ClipPlan:
     """A clip to be made; ``layers`` from back to front, the first one fills the screen."""
 
     height: int
@@ -89,7 +89,7 @@ class Plan:
     #: Exposure of each frame in frame intervals, and its number of sub-frames, which is odd.
     exposures: tuple[float, ...]
     counts: tuple[int, ...]
-    electronics: Electronics
+    electronics: CameraModel
 
     def instants(self, count: int) -> Array:
         """Times of ``count`` sub-frames of each frame, spaced by its exposure / its own count: (T, count)."""
@@ -100,7 +100,7 @@ class Plan:
 
 def draw_plan(
     textures: Textures, config: SynthesisConfig, *, seed: int, number: int, size: tuple[int, int] | None = None
-) -> Plan:
+) -> ClipPlan:
     """The plan of clip ``number`` of a seed: the same whatever is drawn before or beside it.
 
     Args:
@@ -119,12 +119,12 @@ def draw_plan(
         for exposure, length in zip(exposures, _lengths(layers, exposures, height, width), strict=True)
     ]
     shortened, counts = zip(*shutters, strict=True)
-    return Plan(height, width, tuple(layers), shortened, counts, electronics)
+    return ClipPlan(height, width, tuple(layers), shortened, counts, electronics)
 
 
-def draw_electronics(config: SynthesisConfig, draw: Draw, *, noise_seed: int) -> Electronics:
+def draw_electronics(config: SynthesisConfig, draw: Draw, *, noise_seed: int) -> CameraModel:
     codec, quality = _draw_codec(config, draw)
-    return Electronics(
+    return CameraModel(
         gamma=draw.between(*config.gamma),
         toe=draw.between(*config.toe),
         contrast=draw.between(*config.contrast),
@@ -160,7 +160,7 @@ def _exposures(config: SynthesisConfig, draw: Draw) -> list[float]:
     return [min(1.0, exposure * (1 + drift * (frame / last - 0.5))) for frame in range(config.frames)]
 
 
-def _paths(config: SynthesisConfig, size: float, draw: Draw) -> tuple[Path, list[tuple[Path, Path]]]:
+def _paths(config: SynthesisConfig, size: float, draw: Draw) -> tuple[MotionPath, list[tuple[MotionPath, MotionPath]]]:
     """The camera's path, and for each further layer the camera's path at its depth and its own, from back to front."""
     middle = (config.frames - 1) / 2
     camera = still_path(middle)
@@ -168,7 +168,7 @@ def _paths(config: SynthesisConfig, size: float, draw: Draw) -> tuple[Path, list
         camera = random_path(config, draw.log_between(*config.speed_px), size, middle, draw)
         if draw.chance(config.tremor_share):
             camera = with_tremor(camera, config, size, draw)
-    others: list[tuple[Path, Path]] = []
+    others: list[tuple[MotionPath, MotionPath]] = []
     if draw.chance(config.parallax_share):
         depths = sorted(draw.log_between(*config.parallax) for _ in range(1 + draw.chance(0.5)))
         others += [(camera.at_depth(depth), still_path(middle)) for depth in depths]
@@ -182,13 +182,13 @@ def _paths(config: SynthesisConfig, size: float, draw: Draw) -> tuple[Path, list
 
 def _background_cut(
     textures: Textures,
-    camera: Path,
+    camera: MotionPath,
     frames: int,
     height: int,
     width: int,
     config: SynthesisConfig,
     draw: Draw,
-) -> Cut:
+) -> CropWindow:
     """A cut large enough for all that the camera sees."""
     times = np.linspace(-0.5, frames - 0.5, 4 * frames + 1)
     seen = np.linalg.inv(camera.matrices(times)) @ _corners(height, width)  # (N, 3, 4)
@@ -202,12 +202,18 @@ def _background_cut(
 
 
 def _draw_layer(
-    textures: Textures, camera: Path, own: Path, height: int, width: int, config: SynthesisConfig, draw: Draw
+    textures: Textures,
+    camera: MotionPath,
+    own: MotionPath,
+    height: int,
+    width: int,
+    config: SynthesisConfig,
+    draw: Draw,
 ) -> Layer:
     side = max(8, 2 * round(draw.between(*config.layer_size) * min(height, width) / 2))
     offset = (draw.between(-0.4, 0.4) * width, draw.between(-0.4, 0.4) * height)
     half_sides = (draw.between(0.2, 0.9), draw.between(0.2, 0.9))
-    shape = Shape(
+    shape = MaskShape(
         half_sides=half_sides,
         power=draw.log_between(1.5, 10.0),
         angle=draw.between(0, math.pi),

@@ -1,4 +1,4 @@
-"""Settings of the blur synthesis: every knob with its unit, checked once."""
+"""Synthesis configuration: every parameter with its unit, checked once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures: the files that hold them, found below folders, and their frames as 8-bit levels."""
+"""Image files: found below folders and decoded to 8-bit frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers: pictures in linear light, moved, laid over each other and averaged over the exposure.
+"""Layer compositing: pictures in linear light, warped, alpha-blended and averaged over the exposure.
 
 Nah et al. 2017 and REDS average sharp frames the same way; here the sub-frames are as dense as the motion asks for.
 """
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.training.synthesis.clip_plan import Layer, Plan, Shape
+from vdeblur.training.synthesis.clip_plan import ClipPlan, Layer, MaskShape
 from vdeblur.training.synthesis.motion_paths import Array
 
 #: Pixels around a layer that its edge may touch.
@@ -25,7 +25,7 @@ _BOX_MARGIN_PX = 2
 Box = tuple[int, int, int, int]
 
 
-class Exposed(NamedTuple):
+class ExposedFrames(NamedTuple):
     """Frames in linear light, not yet clipped, (G, T, 3, H, W), and their true motion, (G, T, 2, H, W)."""
 
     blurry: Tensor
@@ -35,7 +35,7 @@ class Exposed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sheet:
+class LayerBatch:
     """The layers of one depth in a group of clips, ready to be drawn.
 
     Args:
@@ -49,7 +49,7 @@ class Sheet:
     vectors: Array
 
 
-def sheets(plans: Sequence[Plan], pictures: Sequence[Sequence[Tensor]]) -> list[Sheet]:
+def layer_batches(plans: Sequence[ClipPlan], pictures: Sequence[Sequence[Tensor]]) -> list[LayerBatch]:
     """What :func:`expose` needs of clips of one size.
 
     Args:
@@ -63,16 +63,16 @@ def sheets(plans: Sequence[Plan], pictures: Sequence[Sequence[Tensor]]) -> list[
         maps = np.stack([_maps(plan, layer, count) for plan, layer in zip(plans, layers, strict=True)])
         vectors = np.stack([_vectors(plan, layer) for plan, layer in zip(plans, layers, strict=True)], axis=1)
         here = [clip[index] if index < len(clip) else None for clip in pictures]
-        made.append(Sheet(_stacked(here, channels=3 + (index > 0)), maps, vectors))
+        made.append(LayerBatch(_stacked(here, channels=3 + (index > 0)), maps, vectors))
     return made
 
 
-def _maps(plan: Plan, layer: Layer, count: int) -> Array:
+def _maps(plan: ClipPlan, layer: Layer, count: int) -> Array:
     maps = np.linalg.inv(layer.matrices(plan.instants(count).ravel())).astype(np.float64)
     return maps.reshape(-1, count, 3, 3)[:, :, :2]
 
 
-def _vectors(plan: Plan, layer: Layer) -> Array:
+def _vectors(plan: ClipPlan, layer: Layer) -> Array:
     """Affine maps from a point of the screen to how far its content goes: in a frame interval and in the exposure."""
     times, half = np.arange(len(plan.exposures), dtype=float), np.array(plan.exposures) / 2
     instants = np.concatenate((times, times - 1, times + 1, times - half, times + half))
@@ -97,8 +97,8 @@ def _stacked(pictures: Sequence[Tensor | None], channels: int) -> Tensor:
 
 
 def expose(
-    plans: Sequence[Plan], layers: Sequence[Sheet], frames: range, *, motion: bool, rows: range | None = None
-) -> Exposed:
+    plans: Sequence[ClipPlan], layers: Sequence[LayerBatch], frames: range, *, motion: bool, rows: range | None = None
+) -> ExposedFrames:
     """Blurred and sharp frames of clips of one size, or some of their rows, with their true motion if it is wanted."""
     height, width = plans[0].height, plans[0].width
     rows = range(height) if rows is None else rows
@@ -122,7 +122,7 @@ def expose(
     assert seen is not None
     sharp = seen[:, :, :, count // 2].transpose(1, 2).clone()
     velocity, during = (None, None) if fields is None else fields.unbind(0)
-    return Exposed(_averaged(seen, plans, frames, count).transpose(1, 2), sharp, velocity, during)
+    return ExposedFrames(_averaged(seen, plans, frames, count).transpose(1, 2), sharp, velocity, during)
 
 
 def _lay_over(seen: Tensor, fields: Tensor | None, part: Tensor, moved: Tensor | None, box: Box) -> None:
@@ -136,7 +136,7 @@ def _lay_over(seen: Tensor, fields: Tensor | None, part: Tensor, moved: Tensor |
         here.copy_(torch.where(solid, moved, here))
 
 
-def _averaged(seen: Tensor, plans: Sequence[Plan], frames: range, count: int) -> Tensor:
+def _averaged(seen: Tensor, plans: Sequence[ClipPlan], frames: range, count: int) -> Tensor:
     """Sub-frames (G, C, T, S, H, W) averaged over each frame's own number of them; overwrites them."""
     if all(plan.counts[frame] == count for plan in plans for frame in frames):
         return seen.mean(dim=3)
@@ -187,7 +187,7 @@ def _box(shape: torch.Size, maps: Array, rows: range, height: int, width: int) -
     return (top, bottom, left, right) if top < bottom and left < right else None
 
 
-def soft_mask(shape: Shape, side: int, device: torch.device) -> Tensor:
+def soft_mask(shape: MaskShape, side: int, device: torch.device) -> Tensor:
     """A layer's mask, (1, side, side) in [0, 1]; 0 along the border."""
     axis = (torch.arange(side, device=device) + 0.5) * (2 / side) - 1
     x, y = axis[None, :], axis[:, None]

@@ -1,4 +1,4 @@
-"""Paths: smooth random motion of a camera or a layer over time."""
+"""Motion paths: smooth random similarity transforms of a camera or a layer over time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TREMOR_TERMS = 2
 
 
 @dataclass(frozen=True)
-class Path:
+class MotionPath:
     """A similarity transform over time: shift, turn and zoom as a straight line plus oscillations.
 
     ``speed`` (4,) and ``amplitude``, ``frequency``, ``phase`` (terms, 4) are of x and y shift in pixels, angle in
@@ -51,19 +51,19 @@ class Path:
         matrices[:, 2, 2] = 1
         return matrices
 
-    def at_depth(self, factor: float) -> Path:
+    def at_depth(self, factor: float) -> MotionPath:
         """The path on which the same camera moves a plane at another depth: its shifts and zoom, not its turns."""
         scale = np.array([factor, factor, 1.0, factor])
         return replace(self, speed=self.speed * scale, amplitude=self.amplitude * scale)
 
 
-def still_path(middle: float) -> Path:
+def still_path(middle: float) -> MotionPath:
     """The path of what does not move."""
     none = np.zeros((1, 4))
-    return Path(middle, none[0], none, none, none)
+    return MotionPath(middle, none[0], none, none, none)
 
 
-def random_path(config: SynthesisConfig, speed_px: float, size_px: float, middle: float, draw: Draw) -> Path:
+def random_path(config: SynthesisConfig, speed_px: float, size_px: float, middle: float, draw: Draw) -> MotionPath:
     """A path whose typical speed at the edge of a picture of ``size_px`` is ``speed_px`` pixels a frame interval.
 
     A random part of the motion is steady, the rest sways slowly.
@@ -78,10 +78,10 @@ def random_path(config: SynthesisConfig, speed_px: float, size_px: float, middle
     shares = draw.uniform(_SWAY_TERMS, 4)
     scale = np.array([sway, sway, turn, turn * 0.5])
     amplitude = shares / shares.sum(axis=0) * scale * (draw.uniform(_SWAY_TERMS, 4) * 2 - 1) * 1.5 / frequency
-    return Path(middle, speed, amplitude, frequency.repeat(4, axis=1), draw.uniform(_SWAY_TERMS, 4) * 2 * math.pi)
+    return MotionPath(middle, speed, amplitude, frequency.repeat(4, axis=1), draw.uniform(_SWAY_TERMS, 4) * 2 * math.pi)
 
 
-def with_tremor(path: Path, config: SynthesisConfig, size_px: float, draw: Draw) -> Path:
+def with_tremor(path: MotionPath, config: SynthesisConfig, size_px: float, draw: Draw) -> MotionPath:
     """The path with a hand's tremor on top (physiological tremor, 5 to 12 Hz)."""
     low, high = config.tremor_hz
     hertz = low + (high - low) * draw.uniform(_TREMOR_TERMS, 1)

@@ -1,4 +1,4 @@
-"""Draws: every random number of a synthetic clip comes from one seeded generator of its own."""
+"""Random number generator: every draw of a synthetic clip comes from one seeded generator."""
 
 from __future__ import annotations
 

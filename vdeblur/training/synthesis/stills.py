@@ -1,4 +1,4 @@
-"""Stills: sharp photographs, checked before work starts, and cuts of them with detail."""
+"""Stills: sharp photographs, checked before work starts, and random crops of them with detail."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _READERS = 8
 
 
 @dataclass(frozen=True)
-class Cut:
+class CropWindow:
     """A window of a picture, in its own pixels (it may reach beyond and is mirrored there), and its size when used."""
 
     picture: int
@@ -63,7 +63,7 @@ class Textures:
         """The same pictures on another device."""
         return Textures([picture.to(device) for picture in self.pictures], self.details)
 
-    def cut(self, height: int, width: int, config: SynthesisConfig, draw: Draw) -> Cut:
+    def cut(self, height: int, width: int, config: SynthesisConfig, draw: Draw) -> CropWindow:
         """A random cut that is (height, width) when reduced; the best of a few tries if detail is rare."""
         best, most = None, -1.0
         for _ in range(_TRIES):
@@ -76,15 +76,15 @@ class Textures:
         assert best is not None
         return best
 
-    def _random_cut(self, height: int, width: int, reduction: float, draw: Draw) -> Cut:
+    def _random_cut(self, height: int, width: int, reduction: float, draw: Draw) -> CropWindow:
         number = draw.integer(len(self.pictures))
         tall, wide = self.pictures[number].shape[-2:]
         reduction = min(reduction, max(1.0, min(tall / height, wide / width)))
         rows, columns = round(height * reduction), round(width * reduction)
         top, left = _place(tall, rows, draw), _place(wide, columns, draw)
-        return Cut(number, top, left, rows, columns, height, width)
+        return CropWindow(number, top, left, rows, columns, height, width)
 
-    def _detail(self, cut: Cut) -> float:
+    def _detail(self, cut: CropWindow) -> float:
         """Mean detail of the middle half of a cut."""
         cells = self.details[cut.picture]
         top, left = cut.top + cut.rows // 4, cut.left + cut.columns // 4
@@ -95,7 +95,7 @@ class Textures:
         part = cells[first_row : max(last_row, first_row + 1), first_column : max(last_column, first_column + 1)]
         return float(part.mean())
 
-    def pixels(self, cut: Cut) -> Tensor:
+    def pixels(self, cut: CropWindow) -> Tensor:
         """The cut itself: (3, height, width) uint8 on the pictures' device."""
         picture = self.pictures[cut.picture]
         tall, wide = picture.shape[-2:]

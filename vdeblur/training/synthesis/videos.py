@@ -1,4 +1,4 @@
-"""Videos: frames of sharp clips as pictures to move, and high-rate clips whose frames are averaged.
+"""Video sources: frames of sharp clips as textures, and high-rate clips whose frames are averaged.
 
 Averaging neighbours of a video shot at a high rate is how GoPro and REDS were made (Nah et al. 2017, 2019). It shows
 real motion, but nobody knows that motion, and frames that lie too far apart leave ghosts. So pieces are measured by
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.training.synthesis.blur import Levels
+from vdeblur.training.synthesis.blur import ByteClip
 from vdeblur.training.synthesis.camera import compress, develop, light_of_levels
 from vdeblur.training.synthesis.clip_plan import draw_electronics
 from vdeblur.training.synthesis.config import SynthesisConfig
@@ -40,7 +40,7 @@ _PIECE_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
-class Piece:
+class DenseFrames:
     """Consecutive frames of a sharp video, dense enough to be averaged: (N, 3, H, W) uint8."""
 
     frames: Tensor
@@ -75,14 +75,14 @@ class _Window:
         self.frames.append(picture[:, rows, columns].clone())
 
 
-def read_video(path: Path, config: SynthesisConfig, *, seed: int) -> tuple[list[Tensor], list[Piece]]:
+def read_video(path: Path, config: SynthesisConfig, *, seed: int) -> tuple[list[Tensor], list[DenseFrames]]:
     """Pictures (3, H, W) uint8 evenly from the whole video, and pieces to average where its rate is high enough.
 
     Raises:
         SourceError: it cannot be read.
     """
     pictures: list[Tensor] = []
-    pieces: list[Piece] = []
+    pieces: list[DenseFrames] = []
     with Reader(path) as reader:
         video = reader.info.video
         rate = video.average_rate
@@ -118,7 +118,7 @@ def _starts(count: int, length: int, pieces: int, draw: Draw) -> list[int]:
     return [slot * (count // room) + draw.integer(count // room - length + 1) for slot in range(room)]
 
 
-def cut_piece(frames: Sequence[Tensor], config: SynthesisConfig, draw: Draw, *, name: str) -> list[Piece]:
+def cut_piece(frames: Sequence[Tensor], config: SynthesisConfig, draw: Draw, *, name: str) -> list[DenseFrames]:
     """A random part of consecutive frames, reduced until they are dense; none if that is not to be had."""
     height, width = frames[0].shape[-2:]
     for reduction in _REDUCTIONS:
@@ -131,7 +131,7 @@ def cut_piece(frames: Sequence[Tensor], config: SynthesisConfig, draw: Draw, *, 
         cut = [frame[:, top : top + span, left : left + span] for frame in frames]
         small = torch.stack([resized(part, fitting, fitting) for part in cut])
         if farthest_step(small) <= config.step_px:
-            return [Piece(small)]
+            return [DenseFrames(small)]
     log.info("%s: a piece moves too fast to be averaged without ghosts", name)
     return []
 
@@ -165,8 +165,8 @@ def block_steps(first: Tensor, second: Tensor) -> Tensor:
 
 
 def make_averaged(
-    pieces: Sequence[Piece], config: SynthesisConfig, *, seed: int, number: int, device: torch.device
-) -> Levels:
+    pieces: Sequence[DenseFrames], config: SynthesisConfig, *, seed: int, number: int, device: torch.device
+) -> ByteClip:
     """Clip ``number`` of a seed, averaged from a piece; its motion is not known. The truth is the middle frame."""
     draw = Draw.of(seed, "averaged", number)
     piece = pieces[draw.integer(len(pieces))].frames
@@ -199,17 +199,17 @@ class AveragingCamera:
         blurry, sharp = light.mean(dim=0)[None, None], light[self.count // 2][None, None]
         return torch.cat(develop(blurry, sharp, [self.electronics], [self._generator]))[:, 0]
 
-    def filmed(self, shots: Sequence[Tensor]) -> Levels:
+    def filmed(self, shots: Sequence[Tensor]) -> ByteClip:
         """The clip of these shots, its blurred side compressed."""
         pictures = torch.stack(list(shots), dim=1)
         pictures[0] = compress([pictures[0]], [self.electronics])[0]
-        return Levels(pictures, None)
+        return ByteClip(pictures, None)
 
 
-def read_videos(paths: Sequence[Path], config: SynthesisConfig, *, seed: int) -> tuple[list[Tensor], list[Piece]]:
+def read_videos(paths: Sequence[Path], config: SynthesisConfig, *, seed: int) -> tuple[list[Tensor], list[DenseFrames]]:
     """Pictures and pieces of all videos."""
     pictures: list[Tensor] = []
-    pieces: list[Piece] = []
+    pieces: list[DenseFrames] = []
     for path in paths:
         more, dense = read_video(path, config, seed=seed)
         pictures += more

@@ -17,7 +17,7 @@ from av.stream import Stream
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.video.source.location import file_id
 from vdeblur.video.source.truncation import Cut
-from vdeblur.video.source.webp_parser import Animation, Canvas, Planes, read_animation
+from vdeblur.video.source.webp_parser import Animation, Planes, WebpCanvas, read_animation
 
 #: Raw video of what a canvas has, its matrix and its range (ITU-T H.273; WebP's YCbCr is BT.601, limited).
 _CARRIER = {"yuva420p": ("yuva420p", 5, 1), "gbrap": ("rgba", 0, 2)}
@@ -39,7 +39,7 @@ class AnimatedPictures:
         except OSError as exc:
             raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
         self._animation = animation = read_animation(self._file)
-        self._canvas: Canvas | None = None
+        self._canvas: WebpCanvas | None = None
         try:
             self._container = av.open(io.BytesIO(_carrier(animation)), "r")
         except av.error.FFmpegError as exc:
@@ -71,7 +71,7 @@ class AnimatedPictures:
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """Every picture as it is shown, each with its time."""
-        self._canvas = canvas = Canvas(self._animation)
+        self._canvas = canvas = WebpCanvas(self._animation)
         parts = self._animation.parts
         for part, end in zip(parts, accumulate(part.milliseconds for part in parts), strict=True):
             self._file.seek(part.offset)

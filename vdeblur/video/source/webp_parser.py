@@ -110,7 +110,7 @@ def _part(head: bytes, offset: int, size: int) -> Part:
     )  # fmt: skip
 
 
-class Canvas:
+class WebpCanvas:
     """The picture as it is shown, frame by frame."""
 
     def __init__(self, animation: Animation) -> None:
