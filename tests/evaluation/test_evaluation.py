@@ -15,7 +15,7 @@ from support.doubles import Identity
 from support.pairs import write_clip
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import NetworkError, UsageError
-from vdeblur.evaluation import Step, evaluate, find_pairs, score_pair
+from vdeblur.evaluation import EvaluationProgress, evaluate, find_pairs, score_pair
 from vdeblur.evaluation.methods import split_models
 
 __all__ = ["call", "tiny_model"]
@@ -104,7 +104,7 @@ def test_the_identity_gains_and_harms_nothing(data: Path) -> None:
 def test_methods_stand_side_by_side_with_their_means(data: Path, tiny_model: Path) -> None:
     photo(data / "door.blur.png", add=20)
     photo(data / "door.sharp.png")
-    steps: list[Step] = []
+    steps: list[EvaluationProgress] = []
     found = evaluate([str(tiny_model), "identity"], [data], progress=steps.append, device="cpu")
     assert found.methods == ("unsharp", "wiener", "fast", "identity")
     photos = {mean.method: mean for mean in found.summaries() if mean.stratum == "photos"}
@@ -128,7 +128,7 @@ def test_harm_is_what_is_done_to_the_truth_and_change_to_the_blurred_clip(tmp_pa
 def test_every_pair_is_checked_before_a_network_runs(data: Path) -> None:
     write_clip(data / "yard.blur.y4m", [0, 0, 0])
     write_clip(data / "yard.sharp.y4m", [0, 0])
-    steps: list[Step] = []
+    steps: list[EvaluationProgress] = []
     with pytest.raises(UsageError, match=r"yard\.sharp\.y4m has fewer frames than .*yard\.blur\.y4m"):
         evaluate(["identity"], [data], progress=steps.append)
     assert steps

@@ -158,8 +158,8 @@ DISGUISES = [
 ]
 
 
-@pytest.mark.parametrize("disguise", DISGUISES)
-def test_a_disguised_clip_keeps_its_motion_true(augmentation: Augmentation) -> None:
+@pytest.mark.parametrize("augmentation", DISGUISES)
+def test_an_augmented_clip_keeps_its_motion_true(augmentation: Augmentation) -> None:
     config = replace(CLEAN, speed_px=(2.0, 2.0))
     textures = Textures([smooth(1), smooth(2)])
     for number in (1, 3, 5):

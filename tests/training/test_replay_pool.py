@@ -71,7 +71,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return moved(levels, device)
 
     monkeypatch.setattr(replay_pool, "_moved", watched)
-    monkeypatch.setattr(replay_pool.Disguise, "drawn", lambda _: AS_IT_IS)
+    monkeypatch.setattr(replay_pool.Augmentation, "drawn", lambda _: AS_IT_IS)
     return found
 
 

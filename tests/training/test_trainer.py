@@ -136,7 +136,7 @@ def test_two_processes_learn_what_one_learns(pairs: Path, tmp_path: Path) -> Non
     errors = [rank.communicate(timeout=120)[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], errors
     one, two = state(tmp_path / "one"), state(tmp_path / "two")
-    fresh = trainer.Learner(tiny_run(tmp_path), trainer.Team(torch.device("cpu"))).net.state_dict()
+    fresh = trainer.Learner(tiny_run(tmp_path), trainer.ProcessTeam(torch.device("cpu"))).net.state_dict()
     moved = max(float((value - fresh[name]).abs().max()) for name, value in one["network"].items())
     apart = max(float((value - two["network"][name]).abs().max()) for name, value in one["network"].items())
     assert apart < 0.02 * moved
