@@ -117,9 +117,9 @@ def test_the_network_is_asked_the_same_again(tmp_path: Path, tiny_model: Path) -
     with Reader(make_clip(tmp_path, 160, 96, 5)) as reader:
         frames = list(reader)
     deblurrer = Deblurrer(tiny_model, device="cpu", precision="float32")
-    deblurrer.steps = spy = Spy(deblurrer.steps)
+    deblurrer.device_step.steps = spy = Spy(deblurrer.device_step.steps)
     replay, beside = measure_engine(deblurrer, frames, runs=1)
-    assert deblurrer.steps is spy
+    assert deblurrer.device_step.steps is spy
     assert 0 < beside.seconds < 1
     asked.clear()
     replay.again()

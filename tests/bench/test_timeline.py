@@ -80,7 +80,7 @@ class TickingEvent:
 @pytest.mark.parametrize("lookahead", [0, 1])
 def test_a_run_is_watched_from_upload_to_download(lookahead: int) -> None:
     deblurrer = Deblurrer(Mixing(), device="cpu", precision="float32", lookahead=lookahead)
-    deblurrer.transfer = transfer = WatchedTransfer()
+    deblurrer.device_step.transfer = transfer = WatchedTransfer()
     found = watch_run(deblurrer, clip(9), Events(Ticking(), None))
     assert transfer.watch is None
     assert Counter(span.stage for span in found) == {"upload": 9, "encode": 9, "restore": 9, "download": 9}

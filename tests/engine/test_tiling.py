@@ -212,7 +212,7 @@ def test_the_side_may_change_from_frame_to_frame() -> None:
     changing = on_cpu("fast", tile=128)
     found = []
     for n, frame in enumerate(frames):
-        changing._tiles._sides[frame.size] = (None, 64, 96)[n % 3]
+        changing.device_step.tiles._sides[frame.size] = (None, 64, 96)[n % 3]
         found.append(changing.step(frame))
     found = [*found[1:], changing.flush()]
     for one, other in zip(whole, found, strict=True):
@@ -290,7 +290,7 @@ def test_each_size_has_its_own_tiles() -> None:
     network: Any = deblurrer.network
     network.most = 200
     network.encode = lambda frame, side=None: (frame,)
-    deblurrer._tiles._sides[(36, 52)] = 64
+    deblurrer.device_step.tiles._sides[(36, 52)] = 64
     list(deblurrer.run(frames))
     assert network.sides == [None, 160, 160, 64, 64, 160, 160]
 

@@ -135,17 +135,17 @@ def test_as_many_go_together_as_there_is_room_for(monkeypatch: pytest.MonkeyPatc
 
 
 def test_room_is_asked_for_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiles = on_cpu(tiny_net())._tiles
+    tiles = on_cpu(tiny_net()).device_step.tiles
     monkeypatch.setattr("vdeblur.engine.tiling.free_bytes", lambda device: 3 << 28)
     assert tiles.have_room((480, 640), 1)
     assert not tiles.have_room((480, 640), 1000)
-    assert not on_cpu(tiny_net(), tile=64)._tiles.have_room((480, 640), 2)
+    assert not on_cpu(tiny_net(), tile=64).device_step.tiles.have_room((480, 640), 2)
 
 
 def test_more_streams_than_slots() -> None:
     """The transfer has four slots each way; eight streams and a paused run share them."""
     deblurrer = on_cpu(Batching())
-    deblurrer.transfer = WatchedTransfer(slots=4)
+    deblurrer.device_step.transfer = WatchedTransfer(slots=4)
     sources = [list(clip(4, start=n)) for n in range(8)]
     paused = deblurrer.run(sources[0])
     begun = [next(paused)]

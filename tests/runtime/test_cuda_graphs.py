@@ -204,7 +204,7 @@ def test_the_engine_gives_the_same_with_recordings(name: str) -> None:
     expected = list(Deblurrer(name, device="cpu", precision="float32").run(iter(frames)))
     deblurrer = Deblurrer(name, device="cpu", precision="float32")
     recorder = CpuRecorder()
-    deblurrer.steps = Graphed(deblurrer.network, recorder)
+    deblurrer.device_step.steps = Graphed(deblurrer.network, recorder)
     for _ in range(2):
         found = list(deblurrer.run(iter(frames)))
         assert all(planes_equal(a, b) for a, b in zip(found, expected, strict=True))
@@ -239,7 +239,7 @@ def test_cuda_graphs_give_what_plain_steps_give(name: str, precision: str, caplo
     frames = [*clip(9, 120, 160, cuts=(4,)), *clip(5, 64, 96), *clip(4, 120, 160)]
     expected = list(Deblurrer(name, device="cuda", precision=precision, streams=False).run(iter(frames)))
     deblurrer = Deblurrer(name, device="cuda", precision=precision)
-    assert isinstance(deblurrer.steps, Graphed)
+    assert isinstance(deblurrer.device_step.steps, Graphed)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             found = list(deblurrer.run(iter(frames)))
@@ -249,7 +249,7 @@ def test_cuda_graphs_give_what_plain_steps_give(name: str, precision: str, caplo
                     assert difference.max() <= 1
                     assert difference.mean() < 0.01
     assert caplog.records == []
-    assert deblurrer.steps._recordings
+    assert deblurrer.device_step.steps._recordings
 
 
 @pytest.mark.cuda

@@ -90,7 +90,7 @@ def test_a_held_slot_is_not_given_out() -> None:
 
 def watched_run(transfer: WatchedTransfer, count: int = 12) -> tuple[list[Any], RaceDetector]:
     deblurrer = Deblurrer(Mixing(), device="cpu", precision="float32")
-    deblurrer.transfer = transfer
+    deblurrer.device_step.transfer = transfer
     with RaceDetector(transfer.fake) as detector:
         restored = list(deblurrer.run(clip(count, cuts=(5,))))
     return restored, detector
@@ -131,7 +131,7 @@ def test_the_race_detector_sees_memory_that_is_not_kept(monkeypatch: pytest.Monk
 
 def test_an_abandoned_run_frees_its_slots() -> None:
     deblurrer = Deblurrer(Mixing(), device="cpu", precision="float32")
-    deblurrer.transfer = WatchedTransfer(slots=2)
+    deblurrer.device_step.transfer = WatchedTransfer(slots=2)
     for _ in range(5):
         run = deblurrer.run(clip(12))
         next(run)

@@ -109,12 +109,12 @@ class NetworkSpeed:
 @contextmanager
 def replaying(deblurrer: Deblurrer) -> Iterator[Replay]:
     """A Deblurrer whose network is watched; it forgets its frames at the end."""
-    replay = Replay(deblurrer.steps, deblurrer.device)
-    deblurrer.steps = replay
+    replay = Replay(deblurrer.device_step.steps, deblurrer.device)
+    deblurrer.device_step.steps = replay
     try:
         yield replay
     finally:
-        deblurrer.steps = replay.network
+        deblurrer.device_step.steps = replay.network
         deblurrer.reset()
 
 

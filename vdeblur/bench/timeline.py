@@ -136,7 +136,7 @@ def watch_run(deblurrer: Deblurrer, frames: Iterable[Frame], events: Events | No
     Raises:
         UsageError: the device has no streams.
     """
-    transfer = deblurrer.transfer
+    transfer = deblurrer.device_step.transfer
     if not isinstance(transfer, CudaTransfer):
         raise UsageError(f"a timeline needs a CUDA device; this is {deblurrer.device}")
     transfer.watch = events = events or _events(deblurrer.device)

@@ -1,4 +1,4 @@
-"""Remembering: what of a clip is kept from frame to frame, and what of it is enough to go on later."""
+"""Stream state: the window, recurrent state and scene-cut detector of one clip, and the snapshot to resume it from."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vdeblur.runtime.transfer import Planes
 
 
 @dataclass(frozen=True, eq=False)
-class Item:
-    """A frame and what the device holds of it: colour planes, and features that serve every window it is in."""
+class EncodedFrame:
+    """A frame with its colour planes and features on the device; the features serve every window it is in."""
 
     frame: Frame
     planes: Planes
     features: Any
-    #: By how much it was reduced for the network.
+    #: Factor by which it was reduced for the network.
     reduce: int
 
     @property
@@ -33,25 +33,27 @@ class Item:
 
 
 @dataclass
-class Memory:
-    """What a Deblurrer remembers from frame to frame. Its parts are replaced, never written to."""
+class StreamState:
+    """State of one stream between two frames. Its parts are replaced, never written to."""
 
-    window: SlidingWindow[Item]
+    window: SlidingWindow[EncodedFrame]
     breaks: Breaks = field(default_factory=Breaks)
+    #: The network's recurrent state, None at the start of a shot.
     state: Any = None
 
-    def joins(self, item: Item) -> bool:
-        """Whether the next frame belongs to the same shot as the newest one; asked once for each."""
+    def push(self, encoded: EncodedFrame) -> Window[EncodedFrame] | None:
+        """Take the next frame; return the window that is complete now, if there is one."""
         last = self.window.newest
-        return last is not None and not self.breaks(last.frame, item.frame) and last.reduce == item.reduce
+        same_shot = last is not None and not self.breaks(last.frame, encoded.frame) and last.reduce == encoded.reduce
+        return self.window.push(encoded, joined=same_shot)
 
-    def copy(self) -> Memory:
-        return Memory(copy.copy(self.window), copy.copy(self.breaks), self.state)
+    def copy(self) -> StreamState:
+        return StreamState(copy.copy(self.window), copy.copy(self.breaks), self.state)
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """What is remembered after a frame, without the frames themselves: enough to go on once they are read again."""
+    """State of a stream after a frame, without frames: enough to resume it once these are read again."""
 
     #: The network's recurrent state.
     state: Any
@@ -63,9 +65,9 @@ class Snapshot:
     breaks: dict[str, Any]
 
     @staticmethod
-    def of(memory: Memory) -> Snapshot:
-        window = memory.window
-        return Snapshot(memory.state, window.lookahead, window.before is not None, memory.breaks.memory())
+    def of(stream: StreamState) -> Snapshot:
+        window = stream.window
+        return Snapshot(stream.state, window.lookahead, window.before is not None, stream.breaks.memory())
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The state's tensors, on the CPU.
@@ -80,27 +82,26 @@ class Snapshot:
 
 
 @dataclass(frozen=True, eq=False)
-class Restored:
-    """A restored frame, and what was remembered when it had been restored."""
+class RestoredFrame:
+    """A restored frame and the snapshot of its stream after it."""
 
     frame: Frame
     snapshot: Snapshot
 
 
-#: A memory, and the next frame for it, None at the end of its clip.
-Step = tuple[Memory, Frame | None]
-#: A memory, and the window in which its next frame is restored.
-Job = tuple[Memory, Window[Item]]
+#: A stream, and a window of it whose current frame is to be restored.
+Job = tuple[StreamState, Window[EncodedFrame]]
 
 
-def seen(job: Job) -> tuple[Any, Any, Any, Any]:
-    """What the network sees: features before, at and after a frame, and the state; None where there is none."""
-    memory, window = job
-    item = window.current
-    previous = None if window.previous is item else window.previous.features
-    following = None if window.next is item else window.next.features
-    return previous, item.features, following, None if window.first else memory.state
+def network_arguments(job: Job) -> tuple[Any, Any, Any, Any]:
+    """Features of the previous, the current and the next frame, and the state; None for those that are missing."""
+    stream, window = job
+    encoded = window.current
+    previous = None if window.previous is encoded else window.previous.features
+    following = None if window.next is encoded else window.next.features
+    return previous, encoded.features, following, None if window.first else stream.state
 
 
 def missing(job: Job) -> tuple[bool, ...]:
-    return tuple(part is None for part in seen(job))
+    """Which of the network's arguments are None; windows with the same ones can share a batch."""
+    return tuple(part is None for part in network_arguments(job))

@@ -8,9 +8,9 @@ import torch
 from kornia.filters import unsharp_mask
 from torch import Tensor
 
-from vdeblur.engine.deblurrer import Network
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.wiener import Wiener
+from vdeblur.model.network import Network
 
 #: Kernel side and standard deviation of the Gaussian, pixels, and share of the difference that is added.
 UNSHARP_SIDE_PX, UNSHARP_SIGMA_PX, UNSHARP_AMOUNT = 9, 1.5, 0.25

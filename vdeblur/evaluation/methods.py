@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vdeblur.engine.deblurrer import Deblurrer, Network
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.baselines import BASELINES, Identity
 from vdeblur.model.checkpoint import weights_path
+from vdeblur.model.network import Network
 
 #: A MODEL that changes nothing, to see that nothing is gained by it.
 IDENTITY = "identity"

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from vdeblur.adapters.arrays import Channels
 from vdeblur.adapters.pictures import P, frame_of, join, number_of, picture_of, split
-from vdeblur.engine.deblurrer import Deblurrer, Network
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.tiling import TileWish
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
+from vdeblur.model.network import Network
 from vdeblur.pipeline.loop import Progress
 
 

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from vdeblur.engine.deblurrer import Deblurrer, Network
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.live.types import Settings, Shown, Taken
+from vdeblur.model.network import Network
 
 #: Frames a new network is tried with before it takes over: the first is slow, and none should be seen waiting.
 _WARMING = 2

@@ -15,7 +15,6 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from vdeblur.engine.deblurrer import Network
 from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.live.capture_thread import Intake
@@ -27,6 +26,7 @@ from vdeblur.live.sink_threads import Outlets
 from vdeblur.live.sources import Source
 from vdeblur.live.types import Settings, Shown, Sink, Status, Taken, Unwatched
 from vdeblur.model.checkpoint import weights_path
+from vdeblur.model.network import Network
 
 __all__ = ["Session", "Settings", "Shown", "Sink", "Status", "Taken", "Unwatched"]
 

@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vdeblur.engine.deblurrer import Deblurrer, Network
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.tiling import TileWish
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
+from vdeblur.model.network import Network
 from vdeblur.pipeline.comparison import CompareMode, Comparison
 from vdeblur.pipeline.loop import Loop, Progress, frames_total, refuse_shortfall
 from vdeblur.pipeline.resume import SEGMENT_SECONDS, reach, terms_of

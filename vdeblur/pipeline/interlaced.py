@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.stream_state import Restored, Snapshot
+from vdeblur.engine.stream_state import RestoredFrame, Snapshot
 from vdeblur.frames import FieldOrder, Frame
 from vdeblur.video.interlace.deinterlacer import bob
 
@@ -33,7 +33,7 @@ def restorations(
     *,
     after: Snapshot | None = None,
     done: Sequence[Frame] = (),
-) -> Generator[Restored, None, None]:
+) -> Generator[RestoredFrame, None, None]:
     """Restore frames, whole ones or interlaced ones in the order of their fields: N in, N out, in order. Lazy.
 
     Rows that the network leaves alone come back bit for bit.
@@ -53,7 +53,7 @@ def restorations(
 
 def _of_fields(
     deblurrer: Deblurrer, frames: Iterable[Frame], order: FieldOrder, after: Snapshot | None, done: Sequence[Frame]
-) -> Generator[Restored, None, None]:
+) -> Generator[RestoredFrame, None, None]:
     originals: deque[Frame] = deque()
 
     def remembered() -> Iterator[Frame]:
@@ -67,7 +67,7 @@ def _of_fields(
         for first in restored:
             second = next(restored)
             woven = weave(first.frame, second.frame, order, like=originals.popleft())
-            yield Restored(woven, second.snapshot)
+            yield RestoredFrame(woven, second.snapshot)
 
 
 def weave(first: Frame, second: Frame, order: FieldOrder, *, like: Frame) -> Frame:

@@ -1,0 +1,283 @@
+"""Device step: upload, network, correction and download of a batch of frames on one device."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vdeblur.adapters.pictures import number_of
+from vdeblur.engine.batching import joined, separated
+from vdeblur.engine.pixels import add_residual, crop, shrunk_size
+from vdeblur.engine.stream_state import EncodedFrame, Job, RestoredFrame, Snapshot, network_arguments
+from vdeblur.engine.tiling import Tiles, TileWish, network_input
+from vdeblur.errors import DeviceError, NetworkError, VdeblurError
+from vdeblur.frames import Frame
+from vdeblur.kernels.dispatch import have_kernels
+from vdeblur.model.checkpoint import load_network
+from vdeblur.model.network import Network
+from vdeblur.runtime.cpu_pool import Later, later
+from vdeblur.runtime.cuda_graphs import graphed
+from vdeblur.runtime.device import choose_dtype, find_device, is_out_of_memory
+from vdeblur.runtime.host_memory import keep
+from vdeblur.runtime.transfer import Download, Planes, transfer_for
+
+
+class DeviceStep:
+    """One step of the network on its device, for a batch of frames of one size.
+
+    A frame goes through :meth:`encode` once and, when its window is complete, through :meth:`restore`; the result of
+    the :class:`PendingFrame` that this starts is the restored frame.
+
+    Args:
+        model: name of a network, path of a checkpoint, or a network, which is copied.
+        device, precision, streams, tile: as for :class:`vdeblur.engine.deblurrer.Deblurrer`.
+        strength, reduce: likewise; they may be set between frames.
+
+    Raises:
+        UsageError: the device or the precision is unknown, or the network cannot work in tiles.
+        DeviceError: the device is missing, does not work, or has no room for the network.
+        NetworkError: the checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Network,
+        *,
+        device: str,
+        precision: str,
+        streams: bool,
+        tile: TileWish,
+        strength: float,
+        reduce: int,
+    ) -> None:
+        self.strength, self.reduce = strength, reduce
+        self.device = find_device(device)
+        self.dtype = choose_dtype(precision, self.device)
+        with _network_errors(f"loading the network on {self.device}"):
+            network = load_network(str(model)) if isinstance(model, (str, Path)) else model
+            if precision == "auto" and self.device.type == "cpu" and have_kernels(network, self.device):
+                self.dtype = torch.float32  # that is what they compute in
+            self.network = _placed(network, self.device, self.dtype, own=network is not model)
+            #: Moves planes to the device and back.
+            self.transfer = transfer_for(self.device, streams=streams)
+        #: Does a frame's work: the network itself, or its steps as CUDA graphs.
+        self.steps: Network = graphed(self.network, self.device) if streams else self.network
+        if self.device.type == "cpu":
+            keep()
+        self.tiles = Tiles(tile, self.network, self.device)
+
+    @property
+    def in_flight(self) -> int:
+        """Restored frames that may be pending before the oldest has to be waited for."""
+        return max(self.transfer.in_flight, int(self._in_halves))
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether frames of several streams may go through the network together."""
+        return bool(getattr(self.network, "takes_batches", False))
+
+    def encode(self, frames: Sequence[Frame]) -> list[EncodedFrame]:
+        """Upload frames that are of one size when they are reduced, and compute their features, in one pass."""
+        reduce = self.reduce
+
+        def encode(side: int | None) -> Any:
+            inputs = [self._network_input(*each, reduce) for each in zip(frames, planes, strict=True)]
+            return self.steps.encode(joined(inputs), **_in_tiles(side))
+
+        with frame_errors(frames[0], self.device):
+            planes = [self.transfer.upload(_tensors(frame.planes[: frame.format.colour_planes])) for frame in frames]
+            with self.transfer.compute("encode"):
+                features = self.tiles.run(shrunk_size(frames[0].size, reduce), encode)
+        each = zip(frames, planes, separated(features, len(frames)), strict=True)
+        return [EncodedFrame(*parts, reduce) for parts in each]
+
+    def restore(self, jobs: Sequence[Job]) -> Iterator[PendingFrame]:
+        """Restore windows of one size that lack the same neighbours, in one pass; the states of their streams move on.
+
+        Lazy: each frame's download starts when it is asked for.
+        """
+        for job, planes in zip(jobs, self._restored_planes(jobs), strict=True):
+            yield self._download(job, planes)
+
+    def state_on_device(self, state: Sequence[Tensor] | None) -> Any:
+        """A snapshot's recurrent state, which may be on any device, as the network takes it."""
+        if state is None:
+            return None
+        return getattr(self.network, "state_from", tuple)(tuple(part.to(self.device) for part in state))
+
+    def _network_input(self, frame: Frame, planes: Planes, reduce: int) -> Tensor:
+        return network_input(self.network, planes, frame.format, frame.colour, frame.size, reduce=reduce)
+
+    @property
+    def _in_halves(self) -> bool:
+        """Whether a frame is corrected while the next one is matched: on a CPU, where network and threads allow."""
+        able = self.device.type == "cpu" and hasattr(self.steps, "match") and hasattr(self.steps, "correct")
+        return able and torch.get_num_threads() > 1
+
+    def _restored_planes(self, jobs: Sequence[Job]) -> Sequence[Planes | Download]:
+        frames = [window.current for _, window in jobs]
+        arguments = [joined(column) for column in zip(*(network_arguments(job) for job in jobs), strict=True)]
+        strength = self.strength
+
+        def restore(side: int | None) -> tuple[list[Planes], Any]:
+            residual, state = self.steps.residual(*arguments, **_in_tiles(side))
+            return _corrected(frames, residual, strength), state
+
+        restored: Sequence[Planes | Download]
+        with frame_errors(frames[0].frame, self.device), self.transfer.compute("restore"):
+            if self._in_halves:
+                restored, state = self._restore_in_halves(frames, arguments)
+            else:
+                restored, state = self.tiles.run(frames[0].size, restore)
+        for (stream, _), own in zip(jobs, separated(state, len(jobs)), strict=True):
+            stream.state = own
+        return restored
+
+    def _restore_in_halves(
+        self, frames: Sequence[EncodedFrame], arguments: Sequence[Any]
+    ) -> tuple[list[Download], Any]:
+        """Match now and run the correction asynchronously, so that it overlaps flow estimation of the next frame."""
+        network: Any = self.steps
+        size, strength = frames[0].size, self.strength
+        matched, state = self.tiles.run(size, lambda _: network.match(*arguments))
+
+        def correct(side: int | None) -> list[Planes]:
+            return _corrected(frames, network.correct(matched, **_in_tiles(side)), strength)
+
+        work = later(lambda: self.tiles.run(size, correct), self.device)
+        return [_Later(work, number) for number in range(len(frames))], state
+
+    def _download(self, job: Job, planes: Planes | Download) -> PendingFrame:
+        """Start the device-to-host copy of the restored planes."""
+        stream, frame = job[0], job[1].current.frame
+        with frame_errors(frame, self.device):
+            stay = isinstance(frame.planes[0], Tensor) and frame.planes[0].device == self.device
+            download = self.transfer.download(planes, stay=stay) if isinstance(planes, tuple) else planes
+            return PendingFrame(frame, self.device, download, Snapshot.of(stream))
+
+
+@dataclass(frozen=True)
+class PendingFrame:
+    """A restored frame whose planes are still being computed or downloaded."""
+
+    frame: Frame
+    device: torch.device
+    download: Download
+    #: State of its stream after it.
+    snapshot: Snapshot
+
+    def result(self) -> RestoredFrame:
+        """Wait for the planes. To be called once, oldest frame first.
+
+        Raises:
+            NetworkError: the residual has nan or inf; or what was still being computed failed.
+            DeviceError: out of memory.
+        """
+        with frame_errors(self.frame, self.device):
+            *planes, total = self.download.result()
+            if not math.isfinite(total.item()):
+                raise NetworkError("the network returned nan or inf; try --precision float32")
+        return RestoredFrame(self.frame.with_planes(_like(planes, self.frame.planes)), self.snapshot)
+
+
+@contextlib.contextmanager
+def frame_errors(frame: Frame, device: torch.device) -> Iterator[None]:
+    """Run without autograd; raise a failure as an error of this package, with the frame's number or time."""
+    try:
+        with torch.inference_mode(), _network_errors(f"a {frame.width}×{frame.height} frame on {device}"):
+            yield
+    except VdeblurError as exc:
+        number = number_of(frame)
+        if number is not None and exc.stage is None:
+            exc.args = (f"frame {number}: {exc}",)
+        exc.at("network", frame.time_seconds if number is None else None)
+        raise
+
+
+@dataclass(frozen=True)
+class _Later:
+    """Planes of one frame of a batch whose correction runs asynchronously."""
+
+    work: Later[list[Planes]]
+    number: int
+
+    def result(self) -> Planes:
+        return self.work.result()[self.number]
+
+
+def _corrected(frames: Sequence[EncodedFrame], residual: Tensor, strength: float) -> list[Planes]:
+    """Planes of frames of one size with their part of the network's residual (B, C, H, W)."""
+    residuals = separated(residual, len(frames))
+    return [_corrected_planes(frame, own, strength) for frame, own in zip(frames, residuals, strict=True)]
+
+
+def _corrected_planes(encoded: EncodedFrame, residual: Tensor, strength: float) -> Planes:
+    """Planes with the network's residual (1, C, H, W), and its sum, which is finite only if every value is."""
+    frame = encoded.frame
+    residual = crop(residual, *encoded.size)
+    planes = add_residual(
+        encoded.planes, residual, frame.format, frame.colour, strength=strength, reduce=encoded.reduce
+    )
+    return (*planes, residual.sum())
+
+
+def _in_tiles(side: int | None) -> dict[str, Any]:
+    """The argument that only a network which can work in tiles takes."""
+    return {} if side is None else {"side": side}
+
+
+def _placed(network: Any, device: torch.device, dtype: torch.dtype, *, own: bool) -> Network:
+    """The network on its device, in its dtype and memory layout; one that is not our ``own`` stays as it is."""
+    if isinstance(network, nn.Module):
+        network = network if own else copy.deepcopy(network)
+        network = network.eval().to(device=device, dtype=dtype)
+        network.to(memory_format=torch.channels_last)
+    placed: Network = network
+    return placed
+
+
+@contextlib.contextmanager
+def _network_errors(what: str) -> Iterator[None]:
+    """Raise what PyTorch and the network raise as an error of this package, in one line."""
+    try:
+        yield
+    except VdeblurError:
+        raise
+    except Exception as exc:
+        text = str(exc).strip() or type(exc).__name__
+        if is_out_of_memory(exc):
+            raise DeviceError(f"out of memory: {what}; use a smaller model or video, or another --device") from exc
+        raise NetworkError(f"{what}: {type(exc).__name__}: {text.splitlines()[0]}") from exc
+
+
+def _tensors(planes: Sequence[Any]) -> list[Tensor]:
+    """Planes as tensors, without a copy where NumPy and PyTorch can share them."""
+    result = []
+    for plane in planes:
+        if isinstance(plane, np.ndarray):
+            if not plane.flags.writeable or min(plane.strides, default=0) < 0:
+                plane = plane.copy()
+            plane = torch.from_numpy(plane)
+        result.append(plane)
+    return result
+
+
+def _like(planes: Sequence[Tensor], source: Sequence[Any]) -> list[Any]:
+    """Planes of the source's kind, on its device; planes that were not restored (alpha) are the source's own."""
+    restored: list[Any] = []
+    for plane, original in zip(planes, source, strict=False):
+        if isinstance(original, Tensor):
+            plane = plane.to(original.device)
+            restored.append(plane.clone() if plane.is_inference() else plane)  # a caller may write to it
+        else:
+            restored.append(plane.numpy())
+    return [*restored, *source[len(planes) :]]

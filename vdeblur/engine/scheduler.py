@@ -1,0 +1,180 @@
+"""Scheduler: the order in which the device encodes and restores frames, and in which their results are awaited.
+
+One stream: :meth:`Scheduler.step` encodes a frame, and restores the window that it completes.
+:meth:`Scheduler.run` does so for a whole clip and leaves results pending, so that their downloads overlap the next
+frames. Several streams: :meth:`Scheduler.step_many` and :meth:`Scheduler.run_many` do the same in batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any
+
+from vdeblur.engine.batching import alike
+from vdeblur.engine.device_step import DeviceStep, PendingFrame, frame_errors
+from vdeblur.engine.pixels import shrunk_size
+from vdeblur.engine.stream_state import EncodedFrame, Job, RestoredFrame, Snapshot, StreamState, missing
+from vdeblur.engine.windows import Window
+from vdeblur.errors import SourceError
+from vdeblur.frames import Frame
+
+#: A stream, and the next frame for it, None at its end.
+StreamFrame = tuple[StreamState, Frame | None]
+
+
+class Scheduler:
+    """Order of the work of any number of streams on one device. May be called from several threads.
+
+    Attributes:
+        lock: held while a frame is worked on; reentrant.
+    """
+
+    def __init__(self, device_step: DeviceStep) -> None:
+        self.lock = threading.RLock()
+        self._device_step = device_step
+        #: Pending frames of all runs.
+        self._in_flight = 0
+
+    def step(self, stream: StreamState, frame: Frame | None) -> Frame | None:
+        """Push a frame (None at the end of the stream), wait for the frame that this completes, and return it."""
+        with self.lock:
+            pending = self._advance(stream, frame)
+            return None if pending is None else self._result(pending).frame
+
+    def run(self, stream: StreamState, frames: Iterable[Frame]) -> Generator[RestoredFrame, None, None]:
+        """Restore all frames of a stream, in order, each as soon as it is known. Lazy."""
+        pending: deque[PendingFrame] = deque()
+        try:
+            for frame in itertools.chain(frames, (None,)):
+                with self.lock:
+                    started = self._advance(stream, frame)
+                    if started is not None:
+                        pending.append(started)
+                    due = deque(self._due(pending))
+                while due:
+                    yield due.popleft()
+            while pending:
+                yield self._result(pending.popleft())
+        finally:
+            self._discard(pending)
+
+    def resume(self, stream: StreamState, snapshot: Snapshot, frames: Iterator[Frame]) -> None:
+        """Bring a new stream to where a snapshot was taken; the frames that had been taken by then are taken again.
+
+        Raises:
+            SourceError: there are fewer frames than that.
+        """
+        taken = list(itertools.islice(frames, 1 + snapshot.ahead))
+        if len(taken) <= snapshot.ahead:
+            raise SourceError("the source has fewer frames than when the job began")
+        with self.lock:
+            encoded = [self._encoded(frame) for frame in taken]
+        stream.window.newest = encoded[-1]
+        stream.window.before = encoded[0] if snapshot.ahead and snapshot.joined else None
+        stream.breaks.restore(snapshot.breaks)
+        stream.state = self._device_step.state_on_device(snapshot.state)
+
+    def _advance(self, stream: StreamState, frame: Frame | None) -> PendingFrame | None:
+        """Push a frame, None at the end of the stream; start restoring the window that this completes."""
+        window = stream.window.finish() if frame is None else self._pushed(stream, self._encoded(frame))
+        if window is None:
+            return None
+        (pending,) = self._device_step.restore([(stream, window)])
+        self._in_flight += 1
+        return pending
+
+    def _encoded(self, frame: Frame) -> EncodedFrame:
+        (encoded,) = self._device_step.encode([frame])
+        return encoded
+
+    def _pushed(self, stream: StreamState, encoded: EncodedFrame) -> Window[EncodedFrame] | None:
+        with frame_errors(encoded.frame, self._device_step.device):
+            return stream.push(encoded)
+
+    def _due(self, pending: deque[PendingFrame]) -> Iterator[RestoredFrame]:
+        """Wait for the oldest of these until no more are in flight than the device allows; other runs have theirs."""
+        while pending and self._in_flight > self._device_step.in_flight:
+            yield self._result(pending.popleft())
+
+    def _result(self, pending: PendingFrame) -> RestoredFrame:
+        with self.lock:
+            self._in_flight -= 1
+            return pending.result()
+
+    def _discard(self, pending: deque[PendingFrame]) -> None:
+        """Wait for frames that nobody wants any more: the slots of their transfers are free only then."""
+        while pending:
+            with contextlib.suppress(Exception):
+                self._result(pending.popleft())
+
+    def step_many(self, steps: Sequence[StreamFrame]) -> list[Frame | None]:
+        """Push one frame into each stream; return the frames this completes, indexed by step."""
+        restored: list[Frame | None] = [None] * len(steps)
+        pending: deque[PendingFrame] = deque()
+        places: deque[int] = deque()
+        with self.lock:
+            try:
+                for place, started in self._advance_many(steps):
+                    pending.append(started)
+                    places.append(place)
+                    for due in self._due(pending):
+                        restored[places.popleft()] = due.frame
+                while pending:
+                    restored[places.popleft()] = self._result(pending.popleft()).frame
+            finally:
+                self._discard(pending)
+        return restored
+
+    def run_many(
+        self, streams: Sequence[StreamState], clips: Sequence[Iterable[Frame]]
+    ) -> Generator[tuple[Frame | None, ...], None, None]:
+        """Restore a clip in each stream. The n-th tuple has the n-th restored frame of each, None behind its end."""
+        iterators = [iter(clip) for clip in clips]
+        living = list(range(len(iterators)))
+        while living:
+            frames = [next(iterators[index], None) for index in living]
+            steps = [(streams[index], frame) for index, frame in zip(living, frames, strict=True)]
+            restored = dict(zip(living, self.step_many(steps), strict=True))
+            living = [index for index, frame in zip(living, frames, strict=True) if frame is not None]
+            if any(frame is not None for frame in restored.values()):
+                yield tuple(restored.get(index) for index in range(len(iterators)))
+
+    def _advance_many(self, steps: Sequence[StreamFrame]) -> Iterator[tuple[int, PendingFrame]]:
+        """As :meth:`_advance` for each step; pending frames come with the index of their step.
+
+        Windows of several streams are restored in one batch where they are of one size and lack the same neighbours.
+        """
+        encoded = iter(self._encoded_many([frame for _, frame in steps if frame is not None]))
+        jobs: dict[int, Job] = {}
+        for place, (stream, frame) in enumerate(steps):
+            window = stream.window.finish() if frame is None else self._pushed(stream, next(encoded))
+            if window is not None:
+                jobs[place] = stream, window
+        waiting = list(jobs.items())
+        for batch in self._batches([(job[1].current.size, missing(job)) for _, job in waiting]):
+            chosen = [waiting[number] for number in batch]
+            started = self._device_step.restore([job for _, job in chosen])
+            for (place, _), pending in zip(chosen, started, strict=True):
+                self._in_flight += 1
+                yield place, pending
+
+    def _encoded_many(self, frames: Sequence[Frame]) -> list[EncodedFrame]:
+        """Each frame encoded, in their order; frames of one size in one batch."""
+        encoded: dict[int, EncodedFrame] = {}
+        reduce = self._device_step.reduce
+        for batch in self._batches([(shrunk_size(frame.size, reduce), None) for frame in frames]):
+            encoded.update(zip(batch, self._device_step.encode([frames[place] for place in batch]), strict=True))
+        return [encoded[place] for place in range(len(frames))]
+
+    def _batches(self, keys: Sequence[tuple[tuple[int, int], Any]]) -> Iterator[list[int]]:
+        """Indexes of equal keys, which begin with a size; as many at a time as the network and the memory take."""
+        device_step = self._device_step
+        for places in alike(keys):
+            count = len(places) if device_step.takes_batches else 1
+            while count > 1 and not device_step.tiles.have_room(keys[places[0]][0], count):
+                count = (count + 1) // 2
+            yield from (places[first : first + count] for first in range(0, len(places), count))
