@@ -24,13 +24,14 @@ from vdeblur.engine import tiling
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.memory_estimate import held_bytes
 from vdeblur.engine.pixels import rgb_of
-from vdeblur.engine.tiling import Tiles, Trial
+from vdeblur.engine.tiling import MemoryTrial, Tiles
 from vdeblur.errors import DeviceError, NetworkError, UsageError
 from vdeblur.frames import Frame
 from vdeblur.library import generators
 from vdeblur.library.generators import deblur_frames
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.layers import upsample
+from vdeblur.model.network import NetworkTraits, TileTraits
 from vdeblur.model.regions import Area, in_tiles, tiles_of, upsample_area
 from vdeblur.pipeline import deblur_video as pipeline_module
 from vdeblur.runtime import host_memory
@@ -67,9 +68,7 @@ def small_video(folder: Path) -> Path:
 class Bounded(Mixing):
     """Works in tiles, and has memory for tiles of no more than ``most`` pixels a side (None: for whole frames)."""
 
-    smallest_tile = 64
-    tile_overlap = 0
-    strip_pixels = 1000
+    traits = NetworkTraits(tiles=TileTraits(smallest=64, strip_pixels=1000))
 
     def __init__(self, most: int | None, *, failure: BaseException | None = None) -> None:
         super().__init__()
@@ -342,7 +341,7 @@ def test_what_is_measured_is_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> N
     needs = {}
     for side in (None, 256):
         with torch.inference_mode():
-            needs[side] = held_bytes(Trial(network, CPU, 1024, side))
+            needs[side] = held_bytes(MemoryTrial(network, CPU, 1024, side))
         assert found.bytes(1024, 1024, side) == pytest.approx(needs[side], rel=0.2)
     for fits, expected in ((1.3, None), (0.97, 512)):
         monkeypatch.setattr(tiling, "free_bytes", lambda device, part=fits: part * needs[None] / tiling.USABLE)

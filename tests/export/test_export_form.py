@@ -12,22 +12,22 @@ from torch import Tensor
 from support import deblur_nets, luma_nets
 from vdeblur.model.block_sampling import shifts
 from vdeblur.model.motion import motion_between
+from vdeblur.model.network import RestorationNetwork
 from vdeblur.model.optical_flow import flow, pyramid
-from vdeblur.model.registry import Net
 
 KINDS = ("luma", "deblur")
 #: Whether a frame has one before and one after it: all there is.
 PLACES = list(product((False, True), repeat=2))
 
 
-def network(kind: str) -> Net:
+def network(kind: str) -> RestorationNetwork:
     return luma_nets.tiny() if kind == "luma" else deblur_nets.tiny(tap_neighbours=3)
 
 
-def pictures(net: Net, count: int, batch: int) -> list[Tensor]:
+def pictures(net: RestorationNetwork, count: int, batch: int) -> list[Tensor]:
     """Frames (B, C, 96, 128) of moving textures, another one for each of the batch."""
     torch.manual_seed(5)
-    wide = torch.nn.functional.avg_pool2d(torch.rand(batch, getattr(net, "channels", 3), 140, 180), 5, 1)
+    wide = torch.nn.functional.avg_pool2d(torch.rand(batch, net.traits.channels, 140, 180), 5, 1)
     return [wide[..., 2 * t : 96 + 2 * t, 3 * t : 128 + 3 * t] for t in range(count)]
 
 
@@ -86,7 +86,7 @@ def test_a_batch_may_lack_different_neighbours(kind: str) -> None:
     before, here, after = (net.encode(frame) for frame in pictures(net, 3, batch=len(PLACES)))
     has = [torch.tensor(side).view(-1, 1, 1, 1) for side in zip(*PLACES, strict=True)]
     _, started = net.residual(None, before, here, None)
-    state = net.state_from([torch.where(has[0].view(-1, *[1] * (part.dim() - 1)), part, 0) for part in started])
+    state = net.traits.state_from([torch.where(has[0].view(-1, *[1] * (part.dim() - 1)), part, 0) for part in started])
     packed, _ = net.residual(before, here, after, state, present=(has[0], has[1]))
     for number, (known, follows) in enumerate(PLACES):
         sides = [taken(side, number) if there else None for side, there in ((before, known), (after, follows))]

@@ -114,8 +114,8 @@ def test_tiles_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a quarter of what is computed around them, there is one."""
     net = network()
     assert net.finish is not None
-    assert net.tile_overlap == net.finish.reach == 64
-    assert net.smallest_tile > DeblurNet.smallest_tile
+    assert net.traits.tiles.overlap == net.finish.reach == 64
+    assert net.traits.tiles.smallest > DeblurNet.traits.tiles.smallest
     assert tiled_and_whole(net) < 1e-4
     monkeypatch.setattr(Finish, "reach", 16)
     assert tiled_and_whole(net) > 1e-3

@@ -20,7 +20,8 @@ from support.media.recording import CpuRecorder, Failing
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.kernels.dispatch import without_kernels
 from vdeblur.model.checkpoint import available_models, load_network
-from vdeblur.runtime.cuda_graphs import KEPT, Graphed, graphed, plain
+from vdeblur.model.network import traits_of
+from vdeblur.runtime.cuda_graphs import KEPT, Graphed, plain, with_cuda_graphs
 
 MODELS = available_models()
 #: `quality` is of the class of `balanced`, and takes long on a CPU.
@@ -191,8 +192,9 @@ def test_recordings_are_limited() -> None:
 
 def test_only_networks_that_say_so_are_recorded_and_only_on_cuda() -> None:
     net = network("fast")
-    assert graphed(net, torch.device("cpu")) is net
-    assert graphed(Mixing(), torch.device("cuda:0")).__class__ is Mixing
+    assert with_cuda_graphs(net, torch.device("cpu"), recordable=True) is net
+    mixing, recordable = Mixing(), traits_of(Mixing()).recordable
+    assert with_cuda_graphs(mixing, torch.device("cuda:0"), recordable=recordable) is mixing
     assert plain(Graphed(net, CpuRecorder())) is net
     assert Graphed(net, CpuRecorder()).stride == net.stride
 
@@ -259,7 +261,7 @@ def test_cuda_graphs_leave_kept_states_alone(name: str) -> None:
     frames = [frame.cuda() for frame in pictures(net, 6, 128, 192)]
     with torch.cuda.stream(torch.cuda.Stream()):
         expected = walked(net, frames)
-        recorded = graphed(net, torch.device("cuda:0"))
+        recorded = with_cuda_graphs(net, torch.device("cuda:0"), recordable=traits_of(net).recordable)
         for _ in range(2):
             found = walked(recorded, frames)
     torch.cuda.synchronize()

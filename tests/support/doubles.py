@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
+from vdeblur.model.network import NetworkTraits, traits_of
 from vdeblur.video.info import SourceInfo, StreamInfo, VideoInfo
 from vdeblur.video.streams.outcomes import Outcome
 
@@ -79,7 +80,6 @@ class Identity(nn.Module):
 
     stride = 16
     minimum_size = 32
-    takes_batches = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Identity(nn.Module):
         self.calls: list[tuple[bool, bool, bool]] = []
 
     def encode(self, frame: Tensor) -> Any:
-        assert frame.shape[0] == 1 or self.takes_batches
+        assert frame.shape[0] == 1 or traits_of(self).takes_batches
         assert all(size % self.stride == 0 and size >= self.minimum_size for size in frame.shape[-2:])
         self.encoded += 1
         return (frame,)
@@ -127,7 +127,7 @@ class Mixing(Identity):
 class Batching(Mixing):
     """Takes several frames at a time, and counts how many."""
 
-    takes_batches = True
+    traits = NetworkTraits(takes_batches=True)
 
     def __init__(self) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from torch import nn
 
 from support.training_fixtures import texture, tiny_run
 from vdeblur.errors import UsageError
-from vdeblur.model.deblur_net import Estimate
+from vdeblur.model.network import Estimate, NetworkTraits
 from vdeblur.training import lr_schedule
 from vdeblur.training.data.sources import MixedData
 from vdeblur.training.distributed import ProcessTeam
@@ -183,6 +183,8 @@ def test_true_motion_may_be_unknown(tmp_path: Path) -> None:
 
 class Adder(nn.Module):
     """A network that adds the same to every pixel and finds no motion."""
+
+    traits = NetworkTraits(estimates_motion=True)
 
     def __init__(self, value: float) -> None:
         super().__init__()

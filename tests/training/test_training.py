@@ -10,7 +10,8 @@ from torch.nn.functional import avg_pool2d
 
 from support.synthetic import CLEAN, tiles
 from vdeblur.metrics import psnr
-from vdeblur.model.deblur_net import DeblurNet, Estimate, NetworkConfig
+from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
+from vdeblur.model.network import Estimate
 from vdeblur.training.losses import decibels, losses, signless_error
 from vdeblur.training.synthesis.blur import Clip, synthesise
 from vdeblur.training.synthesis.stills import Textures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from vdeblur.bench.timing import Timing, middle, timed, typical
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.frames import Frame
 from vdeblur.kernels.dispatch import have_kernels, without_kernels
+from vdeblur.model.network import NetworkTraits, traits_of
 from vdeblur.runtime.cuda_graphs import plain
 from vdeblur.runtime.device import single_thread
 
@@ -45,9 +46,12 @@ class Replay:
         self.spent = Timing(0.0, 0.0)
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("match", "correct"):  # halves of residual: it is asked for as a whole
-            raise AttributeError(name)
         return getattr(self.network, name)
+
+    @property
+    def traits(self) -> NetworkTraits:
+        """The network's, but that it is asked for a whole residual, not for its halves."""
+        return replace(traits_of(self.network), halves=False)
 
     def start(self) -> None:
         self.spent = Timing(0.0, 0.0)
@@ -140,7 +144,8 @@ def measure_engine(deblurrer: Deblurrer, frames: Sequence[Frame], *, runs: int) 
 def measure_network(replay: Replay, device: torch.device, *, runs: int) -> NetworkSpeed:
     """Time, multiply-adds and share of convolutions of what a network does for a frame."""
     timing = typical(replay.again, runs=runs, warm_up=WARM_UP, device=device)
-    share = None if have_kernels(replay.network, device) else convolution_share(replay.alone, device)
+    compiled = replay.traits.compiled and have_kernels(device)
+    share = None if compiled else convolution_share(replay.alone, device)
     return NetworkSpeed(timing, multiply_adds(replay.plainly), share)
 
 

@@ -23,9 +23,9 @@ from vdeblur.errors import DeviceError, NetworkError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.kernels.dispatch import have_kernels
 from vdeblur.model.checkpoint import load_network
-from vdeblur.model.network import Network
+from vdeblur.model.network import Network, traits_of
 from vdeblur.runtime.cpu_pool import Later, later
-from vdeblur.runtime.cuda_graphs import graphed
+from vdeblur.runtime.cuda_graphs import with_cuda_graphs
 from vdeblur.runtime.device import choose_dtype, find_device, is_out_of_memory
 from vdeblur.runtime.host_memory import keep
 from vdeblur.runtime.transfer import Download, Planes, transfer_for
@@ -64,13 +64,16 @@ class DeviceStep:
         self.dtype = choose_dtype(precision, self.device)
         with _network_errors(f"loading the network on {self.device}"):
             network = load_network(str(model)) if isinstance(model, (str, Path)) else model
-            if precision == "auto" and self.device.type == "cpu" and have_kernels(network, self.device):
+            traits = traits_of(network)
+            if precision == "auto" and self.device.type == "cpu" and traits.compiled and have_kernels(self.device):
                 self.dtype = torch.float32  # that is what they compute in
             self.network = _placed(network, self.device, self.dtype, own=network is not model)
             #: Moves planes to the device and back.
             self.transfer = transfer_for(self.device, streams=streams)
         #: Does a frame's work: the network itself, or its steps as CUDA graphs.
-        self.steps: Network = graphed(self.network, self.device) if streams else self.network
+        self.steps: Network = self.network
+        if streams:
+            self.steps = with_cuda_graphs(self.network, self.device, recordable=traits.recordable)
         if self.device.type == "cpu":
             keep()
         self.tiles = Tiles(tile, self.network, self.device)
@@ -83,7 +86,7 @@ class DeviceStep:
     @property
     def takes_batches(self) -> bool:
         """Whether frames of several streams may go through the network together."""
-        return bool(getattr(self.network, "takes_batches", False))
+        return traits_of(self.network).takes_batches
 
     def encode(self, frames: Sequence[Frame]) -> list[EncodedFrame]:
         """Upload frames that are of one size when they are reduced, and compute their features, in one pass."""
@@ -112,7 +115,7 @@ class DeviceStep:
         """A snapshot's recurrent state, which may be on any device, as the network takes it."""
         if state is None:
             return None
-        return getattr(self.network, "state_from", tuple)(tuple(part.to(self.device) for part in state))
+        return traits_of(self.network).state_from(tuple(part.to(self.device) for part in state))
 
     def _network_input(self, frame: Frame, planes: Planes, reduce: int) -> Tensor:
         return network_input(self.network, planes, frame.format, frame.colour, frame.size, reduce=reduce)
@@ -120,8 +123,7 @@ class DeviceStep:
     @property
     def _in_halves(self) -> bool:
         """Whether a frame is corrected while the next one is matched: on a CPU, where network and threads allow."""
-        able = self.device.type == "cpu" and hasattr(self.steps, "match") and hasattr(self.steps, "correct")
-        return able and torch.get_num_threads() > 1
+        return self.device.type == "cpu" and traits_of(self.steps).halves and torch.get_num_threads() > 1
 
     def _restored_planes(self, jobs: Sequence[Job]) -> Sequence[Planes | Download]:
         frames = [window.current for _, window in jobs]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import ceil
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from vdeblur.engine.memory_estimate import TILE, TRIAL, Footprint, footprint, he
 from vdeblur.engine.pixels import add_residual, crop, pad_to_multiple, picture_from_planes
 from vdeblur.errors import DeviceError, UsageError
 from vdeblur.frames import Colour, PixelFormat
+from vdeblur.model.network import traits_of
 from vdeblur.runtime.device import free_bytes, is_out_of_memory, peak_bytes, release, single_thread
 
 logger = logging.getLogger(__name__)
@@ -35,44 +36,22 @@ PLENTY = {"cpu": 1024, "cuda": 8192}
 _TRIAL_FORMAT = PixelFormat("yuv420p", "yuv", 8, (1, 1))
 
 
-class Tileable(Protocol):
-    """A network that can work in tiles; what it returns does not depend on ``side``, but for rounding."""
-
-    stride: int
-    minimum_size: int
-    #: Least useful side of a tile.
-    smallest_tile: int
-    #: Pixels around a tile that are computed with it.
-    tile_overlap: int
-    #: On a CPU, pixels that are taken at a time, where that makes no other difference.
-    strip_pixels: int
-
-    def work_in_strips(self, pixels: int | None, /) -> None:
-        """Take so many pixels at a time instead; None: ``strip_pixels`` again."""
-
-    def encode(self, frame: Tensor, /, *, side: int | None = None) -> Any: ...
-
-    def residual(
-        self, previous: Any, current: Any, following: Any, state: Any, /, *, side: int | None = None
-    ) -> tuple[Tensor, Any]: ...
-
-
 class Tiles:
     """Chooses the tiles of each size of frame, and smaller ones when memory runs out all the same.
 
     Args:
         wish: "auto" takes tiles only where a whole frame would not fit into the memory that is free; "off" never; a
             number is the side of a tile in pixels, made a multiple of the network's stride.
-        network: placed on ``device``; one that is not :class:`Tileable` is never given a side.
+        network: placed on ``device``; one without :class:`vdeblur.model.network.TileTraits` is never given a side.
 
     Raises:
         UsageError: the wish is none of these, or the network cannot work in tiles.
     """
 
     def __init__(self, wish: TileWish, network: Any, device: torch.device) -> None:
-        self.able = hasattr(network, "smallest_tile")
+        self._traits = traits_of(network).tiles
         self._wish = _checked(wish)
-        if isinstance(self._wish, int) and not self.able:
+        if isinstance(self._wish, int) and self._traits is None:
             raise UsageError(f"this network cannot work in tiles of {wish} pixels; use tile auto or off")
         self._network, self._device = network, device
         self._sides: dict[tuple[int, int], int | None] = {}
@@ -97,7 +76,7 @@ class Tiles:
         free = free_bytes(self._device)
         if self.off or free is None or free >= PLENTY.get(self._device.type, 0) * height * width * count:
             return True
-        need = self._footprint if self.able else None
+        need = self._footprint
         return need is None or need.bytes(height * count, width, None) <= USABLE * free
 
     def run(self, size: tuple[int, int], work: Callable[[int | None], T]) -> T:
@@ -113,7 +92,7 @@ class Tiles:
             try:
                 return work(side)
             except Exception as exc:
-                if not self.able or not is_out_of_memory(exc):
+                if self._traits is None or not is_out_of_memory(exc):
                     raise
                 smaller = self._smaller(size, side)
                 if smaller is None:
@@ -136,9 +115,9 @@ class Tiles:
 
     def _smaller(self, size: tuple[int, int], side: int | None) -> int | None:
         """The side to try next, None if there is none."""
-        if not self.able or self.off:
+        if self._traits is None or self.off:
             return None
-        smallest = self._rounded(self._network.smallest_tile)
+        smallest = self._rounded(self._traits.smallest)
         longest = self._rounded(max(size)) if side is None else side
         return None if longest <= smallest else max(smallest, self._rounded(ceil(longest / 2)))
 
@@ -149,9 +128,10 @@ class Tiles:
     def _chosen(self, size: tuple[int, int]) -> int | None:
         side: int | None
         if isinstance(self._wish, int):
-            side = self._rounded(max(self._wish, self._network.smallest_tile))
+            smallest = 0 if self._traits is None else self._traits.smallest
+            side = self._rounded(max(self._wish, smallest))
             return None if max(size) <= side else side
-        if self.off or not self.able:
+        if self.off or self._traits is None:
             return None
         plenty = PLENTY.get(self._device.type, 0) * size[0] * size[1]
         free = free_bytes(self._device)
@@ -177,23 +157,26 @@ class Tiles:
 
     @cached_property
     def _footprint(self) -> Footprint | None:
-        """What the network takes on this device, measured once; None where it cannot be measured."""
-        tile = self._rounded(max(TILE, self._network.smallest_tile))
-        threads = torch.get_num_threads()
+        """Memory estimate of the network on this device, measured once; None where it cannot be measured."""
+        if self._traits is None:
+            return None
+        tile = self._rounded(max(TILE, self._traits.smallest))
+        in_strips = self._device.type == "cpu" and self._traits.strip_pixels is not None
         try:
             with torch.inference_mode(), single_thread():  # what other threads make would not be counted
-                strip = threads * self._strip_bytes() if self._device.type == "cpu" else 0
-                parts = footprint(self._measured, tile=tile, overlap=self._network.tile_overlap)
-                return replace(parts, strip=strip, strip_pixels=self._network.strip_pixels)
+                strip = torch.get_num_threads() * self._strip_bytes() if in_strips else 0
+                parts = footprint(self._measured, tile=tile, overlap=self._traits.overlap)
+                return replace(parts, strip=strip, strip_pixels=self._traits.strip_pixels or 1)
         except RuntimeError as exc:
             logger.debug("the memory that frames take cannot be measured: %s", exc)
             return None
         finally:
-            self._network.work_in_strips(None)
+            if in_strips:
+                self._network.work_in_strips(None)
             release(self._device)
 
     def _measured(self, size: int, side: int | None) -> int:
-        trial = Trial(self._network, self._device, size, side)
+        trial = MemoryTrial(self._network, self._device, size, side)
         return peak_bytes(self._device, trial) if self._device.type == "cuda" else held_bytes(trial)
 
     def _strip_bytes(self) -> int:
@@ -203,7 +186,7 @@ class Tiles:
         return max(0, usual - self._measured(TRIAL, None))
 
 
-class Trial:
+class MemoryTrial:
     """Restores a square grey frame between two others, as the engine would."""
 
     def __init__(self, network: Any, device: torch.device, size: int, side: int | None) -> None:
@@ -235,18 +218,13 @@ def network_input(
 ) -> Tensor:
     """A frame of ``size`` (height, width) as a network takes it: (1, C, H, W), padded to what it can work on.
 
-    C is 3, R'G'B', unless the network says that it has 1 channel, luma.
+    C is 3, R'G'B', or 1, luma, as the network's traits say.
     """
     height, width = size
     picture = picture_from_planes(
-        planes, pixel_format, colour, height=height, width=width, channels=channels_of(network), reduce=reduce
+        planes, pixel_format, colour, height=height, width=width, channels=traits_of(network).channels, reduce=reduce
     )
     return fitting(network, picture)
-
-
-def channels_of(network: Any) -> int:
-    """What a network is given and gives back: 3, R'G'B', or 1, luma."""
-    return int(getattr(network, "channels", 3))
 
 
 def fitting(network: Any, picture: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +12,7 @@ from torch import Tensor
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.pixels import rgb_of
 from vdeblur.evaluation.cases import Case
-from vdeblur.model.deblur_net import DeblurNet
-from vdeblur.model.luma_net import LumaNet
+from vdeblur.model.network import traits_of
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class MotionErrors:
 
 def motion_errors(deblurrer: Deblurrer, case: Case) -> MotionErrors | None:
     """Errors on a clip whose true motion is known; None for other clips, and for methods that estimate none."""
-    network = deblurrer.network
-    if case.truth is None or not isinstance(network, (DeblurNet, LumaNet)):
+    network: Any = deblurrer.network
+    if case.truth is None or not traits_of(network).estimates_motion:
         return None
     with case.blurry() as frames:
         clip = torch.cat([rgb_of(frame) for frame in frames])[None].to(deblurrer.device)  # (1, T, 3, H, W)

@@ -16,6 +16,7 @@ from vdeblur.export.onnx_file import write_onnx
 from vdeblur.export.step import ExportableStep, Size
 from vdeblur.export.tracing import MOST_SIDE, shapes, traced
 from vdeblur.model.checkpoint import load_network
+from vdeblur.model.network import traits_of
 
 #: Endings of the output, and the packages each needs beside PyTorch.
 FORMATS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
@@ -58,10 +59,8 @@ def export_network(
     """
     _check(target, size, lookahead)
     network = load_network(model).requires_grad_(False)
-    if getattr(network, "finish", None) is not None:
-        raise UsageError(
-            f"{model} cannot be exported: what a step remembers of frames is luma, and it needs their colours"
-        )
+    if (reason := traits_of(network).not_exported_because) is not None:
+        raise UsageError(f"{model} cannot be exported: {reason}")
     step = ExportableStep(network, lookahead).eval()
     sizes = sizes_tried(network.stride) if size is None else ((size[1], size[0]),)
     try:

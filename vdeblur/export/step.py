@@ -14,11 +14,12 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from vdeblur.engine.batching import joined, separated
 from vdeblur.engine.pixels import crop, luma_from_rgb
-from vdeblur.engine.tiling import channels_of, fitting
+from vdeblur.engine.tiling import fitting
 from vdeblur.frames import Colour
 from vdeblur.model.exposure import begun
 from vdeblur.model.luma_net import LumaFeatures
 from vdeblur.model.motion_taps import luma
+from vdeblur.model.network import traits_of
 from vdeblur.model.optical_flow import pyramid
 
 
@@ -42,6 +43,7 @@ class ExportableStep(nn.Module):
     def __init__(self, network: nn.Module, lookahead: int) -> None:
         super().__init__()
         self.network: Any = network
+        self._traits = traits_of(network)
         self._lookahead = lookahead
 
     def forward(self, frame: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
@@ -49,7 +51,7 @@ class ExportableStep(nn.Module):
         if isinstance(gathered.shape[-1], torch.SymInt):
             self._say_what_sizes_agree(frame, others[: 2 * self._lookahead], gathered, state)
         before = pixel_shuffle(gathered, self.network.stride)
-        memory = self.network.state_from(state)
+        memory = self._traits.state_from(state)
         present = begun(memory.profile)[:, :, None, None]
         grey, exists = [before], [present, None]
         if self._lookahead:
@@ -97,7 +99,7 @@ class ExportableStep(nn.Module):
 
     def _input(self, frame: Tensor) -> Tensor:
         """What the engine gives the network of an untagged R'G'B' frame."""
-        return self._fitting(self._luma(frame) if channels_of(self.network) == 1 else frame.clamp(0, 1))
+        return self._fitting(self._luma(frame) if self._traits.channels == 1 else frame.clamp(0, 1))
 
     def _fitting(self, picture: Tensor) -> Tensor:
         """A picture as large as the network needs it; one of any size has to be so already."""
@@ -106,7 +108,7 @@ class ExportableStep(nn.Module):
     def _luma(self, frame: Tensor) -> Tensor:
         """Luma (B, 1, H, W) that the network sees: what it is given, or what it makes of R'G'B' itself."""
         frame = frame.clamp(0, 1)
-        if channels_of(self.network) == 1:
+        if self._traits.channels == 1:
             return luma_from_rgb(frame, Colour(), lines=frame.shape[-2])[:, None]
         return luma(frame)
 

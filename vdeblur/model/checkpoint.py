@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,8 @@ from safetensors.torch import save_file
 
 from vdeblur.config import WEIGHTS_FOLDER
 from vdeblur.errors import NetworkError, UsageError
-from vdeblur.model.deblur_net import NetworkConfig
-from vdeblur.model.luma_net import LumaConfig
-from vdeblur.model.registry import Net, config_from, network_of
-
-#: Far more than any number of a network's config.
-_LARGEST_NUMBER = 1024
+from vdeblur.model.network import LARGEST_NUMBER, NetworkSettings, RestorationNetwork
+from vdeblur.model.registry import config_from, network_of
 
 
 def available_models() -> list[str]:
@@ -41,7 +38,7 @@ def weights_path(name_or_path: str | Path) -> Path:
     raise UsageError(f"no network {str(name_or_path)!r}: choose {', '.join(available_models())} or a .safetensors file")
 
 
-def load_network(name_or_path: str | Path) -> Net:
+def load_network(name_or_path: str | Path) -> RestorationNetwork:
     """Network with its weights, float32 on the CPU, in evaluation mode. Loading runs no code from the file.
 
     Raises:
@@ -80,45 +77,28 @@ def _parsed(text: str) -> dict[str, Any]:
     return parsed
 
 
-def _check_size(config: NetworkConfig | LumaConfig, file_bytes: int) -> None:
+def _check_size(config: NetworkSettings, file_bytes: int) -> None:
     """Refuse a network that is larger than the file it is said to lie in, before a layer is made.
 
     Raises:
         ValueError: it is, or a number is out of any range.
     """
-    numbers: tuple[int, ...] = (config.taps, config.tap_hidden, config.tap_depth, config.tap_neighbours)
-    weights = config.tap_depth * config.tap_hidden**2
-    if isinstance(config, LumaConfig):
-        numbers += (config.tap_experts, config.tap_code)
-        weights += (
-            config.tap_experts * config.tap_hidden * config.taps + min(1, config.tap_experts) * config.tap_code**2
-        )
-    if isinstance(config, NetworkConfig):
-        numbers += (config.tap_features, config.tap_guides, config.tap_beside)
-        numbers += (*config.channels, *config.blocks, *config.decoder_blocks)
-        numbers += (*config.refine, config.refine_blocks, *config.finish, *config.finish_blocks, config.finish_details)
-    if not all(0 <= number <= _LARGEST_NUMBER for number in numbers):
-        raise ValueError(f"the config has a number below 0 or above {_LARGEST_NUMBER}")
-    if not 0 < config.reach <= _LARGEST_NUMBER or (isinstance(config, NetworkConfig) and min(config.channels) < 1):
-        raise ValueError("the config has a number that must be above 0 and is not")
-    if isinstance(config, NetworkConfig):
-        weights += _least_trunk(config)
-    if weights > file_bytes:  # a weight takes a byte at least
+    if not all(0 <= number <= LARGEST_NUMBER for number in _whole_numbers(asdict(config))):
+        raise ValueError(f"the config has a number below 0 or above {LARGEST_NUMBER}")
+    if config.least_weights() > file_bytes:  # a weight takes a byte at least
         raise ValueError("the config is that of a network larger than the file")
 
 
-def _least_trunk(config: NetworkConfig) -> int:
-    """Weights of the 3×3 convolutions of the blocks, one for each."""
-    quarter, eighth, sixteenth = config.channels
-    encoder = zip((quarter, eighth, sixteenth), config.blocks, strict=True)
-    decoder = zip((eighth, quarter), config.decoder_blocks, strict=True)
-    refiner = ((channels, config.refine_blocks) for channels in config.refine)
-    finish = zip(config.finish, config.finish_blocks, strict=True)
-    parts = (*encoder, *decoder, *refiner, *finish)
-    return sum(9 * channels**2 * max(1, blocks) for channels, blocks in parts)
+def _whole_numbers(value: Any) -> Iterator[int]:
+    """All of a config, in tuples and mappings too."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _whole_numbers(part)
 
 
-def save_network(net: Net, path: Path, provenance: dict[str, Any]) -> None:
+def save_network(net: RestorationNetwork, path: Path, provenance: dict[str, Any]) -> None:
     """Write weights as float16 with the config and the provenance (data, steps, commit, scores) in the header."""
     tensors = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in net.state_dict().items()}
     metadata = {"config": json.dumps(asdict(net.config)), "provenance": json.dumps(provenance)}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from vdeblur.model.layers import Activation, activate, conv3x3, residual_blocks,
 from vdeblur.model.motion import CLUES, Motion, Present, clip_motion, frames_motion, match_sides
 from vdeblur.model.motion_refiner import Refiner
 from vdeblur.model.motion_taps import STRIP_PIXELS, Neighbour, SteeredTaps, luma
+from vdeblur.model.network import LARGEST_NUMBER, Estimate, NetworkTraits, RestorationNetwork, TileTraits
 from vdeblur.model.optical_flow import Level, pyramid
 from vdeblur.model.regions import Area, in_tiles, upsample_area, whole_of
 from vdeblur.runtime.cpu_pool import one_thread
@@ -83,6 +83,18 @@ class NetworkConfig:
         if any(self.finish) and (self.finish_details < 1 or not self.tap_neighbours):
             raise UsageError("finish needs finish_details of at least 1, and tap_neighbours")
 
+    def least_weights(self) -> int:
+        """Those of the filters' hidden layers, and of one 3×3 convolution for each residual block."""
+        if not 0 < self.reach <= LARGEST_NUMBER or min(self.channels) < 1:
+            raise ValueError("the config has a number that must be above 0 and is not")
+        quarter, eighth, sixteenth = self.channels
+        encoder = zip((quarter, eighth, sixteenth), self.blocks, strict=True)
+        decoder = zip((eighth, quarter), self.decoder_blocks, strict=True)
+        refiner = ((channels, self.refine_blocks) for channels in self.refine)
+        finish = zip(self.finish, self.finish_blocks, strict=True)
+        parts = (*encoder, *decoder, *refiner, *finish)
+        return self.tap_depth * self.tap_hidden**2 + sum(9 * channels**2 * max(1, blocks) for channels, blocks in parts)
+
 
 class Features(NamedTuple):
     """What is computed once a frame: what later steps see of it, features at 1/4, 1/8, 1/16 and the levels that are
@@ -110,21 +122,7 @@ class Joined(NamedTuple):
     exposure: Tensor
 
 
-class Estimate(NamedTuple):
-    """A restoration with what it rests on, for training.
-
-    ``residual`` (B, 3, H, W); ``velocity`` (B, 2, H/8, W/8) in pixels a frame interval, as the flow has it;
-    ``motion`` (B, 2, H/8, W/8), the displacement during the exposure in pixels; ``exposure`` (B, 1, 1, 1), the
-    fraction of the frame interval that the shutter was open.
-    """
-
-    residual: Tensor
-    velocity: Tensor
-    motion: Tensor
-    exposure: Tensor
-
-
-class DeblurNet(nn.Module):
+class DeblurNet(RestorationNetwork):
     """Recurrent deblurring network.
 
     Frames are R'G'B' (B, 3, H, W) in [0, 1]; H and W are multiples of ``stride`` and at least ``minimum_size``.
@@ -138,13 +136,18 @@ class DeblurNet(nn.Module):
 
     stride = 16
     minimum_size = 32
-    takes_batches = True
-    recordable = True
-    #: Least side of a tile; below it, what tiles compute twice costs more than it saves.
-    smallest_tile = 64
-    #: Pixels around a tile that are computed with it.
-    tile_overlap = 24
-    strip_pixels = STRIP_PIXELS
+    config: NetworkConfig
+    traits = NetworkTraits(
+        takes_batches=True,
+        recordable=True,
+        # Below 64 pixels, what tiles compute twice costs more than it saves.
+        tiles=TileTraits(smallest=64, overlap=24, strip_pixels=STRIP_PIXELS),
+        state_from=State._make,
+        estimates_motion=True,
+        reads_exposure=True,
+        taps="pixels",
+        not_exported_because=None,
+    )
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -182,7 +185,11 @@ class DeblurNet(nn.Module):
             self.finish = Finish(
                 channels=config.finish, blocks=config.finish_blocks, details=config.finish_details, coarse=c8
             )
-            self.smallest_tile, self.tile_overlap = 128, self.finish.reach
+            self.traits = replace(
+                self.traits,
+                tiles=TileTraits(smallest=128, overlap=self.finish.reach, strip_pixels=STRIP_PIXELS),
+                not_exported_because="what a step remembers of frames is luma, and it needs their colours",
+            )
         texture = config.tap_features * (4 // config.tap_scale) ** 2
         self.decode8 = nn.Sequential(conv3x3(c8 + 2, c8), Activation(), residual_blocks(c8, config.decoder_blocks[0]))
         self.up4 = nn.Conv2d(c8, c4, 1)
@@ -191,7 +198,7 @@ class DeblurNet(nn.Module):
         self.head = zero_init(conv3x3(c4, 48))
 
     def work_in_strips(self, pixels: int | None) -> None:
-        """On a CPU, look along the motion of so many pixels at a time; None: of ``strip_pixels`` again."""
+        """On a CPU, look along the motion of so many pixels at a time; None: of as many as before."""
         self.taps.strip_pixels = pixels
 
     def encode(self, frame: Tensor, *, side: int | None = None) -> Features:
@@ -241,11 +248,6 @@ class DeblurNet(nn.Module):
         joined, state = self._remember(current, motion, profile, state)
         frames = tuple(None if features is None else features.picture for features in (previous, following))
         return self._restore(current, joined, motion, self._neighbours(frames, motion), side=side).residual, state
-
-    @staticmethod
-    def state_from(tensors: Sequence[Tensor]) -> State:
-        """A state from its parts, in their order."""
-        return State(*tensors)
 
     def forward(
         self, window: tuple[Tensor | None, Tensor, Tensor | None], state: State | None = None

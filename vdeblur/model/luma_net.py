@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vdeblur.errors import UsageError
 from vdeblur.model.block_taps import CELL, STRIP_PIXELS, CellTaps
-from vdeblur.model.deblur_net import Estimate, at, beside, neighbours_of
+from vdeblur.model.deblur_net import at, beside, neighbours_of
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.mixture_taps import MixedTaps
 from vdeblur.model.motion import Motion, Present, frames_motion, match_sides
 from vdeblur.model.motion_taps import Neighbour, luma
+from vdeblur.model.network import LARGEST_NUMBER, Estimate, NetworkTraits, RestorationNetwork, TileTraits
 from vdeblur.model.optical_flow import Level, pyramid
 from vdeblur.runtime.cpu_pool import one_thread
 
@@ -48,6 +48,13 @@ class LumaConfig:
             raise UsageError(f"tap_experts and tap_code cannot be {self.tap_experts} and {self.tap_code}")
         if self.flow_finest not in (2, 4, 8):
             raise UsageError(f"flow_finest must be 2, 4 or 8, not {self.flow_finest}")
+
+    def least_weights(self) -> int:
+        """Those of the filters along the motion."""
+        if not 0 < self.reach <= LARGEST_NUMBER:
+            raise ValueError("the config has a number that must be above 0 and is not")
+        experts = self.tap_experts * self.tap_hidden * self.taps + min(1, self.tap_experts) * self.tap_code**2
+        return self.tap_depth * self.tap_hidden**2 + experts
 
 
 def _taps_of(config: LumaConfig) -> CellTaps | MixedTaps:
@@ -88,7 +95,7 @@ class Matched(NamedTuple):
     neighbours: tuple[Neighbour, ...]
 
 
-class LumaNet(nn.Module):
+class LumaNet(RestorationNetwork):
     """Recurrent deblurring network without encoder and decoder.
 
     Optical flow, the exposure fraction read from all frames so far, and one small filter along the motion: the parts of
@@ -98,23 +105,31 @@ class LumaNet(nn.Module):
 
     stride = 8
     minimum_size = 32
-    smallest_tile = 64
-    tile_overlap = 0
-    strip_pixels = STRIP_PIXELS
-    #: What the engine should give it, and gets back.
-    channels = 1
-    takes_batches = True
-    recordable = True
-    compiled = True
+    config: LumaConfig
+    traits = NetworkTraits(
+        channels=1,
+        takes_batches=True,
+        recordable=True,
+        compiled=True,
+        halves=True,
+        tiles=TileTraits(smallest=64, strip_pixels=STRIP_PIXELS),
+        state_from=LumaState._make,
+        estimates_motion=True,
+        reads_exposure=True,
+        taps="block pixels",
+        not_exported_because=None,
+    )
 
     def __init__(self, config: LumaConfig) -> None:
         super().__init__()
         self.config = config
         self.fraction = ExposureFraction()
         self.taps = _taps_of(config)
+        if config.tap_experts:
+            self.traits = replace(self.traits, taps="blocks")
 
     def work_in_strips(self, pixels: int | None) -> None:
-        """On a CPU, look along the motion of so many pixels at a time; None: of ``strip_pixels`` again."""
+        """On a CPU, look along the motion of so many pixels at a time; None: of as many as before."""
         self.taps.strip_pixels = pixels
 
     def encode(self, frame: Tensor, *, side: int | None = None) -> LumaFeatures:
@@ -164,11 +179,6 @@ class LumaNet(nn.Module):
         with one_thread(matched.luma.device):
             residual: Tensor = self.taps(*matched, side=side)
         return residual
-
-    @staticmethod
-    def state_from(tensors: Sequence[Tensor]) -> LumaState:
-        """A state from its parts, in their order."""
-        return LumaState(*tensors)
 
     def forward(
         self, window: tuple[Tensor | None, Tensor, Tensor | None], state: LumaState | None = None

@@ -1,21 +1,31 @@
-"""Network interface: what the engine calls on a network."""
+"""Network interface: what the engine calls on a network, the traits it declares, and the base of registered ones."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from vdeblur.errors import UsageError
+from vdeblur.model.motion import Motion
+from vdeblur.model.motion_taps import luma
+
+#: No whole number of a network's config comes near this.
+LARGEST_NUMBER = 1024
 
 
 class Network(Protocol):
     """What the engine asks of a network; :class:`vdeblur.model.deblur_net.DeblurNet` is one.
 
-    One that can also work in tiles is a :class:`vdeblur.engine.tiling.Tileable`; any other is always given whole
-    frames. It is given R'G'B' and returns a residual of R'G'B'; with an attribute ``channels`` of 1, both are luma.
-    One that also takes frames of several streams at a time says ``takes_batches = True``; its features and states are
-    tensors, or tuples of them, with the batch as their first dimension. On CUDA the steps of one that says
-    ``recordable = True`` are recorded as graphs (:class:`vdeblur.runtime.cuda_graphs.Graphed`). One that says
-    ``compiled = True`` has kernels for a CPU, which compute in float32.
+    Frames are R'G'B' (1, 3, H, W) in [0, 1]; H and W are multiples of ``stride`` and at least ``minimum_size``.
+    ``encode`` returns the features of one frame, ``residual`` the correction (1, 3, H, W) of the current frame and the
+    new recurrent state. Features of neighbours that do not exist and the state at the start of a shot are None.
+
+    What else a network can do it declares in an attribute ``traits``, a :class:`NetworkTraits`; one without it has the
+    default traits.
     """
 
     stride: int
@@ -24,3 +34,135 @@ class Network(Protocol):
     def encode(self, frame: Tensor, /) -> Any: ...
 
     def residual(self, previous: Any, current: Any, following: Any, state: Any, /) -> tuple[Tensor, Any]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileTraits:
+    """How a network works in tiles: ``encode`` and ``residual`` (and ``correct``) take ``side=``, a tile's side in
+    pixels or None for whole frames. What they return does not depend on it, but for rounding.
+    """
+
+    #: Least useful side of a tile, pixels.
+    smallest: int
+    #: Pixels around a tile that are computed with it.
+    overlap: int = 0
+    #: On a CPU, pixels taken at a time where that makes no other difference. A network with such strips has a method
+    #: ``work_in_strips(pixels)``, which sets another number; None sets this one again.
+    strip_pixels: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkTraits:
+    """What a network can do, declared in its attribute ``traits``. The defaults hold for any :class:`Network`."""
+
+    #: Channels of the frames it is given and of its residual: 3, R'G'B', or 1, luma.
+    channels: Literal[1, 3] = 3
+    #: Frames of several streams may share a pass. Features and states are tensors, or tuples of them within tuples,
+    #: with the batch as their first dimension.
+    takes_batches: bool = False
+    #: Its steps may be recorded as CUDA graphs: they ask nothing of the device's results, and depend on their
+    #: arguments and parameters alone.
+    recordable: bool = False
+    #: Compiled kernels do its work on a CPU, in float32.
+    compiled: bool = False
+    #: ``residual(…)`` is ``match(…)``, which returns what is matched and the state, followed by ``correct(matched)``:
+    #: on a CPU the correction of a frame overlaps the matching of the next one.
+    halves: bool = False
+    #: None: it is given whole frames only.
+    tiles: TileTraits | None = None
+    #: Makes a recurrent state of its tensors, in their order, as a snapshot keeps them.
+    state_from: Callable[[Sequence[Tensor]], Any] = tuple
+    #: ``restore_clip`` estimates motion, and takes ``exposure`` and ``motion``; ``motions`` finds motion alone.
+    estimates_motion: bool = False
+    #: It estimates motion, and has ``fraction``, a :class:`vdeblur.model.exposure.ExposureFraction`,
+    #: which can be trained before all else.
+    reads_exposure: bool = False
+    #: Filters along the motion in ``taps`` that can be trained before all else: of pixels, of pixels with the motion of
+    #: their block, or of whole blocks, as in :class:`vdeblur.model.deblur_net.DeblurNet` and
+    #: :class:`vdeblur.model.luma_net.LumaNet` without and with ``tap_experts``. None: it has none.
+    taps: Literal["pixels", "block pixels", "blocks"] | None = None
+    #: Why it cannot be exported, as the end of a sentence; None if its step can be traced
+    #: (:class:`vdeblur.export.step.Step`).
+    not_exported_because: str | None = "its step cannot be traced"
+
+
+def traits_of(network: object) -> NetworkTraits:
+    """Traits that a network declares, or the defaults.
+
+    Raises:
+        UsageError: its ``traits`` are none.
+    """
+    traits = getattr(network, "traits", None)
+    if traits is None:
+        return NetworkTraits()
+    if not isinstance(traits, NetworkTraits):
+        raise UsageError(f"a network's traits must be NetworkTraits, not {type(traits).__name__}")
+    return traits
+
+
+class NetworkSettings(Protocol):
+    """Config of a registered network: a frozen dataclass, read from YAML and kept in the checkpoint."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def name(self) -> str: ...
+
+    def least_weights(self) -> int:
+        """A lower bound of the network's weights: a checkpoint with fewer bytes is refused before a layer is made.
+
+        Raises:
+            ValueError: a number cannot be.
+        """
+
+
+class Estimate(NamedTuple):
+    """A restoration with what it rests on, for training.
+
+    ``residual`` (B, 3, H, W); ``velocity`` (B, 2, H/8, W/8) in pixels a frame interval, as the flow has it;
+    ``motion`` (B, 2, H/8, W/8), the displacement during the exposure in pixels; ``exposure`` (B, 1, 1, 1), the
+    fraction of the frame interval that the shutter was open.
+    """
+
+    residual: Tensor
+    velocity: Tensor
+    motion: Tensor
+    exposure: Tensor
+
+
+class RestorationNetwork(nn.Module):
+    """Base of registered networks: a :class:`Network` with a config, which can be saved, loaded, trained and scored.
+
+    A subclass takes its config and implements ``encode`` and ``residual``, for training with batches (B, C, H, W).
+    """
+
+    stride: int
+    minimum_size: int
+    traits: NetworkTraits = NetworkTraits()
+    config: NetworkSettings
+    #: With ``traits.estimates_motion``: motions of all frames of a clip (B, T, C, H, W), packed, for training.
+    motions: Callable[..., Motion]
+
+    def encode(self, frame: Tensor, /) -> Any:
+        raise NotImplementedError
+
+    def residual(self, previous: Any, current: Any, following: Any, state: Any, /) -> tuple[Tensor, Any]:
+        raise NotImplementedError
+
+    def restore_clip(
+        self, clip: Tensor, *, lookahead: int, exposure: Tensor | None = None, motion: Motion | None = None
+    ) -> Estimate:
+        """Restore a clip (B, T, 3, H, W), frame by frame; for training. The results have B·T in the batch.
+
+        This one estimates no motion: velocity, motion and exposure are zeros, ``exposure`` and ``motion`` are ignored.
+        """
+        frames = [luma(frame) if self.traits.channels == 1 else frame for frame in clip.unbind(1)]
+        features = [self.encode(frame) for frame in frames]
+        before, after = [None, *features[:-1]], [*features[1:], None]
+        residuals, state = [], None
+        for previous, current, following in zip(before, features, after, strict=True):
+            residual, state = self.residual(previous, current, following if lookahead else None, state)
+            residuals.append(residual)
+        whole = torch.stack(residuals, 1).flatten(0, 1)
+        still = whole.new_zeros(len(whole), 2, max(1, whole.shape[-2] // 8), max(1, whole.shape[-1] // 8))
+        return Estimate(whole, still, still, whole.new_zeros(len(whole), 1, 1, 1))

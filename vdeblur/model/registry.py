@@ -1,30 +1,55 @@
-"""Kinds of networks: which class a config belongs to."""
+"""Network registry: the class of each kind of config, and of the network that it describes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vdeblur.config import build, read_yaml
+from vdeblur.errors import UsageError
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
 from vdeblur.model.luma_net import LumaConfig, LumaNet
-
-Config = NetworkConfig | LumaConfig
-Net = DeblurNet | LumaNet
+from vdeblur.model.network import NetworkSettings, RestorationNetwork
 
 
-def config_from(data: dict[str, Any], *, where: str) -> Config:
-    """A network's config from a mapping; ``kind: luma`` makes it that of a :class:`LumaNet`.
+@dataclass(frozen=True)
+class Kind:
+    """A row of the registry.
+
+    Attributes:
+        name: as a config's key ``kind`` has it; None where the key is left out.
+        config: a dataclass; of a kind with a name it has a field ``kind``.
+        network: makes a network with fresh weights from a config.
+    """
+
+    name: str | None
+    config: type[NetworkSettings]
+    network: Callable[[Any], RestorationNetwork]
+
+
+KINDS = [
+    Kind(None, NetworkConfig, DeblurNet),
+    Kind("luma", LumaConfig, LumaNet),
+]
+
+
+def config_from(data: dict[str, Any], *, where: str) -> NetworkSettings:
+    """A network's config from a mapping, whose ``kind`` tells its class.
 
     Raises:
-        UsageError: as :func:`vdeblur.config.build`.
+        UsageError: there is no such kind, or as :func:`vdeblur.config.build`.
     """
-    kind: type[Any] = LumaConfig if data.get("kind") == "luma" else NetworkConfig
-    config: Config = build(kind, data, where=where)
-    return config
+    kind = data.get("kind")
+    for row in KINDS:
+        if row.name == kind:
+            return build(row.config, data, where=where)
+    names = ", ".join(row.name for row in KINDS if row.name is not None)
+    raise UsageError(f"{where}: kind cannot be {str(kind)[:80]!r}; it is {names}, or left out")
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path) -> NetworkSettings:
     """A network's config from a YAML file.
 
     Raises:
@@ -33,6 +58,13 @@ def read_config(path: Path) -> Config:
     return config_from(read_yaml(path), where=str(path))
 
 
-def network_of(config: Config) -> Net:
-    """A network with fresh weights."""
-    return LumaNet(config) if isinstance(config, LumaConfig) else DeblurNet(config)
+def network_of(config: NetworkSettings) -> RestorationNetwork:
+    """A network with fresh weights.
+
+    Raises:
+        UsageError: the config's class is not registered.
+    """
+    for row in KINDS:
+        if type(config) is row.config:
+            return row.network(config)
+    raise UsageError(f"no network is registered for a {type(config).__name__}")

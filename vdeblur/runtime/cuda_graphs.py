@@ -74,7 +74,7 @@ class Graphed:
     short, are never recorded. When recording fails, all goes on plainly, and the log says so once.
 
     Args:
-        network: one with ``recordable = True``: its steps ask nothing of the device's results, and depend on nothing
+        network: one whose steps ask nothing of the device's results, and depend on nothing
             but what they are given and on their parameters.
         recorder: of the network's device.
     """
@@ -151,9 +151,9 @@ class Graphed:
         return self._inputs[key]
 
 
-def graphed(network: Any, device: torch.device) -> Any:
-    """A network with its steps as CUDA graphs, where that can be; else the network itself."""
-    if device.type == "cuda" and getattr(network, "recordable", False):
+def with_cuda_graphs(network: Any, device: torch.device, *, recordable: bool) -> Any:
+    """A network with its steps as CUDA graphs, on CUDA and if they are recordable; else the network itself."""
+    if device.type == "cuda" and recordable:
         return Graphed(network, CudaRecorder(device))
     return network
 

@@ -98,7 +98,7 @@ class TrainConfig:
     lookahead_dropped: float = 0.3
     #: Share of steps in which the true exposure fraction takes the place of the one read from the blur.
     exposure_told: float = 0.5
-    #: Parts of the network, by the names of its modules, that stay as they are.
+    #: Parts of the network, by the names of its modules, that stay as they are; ``fraction`` where there is one.
     frozen: tuple[str, ...] = ("fraction",)
     #: How often a synthetic clip is used, every time in another guise.
     reuse: int = 4

@@ -6,7 +6,7 @@ import copy
 import itertools
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from vdeblur.config import find_config
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.checkpoint import load_network
-from vdeblur.model.deblur_net import Estimate
 from vdeblur.model.motion import Motion
-from vdeblur.model.registry import Net, network_of, read_config
+from vdeblur.model.network import Estimate, RestorationNetwork
+from vdeblur.model.registry import network_of, read_config
 from vdeblur.runtime.device import choose_dtype
 from vdeblur.training.config import TrainConfig
 from vdeblur.training.distributed import ProcessTeam
@@ -60,9 +60,9 @@ class Learner:
             torch.manual_seed(config.seed)
             net = new_network(config)
         self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for name in config.frozen:
-            self.net.get_submodule(name).requires_grad_(False)
-        self.average: Net = copy.deepcopy(self.net).eval().requires_grad_(False)
+        for part in _frozen_parts(self.net, config):
+            part.requires_grad_(False)
+        self.average: RestorationNetwork = copy.deepcopy(self.net).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(),
             lr=config.learning_rate,
@@ -95,6 +95,9 @@ class Learner:
         matched: list[MatchedClip] = []
         for _, group in itertools.groupby(clips, key=lambda clip: clip.blurry.shape):  # pairs may be shorter
             alike = list(group)
+            if not self.net.traits.estimates_motion:
+                matched += [MatchedClip(clip, lookahead, None) for clip in alike]
+                continue
             found = self.net.motions(torch.cat([clip.blurry for clip in alike]), lookahead=lookahead)
             parts = zip(*(tensor.chunk(len(alike)) for tensor in found), strict=True)
             matched += [MatchedClip(clip, lookahead, Motion(*part)) for clip, part in zip(alike, parts, strict=True)]
@@ -106,6 +109,8 @@ class Learner:
         On a GPU nothing is read back; whether all was finite, :meth:`check` tells.
         """
         matched = clip if isinstance(clip, MatchedClip) else MatchedClip(clip, self._drawn(self.step)[0], None)
+        if not self.net.traits.estimates_motion:
+            matched = matched._replace(clip=matched.clip._replace(motion=None, velocity=None))
         clip = matched.clip
         estimate, parts = self._forward(matched)
         total = parts.pixels + self.config.frequency_weight * parts.frequencies
@@ -213,7 +218,21 @@ class Learner:
             mine.copy_(theirs)
 
 
-def new_network(config: TrainConfig) -> Net:
+def _frozen_parts(net: RestorationNetwork, config: TrainConfig) -> Iterator[nn.Module]:
+    """Parts that stay as they are.
+
+    Raises:
+        UsageError: the network has no such part.
+    """
+    parts = dict(net.named_modules())
+    for name in config.frozen:
+        if name in parts:
+            yield parts[name]
+        elif name != "fraction" or net.traits.reads_exposure:
+            raise UsageError(f"frozen: the network {net.config.name!r} has no part {name!r}")
+
+
+def new_network(config: TrainConfig) -> RestorationNetwork:
     """The config's network, its weights fresh, or taken from ``start`` where name and shape fit.
 
     Raises:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.model.deblur_net import Estimate
+from vdeblur.model.network import Estimate
 from vdeblur.training.synthesis.blur import Clip
 
 #: Mean squared error, of values in [0, 1], that is as good as none: 40 dB.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vdeblur.metrics import psnr
-from vdeblur.model.registry import Net
+from vdeblur.model.network import RestorationNetwork, traits_of
 from vdeblur.training.data.clip_cache import stack
 from vdeblur.training.losses import motion_error, signless_error
 from vdeblur.training.synthesis.blur import Clip
@@ -27,7 +27,7 @@ EQUAL_DB = 100.0
 
 
 def validate(
-    net: Net,
+    net: RestorationNetwork,
     clips: Sequence[Clip],
     *,
     batch: int,
@@ -52,7 +52,7 @@ def validate(
             for clip, output in zip(part, restored.cpu(), strict=True):
                 for name, value in _clip_scores(clip, output).items():
                     scores.setdefault(name, []).append(value)
-            if packed.motion is not None and packed.velocity is not None:
+            if traits_of(net).estimates_motion and packed.motion is not None and packed.velocity is not None:
                 velocity, motion = packed.velocity.flatten(0, 1), packed.motion.flatten(0, 1)
                 errors = (motion_error(estimate.velocity, velocity), signless_error(estimate.motion, motion))
                 for name, error in zip(("velocity_error_px", "exposure_error_px"), errors, strict=True):

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from vdeblur.errors import NetworkError
-from vdeblur.model.deblur_net import DeblurNet, Estimate
+from vdeblur.model.deblur_net import DeblurNet
 from vdeblur.model.motion_taps import SteeredTaps
+from vdeblur.model.network import Estimate
 from vdeblur.training.ablation.clips import ByteClips, known
 from vdeblur.training.ablation.library_flow import library_motion
 from vdeblur.training.ablation.settings import AblationConfig, Variant

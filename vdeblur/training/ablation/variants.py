@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from vdeblur.model.convgru import ConvGRU
 from vdeblur.model.deblur_net import (
     DeblurNet,
-    Estimate,
     Features,
     Joined,
     NetworkConfig,
@@ -25,6 +24,7 @@ from vdeblur.model.deblur_net import (
 from vdeblur.model.layers import zero_init
 from vdeblur.model.motion import Motion, clip_motion
 from vdeblur.model.motion_taps import Deconvolved, Neighbour, SteeredTaps
+from vdeblur.model.network import Estimate
 from vdeblur.model.regions import Area
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vdeblur.model.exposure import LAGS, PROFILE, ExposureFraction, motion_profile, remembered
-from vdeblur.model.registry import Net
+from vdeblur.model.network import RestorationNetwork
 from vdeblur.training.pretraining.regression import fit
 from vdeblur.training.pretraining.taps import LOOKAHEAD, true_exposure
 from vdeblur.training.synthesis.blur import Clip
@@ -36,8 +36,8 @@ class ProfileSamples(NamedTuple):
 
 
 @torch.no_grad()
-def draw_profiles(net: Net, clips: Iterable[Clip], *, seed: int) -> ProfileSamples:
-    """Motion profiles of batches (B, T, …) after each frame, of whole frames and of their middle quarter."""
+def draw_profiles(net: RestorationNetwork, clips: Iterable[Clip], *, seed: int) -> ProfileSamples:
+    """ProfileSamples of batches (B, T, …) after each frame, of whole frames and of their middle quarter."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for clip in clips:

@@ -8,14 +8,12 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from vdeblur.errors import UsageError
 from vdeblur.model.block_taps import CELL
 from vdeblur.model.checkpoint import load_network
-from vdeblur.model.luma_net import LumaNet
-from vdeblur.model.mixture_taps import MixedTaps
-from vdeblur.model.registry import Net
+from vdeblur.model.network import RestorationNetwork, traits_of
 from vdeblur.training.config import TapsPretraining, TrainConfig
 from vdeblur.training.data.sources import BatchStream, closing_iterator
 from vdeblur.training.pretraining.block_filters import draw_cells, learn_cells
@@ -27,51 +25,55 @@ from vdeblur.training.synthesis.config import SynthesisConfig
 logger = logging.getLogger(__name__)
 
 
-def learn_first(net: Net, config: TrainConfig, synthetic_for: Callable[[SynthesisConfig], BatchStream] | None) -> None:
+def learn_first(
+    net: RestorationNetwork, config: TrainConfig, synthetic_for: Callable[[SynthesisConfig], BatchStream] | None
+) -> None:
     """Teach the parts that the config names, on synthetic clips whose true motion is known.
 
     Raises:
-        UsageError: there are no photographs or videos to make such clips from.
+        UsageError: the network has no such parts, or there are no photographs or videos to make such clips from.
     """
     fraction, taps = config.fraction_first, config.taps_first
     if not (fraction.clips or taps.clips):
         return
+    traits, parts = traits_of(net), cast(Any, net)
+    if fraction.clips and not traits.reads_exposure:
+        raise UsageError(f"fraction_first: the network {net.config.name!r} reads no exposure fraction")
+    if taps.clips and traits.taps is None:
+        raise UsageError(f"taps_first: the network {net.config.name!r} has no filters along the motion")
     if synthetic_for is None:
         raise UsageError("fraction_first and taps_first need stills or videos: pairs do not tell their motion")
     if fraction.clips:
         larger = replace(config.synthesis, size_px=fraction.size_px, frames=fraction.frames, exposure=fraction.exposure)
         logger.info("exposure fraction: %d clips of %d pixels", fraction.clips, fraction.size_px)
         profiles = draw_profiles(net, _taken(synthetic_for(larger), fraction.clips, config.batch), seed=config.seed)
-        learn_fraction(net.fraction, profiles, steps=fraction.steps, seed=config.seed)
+        learn_fraction(parts.fraction, profiles, steps=fraction.steps, seed=config.seed)
     if taps.clips:
         logger.info("taps: %d pixels a frame of %d clips", taps.pixels, taps.clips)
         clips = _taken(synthetic_for(config.synthesis), taps.clips, config.batch)
         options: dict[str, Any] = {
             "steps": taps.steps, "batch": taps.batch, "learning_rate": taps.learning_rate, "seed": config.seed
         }  # fmt: skip
-        if isinstance(net, LumaNet) and isinstance(net.taps, MixedTaps):
-            _learn_cells_first(net, net.taps, taps, clips, options)
+        if traits.taps == "blocks":
+            _learn_cells_first(parts, taps, clips, options)
         elif taps.teacher:
             raise UsageError("taps_first: only filters of cells (tap_experts) have a teacher")
         else:
-            assert not isinstance(net.taps, MixedTaps)
-            learn_taps(net.taps, draw_pixels(net, clips, per_frame=taps.pixels, seed=config.seed), **options)
+            learn_taps(parts.taps, draw_pixels(parts, clips, per_frame=taps.pixels, seed=config.seed), **options)
 
 
-def _learn_cells_first(
-    net: LumaNet, taps: MixedTaps, first: TapsPretraining, clips: Iterator[Clip], options: dict[str, Any]
-) -> None:
-    teacher = load_network(first.teacher) if first.teacher else None
-    if teacher is not None and not isinstance(teacher, LumaNet):
+def _learn_cells_first(net: Any, first: TapsPretraining, clips: Iterator[Clip], options: dict[str, Any]) -> None:
+    teacher: Any = load_network(first.teacher) if first.teacher else None
+    if teacher is not None and traits_of(teacher).taps not in ("block pixels", "blocks"):
         raise UsageError(f"taps_first: {first.teacher} cannot teach filters of cells")
     # Who looks at more draws the cells, with this network's own reading of the exposure.
     drawing = net
-    if teacher is not None and teacher.taps.seen > taps.seen:
+    if teacher is not None and teacher.taps.seen > net.taps.seen:
         drawing = copy.deepcopy(teacher)
         drawing.fraction = net.fraction
     per_frame = max(1, first.pixels // CELL**2)
     cells = draw_cells(drawing, clips, per_frame=per_frame, seed=options["seed"])
-    learn_cells(taps, cells, seen_by=drawing.taps, teacher=None if teacher is None else teacher.taps, **options)
+    learn_cells(net.taps, cells, seen_by=drawing.taps, teacher=None if teacher is None else teacher.taps, **options)
 
 
 def _taken(data: BatchStream, clips: int, batch: int) -> Iterator[Clip]:

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vdeblur.model.block_taps import CellTaps
+from vdeblur.model.deblur_net import DeblurNet
+from vdeblur.model.luma_net import LumaNet
 from vdeblur.model.motion_taps import SteeredTaps, luma
-from vdeblur.model.registry import Net
 from vdeblur.training.losses import charbonnier, wrong_luma
 from vdeblur.training.pretraining.regression import fit
 from vdeblur.training.synthesis.blur import Clip
@@ -53,7 +54,7 @@ def misread(clip: Clip, generator: torch.Generator) -> tuple[Tensor, int]:
     return exposure * wrong, int(torch.rand(1, generator=generator) < LOOKAHEAD)
 
 
-def draw_pixels(net: Net, clips: Iterable[Clip], *, per_frame: int, seed: int) -> PixelSamples:
+def draw_pixels(net: DeblurNet | LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int) -> PixelSamples:
     """Pixels of batches (B, T, …) at random, ``per_frame`` of each frame."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
