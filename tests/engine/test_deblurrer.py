@@ -19,7 +19,7 @@ from support.doubles import BT709, FORMATS, YUV420, YUV420P10, Constant, Failing
 from support.engines import assert_same, by_steps, on_cpu, tiny_net
 from support.media import shots
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.scene_cuts import Breaks
+from vdeblur.engine.scene_cuts import SceneCutDetector
 from vdeblur.errors import DeviceError, NetworkError, UsageError, VdeblurError
 from vdeblur.frames import Colour, Frame
 from vdeblur.model.checkpoint import load_network, save_network
@@ -123,7 +123,7 @@ def test_no_pixel_of_a_shot_reaches_the_next(lookahead: int, monkeypatch: pytest
     deblurrer = on_cpu("fast", lookahead=lookahead)
     together = list(deblurrer.run([*first, *second]))
     assert_same(together, [*deblurrer.run(first), *deblurrer.run(second)])
-    monkeypatch.setattr(Breaks, "__call__", lambda *_: False)
+    monkeypatch.setattr(SceneCutDetector, "__call__", lambda *_: False)
     assert not planes_equal(list(deblurrer.run([*first, *second]))[4], together[4])
 
 

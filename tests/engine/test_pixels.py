@@ -9,9 +9,9 @@ import torch
 from support.doubles import FORMATS, YUV444
 from vdeblur.engine.pixels import (
     add_residual,
+    colour_matrix,
     crop,
     luma_from_planes,
-    matrix_of,
     pad_to_multiple,
     rgb_from_planes,
 )
@@ -259,6 +259,6 @@ def test_luma_is_that_of_the_pictures_matrix(pixel_format: PixelFormat, colour: 
     assert luma.shape == (1, 1, 9, 13)
     assert 0 <= float(luma.min()) <= float(luma.max()) <= 1
     rgb = rgb_from_planes(planes, pixel_format, colour, height=9, width=13)
-    weights = torch.tensor(matrix_of(colour, 9).luma).view(1, 3, 1, 1)
+    weights = torch.tensor(colour_matrix(colour, 9).luma).view(1, 3, 1, 1)
     plain = ((rgb > 0.001) & (rgb < 0.999)).all(1, keepdim=True)
     torch.testing.assert_close(luma[plain], (rgb * weights).sum(1, keepdim=True)[plain], atol=1e-4, rtol=0)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from support.media import shots
-from vdeblur.engine.scene_cuts import Breaks, thumbnail, unlikeness
+from vdeblur.engine.scene_cuts import SceneCutDetector, dissimilarity, thumbnail
 from vdeblur.frames import Colour, Frame, PixelFormat
 
 GRAY = PixelFormat("gray", "gray", 8)
@@ -39,8 +39,8 @@ def frame(picture: Picture, n: int, pixel_format: PixelFormat = GRAY, step: int 
     return Frame((plane,) * pixel_format.colour_planes, pixel_format, Colour(), n * step, Fraction(1, 25), step)
 
 
-def broken_at(frames: list[Frame], breaks: Breaks | None = None) -> list[int]:
-    breaks = breaks or Breaks()
+def broken_at(frames: list[Frame], breaks: SceneCutDetector | None = None) -> list[int]:
+    breaks = breaks or SceneCutDetector()
     return [n for n in range(1, len(frames)) if breaks(frames[n - 1], frames[n])]
 
 
@@ -97,19 +97,19 @@ def test_grain_is_no_cut() -> None:
 @pytest.mark.parametrize("factor", [0.1, 0.5, 2.0])
 def test_light_alone_is_no_cut(factor: float) -> None:
     dim = 0.2 + 0.3 * texture(8)
-    assert unlikeness(thumbnail(frame(dim, 0)), thumbnail(frame(dim * factor, 1))) < 0.1
+    assert dissimilarity(thumbnail(frame(dim, 0)), thumbnail(frame(dim * factor, 1))) < 0.1
 
 
 def test_unlikeness_is_the_same_both_ways_and_bounded() -> None:
     small = [thumbnail(frame(texture(seed), seed)) for seed in range(6)]
     for one, other in itertools.combinations(small, 2):
-        assert 0.92 < unlikeness(one, other) == unlikeness(other, one) <= 1.5
-    assert all(unlikeness(one, one) == pytest.approx(0, abs=1e-6) for one in small)
+        assert 0.92 < dissimilarity(one, other) == dissimilarity(other, one) <= 1.5
+    assert all(dissimilarity(one, one) == pytest.approx(0, abs=1e-6) for one in small)
 
 
 def test_a_frame_that_was_not_the_last_is_measured_anew() -> None:
     a, b, c = (frame(texture(seed), n) for n, seed in enumerate((1, 2, 1)))
-    breaks = Breaks()
+    breaks = SceneCutDetector()
     assert breaks(a, b)
     assert not breaks(a, c)
 
@@ -145,9 +145,9 @@ def test_black_in_one_step_is_a_cut() -> None:
 def test_memory_goes_on_bit_for_bit() -> None:
     """Suspended before every frame, through arrays, the decisions are those of one that was never suspended."""
     frames_ = every_kind()
-    breaks, broken, sizes = Breaks(), [], []
+    breaks, broken, sizes = SceneCutDetector(), [], []
     for n in range(1, len(frames_)):
-        fresh = Breaks()
+        fresh = SceneCutDetector()
         written = json.dumps(breaks.memory())
         fresh.restore(json.loads(written))
         copied = copy.copy(breaks)
@@ -165,7 +165,7 @@ def test_memory_goes_on_bit_for_bit() -> None:
 @pytest.mark.parametrize("cells", ["", "no base64", "AAAA"])
 def test_a_damaged_memory_is_refused(cells: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        Breaks().restore({"step": "1/25", "hidden": {"cells": cells, "noise": 0.0, "flash": 1}})
+        SceneCutDetector().restore({"step": "1/25", "hidden": {"cells": cells, "noise": 0.0, "flash": 1}})
 
 
 def every_kind() -> list[Frame]:

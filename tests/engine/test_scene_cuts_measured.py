@@ -11,7 +11,7 @@ import pytest
 
 from support.media import shots
 from support.media.shots import CUTS, OTHERS, Strip
-from vdeblur.engine.scene_cuts import Breaks
+from vdeblur.engine.scene_cuts import SceneCutDetector
 from vdeblur.frames import Colour, Frame, PixelFormat
 
 #: Least share of the cuts that are found, over all kinds and in each, and of what is found that are cuts.
@@ -45,7 +45,7 @@ class Count:
 
 
 def ours(frames: list[Frame]) -> set[int]:
-    breaks = Breaks()
+    breaks = SceneCutDetector()
     return {n for n in range(1, len(frames)) if breaks(frames[n - 1], frames[n])}
 
 

@@ -22,9 +22,9 @@ from vdeblur.cli.app import run_command_line
 from vdeblur.cli.options import merge_options
 from vdeblur.engine import tiling
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.memory_estimate import held_bytes
+from vdeblur.engine.memory_estimate import peak_tensor_bytes
 from vdeblur.engine.pixels import rgb_of
-from vdeblur.engine.tiling import MemoryTrial, Tiles
+from vdeblur.engine.tiling import MemoryTrial, TileChooser
 from vdeblur.errors import DeviceError, NetworkError, UsageError
 from vdeblur.frames import Frame
 from vdeblur.library import generators
@@ -313,10 +313,10 @@ def test_a_network_that_knows_no_tiles_gets_none() -> None:
 
 
 def test_sides_become_multiples_of_the_stride() -> None:
-    chosen = Tiles(100, Bounded(None), CPU)
+    chosen = TileChooser(100, Bounded(None), CPU)
     assert chosen.side((1080, 1920)) == 112
     assert chosen.side((112, 90)) is None, "it fits into one tile"
-    assert Tiles(64, Bounded(None), CPU).side((1080, 1920)) == 64
+    assert TileChooser(64, Bounded(None), CPU).side((1080, 1920)) == 64
 
 
 # --- Chosen by measuring ----------------------------------------------------------------------------------------------
@@ -335,13 +335,13 @@ def test_nothing_is_measured_and_nothing_changes_while_memory_is_plenty(monkeypa
 def test_what_is_measured_is_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a fifth of what a larger frame is seen to hold, whole and in tiles, and the choice follows from it."""
     network = load_network("fast")
-    chosen = Tiles("auto", network, CPU)
+    chosen = TileChooser("auto", network, CPU)
     found = chosen._footprint
     assert found is not None
     needs = {}
     for side in (None, 256):
         with torch.inference_mode():
-            needs[side] = held_bytes(MemoryTrial(network, CPU, 1024, side))
+            needs[side] = peak_tensor_bytes(MemoryTrial(network, CPU, 1024, side))
         assert found.bytes(1024, 1024, side) == pytest.approx(needs[side], rel=0.2)
     for fits, expected in ((1.3, None), (0.97, 512)):
         monkeypatch.setattr(tiling, "free_bytes", lambda device, part=fits: part * needs[None] / tiling.USABLE)
@@ -354,15 +354,15 @@ def test_what_is_measured_is_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_too_little_memory_takes_the_smallest_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiling, "free_bytes", lambda device: 1000)
-    monkeypatch.setattr(tiling.Tiles, "_footprint", tiling.Footprint(50, 50, 24))
-    assert Tiles("auto", Bounded(None), CPU).side((1080, 1920)) == 64
+    monkeypatch.setattr(tiling.TileChooser, "_memory_estimate", tiling.MemoryEstimate(50, 50, 24))
+    assert TileChooser("auto", Bounded(None), CPU).side((1080, 1920)) == 64
     monkeypatch.setattr(tiling, "free_bytes", lambda device: None)
-    assert Tiles("auto", Bounded(None), CPU).side((1080, 1920)) is None, "the system does not tell"
+    assert TileChooser("auto", Bounded(None), CPU).side((1080, 1920)) is None, "the system does not tell"
 
 
 def test_a_network_that_cannot_be_measured_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiling, "free_bytes", lambda device: 1000)
-    assert Tiles("auto", Bounded(10), CPU).side((1080, 1920)) is None
+    assert TileChooser("auto", Bounded(10), CPU).side((1080, 1920)) is None
 
 
 def test_what_is_held_is_counted() -> None:
@@ -374,7 +374,7 @@ def test_what_is_held_is_counted() -> None:
         del second, third
         torch.zeros(10)
 
-    assert held_bytes(work) == 1000 + 2000
+    assert peak_tensor_bytes(work) == 1000 + 2000
 
 
 def test_the_limits_of_the_control_groups_count(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from support.drifting_pictures import QUICK, pictures, restore, tensors
 from support.engines import assert_same, on_cpu, tiny_net
 from support.watched_transfer import WatchedTransfer
 from vdeblur import Deblurrer, Interrupted, NetworkError, Progress, UsageError, deblur_streams
-from vdeblur.engine.batching import joined, separated
-from vdeblur.engine.tiling import Tiles
+from vdeblur.engine.batching import concatenate, split_batch
+from vdeblur.engine.tiling import TileChooser
 from vdeblur.frames import Frame
 
 #: What summing in another order may change, in parts of the range; measured 6e-7 with the shipped networks.
@@ -125,7 +125,7 @@ def test_step_many_does_not_disturb_step() -> None:
 
 
 def test_as_many_go_together_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Tiles, "have_room", lambda self, size, count: count <= 2)
+    monkeypatch.setattr(TileChooser, "fits", lambda self, size, count: count <= 2)
     sources = [list(clip(3, start=n)) for n in range(5)]
     deblurrer = on_cpu(Batching(), lookahead=0)
     rounds = list(deblurrer.run_many(sources))
@@ -137,9 +137,9 @@ def test_as_many_go_together_as_there_is_room_for(monkeypatch: pytest.MonkeyPatc
 def test_room_is_asked_for_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     tiles = on_cpu(tiny_net()).device_step.tiles
     monkeypatch.setattr("vdeblur.engine.tiling.free_bytes", lambda device: 3 << 28)
-    assert tiles.have_room((480, 640), 1)
-    assert not tiles.have_room((480, 640), 1000)
-    assert not on_cpu(tiny_net(), tile=64).device_step.tiles.have_room((480, 640), 2)
+    assert tiles.fits((480, 640), 1)
+    assert not tiles.fits((480, 640), 1000)
+    assert not on_cpu(tiny_net(), tile=64).device_step.tiles.fits((480, 640), 2)
 
 
 def test_more_streams_than_slots() -> None:
@@ -252,15 +252,15 @@ def test_calls_wait_for_each_other() -> None:
     assert len(deblurrer.network.calls) == 40  # type: ignore[attr-defined]
 
 
-# --- Joined and separated ---------------------------------------------------------------------------------------------
+# --- Concatenated and split -------------------------------------------------------------------------------------------
 
 
 def test_what_is_joined_comes_apart_again() -> None:
     parts = [(torch.full((1, 2), n), (torch.full((1,), -n), ())) for n in range(3)]
-    whole = joined(parts)
+    whole = concatenate(parts)
     assert whole[0].tolist() == [[0, 0], [1, 1], [2, 2]]
-    for before, after in zip(parts, separated(whole, 3), strict=True):
+    for before, after in zip(parts, split_batch(whole, 3), strict=True):
         assert torch.equal(before[0], after[0])
         assert torch.equal(before[1][0], after[1][0])
         assert after[1][1] == ()
-    assert joined([None, None]) is None
+    assert concatenate([None, None]) is None

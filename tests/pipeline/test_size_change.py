@@ -16,7 +16,7 @@ from support.media.interlaced import FLAGS
 from support.media.size_changes import SMALL_THEN_LARGE, X264, joined, part
 from support.media.writing import same_samples
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.scene_cuts import Breaks
+from vdeblur.engine.scene_cuts import SceneCutDetector
 from vdeblur.errors import Interrupted, SourceError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.pipeline.deblur_video import Report, deblur_video
@@ -187,7 +187,7 @@ def test_nothing_is_carried_across() -> None:
     cut = [
         Frame(f.planes, f.format, f.colour, f.pts, f.time_base, f.duration, cut=n == 3) for n, f in enumerate(frames)
     ]
-    breaks = Breaks()
+    breaks = SceneCutDetector()
     assert [breaks(a, b) for a, b in pairwise(cut)] == [False, False, True, False, False]
     deblurrer = Deblurrer(Mixing(), device="cpu", precision="float32")
     apart = [*deblurrer.run(iter(frames[:3])), *deblurrer.run(iter(frames[3:]))]

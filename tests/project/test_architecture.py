@@ -23,7 +23,6 @@ LONG_WITH_REASON = {
 #: Names that are still to be told apart.
 STILL_TWICE = {
     "Cut",
-    "Download",
     "Ending",
     "Job",
     "Picture",
@@ -33,10 +32,8 @@ STILL_TWICE = {
     "Shown",
     "Sight",
     "Sink",
-    "Slot",
     "Stored",
     "Teller",
-    "Trial",
     "View",
     "Weights",
 }

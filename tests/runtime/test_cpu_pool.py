@@ -18,7 +18,7 @@ from vdeblur.errors import NetworkError
 from vdeblur.frames import Frame
 from vdeblur.kernels.dispatch import attempt, kernels_for
 from vdeblur.model.luma_net import LumaConfig, LumaNet
-from vdeblur.runtime.cpu_pool import later, one_thread, side_by_side, usable
+from vdeblur.runtime.cpu_pool import available_threads, one_thread, run_in_background, side_by_side
 
 CPU = torch.device("cpu")
 SMALL = LumaConfig(
@@ -84,7 +84,7 @@ def test_what_a_piece_raises_comes_through_when_all_have_ended() -> None:
 
 
 def test_with_gradients_all_is_done_here() -> None:
-    assert usable(CPU) == 1
+    assert available_threads(CPU) == 1
     names = side_by_side([lambda: threading.current_thread().name] * 3, CPU)
     assert set(names) == {threading.current_thread().name}
 
@@ -93,9 +93,9 @@ def test_one_thread_for_operations_and_all_for_pieces() -> None:
     with torch.inference_mode():
         with one_thread(CPU):
             assert torch.get_num_threads() == 1
-            assert usable(CPU) == 2
+            assert available_threads(CPU) == 2
             with one_thread(CPU):
-                assert usable(CPU) == 2
+                assert available_threads(CPU) == 2
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
 
@@ -108,12 +108,12 @@ def test_who_waits_for_what_is_done_later_helps() -> None:
         return threading.current_thread().name, torch.get_num_threads()
 
     with torch.inference_mode(), one_thread(CPU):
-        work = later(lambda: side_by_side([piece] * 2, CPU), CPU)
+        work = run_in_background(lambda: side_by_side([piece] * 2, CPU), CPU)
         found = work.result()
         assert work.result() is found, "it may be asked for again"
-    here, there = sorted(found, key=lambda each: "later" in each[0])
+    here, there = sorted(found, key=lambda each: "background" in each[0])
     assert here == (threading.current_thread().name, 1)
-    assert "later" in there[0]
+    assert "background" in there[0]
     assert torch.get_num_threads() == 2
 
 
@@ -123,16 +123,16 @@ def test_what_a_piece_raises_here_comes_through(failure: type[BaseException]) ->
 
     def piece() -> None:
         met.wait(20)
-        if "later" not in threading.current_thread().name:
+        if "background" not in threading.current_thread().name:
             raise failure("here")
 
     with torch.inference_mode(), one_thread(CPU):
-        work = later(lambda: side_by_side([piece] * 2, CPU), CPU)
+        work = run_in_background(lambda: side_by_side([piece] * 2, CPU), CPU)
         with pytest.raises(failure, match="here"):
             work.result()
         with pytest.raises(Exception, match="here"):  # nobody waits for a piece that was given up
             work.result()
-    assert later(lambda: 7, CPU).result() == 7
+    assert run_in_background(lambda: 7, CPU).result() == 7
 
 
 def test_ctrl_c_in_a_piece_is_no_failure_of_kernels() -> None:
@@ -140,11 +140,11 @@ def test_ctrl_c_in_a_piece_is_no_failure_of_kernels() -> None:
 
     def piece() -> None:
         met.wait(20)
-        if "later" not in threading.current_thread().name:
+        if "background" not in threading.current_thread().name:
             raise KeyboardInterrupt
 
     with torch.inference_mode():
-        work = later(lambda: attempt(torch.zeros(1), lambda _: side_by_side([piece] * 2, CPU)), CPU)
+        work = run_in_background(lambda: attempt(torch.zeros(1), lambda _: side_by_side([piece] * 2, CPU)), CPU)
         with pytest.raises(KeyboardInterrupt):
             work.result()
         with pytest.raises(RuntimeError, match="interrupted"):

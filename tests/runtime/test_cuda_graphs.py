@@ -21,7 +21,7 @@ from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.kernels.dispatch import without_kernels
 from vdeblur.model.checkpoint import available_models, load_network
 from vdeblur.model.network import traits_of
-from vdeblur.runtime.cuda_graphs import KEPT, Graphed, plain, with_cuda_graphs
+from vdeblur.runtime.cuda_graphs import MAX_GRAPHS, GraphedNetwork, with_cuda_graphs, without_graphs
 
 MODELS = available_models()
 #: `quality` is of the class of `balanced`, and takes long on a CPU.
@@ -82,7 +82,7 @@ def test_recorded_steps_give_what_plain_steps_give(name: str, lookahead: int) ->
     net, recorder = network(name), CpuRecorder()
     frames = pictures(net, 7)
     expected = walked(net, frames, lookahead=lookahead, cuts=(3,))
-    recorded = Graphed(net, recorder)
+    recorded = GraphedNetwork(net, recorder)
     found = walked(recorded, frames, lookahead=lookahead, cuts=(3,))
     assert same(found, expected)
     assert recorder.count == (4 if lookahead else 3), "encode, first frames, frames between, last frames"
@@ -93,7 +93,7 @@ def test_recorded_steps_give_what_plain_steps_give(name: str, lookahead: int) ->
 def test_a_resumed_state_goes_on_as_it_was(name: str) -> None:
     net = network(name)
     frames = pictures(net, 6)
-    recorded = Graphed(net, CpuRecorder())
+    recorded = GraphedNetwork(net, CpuRecorder())
     with torch.inference_mode():
         for _ in range(2):
             walked(recorded, frames)
@@ -109,7 +109,7 @@ def test_a_resumed_state_goes_on_as_it_was(name: str) -> None:
 
 def test_sizes_batches_and_dtypes_are_recorded_apart() -> None:
     net, recorder = network("fast"), CpuRecorder()
-    recorded = Graphed(net, recorder)
+    recorded = GraphedNetwork(net, recorder)
     small, large = pictures(net, 1, 64, 64)[0], pictures(net, 1, 64, 96)[0]
     with torch.inference_mode():
         for _ in range(3):
@@ -122,7 +122,7 @@ def test_what_cannot_be_recorded_is_done_plainly_and_said_once(caplog: pytest.Lo
     net = network("fast")
     frames = pictures(net, 6)
     with caplog.at_level(logging.WARNING):
-        found = walked(Graphed(net, Failing()), frames)
+        found = walked(GraphedNetwork(net, Failing()), frames)
     assert same(found, walked(net, frames))
     (record,) = caplog.records
     assert "not permitted when stream is capturing" in record.message
@@ -134,7 +134,7 @@ def test_a_step_that_asks_for_a_number_is_not_recorded(caplog: pytest.LogCapture
         def encode(self, frame: Tensor) -> Any:
             return (frame * frame.mean().item(),)
 
-    recorded = Graphed(Asking(), CpuRecorder())
+    recorded = GraphedNetwork(Asking(), CpuRecorder())
     frame = torch.rand(1, 3, 64, 64)
     with caplog.at_level(logging.WARNING):
         results = [recorded.encode(frame)[0] for _ in range(3)]
@@ -152,7 +152,7 @@ def test_when_memory_runs_out_recordings_are_dropped() -> None:
             return super().encode(frame)
 
     net, recorder = Full(), CpuRecorder()
-    recorded = Graphed(net, recorder)
+    recorded = GraphedNetwork(net, recorder)
     small, large = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 96)
     with torch.inference_mode():
         for _ in range(3):
@@ -171,7 +171,7 @@ def test_when_memory_runs_out_recordings_are_dropped() -> None:
 
 def test_steps_in_tiles_are_not_recorded() -> None:
     net, recorder = network("balanced"), CpuRecorder()
-    recorded = Graphed(net, recorder)
+    recorded = GraphedNetwork(net, recorder)
     frame = pictures(net, 1)[0]
     with torch.inference_mode():
         for _ in range(3):
@@ -181,22 +181,22 @@ def test_steps_in_tiles_are_not_recorded() -> None:
 
 def test_recordings_are_limited() -> None:
     recorder = CpuRecorder()
-    recorded = Graphed(Mixing(), recorder)
+    recorded = GraphedNetwork(Mixing(), recorder)
     with torch.inference_mode():
-        for width in range(64, 64 + 16 * (KEPT + 3), 16):
+        for width in range(64, 64 + 16 * (MAX_GRAPHS + 3), 16):
             for _ in range(2):
                 recorded.encode(torch.rand(1, 3, 64, width))
-    assert recorder.count == KEPT + 3
-    assert len(recorded._recordings) <= KEPT
+    assert recorder.count == MAX_GRAPHS + 3
+    assert len(recorded._recordings) <= MAX_GRAPHS
 
 
 def test_only_networks_that_say_so_are_recorded_and_only_on_cuda() -> None:
     net = network("fast")
-    assert with_cuda_graphs(net, torch.device("cpu"), recordable=True) is net
-    mixing, recordable = Mixing(), traits_of(Mixing()).recordable
-    assert with_cuda_graphs(mixing, torch.device("cuda:0"), recordable=recordable) is mixing
-    assert plain(Graphed(net, CpuRecorder())) is net
-    assert Graphed(net, CpuRecorder()).stride == net.stride
+    assert with_cuda_graphs(net, torch.device("cpu"), capturable=True) is net
+    mixing, capturable = Mixing(), traits_of(Mixing()).capturable
+    assert with_cuda_graphs(mixing, torch.device("cuda:0"), capturable=capturable) is mixing
+    assert without_graphs(GraphedNetwork(net, CpuRecorder())) is net
+    assert GraphedNetwork(net, CpuRecorder()).stride == net.stride
 
 
 @pytest.mark.parametrize("name", LIGHT)
@@ -206,7 +206,7 @@ def test_the_engine_gives_the_same_with_recordings(name: str) -> None:
     expected = list(Deblurrer(name, device="cpu", precision="float32").run(iter(frames)))
     deblurrer = Deblurrer(name, device="cpu", precision="float32")
     recorder = CpuRecorder()
-    deblurrer.device_step.steps = Graphed(deblurrer.network, recorder)
+    deblurrer.device_step.steps = GraphedNetwork(deblurrer.network, recorder)
     for _ in range(2):
         found = list(deblurrer.run(iter(frames)))
         assert all(planes_equal(a, b) for a, b in zip(found, expected, strict=True))
@@ -241,7 +241,7 @@ def test_cuda_graphs_give_what_plain_steps_give(name: str, precision: str, caplo
     frames = [*clip(9, 120, 160, cuts=(4,)), *clip(5, 64, 96), *clip(4, 120, 160)]
     expected = list(Deblurrer(name, device="cuda", precision=precision, streams=False).run(iter(frames)))
     deblurrer = Deblurrer(name, device="cuda", precision=precision)
-    assert isinstance(deblurrer.device_step.steps, Graphed)
+    assert isinstance(deblurrer.device_step.steps, GraphedNetwork)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             found = list(deblurrer.run(iter(frames)))
@@ -261,7 +261,7 @@ def test_cuda_graphs_leave_kept_states_alone(name: str) -> None:
     frames = [frame.cuda() for frame in pictures(net, 6, 128, 192)]
     with torch.cuda.stream(torch.cuda.Stream()):
         expected = walked(net, frames)
-        recorded = with_cuda_graphs(net, torch.device("cuda:0"), recordable=traits_of(net).recordable)
+        recorded = with_cuda_graphs(net, torch.device("cuda:0"), capturable=traits_of(net).capturable)
         for _ in range(2):
             found = walked(recorded, frames)
     torch.cuda.synchronize()

@@ -21,7 +21,7 @@ from support.watched_transfer import (
     WatchedTransfer,
 )
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.runtime.transfer import Layout, Ring, Transfer, transfer_for
+from vdeblur.runtime.transfer import BufferRing, Layout, Transfer, transfer_for
 
 # --- The ring ---------------------------------------------------------------------------------------------------------
 
@@ -40,7 +40,7 @@ def layout(size: int) -> Layout:
 
 def test_a_slot_is_given_out_again_only_after_its_event() -> None:
     log: list[str] = []
-    ring = Ring(3, lambda _: ())
+    ring = BufferRing(3, lambda _: ())
     seen = []
     for n in range(7):
         slot = ring.take(layout(8))
@@ -54,7 +54,7 @@ def test_a_slot_is_given_out_again_only_after_its_event() -> None:
 
 def test_buffers_are_allocated_once_for_each_layout() -> None:
     allocated: list[Layout] = []
-    ring = Ring(2, lambda wanted: (allocated.append(wanted), ())[1])
+    ring = BufferRing(2, lambda wanted: (allocated.append(wanted), ())[1])
     for _ in range(5):
         ring.take(layout(8))
     assert allocated == [layout(8)] * 2
@@ -65,7 +65,7 @@ def test_buffers_are_allocated_once_for_each_layout() -> None:
 
 def test_a_new_layout_waits_for_what_is_under_way() -> None:
     log: list[str] = []
-    ring = Ring(2, lambda _: ())
+    ring = BufferRing(2, lambda _: ())
     for n in range(2):
         ring.take(layout(8)).event = FakeEvent(log, f"event {n}")
     ring.take(layout(9))
@@ -73,7 +73,7 @@ def test_a_new_layout_waits_for_what_is_under_way() -> None:
 
 
 def test_a_held_slot_is_not_given_out() -> None:
-    ring = Ring(2, lambda _: ())
+    ring = BufferRing(2, lambda _: ())
     first = ring.take(layout(8))
     first.held = True
     second = ring.take(layout(8))

@@ -18,7 +18,7 @@ from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.frames import Frame
 from vdeblur.kernels.dispatch import have_kernels, without_kernels
 from vdeblur.model.network import NetworkTraits, traits_of
-from vdeblur.runtime.cuda_graphs import plain
+from vdeblur.runtime.cuda_graphs import without_graphs
 from vdeblur.runtime.device import single_thread
 
 #: Runs that do not count.
@@ -81,7 +81,7 @@ class Replay:
 
     def alone(self) -> None:
         """The same in this thread, without CUDA graphs: whatever takes time is seen."""
-        before, self.network = self.network, plain(self.network)
+        before, self.network = self.network, without_graphs(self.network)
         try:
             with single_thread():
                 self.again()

@@ -30,7 +30,7 @@ from vdeblur.bench.whole import measure_command
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
-from vdeblur.runtime.device import find_device, reserved_bytes
+from vdeblur.runtime.device import find_device, peak_reserved_bytes
 from vdeblur.video.source.reader import Reader
 
 #: Frames the engine restores, in memory.
@@ -132,7 +132,7 @@ class _Bench:
                 for _ in deblurrer.run(frames):
                     pass
 
-        return reserved_bytes(device, work)
+        return peak_reserved_bytes(device, work)
 
     def _of_files(self, case: BenchCase) -> tuple[Timing, Timing]:
         """Decoding and encoding alone, which are the same for all networks."""

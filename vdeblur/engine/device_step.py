@@ -15,20 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from vdeblur.adapters.pictures import number_of
-from vdeblur.engine.batching import joined, separated
-from vdeblur.engine.pixels import add_residual, crop, shrunk_size
+from vdeblur.engine.batching import concatenate, split_batch
+from vdeblur.engine.pixels import add_residual, crop, reduced_size
 from vdeblur.engine.stream_state import EncodedFrame, Job, RestoredFrame, Snapshot, network_arguments
-from vdeblur.engine.tiling import Tiles, TileWish, network_input
+from vdeblur.engine.tiling import TileChooser, TileWish, network_input
 from vdeblur.errors import DeviceError, NetworkError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.kernels.dispatch import have_kernels
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.network import Network, traits_of
-from vdeblur.runtime.cpu_pool import Later, later
+from vdeblur.runtime.cpu_pool import BackgroundTask, run_in_background
 from vdeblur.runtime.cuda_graphs import with_cuda_graphs
 from vdeblur.runtime.device import choose_dtype, find_device, is_out_of_memory
-from vdeblur.runtime.host_memory import keep
-from vdeblur.runtime.transfer import Download, Planes, transfer_for
+from vdeblur.runtime.host_memory import keep_freed_blocks
+from vdeblur.runtime.transfer import PendingDownload, Planes, transfer_for
 
 
 class DeviceStep:
@@ -73,10 +73,10 @@ class DeviceStep:
         #: Does a frame's work: the network itself, or its steps as CUDA graphs.
         self.steps: Network = self.network
         if streams:
-            self.steps = with_cuda_graphs(self.network, self.device, recordable=traits.recordable)
+            self.steps = with_cuda_graphs(self.network, self.device, capturable=traits.capturable)
         if self.device.type == "cpu":
-            keep()
-        self.tiles = Tiles(tile, self.network, self.device)
+            keep_freed_blocks()
+        self.tiles = TileChooser(tile, self.network, self.device)
 
     @property
     def in_flight(self) -> int:
@@ -94,13 +94,13 @@ class DeviceStep:
 
         def encode(side: int | None) -> Any:
             inputs = [self._network_input(*each, reduce) for each in zip(frames, planes, strict=True)]
-            return self.steps.encode(joined(inputs), **_in_tiles(side))
+            return self.steps.encode(concatenate(inputs), **_in_tiles(side))
 
         with frame_errors(frames[0], self.device):
             planes = [self.transfer.upload(_tensors(frame.planes[: frame.format.colour_planes])) for frame in frames]
             with self.transfer.compute("encode"):
-                features = self.tiles.run(shrunk_size(frames[0].size, reduce), encode)
-        each = zip(frames, planes, separated(features, len(frames)), strict=True)
+                features = self.tiles.run(reduced_size(frames[0].size, reduce), encode)
+        each = zip(frames, planes, split_batch(features, len(frames)), strict=True)
         return [EncodedFrame(*parts, reduce) for parts in each]
 
     def restore(self, jobs: Sequence[Job]) -> Iterator[PendingFrame]:
@@ -125,28 +125,28 @@ class DeviceStep:
         """Whether a frame is corrected while the next one is matched: on a CPU, where network and threads allow."""
         return self.device.type == "cpu" and traits_of(self.steps).halves and torch.get_num_threads() > 1
 
-    def _restored_planes(self, jobs: Sequence[Job]) -> Sequence[Planes | Download]:
+    def _restored_planes(self, jobs: Sequence[Job]) -> Sequence[Planes | PendingDownload]:
         frames = [window.current for _, window in jobs]
-        arguments = [joined(column) for column in zip(*(network_arguments(job) for job in jobs), strict=True)]
+        arguments = [concatenate(column) for column in zip(*(network_arguments(job) for job in jobs), strict=True)]
         strength = self.strength
 
         def restore(side: int | None) -> tuple[list[Planes], Any]:
             residual, state = self.steps.residual(*arguments, **_in_tiles(side))
             return _corrected(frames, residual, strength), state
 
-        restored: Sequence[Planes | Download]
+        restored: Sequence[Planes | PendingDownload]
         with frame_errors(frames[0].frame, self.device), self.transfer.compute("restore"):
             if self._in_halves:
                 restored, state = self._restore_in_halves(frames, arguments)
             else:
                 restored, state = self.tiles.run(frames[0].size, restore)
-        for (stream, _), own in zip(jobs, separated(state, len(jobs)), strict=True):
+        for (stream, _), own in zip(jobs, split_batch(state, len(jobs)), strict=True):
             stream.state = own
         return restored
 
     def _restore_in_halves(
         self, frames: Sequence[EncodedFrame], arguments: Sequence[Any]
-    ) -> tuple[list[Download], Any]:
+    ) -> tuple[list[PendingDownload], Any]:
         """Match now and run the correction asynchronously, so that it overlaps flow estimation of the next frame."""
         network: Any = self.steps
         size, strength = frames[0].size, self.strength
@@ -155,10 +155,10 @@ class DeviceStep:
         def correct(side: int | None) -> list[Planes]:
             return _corrected(frames, network.correct(matched, **_in_tiles(side)), strength)
 
-        work = later(lambda: self.tiles.run(size, correct), self.device)
-        return [_Later(work, number) for number in range(len(frames))], state
+        work = run_in_background(lambda: self.tiles.run(size, correct), self.device)
+        return [_FrameOfBatch(work, number) for number in range(len(frames))], state
 
-    def _download(self, job: Job, planes: Planes | Download) -> PendingFrame:
+    def _download(self, job: Job, planes: Planes | PendingDownload) -> PendingFrame:
         """Start the device-to-host copy of the restored planes."""
         stream, frame = job[0], job[1].current.frame
         with frame_errors(frame, self.device):
@@ -173,7 +173,7 @@ class PendingFrame:
 
     frame: Frame
     device: torch.device
-    download: Download
+    download: PendingDownload
     #: State of its stream after it.
     snapshot: Snapshot
 
@@ -206,10 +206,10 @@ def frame_errors(frame: Frame, device: torch.device) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Later:
+class _FrameOfBatch:
     """Planes of one frame of a batch whose correction runs asynchronously."""
 
-    work: Later[list[Planes]]
+    work: BackgroundTask[list[Planes]]
     number: int
 
     def result(self) -> Planes:
@@ -218,7 +218,7 @@ class _Later:
 
 def _corrected(frames: Sequence[EncodedFrame], residual: Tensor, strength: float) -> list[Planes]:
     """Planes of frames of one size with their part of the network's residual (B, C, H, W)."""
-    residuals = separated(residual, len(frames))
+    residuals = split_batch(residual, len(frames))
     return [_corrected_planes(frame, own, strength) for frame, own in zip(frames, residuals, strict=True)]
 
 

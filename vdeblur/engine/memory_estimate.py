@@ -1,4 +1,4 @@
-"""Footprint: how much memory restoring a frame takes, found out before it is taken."""
+"""Memory estimate: bytes that restoring a frame takes, predicted for any size from two trial frames."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TRIAL, TILE = 512, 128
 
 
 @dataclass(frozen=True)
-class Footprint:
-    """Bytes it takes to restore a frame: some for each of its pixels, some for each pixel of a tile, or of a strip."""
+class MemoryEstimate:
+    """Peak memory of restoring a frame, in bytes: a share for each pixel, for each pixel of a tile, and for a strip."""
 
     each_pixel: float
     each_tile_pixel: float
@@ -38,8 +38,8 @@ class Footprint:
         return int(strip + self.each_pixel * height * width + self.each_tile_pixel * tile)
 
 
-def footprint(measure: Callable[[int, int | None], int], *, tile: int, overlap: int) -> Footprint:
-    """The footprint from two trials: an untiled frame costs both parts a pixel, a tiled one mostly the first.
+def estimate_memory(measure: Callable[[int, int | None], int], *, tile: int, overlap: int) -> MemoryEstimate:
+    """Estimate memory from two trials: an untiled frame costs both shares a pixel, a tiled one mostly the first.
 
     Args:
         measure: restores a square frame of so many pixels a side, in tiles of so many or whole; returns the most bytes
@@ -50,14 +50,11 @@ def footprint(measure: Callable[[int, int | None], int], *, tile: int, overlap: 
     both = measure(TRIAL, None) / area
     whole = (measure(TRIAL, tile) - both * part) / (area - part)
     whole = min(max(whole, 0.0), both)
-    return Footprint(whole, both - whole, overlap)
+    return MemoryEstimate(whole, both - whole, overlap)
 
 
-def held_bytes(work: Callable[[], object]) -> int:
-    """Most bytes of tensors that ``work`` holds at a time, of those it makes.
-
-    On any device. What a kernel takes within itself is not seen.
-    """
+def peak_tensor_bytes(work: Callable[[], object]) -> int:
+    """Peak bytes of the tensors that ``work`` creates, on any device; scratch memory inside kernels is not counted."""
     tally = _Tally()
     with tally:
         work()
@@ -65,7 +62,7 @@ def held_bytes(work: Callable[[], object]) -> int:
 
 
 class _Tally(TorchFunctionMode):
-    """Counts the bytes of the storages that PyTorch's functions return, while they live.
+    """Counts the bytes of living storages that PyTorch's functions have returned.
 
     (A TorchDispatchMode would see more, but it loads a compiler and a computer algebra first: 60 MB.)
     """

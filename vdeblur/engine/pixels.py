@@ -1,4 +1,4 @@
-"""Pixels: a frame's planes become the network's R'G'B', and its residual goes back into the same planes.
+"""Colour conversion: source planes to the network's R'G'B' or luma, and its residual added to the same planes.
 
 The colour matrix is linear, so a correction of R'G'B' is also a correction of Y, Cb and Cr. It is added to the
 source's own samples at their own bit depth; where it is zero, the sample stays what it was, bit for bit.
@@ -40,7 +40,7 @@ HD_LINES = 720
 
 
 @dataclass(frozen=True)
-class Matrix:
+class ColourMatrix:
     """Linear map between R'G'B' in [0, 1] and Y in [0, 1], Cb and Cr in [-0.5, 0.5]."""
 
     luma: Row  # Y = luma · (R, G, B)
@@ -52,8 +52,8 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Levels:
-    """Sample = offset + scale · value, for luma (and R', G', B') and for chroma."""
+class SampleRange:
+    """Quantisation range (H.273): sample = offset + scale · value, for luma (and R', G', B') and for chroma."""
 
     offset: float
     scale: float
@@ -74,10 +74,10 @@ def rgb_from_planes(
     Args:
         planes: Y Cb Cr, Y, or G B R, each (rows, columns); an alpha plane after them is ignored.
         reduce: how many times smaller each way the picture is made, by the mean of each block; H and W are then those
-            of :func:`shrunk_size`. Chroma is taken where it lies, less than a pixel of the source off.
+            of :func:`reduced_size`. Chroma is taken where it lies, less than a pixel of the source off.
     """
-    levels = levels_of(pixel_format, colour)
-    size = shrunk_size((height, width), reduce)
+    levels = sample_range(pixel_format, colour)
+    size = reduced_size((height, width), reduce)
     rgb = torch.empty((3, *size), dtype=torch.float32, device=planes[0].device)
     if pixel_format.family == "rgb":
         for channel, plane in zip((1, 2, 0), planes, strict=False):
@@ -85,7 +85,7 @@ def rgb_from_planes(
     elif pixel_format.family == "gray":
         rgb[:] = _shrink(_as_float(planes[0]), reduce).sub_(levels.offset).mul_(1.0 / levels.scale)
     else:
-        matrix = matrix_of(colour, height)
+        matrix = colour_matrix(colour, height)
         luma = _shrink(_as_float(planes[0]), reduce).sub_(levels.offset).mul_(1.0 / levels.scale)
         chroma = torch.stack((_as_float(planes[1]), _as_float(planes[2])))
         chroma.sub_(levels.chroma_offset).mul_(1.0 / levels.chroma_scale)
@@ -111,7 +111,7 @@ def luma_from_planes(
 
     As :func:`rgb_from_planes`, but chroma is not looked at.
     """
-    levels = levels_of(pixel_format, colour)
+    levels = sample_range(pixel_format, colour)
     if pixel_format.family == "rgb":
         red, green, blue = (planes[index] for index in (2, 0, 1))
         grey = torch.stack([_as_float(plane) for plane in (red, green, blue)])
@@ -130,9 +130,9 @@ def luma_from_planes(
 def luma_from_rgb(rgb: Tensor, colour: Colour, *, lines: int, gain: float = 1.0) -> Tensor:
     """``gain`` × the luma (…, H, W) of R'G'B' (…, 3, H, W) of a picture with so many lines."""
     if isinstance(lines, torch.SymInt):  # in a program for pictures of any size
-        large, small = (_mix(rgb, matrix_of(colour, number).luma, gain) for number in (HD_LINES, HD_LINES - 1))
+        large, small = (_mix(rgb, colour_matrix(colour, number).luma, gain) for number in (HD_LINES, HD_LINES - 1))
         return torch.where(torch.full((), lines, device=rgb.device) >= HD_LINES, large, small)
-    return _mix(rgb, matrix_of(colour, lines).luma, gain)
+    return _mix(rgb, colour_matrix(colour, lines).luma, gain)
 
 
 def picture_from_planes(
@@ -145,7 +145,7 @@ def picture_from_planes(
     channels: int,
     reduce: int = 1,
 ) -> Tensor:
-    """What a network of so many channels is given: :func:`rgb_from_planes` with 3, :func:`luma_from_planes` with 1."""
+    """Network input before padding: :func:`rgb_from_planes` with 3 channels, :func:`luma_from_planes` with 1."""
     if channels == 1:
         return luma_from_planes(planes, pixel_format, colour, height=height, reduce=reduce)
     return rgb_from_planes(planes, pixel_format, colour, height=height, width=width, reduce=reduce)
@@ -205,7 +205,7 @@ def _corrections(
     change: Tensor, pixel_format: PixelFormat, colour: Colour, *, height: int, strength: float
 ) -> Iterator[tuple[Tensor, float]]:
     """What a change of R'G'B' (3, H, W), or of grey (1, H, W), adds to the colour planes, and by which factor."""
-    levels = levels_of(pixel_format, colour)
+    levels = sample_range(pixel_format, colour)
     gain = strength * levels.scale
     if len(change) == 1:
         for _ in range(3 if pixel_format.family == "rgb" else 1):
@@ -215,7 +215,7 @@ def _corrections(
         for channel in (1, 2, 0):
             yield change[channel], gain
         return
-    matrix = matrix_of(colour, height)
+    matrix = colour_matrix(colour, height)
     yield _mix(change, matrix.luma, gain), 1.0
     if pixel_format.family == "yuv":
         (shift_x, shift_y), (phase_x, phase_y) = pixel_format.chroma_shift, chroma_phase(pixel_format, colour)
@@ -240,7 +240,7 @@ def crop(x: Tensor, height: int, width: int) -> Tensor:
     return x[..., :height, :width]
 
 
-def shrunk_size(size: tuple[int, int], times: int) -> tuple[int, int]:
+def reduced_size(size: tuple[int, int], times: int) -> tuple[int, int]:
     """(height, width) of a picture made smaller by whole blocks; parts of a block at the edge count as one."""
     height, width = size
     return -(-height // times), -(-width // times)
@@ -261,22 +261,24 @@ def _enlarge(x: Tensor, times: int, shape: Sequence[int]) -> Tensor:
     rows, columns = shape
     if (rows, columns) == tuple(x.shape):
         return x
-    if shrunk_size((rows, columns), times) == tuple(x.shape):
+    if reduced_size((rows, columns), times) == tuple(x.shape):
         large = functional.interpolate(x[None, None], scale_factor=times, mode="bilinear", align_corners=False)
         return large[0, 0, :rows, :columns]
     return functional.interpolate(x[None, None], size=(rows, columns), mode="bilinear", align_corners=False)[0, 0]
 
 
 @lru_cache(maxsize=64)
-def matrix_of(colour: Colour, lines: int) -> Matrix:
-    """Matrix of a picture: by its tag, or by its number of lines where the tag is missing or has no linear matrix."""
+def colour_matrix(colour: Colour, lines: int) -> ColourMatrix:
+    """Colour matrix of a picture by its tag, or by its number of lines if the tag is missing or not linear."""
     if colour.matrix == "ycgco":
-        return Matrix((0.25, 0.5, 0.25), (-0.25, 0.5, -0.25), (0.5, 0.0, -0.5), (-1.0, 1.0, -1.0), (1.0, 0.0, -1.0))
+        return ColourMatrix(
+            (0.25, 0.5, 0.25), (-0.25, 0.5, -0.25), (0.5, 0.0, -0.5), (-1.0, 1.0, -1.0), (1.0, 0.0, -1.0)
+        )
     untagged = "bt709" if lines >= HD_LINES else "smpte170m"
     kr, kb = LUMA_WEIGHTS.get(colour.matrix or untagged, LUMA_WEIGHTS[untagged])
     kg = 1.0 - kr - kb
     to_b, to_r = 2.0 * (1.0 - kb), 2.0 * (1.0 - kr)  # Cb = (B - Y) / to_b, Cr = (R - Y) / to_r
-    return Matrix(
+    return ColourMatrix(
         luma=(kr, kg, kb),
         cb=(-kr / to_b, -kg / to_b, (1.0 - kb) / to_b),
         cr=((1.0 - kr) / to_r, -kg / to_r, -kb / to_r),
@@ -286,14 +288,14 @@ def matrix_of(colour: Colour, lines: int) -> Matrix:
 
 
 @lru_cache(maxsize=64)
-def levels_of(pixel_format: PixelFormat, colour: Colour) -> Levels:
-    """Sample levels of a format (H.273, VideoFullRangeFlag 0 and 1); float samples are values already."""
+def sample_range(pixel_format: PixelFormat, colour: Colour) -> SampleRange:
+    """Quantisation range of a format (H.273, VideoFullRangeFlag 0 and 1); float samples are values already."""
     if pixel_format.is_float:
-        return Levels(0.0, 1.0, 0.0, 1.0)
+        return SampleRange(0.0, 1.0, 0.0, 1.0)
     if is_limited(pixel_format, colour):
         step = float(1 << (pixel_format.bits - 8))
-        return Levels(16.0 * step, 219.0 * step, 128.0 * step, 224.0 * step)
-    return Levels(0.0, pixel_format.peak, float(1 << (pixel_format.bits - 1)), pixel_format.peak)
+        return SampleRange(16.0 * step, 219.0 * step, 128.0 * step, 224.0 * step)
+    return SampleRange(0.0, pixel_format.peak, float(1 << (pixel_format.bits - 1)), pixel_format.peak)
 
 
 def is_limited(pixel_format: PixelFormat, colour: Colour) -> bool:

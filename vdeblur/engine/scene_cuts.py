@@ -1,4 +1,4 @@
-"""Scenes: where one shot ends and the next begins, so that nothing is carried across.
+"""Shot boundary detection: scene cuts, gaps in time and format changes, across which no state is carried.
 
 Light changes, things move and the camera turns within a shot; what stays is structure. So two frames belong together
 if the parts of one are found again in the other, wherever they have moved to and however bright they are, or if the
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from vdeblur.frames import Frame
 
-#: Unlikeness from which two frames belong to different scenes. Measured (test_scene_cuts.py): cuts 1.0 to 1.5, others
+#: Least dissimilarity of frames from different shots. Measured (test_scene_cuts.py): cuts 1.0 to 1.5, others
 #: up to 0.9.
-CUT = 0.92
+CUT_THRESHOLD = 0.92
 #: Frames whose correlation is lower than one minus this are looked at more closely.
 _SUSPICIOUS = 0.25
 #: A step of time longer than this, and than GAP_FACTOR usual steps, is a gap: the frames between are missing.
@@ -56,7 +56,7 @@ _BLANK_CHANGE = 0.1
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """Luma of a frame made small."""
+    """Thumbnail of a frame's luma."""
 
     #: (CELLS, CELLS) float32 in [0, 1].
     cells: NDArray[np.float32]
@@ -76,8 +76,8 @@ class Thumbnail:
         return found
 
 
-class Breaks:
-    """Say whether a new shot starts at a frame: ``breaks(previous, current) -> bool``.
+class SceneCutDetector:
+    """Online shot boundary detector: ``detector(previous, current)`` tells whether a new shot starts at a frame.
 
     That is so after a cut, a gap or a jump back in time, a change of size, format or colour, and where the frame says
     so. Call it with each frame and the one before it, in order. It looks at no later frame and remembers little: the
@@ -85,10 +85,10 @@ class Breaks:
     one that goes on on its own.
 
     Args:
-        cut: unlikeness from which a cut is seen; see :func:`unlikeness`.
+        cut: least dissimilarity of two shots; see :func:`dissimilarity`.
     """
 
-    def __init__(self, *, cut: float = CUT) -> None:
+    def __init__(self, *, cut: float = CUT_THRESHOLD) -> None:
         self._cut = cut
         self._last: tuple[Frame, Thumbnail] | None = None  # of the newest frame; only saves making it again
         self._step: Fraction | None = None
@@ -111,7 +111,7 @@ class Breaks:
         return False
 
     def memory(self) -> dict[str, Any]:
-        """What it remembers beside the last frame, in plain numbers and words, for :meth:`restore`.
+        """State beside the last frame as plain JSON values, for :meth:`restore`.
 
         "step": the last step of time in seconds, a fraction as text, or None. "hidden": what a flash or a fade hides,
         None most of the time, else its "cells" (base64 of CELLS × CELLS little-endian float32), its "noise" (a float),
@@ -130,7 +130,7 @@ class Breaks:
         }
 
     def restore(self, memory: Mapping[str, Any]) -> None:
-        """Go on as if it had seen the frames before, with the same decisions; the last one is looked at again.
+        """Restore the state of :meth:`memory`: the same decisions follow. The last frame's thumbnail is made again.
 
         Raises:
             ValueError, TypeError, KeyError: that is no memory.
@@ -151,7 +151,7 @@ class Breaks:
         if now.blank or _blinded(seen, now):
             return self._hides(seen, now, sudden=change >= _BLANK_CHANGE)
         self._uncover()
-        return unlikeness(seen, now) >= self._cut
+        return dissimilarity(seen, now) >= self._cut
 
     def _hides(self, seen: Thumbnail, now: Thumbnail, *, sudden: bool) -> bool:
         """Keep in mind what was seen. Sudden darkness is a cut; sudden light if it lasts."""
@@ -175,8 +175,8 @@ class Breaks:
         return False
 
 
-def unlikeness(one: Thumbnail, other: Thumbnail) -> float:
-    """How little two pictures have in common: 0 (the same, but for brightness and contrast) to 1.5 (nothing).
+def dissimilarity(one: Thumbnail, other: Thumbnail) -> float:
+    """Dissimilarity of two thumbnails: 0 (equal but for brightness and contrast) to 1.5 (nothing in common).
 
     Half of one minus their correlation, and, where that says that they may differ, the share of texture in the parts
     of one that is not found near the same place in the other; the worse direction counts. What noise adds to the
@@ -192,7 +192,7 @@ def unlikeness(one: Thumbnail, other: Thumbnail) -> float:
 
 
 def thumbnail(frame: Frame) -> Thumbnail:
-    """Luma made small; of RGB, green stands for it. Only (CELLS × SAMPLES)² samples are read."""
+    """Thumbnail of luma, or of green for RGB. Only (CELLS × SAMPLES)² samples are read."""
     samples = _sparse(frame.planes[0]).reshape(CELLS, SAMPLES, CELLS, SAMPLES)
     peak = np.float32(frame.format.peak)
     small = samples.astype(np.float32) / peak

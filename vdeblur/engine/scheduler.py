@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
-from vdeblur.engine.batching import alike
+from vdeblur.engine.batching import group_equal
 from vdeblur.engine.device_step import DeviceStep, PendingFrame, frame_errors
-from vdeblur.engine.pixels import shrunk_size
-from vdeblur.engine.stream_state import EncodedFrame, Job, RestoredFrame, Snapshot, StreamState, missing
+from vdeblur.engine.pixels import reduced_size
+from vdeblur.engine.stream_state import EncodedFrame, Job, RestoredFrame, Snapshot, StreamState, missing_arguments
 from vdeblur.engine.windows import Window
 from vdeblur.errors import SourceError
 from vdeblur.frames import Frame
@@ -75,7 +75,7 @@ class Scheduler:
             encoded = [self._encoded(frame) for frame in taken]
         stream.window.newest = encoded[-1]
         stream.window.before = encoded[0] if snapshot.ahead and snapshot.joined else None
-        stream.breaks.restore(snapshot.breaks)
+        stream.cut_detector.restore(snapshot.cut_detector)
         stream.state = self._device_step.state_on_device(snapshot.state)
 
     def _advance(self, stream: StreamState, frame: Frame | None) -> PendingFrame | None:
@@ -155,7 +155,7 @@ class Scheduler:
             if window is not None:
                 jobs[place] = stream, window
         waiting = list(jobs.items())
-        for batch in self._batches([(job[1].current.size, missing(job)) for _, job in waiting]):
+        for batch in self._batches([(job[1].current.size, missing_arguments(job)) for _, job in waiting]):
             chosen = [waiting[number] for number in batch]
             started = self._device_step.restore([job for _, job in chosen])
             for (place, _), pending in zip(chosen, started, strict=True):
@@ -166,15 +166,15 @@ class Scheduler:
         """Each frame encoded, in their order; frames of one size in one batch."""
         encoded: dict[int, EncodedFrame] = {}
         reduce = self._device_step.reduce
-        for batch in self._batches([(shrunk_size(frame.size, reduce), None) for frame in frames]):
+        for batch in self._batches([(reduced_size(frame.size, reduce), None) for frame in frames]):
             encoded.update(zip(batch, self._device_step.encode([frames[place] for place in batch]), strict=True))
         return [encoded[place] for place in range(len(frames))]
 
     def _batches(self, keys: Sequence[tuple[tuple[int, int], Any]]) -> Iterator[list[int]]:
         """Indexes of equal keys, which begin with a size; as many at a time as the network and the memory take."""
         device_step = self._device_step
-        for places in alike(keys):
+        for places in group_equal(keys):
             count = len(places) if device_step.takes_batches else 1
-            while count > 1 and not device_step.tiles.have_room(keys[places[0]][0], count):
+            while count > 1 and not device_step.tiles.fits(keys[places[0]][0], count):
                 count = (count + 1) // 2
             yield from (places[first : first + count] for first in range(0, len(places), count))

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from vdeblur.engine.pixels import shrunk_size
-from vdeblur.engine.scene_cuts import Breaks
+from vdeblur.engine.pixels import reduced_size
+from vdeblur.engine.scene_cuts import SceneCutDetector
 from vdeblur.engine.windows import SlidingWindow, Window
 from vdeblur.errors import NetworkError
 from vdeblur.frames import Frame
@@ -29,7 +29,7 @@ class EncodedFrame:
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) as the network sees it."""
-        return shrunk_size(self.frame.size, self.reduce)
+        return reduced_size(self.frame.size, self.reduce)
 
 
 @dataclass
@@ -37,18 +37,22 @@ class StreamState:
     """State of one stream between two frames. Its parts are replaced, never written to."""
 
     window: SlidingWindow[EncodedFrame]
-    breaks: Breaks = field(default_factory=Breaks)
+    cut_detector: SceneCutDetector = field(default_factory=SceneCutDetector)
     #: The network's recurrent state, None at the start of a shot.
     state: Any = None
 
     def push(self, encoded: EncodedFrame) -> Window[EncodedFrame] | None:
         """Take the next frame; return the window that is complete now, if there is one."""
         last = self.window.newest
-        same_shot = last is not None and not self.breaks(last.frame, encoded.frame) and last.reduce == encoded.reduce
+        same_shot = (
+            last is not None
+            and not self.cut_detector(last.frame, encoded.frame)  # asked for each frame: it keeps a state
+            and last.reduce == encoded.reduce
+        )
         return self.window.push(encoded, joined=same_shot)
 
     def copy(self) -> StreamState:
-        return StreamState(copy.copy(self.window), copy.copy(self.breaks), self.state)
+        return StreamState(copy.copy(self.window), copy.copy(self.cut_detector), self.state)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +65,13 @@ class Snapshot:
     ahead: int
     #: Whether the frame ahead belongs to the same shot.
     joined: bool
-    #: What the search for cuts remembers (:meth:`vdeblur.engine.scene_cuts.Breaks.memory`).
-    breaks: dict[str, Any]
+    #: State of the shot boundary detector (:meth:`vdeblur.engine.scene_cuts.SceneCutDetector.memory`).
+    cut_detector: dict[str, Any]
 
     @staticmethod
     def of(stream: StreamState) -> Snapshot:
         window = stream.window
-        return Snapshot(stream.state, window.lookahead, window.before is not None, stream.breaks.memory())
+        return Snapshot(stream.state, window.lookahead, window.before is not None, stream.cut_detector.memory())
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The state's tensors, on the CPU.
@@ -102,6 +106,6 @@ def network_arguments(job: Job) -> tuple[Any, Any, Any, Any]:
     return previous, encoded.features, following, None if window.first else stream.state
 
 
-def missing(job: Job) -> tuple[bool, ...]:
+def missing_arguments(job: Job) -> tuple[bool, ...]:
     """Which of the network's arguments are None; windows with the same ones can share a batch."""
     return tuple(part is None for part in network_arguments(job))

@@ -1,4 +1,4 @@
-"""Tiles: into what parts a frame is cut so that it fits into memory; as large as can be, smaller when it fails."""
+"""Tiling: choice of the tile size with which a frame fits into memory; halved when memory runs out all the same."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from vdeblur.engine.memory_estimate import TILE, TRIAL, Footprint, footprint, held_bytes
+from vdeblur.engine.memory_estimate import TILE, TRIAL, MemoryEstimate, estimate_memory, peak_tensor_bytes
 from vdeblur.engine.pixels import add_residual, crop, pad_to_multiple, picture_from_planes
 from vdeblur.errors import DeviceError, UsageError
 from vdeblur.frames import Colour, PixelFormat
 from vdeblur.model.network import traits_of
-from vdeblur.runtime.device import free_bytes, is_out_of_memory, peak_bytes, release, single_thread
+from vdeblur.runtime.device import free_bytes, is_out_of_memory, peak_allocated_bytes, release, single_thread
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ PLENTY = {"cpu": 1024, "cuda": 8192}
 _TRIAL_FORMAT = PixelFormat("yuv420p", "yuv", 8, (1, 1))
 
 
-class Tiles:
-    """Chooses the tiles of each size of frame, and smaller ones when memory runs out all the same.
+class TileChooser:
+    """Chooses the tile size for each frame size, and halves it when memory runs out all the same.
 
     Args:
         wish: "auto" takes tiles only where a whole frame would not fit into the memory that is free; "off" never; a
@@ -55,7 +55,7 @@ class Tiles:
             raise UsageError(f"this network cannot work in tiles of {wish} pixels; use tile auto or off")
         self._network, self._device = network, device
         self._sides: dict[tuple[int, int], int | None] = {}
-        #: What people should know, in plain words.
+        #: Messages for people.
         self.notes: list[str] = []
 
     @property
@@ -63,24 +63,24 @@ class Tiles:
         return self._wish == "off"
 
     def side(self, size: tuple[int, int]) -> int | None:
-        """Side of the tiles of a frame of ``size`` (rows, columns), None where it is done whole."""
+        """Side of the tiles of a frame of ``size`` (rows, columns) in pixels, None for a whole frame."""
         if size not in self._sides:
             self._sides[size] = self._chosen(size)
         return self._sides[size]
 
-    def have_room(self, size: tuple[int, int], count: int) -> bool:
-        """Whether so many whole frames of a size may be done at the same time."""
+    def fits(self, size: tuple[int, int], count: int) -> bool:
+        """Whether a batch of so many whole frames of a size (rows, columns) fits into memory."""
         if self.side(size) is not None:
             return False
         height, width = size
         free = free_bytes(self._device)
         if self.off or free is None or free >= PLENTY.get(self._device.type, 0) * height * width * count:
             return True
-        need = self._footprint
+        need = self._memory_estimate
         return need is None or need.bytes(height * count, width, None) <= USABLE * free
 
     def run(self, size: tuple[int, int], work: Callable[[int | None], T]) -> T:
-        """Do ``work``, which takes the side of the tiles; again with half of it for as long as memory runs out.
+        """Call ``work`` with the side of the tiles; retry with half of it while memory runs out.
 
         What else ``work`` raises comes through.
 
@@ -138,7 +138,7 @@ class Tiles:
         if free is None or free >= plenty:
             return None
         release(self._device)
-        need = self._footprint
+        need = self._memory_estimate
         free = free_bytes(self._device)  # again: what libraries set up in the trials stays with them
         side = None
         while need is not None and free is not None and need.bytes(*size, side) > USABLE * free:
@@ -156,7 +156,7 @@ class Tiles:
         self.notes.append(words)
 
     @cached_property
-    def _footprint(self) -> Footprint | None:
+    def _memory_estimate(self) -> MemoryEstimate | None:
         """Memory estimate of the network on this device, measured once; None where it cannot be measured."""
         if self._traits is None:
             return None
@@ -165,7 +165,7 @@ class Tiles:
         try:
             with torch.inference_mode(), single_thread():  # what other threads make would not be counted
                 strip = torch.get_num_threads() * self._strip_bytes() if in_strips else 0
-                parts = footprint(self._measured, tile=tile, overlap=self._traits.overlap)
+                parts = estimate_memory(self._measured, tile=tile, overlap=self._traits.overlap)
                 return replace(parts, strip=strip, strip_pixels=self._traits.strip_pixels or 1)
         except RuntimeError as exc:
             logger.debug("the memory that frames take cannot be measured: %s", exc)
@@ -177,7 +177,7 @@ class Tiles:
 
     def _measured(self, size: int, side: int | None) -> int:
         trial = MemoryTrial(self._network, self._device, size, side)
-        return peak_bytes(self._device, trial) if self._device.type == "cuda" else held_bytes(trial)
+        return peak_allocated_bytes(self._device, trial) if self._device.type == "cuda" else peak_tensor_bytes(trial)
 
     def _strip_bytes(self) -> int:
         """What strips of the usual size take more than the thinnest ones, with which the trials go on."""
@@ -187,7 +187,7 @@ class Tiles:
 
 
 class MemoryTrial:
-    """Restores a square grey frame between two others, as the engine would."""
+    """Trial restoration of a square grey frame between two others, as the engine does it."""
 
     def __init__(self, network: Any, device: torch.device, size: int, side: int | None) -> None:
         self._network, self._device, self._side = network, device, side
@@ -216,7 +216,7 @@ def network_input(
     *,
     reduce: int = 1,
 ) -> Tensor:
-    """A frame of ``size`` (height, width) as a network takes it: (1, C, H, W), padded to what it can work on.
+    """Network input (1, C, H, W) of a frame of ``size`` (height, width), padded to what the network can work on.
 
     C is 3, R'G'B', or 1, luma, as the network's traits say.
     """
@@ -224,11 +224,11 @@ def network_input(
     picture = picture_from_planes(
         planes, pixel_format, colour, height=height, width=width, channels=traits_of(network).channels, reduce=reduce
     )
-    return fitting(network, picture)
+    return pad_to_network(network, picture)
 
 
-def fitting(network: Any, picture: Tensor) -> Tensor:
-    """A picture (B, C, H, W), padded to a size that a network can work on."""
+def pad_to_network(network: Any, picture: Tensor) -> Tensor:
+    """Pad a picture (B, C, H, W) to a multiple of the network's stride, and to its minimum size."""
     return pad_to_multiple(picture, network.stride, minimum=network.minimum_size)
 
 

@@ -1,4 +1,4 @@
-"""Windows: frames one by one become t-1, t, t+1, one window a frame, the edges repeated."""
+"""Sliding window: one window of frames t-1, t, t+1 for each frame, the edges repeated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ F = TypeVar("F")
 
 @dataclass(frozen=True, eq=False)
 class Window(Generic[F]):
-    """What the network sees to restore ``current``. At an edge ``previous`` or ``next`` is the same object as it."""
+    """A frame to restore, ``current``, with its neighbours. At an edge ``previous`` or ``next`` is the same object."""
 
     previous: F
     current: F
@@ -23,7 +23,7 @@ class Window(Generic[F]):
 
 
 class SlidingWindow(Generic[F]):
-    """The window while it slides: push() a frame and get the window that became complete, if one did.
+    """Sliding window over a stream: push() takes a frame and returns the window that it completes, if any.
 
     With ``lookahead`` 0 that is the frame's own, and ``next`` is always ``current``. With 1 it is the window of the
     frame before. A shallow copy of it goes on on its own.
@@ -41,7 +41,7 @@ class SlidingWindow(Generic[F]):
         self.newest: F | None = None
 
     def push(self, frame: F, *, joined: bool) -> Window[F] | None:
-        """Take the next frame; return the window that is complete now (None at the first one of lookahead 1).
+        """Push the next frame; return the window that it completes (None at the first one of lookahead 1).
 
         Args:
             joined: whether it belongs to the same shot as the frame before it; no window reaches across a break.
@@ -54,7 +54,7 @@ class SlidingWindow(Generic[F]):
         return None if last is None else _window(before, last, frame if joined else None)
 
     def finish(self) -> Window[F] | None:
-        """End of the frames: return the window still owed (with lookahead 1, the last frame's) and forget them all."""
+        """Flush at the end of the stream: return the pending window (with lookahead 1, the last frame's) and clear."""
         last, before = self.newest, self.before
         self.before = self.newest = None
         return None if last is None or self.lookahead == 0 else _window(before, last, None)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from vdeblur.engine.batching import joined, separated
+from vdeblur.engine.batching import concatenate, split_batch
 from vdeblur.engine.pixels import crop, luma_from_rgb
-from vdeblur.engine.tiling import fitting
+from vdeblur.engine.tiling import pad_to_network
 from vdeblur.frames import Colour
 from vdeblur.model.exposure import begun
 from vdeblur.model.luma_net import LumaFeatures
@@ -103,7 +103,7 @@ class ExportableStep(nn.Module):
 
     def _fitting(self, picture: Tensor) -> Tensor:
         """A picture as large as the network needs it; one of any size has to be so already."""
-        return picture if isinstance(picture.shape[-1], torch.SymInt) else fitting(self.network, picture)
+        return picture if isinstance(picture.shape[-1], torch.SymInt) else pad_to_network(self.network, picture)
 
     def _luma(self, frame: Tensor) -> Tensor:
         """Luma (B, 1, H, W) that the network sees: what it is given, or what it makes of R'G'B' itself."""
@@ -114,5 +114,5 @@ class ExportableStep(nn.Module):
 
     def _seen_beside(self, grey: list[Tensor]) -> list[LumaFeatures]:
         """What a network looks at in the frames before and after one, of their luma (B, 1, H, W)."""
-        levels = pyramid(joined(grey), self.network.config.flow_finest)
-        return [LumaFeatures(*parts) for parts in zip(grey, separated(levels, len(grey)), strict=True)]
+        levels = pyramid(concatenate(grey), self.network.config.flow_finest)
+        return [LumaFeatures(*parts) for parts in zip(grey, split_batch(levels, len(grey)), strict=True)]

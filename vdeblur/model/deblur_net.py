@@ -139,7 +139,7 @@ class DeblurNet(RestorationNetwork):
     config: NetworkConfig
     traits = NetworkTraits(
         takes_batches=True,
-        recordable=True,
+        capturable=True,
         # Below 64 pixels, what tiles compute twice costs more than it saves.
         tiles=TileTraits(smallest=64, overlap=24, strip_pixels=STRIP_PIXELS),
         state_from=State._make,

@@ -109,7 +109,7 @@ class LumaNet(RestorationNetwork):
     traits = NetworkTraits(
         channels=1,
         takes_batches=True,
-        recordable=True,
+        capturable=True,
         compiled=True,
         halves=True,
         tiles=TileTraits(smallest=64, strip_pixels=STRIP_PIXELS),

@@ -62,7 +62,7 @@ class NetworkTraits:
     takes_batches: bool = False
     #: Its steps may be recorded as CUDA graphs: they ask nothing of the device's results, and depend on their
     #: arguments and parameters alone.
-    recordable: bool = False
+    capturable: bool = False
     #: Compiled kernels do its work on a CPU, in float32.
     compiled: bool = False
     #: ``residual(…)`` is ``match(…)``, which returns what is matched and the state, followed by ``correct(matched)``:

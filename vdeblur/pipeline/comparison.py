@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from vdeblur.engine.pixels import levels_of
+from vdeblur.engine.pixels import sample_range
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame, PixelFormat
 
@@ -76,7 +76,7 @@ class Comparison:
         return plane
 
     def _white(self, frame: Frame, index: int) -> float:
-        levels = levels_of(frame.format, frame.colour)
+        levels = sample_range(frame.format, frame.colour)
         if frame.format.family == "yuv" and index in (1, 2):
             return levels.chroma_offset
         is_alpha = index == frame.format.colour_planes

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vdeblur.engine.pixels import levels_of
+from vdeblur.engine.pixels import sample_range
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Frame
 from vdeblur.plotting.chart import Chart, Curve
@@ -41,7 +41,7 @@ def sharpness(frame: Frame, *, field: bool = False) -> float:
         change = laplacian(plane[top : top + _ROWS + 2])
         total += float(change.sum(dtype=np.float64))
         squares += float(np.vdot(change, change))
-    scale = 255 / levels_of(frame.format, frame.colour).scale
+    scale = 255 / sample_range(frame.format, frame.colour).scale
     return float((squares / count - (total / count) ** 2) * scale * scale)
 
 

@@ -1,4 +1,4 @@
-"""Cores: whole pieces of work side by side on the cores of a CPU, instead of every operation split between them.
+"""CPU pool: coarse-grained parallelism over strips instead of intra-op threads; a waiting caller helps (work sharing).
 
 A network for real time is hundreds of small operations. When each is shared between cores, the cores spend much of
 their time waiting for each other, most of all where a decoder, an encoder or other programs want them, too. Pieces of
@@ -26,8 +26,8 @@ _here = threading.local()
 _pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
 
 
-def usable(device: torch.device) -> int:
-    """How many pieces may be done side by side: as many as PyTorch may use threads on a CPU, one elsewhere.
+def available_threads(device: torch.device) -> int:
+    """Threads for :func:`side_by_side`: as many as PyTorch may use on a CPU, one elsewhere.
 
     One, too, where gradients are wanted, and while a graph is recorded or exported.
     """
@@ -39,8 +39,8 @@ def usable(device: torch.device) -> int:
 
 @contextmanager
 def one_thread(device: torch.device) -> Iterator[None]:
-    """Within, an operation uses one thread of a CPU, while :func:`side_by_side` uses as many as there were."""
-    threads = usable(device)
+    """Turn intra-op threads of a CPU off within, while :func:`side_by_side` uses as many as there were."""
+    threads = available_threads(device)
     if threads < 2 or hasattr(_here, "threads"):
         yield
         return
@@ -53,11 +53,11 @@ def one_thread(device: torch.device) -> Iterator[None]:
 
 
 def side_by_side(jobs: Sequence[Callable[[], T]], device: torch.device) -> list[T]:
-    """Do all jobs, :func:`usable` of them at a time, some of them here, and return their results in order.
+    """Run all jobs in parallel, some of them in this thread, and return their results in order.
 
     What a job raises is raised when all have ended.
     """
-    threads, beside = usable(device), getattr(_here, "beside", None)
+    threads, beside = available_threads(device), getattr(_here, "beside", None)
     if threads < 2 or len(jobs) < 2:
         return [job() for job in jobs]
     pieces = _Pieces(jobs)
@@ -73,7 +73,7 @@ class _GivenUp(BaseException):
 
 
 class _Pieces(Generic[T]):
-    """Jobs for whoever has time."""
+    """Jobs that several threads take from one queue."""
 
     def __init__(self, jobs: Sequence[Callable[[], T]]) -> None:
         self._inference = torch.is_inference_mode_enabled()
@@ -84,7 +84,7 @@ class _Pieces(Generic[T]):
         self._failed: dict[int, BaseException] = {}
 
     def help(self) -> None:
-        """Do what nobody has begun yet, in this thread alone."""
+        """Run jobs that no thread has taken yet, with one intra-op thread."""
         try:
             while self._waiting:
                 with _working(self._inference, threads=1):
@@ -110,7 +110,7 @@ class _Pieces(Generic[T]):
                     self._ended.set()
 
     def results(self) -> list[T]:
-        """Of all of them, in order, when all have ended."""
+        """Results in order, when all jobs have ended."""
         self.help()
         self._ended.wait()
         if self._failed:
@@ -118,15 +118,15 @@ class _Pieces(Generic[T]):
         return [self._done[number] for number in range(len(self._done))]
 
 
-class Later(Generic[T]):
-    """A job that is done beside what follows its start."""
+class BackgroundTask(Generic[T]):
+    """A job that runs asynchronously; whoever waits for its result helps with its strips."""
 
     def __init__(self, job: Callable[[], T], threads: int) -> None:
         self._job, self._threads = job, threads
         self._inference = torch.is_inference_mode_enabled()
         #: Pieces of it; None at its end.
         self._offers: SimpleQueue[_Pieces[Any] | None] = SimpleQueue()
-        self._work: Future[T] = _pool("later", 1).submit(self._do)
+        self._work: Future[T] = _pool("background", 1).submit(self._do)
 
     def _do(self) -> T:
         try:
@@ -136,11 +136,11 @@ class Later(Generic[T]):
             self._offers.put(None)
 
     def offer(self, pieces: _Pieces[Any]) -> None:
-        """Let whoever waits for the result help with some pieces."""
+        """Offer pieces of the job to a thread that waits for the result."""
         self._offers.put(pieces)
 
     def result(self) -> T:
-        """What it returns, or raises; until it ends, help with its pieces."""
+        """Wait for the result, or raise what the job raised; until then, help with its pieces."""
         while not self._work.done() and (pieces := self._offers.get()) is not None:
             pieces.help()
         self._offers.put(None)  # for whoever asks again
@@ -150,13 +150,13 @@ class Later(Generic[T]):
             raise RuntimeError(f"it was interrupted: {exc}") from exc
 
 
-def later(job: Callable[[], T], device: torch.device) -> Later[T]:
-    """Do a job beside what follows here; such jobs are done one after the other."""
-    return Later(job, usable(device))
+def run_in_background(job: Callable[[], T], device: torch.device) -> BackgroundTask[T]:
+    """Run a job asynchronously; such jobs run one after the other."""
+    return BackgroundTask(job, available_threads(device))
 
 
 @contextmanager
-def _working(inference: bool, *, threads: int, beside: Later[Any] | None = None) -> Iterator[None]:
+def _working(inference: bool, *, threads: int, beside: BackgroundTask[Any] | None = None) -> Iterator[None]:
     """Within, an operation uses one thread, this one, and :func:`side_by_side` so many."""
     before = dict(_here.__dict__)
     _here.threads, _here.beside = threads, beside

@@ -1,4 +1,4 @@
-"""Graphs: a network's step recorded once as a CUDA graph, then replayed in one call instead of a thousand.
+"""CUDA graphs: a network's step captured once, then replayed with one launch instead of a thousand.
 
 A step is some thousand small kernels; started one by one they keep the host busy for longer than the GPU. A graph reads
 and writes always the same memory, so what it is given is copied there and what it returns is copied away. That makes
@@ -20,22 +20,22 @@ from vdeblur.runtime.device import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
-#: Most graphs that are kept: steps with and without each neighbour and a state, for a few sizes of frames.
-KEPT = 16
+#: Most graphs kept at a time: steps with and without each neighbour and a state, for a few sizes of frames.
+MAX_GRAPHS = 16
 
 Work = Callable[..., Any]
 Key = tuple[Any, ...]
 
 
 class Recorder(Protocol):
-    """Records work on a device; :class:`CudaRecorder`, or a stand-in for tests."""
+    """Captures work on a device; :class:`CudaRecorder`, or a stand-in for tests."""
 
     def record(self, work: Callable[[], Any], /) -> tuple[Callable[[], None], Any]:
-        """What does the work again in the same memory, and the result, which is there after each time."""
+        """Capture ``work``; return its replay in the same memory, and the result, which each replay overwrites."""
 
 
 class CudaRecorder:
-    """Records CUDA graphs that share their memory, as no two of them run at a time."""
+    """Captures CUDA graphs in one memory pool, as no two of them run at a time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -54,7 +54,7 @@ class CudaRecorder:
 
 @dataclass(frozen=True)
 class _Recording:
-    """A step in memory of its own: what it reads, how it is done again, what it has then written."""
+    """A captured step with static buffers: inputs, replay, and the result that a replay overwrites."""
 
     inputs: list[Tensor]
     replay: Callable[[], None]
@@ -66,8 +66,8 @@ class _Recording:
         return _cloned(self.result)
 
 
-class Graphed:
-    """Stands before a network and replays its steps where the same kind of step comes again.
+class GraphedNetwork:
+    """Wrapper of a network that captures and replays its steps as CUDA graphs.
 
     The first step of a kind (size, dtype, which neighbours there are, with a state or without) is done plainly, which
     also warms up what a recording must not do; the second one is recorded. Steps in tiles, done when memory is
@@ -98,7 +98,7 @@ class Graphed:
         return self._do("residual", (previous, current, following, state), options)
 
     def forget(self) -> None:
-        """Drop all recordings with their memory; the next steps are done plainly again first."""
+        """Drop all graphs with their memory; the next steps run eagerly again first."""
         self._recordings.clear()
         self._inputs.clear()
         self._seen.clear()
@@ -128,7 +128,7 @@ class Graphed:
 
     def _record(self, key: Key, work: Work, given: tuple[Any, ...]) -> _Recording | None:
         """None if it cannot be recorded."""
-        if len(self._recordings) >= KEPT:
+        if len(self._recordings) >= MAX_GRAPHS:
             self.forget()
         try:
             own = tuple(self._memory_like(place, part) for place, part in enumerate(given))
@@ -151,16 +151,16 @@ class Graphed:
         return self._inputs[key]
 
 
-def with_cuda_graphs(network: Any, device: torch.device, *, recordable: bool) -> Any:
-    """A network with its steps as CUDA graphs, on CUDA and if they are recordable; else the network itself."""
-    if device.type == "cuda" and recordable:
-        return Graphed(network, CudaRecorder(device))
+def with_cuda_graphs(network: Any, device: torch.device, *, capturable: bool) -> Any:
+    """Wrap a network on CUDA whose steps are capturable in :class:`GraphedNetwork`; return any other as it is."""
+    if device.type == "cuda" and capturable:
+        return GraphedNetwork(network, CudaRecorder(device))
     return network
 
 
-def plain(network: Any) -> Any:
-    """The network behind its graphs."""
-    return network.network if isinstance(network, Graphed) else network
+def without_graphs(network: Any) -> Any:
+    """Unwrap a :class:`GraphedNetwork`."""
+    return network.network if isinstance(network, GraphedNetwork) else network
 
 
 def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:

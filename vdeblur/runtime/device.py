@@ -1,4 +1,4 @@
-"""Compute: which device restores, and which precision it is fast in."""
+"""Compute device: selection by name, its fastest precision, its memory and threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from vdeblur.errors import DeviceError, UsageError
-from vdeblur.runtime.host_memory import available_bytes, spare
+from vdeblur.runtime.host_memory import available_bytes, return_freed_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def find_device(name: str) -> torch.device:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Dtype to run the network in.
+    """Dtype for inference on a device.
 
     "auto" is bfloat16 on GPUs that have it in hardware, float16 on those with only that, bfloat16 on CPUs where it is
     measurably faster, and float32 elsewhere. float16 on a CPU is refused: it is 20 to 100 times slower than float32.
@@ -94,23 +94,23 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Bytes of a device's memory that can still be taken; None where it does not tell."""
+    """Free memory of a device in bytes; None if unknown."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
     return available_bytes() if device.type == "cpu" else None
 
 
-def peak_bytes(device: torch.device, work: Callable[[], object]) -> int:
-    """Most bytes of a CUDA device that ``work`` holds at a time, besides what is held already."""
+def peak_allocated_bytes(device: torch.device, work: Callable[[], object]) -> int:
+    """Peak bytes of a CUDA device that ``work`` allocates, beyond those allocated before."""
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     work()
     return int(torch.cuda.max_memory_allocated(device) - before)
 
 
-def reserved_bytes(device: torch.device, work: Callable[[], object]) -> int:
-    """Most bytes of a CUDA device that PyTorch takes from it for ``work``, what it keeps for later included."""
+def peak_reserved_bytes(device: torch.device, work: Callable[[], object]) -> int:
+    """Peak bytes of a CUDA device that PyTorch's caching allocator reserves for ``work``."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_reserved(device)
@@ -119,13 +119,13 @@ def reserved_bytes(device: torch.device, work: Callable[[], object]) -> int:
 
 
 def capability(device: torch.device) -> tuple[int, int]:
-    """Generation of a CUDA device: (8, 0) is Ampere, (9, 0) Hopper."""
+    """Compute capability of a CUDA device: (8, 0) is Ampere, (9, 0) Hopper."""
     return torch.cuda.get_device_capability(device)
 
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Within, PyTorch uses one thread of the CPU, this one."""
+    """Turn PyTorch's intra-op threads off within."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -135,7 +135,7 @@ def single_thread() -> Iterator[None]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has done all that was asked of it; a CPU has."""
+    """Wait for all work queued on a device; a CPU has none."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -143,15 +143,15 @@ def synchronize(device: torch.device) -> None:
 
 
 def release(device: torch.device) -> None:
-    """Give back what is kept of a device's memory without being used; on a CPU, do so from now on."""
+    """Empty the allocator's cache of a device; on a CPU, freed blocks are returned to the system from now on."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "cpu":
-        spare()
+        return_freed_blocks()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of PyTorch, Python or a network says that memory ran out."""
+    """Whether an error of PyTorch, Python or a network means that memory ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in NO_MEMORY)

@@ -1,4 +1,4 @@
-"""Memory: how much of the computer's own may still be taken."""
+"""Host memory: available bytes under all limits, and the C library's policy for freed blocks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Blocks from this size on are given back when they are freed, once :func:`spare` has been called.
+#: Blocks from this size on are given back when they are freed, once :func:`return_freed_blocks` has been called.
 LARGE_BLOCK = 1 << 20
-#: Once :func:`keep` has been called, so much freed memory stays for the next frame, and blocks up to that size with it
-#: (glibc allows no larger ones).
+#: Once :func:`keep_freed_blocks` has been called, so much freed memory stays for the next frame, and blocks up to that
+#: size with it (glibc allows no larger ones).
 KEPT, KEPT_BLOCK = 256 << 20, 32 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -21,16 +21,16 @@ _NO_LIMIT = 1 << 60
 
 
 def available_bytes() -> int | None:
-    """Bytes this process may still take without paging: the machine's, its control group's and its own limits.
+    """Bytes this process can still allocate without paging, under the limits of machine, control groups and process.
 
-    None where the system does not tell.
+    None if the system does not tell.
     """
     known = [number for number in (_of_the_machine(), *_of_the_groups(), *_of_the_process()) if number is not None]
     return max(0, min(known)) if known else None
 
 
-def keep() -> None:
-    """Make the C library (glibc) keep freed blocks for later: every frame needs the same ones.
+def keep_freed_blocks() -> None:
+    """Let the C library (glibc) keep freed blocks for reuse: every frame needs the same ones.
 
     Otherwise most are given back and asked for again dozens of times a frame, and clearing fresh pages takes as long
     as computing what goes into them.
@@ -39,10 +39,11 @@ def keep() -> None:
     _set(_M_TRIM_THRESHOLD, KEPT)
 
 
-def spare() -> None:
-    """Make the C library (glibc) give large blocks back when they are freed, and what it keeps now.
+def return_freed_blocks() -> None:
+    """Let the C library (glibc) return large blocks when they are freed, and those it keeps now.
 
-    Otherwise it keeps blocks of up to 32 MiB for later, and holes between them. This costs time, see :func:`keep`.
+    Otherwise it keeps blocks of up to 32 MiB for later, and holes between them. This costs time, see
+    :func:`keep_freed_blocks`.
     """
     _set(_M_MMAP_THRESHOLD, LARGE_BLOCK)
     if sys.platform == "linux":

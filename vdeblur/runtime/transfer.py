@@ -1,4 +1,4 @@
-"""Transfer: planes to the compute device and back; on CUDA beside the computation, elsewhere in line.
+"""Host-device transfer of planes: asynchronous on CUDA, overlapping the computation; in line elsewhere.
 
 On CUDA there are three streams, for upload, compute and download. Host memory is pinned and comes from two rings of
 slots that are allocated once for each layout of planes. An event hands over from stream to stream, and a slot is used
@@ -28,21 +28,21 @@ class Event(Protocol):
     def synchronize(self) -> None: ...
 
 
-class Download(Protocol):
-    """Planes on their way back."""
+class PendingDownload(Protocol):
+    """A device-to-host copy that may still be running."""
 
     def result(self) -> Planes:
-        """Wait for them; the caller owns them. To be asked for once, oldest first."""
+        """Wait for the planes, which the caller then owns. To be called once, oldest copy first."""
 
 
-class Watch(Protocol):
-    """Told of each piece of work and the stream it is on; for a timeline."""
+class StageObserver(Protocol):
+    """Callback around each upload, computation and download, with the stream it runs on; for a timeline."""
 
     def __call__(self, stage: str, stream: Any, /) -> contextlib.AbstractContextManager[None]: ...
 
 
 class Transfer:
-    """Transfers in line with the computation, for the CPU (where they do nothing) and for any device without streams.
+    """Synchronous transfers, for the CPU (where they do nothing) and for any device without streams.
 
     Attributes:
         device: where the planes are computed on.
@@ -65,8 +65,8 @@ class Transfer:
     def upload(self, planes: Sequence[Tensor]) -> Planes:
         return tuple(plane.to(self.device) for plane in planes)
 
-    def download(self, planes: Planes, *, stay: bool = False) -> Download:
-        """Start the way back to the host, or, with ``stay``, hand over to the caller's stream on the device."""
+    def download(self, planes: Planes, *, stay: bool = False) -> PendingDownload:
+        """Start the device-to-host copy, or, with ``stay``, hand over to the caller's stream on the device."""
         return _Ready(planes if stay else tuple(plane.cpu() for plane in planes))
 
 
@@ -78,8 +78,8 @@ class _Ready:
         return self.planes
 
 
-class Slot:
-    """Host buffers for the planes of one frame, and the event after which they may be touched."""
+class PinnedSlot:
+    """Pinned host buffers for the planes of one frame, and the event after which they may be reused."""
 
     def __init__(self, buffers: Planes) -> None:
         self.buffers = buffers
@@ -92,8 +92,8 @@ class Slot:
             self.event = None
 
 
-class Ring:
-    """A fixed number of slots, given out in turn.
+class BufferRing:
+    """Ring buffer of a fixed number of slots.
 
     Args:
         slots: how many.
@@ -104,15 +104,15 @@ class Ring:
         self._count = slots
         self._allocate = allocate
         self._layout: Layout | None = None
-        self._slots: list[Slot] = []
+        self._slots: list[PinnedSlot] = []
         self._turn = 0
 
-    def take(self, layout: Layout) -> Slot:
+    def take(self, layout: Layout) -> PinnedSlot:
         """The next slot that nobody holds, its event passed. Raises RuntimeError if all are held."""
         if layout != self._layout:
             for slot in self._slots:
                 slot.wait()
-            self._slots = [Slot(self._allocate(layout)) for _ in range(self._count)]
+            self._slots = [PinnedSlot(self._allocate(layout)) for _ in range(self._count)]
             self._layout, self._turn = layout, 0
         for _ in range(self._count):
             slot = self._slots[self._turn]
@@ -124,11 +124,11 @@ class Ring:
 
 
 class CudaTransfer(Transfer):
-    """Transfers on streams of their own, beside the computation.
+    """Asynchronous transfers on CUDA streams of their own, which overlap the computation.
 
     Args:
         device: a CUDA device with its index. What its current stream still does (loading weights) is waited for.
-        slots: see :class:`Ring`.
+        slots: see :class:`BufferRing`.
         cuda: ``torch.cuda``, or a stand-in for tests.
         pin: whether host memory is pinned; without it nothing overlaps.
     """
@@ -139,10 +139,10 @@ class CudaTransfer(Transfer):
         self._pin = pin
         self._uploading, self._computing, self._downloading = (cuda.Stream(device=device) for _ in range(3))
         cuda.current_stream(device).synchronize()
-        self._up, self._down = Ring(slots, self._buffers), Ring(slots, self._buffers)
+        self._up, self._down = BufferRing(slots, self._buffers), BufferRing(slots, self._buffers)
         self.in_flight = slots - 1
-        #: Asked around each upload, computation and download.
-        self.watch: Watch | None = None
+        #: Called around each upload, computation and download.
+        self.watch: StageObserver | None = None
 
     @contextlib.contextmanager
     def compute(self, stage: str) -> Iterator[None]:
@@ -164,10 +164,10 @@ class CudaTransfer(Transfer):
         self._keep(arrived, self._computing)
         return arrived
 
-    def download(self, planes: Planes, *, stay: bool = False) -> Download:
+    def download(self, planes: Planes, *, stay: bool = False) -> PendingDownload:
         done = self._record(self._computing)
         if stay:
-            return _Resident(self, planes, done)
+            return _OnDevice(self, planes, done)
         slot = self._down.take(_layout(planes))
         self._downloading.wait_event(done)
         with self._working(self._downloading, "download"):
@@ -176,7 +176,7 @@ class CudaTransfer(Transfer):
         slot.event = self._record(self._downloading)
         self._keep(planes, self._downloading)
         slot.held = True
-        return _Landing(slot)
+        return _PendingCopy(slot)
 
     def to_current_stream(self, planes: Planes, done: Any) -> None:
         """Make the caller's stream wait for planes that stay on the device."""
@@ -208,8 +208,8 @@ class CudaTransfer(Transfer):
 
 
 @dataclass(frozen=True)
-class _Landing:
-    slot: Slot
+class _PendingCopy:
+    slot: PinnedSlot
 
     def result(self) -> Planes:
         try:
@@ -220,7 +220,7 @@ class _Landing:
 
 
 @dataclass(frozen=True)
-class _Resident:
+class _OnDevice:
     transfer: CudaTransfer
     planes: Planes
     done: Any
@@ -231,7 +231,7 @@ class _Resident:
 
 
 def transfer_for(device: torch.device, *, streams: bool = True) -> Transfer:
-    """Transfers for a device; ``streams=False`` keeps them in line on CUDA too, to compare with."""
+    """Transfers for a device; ``streams=False`` makes them synchronous on CUDA, too, for comparison."""
     return CudaTransfer(device) if device.type == "cuda" and streams else Transfer(device)
 
 

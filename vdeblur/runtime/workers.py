@@ -1,4 +1,4 @@
-"""Workers: one thread that reads ahead and one that writes behind, each with a bounded queue.
+"""Worker threads: prefetch and write-behind, each with a bounded queue.
 
 The contract, for both: the queue never holds more than ``depth`` items, the one in the worker's hands included. What
 the worker raises is raised once in the caller's thread. Leaving the ``with`` block stops the worker, drains the queue
@@ -195,7 +195,7 @@ class Prefetch(_Worker[T]):
 def prefetch(
     iterable: Iterable[T], *, depth: int = 3, name: str = "prefetch", unblock: Callable[[], None] | None = None
 ) -> Prefetch[T]:
-    """Iterate ``iterable`` in a thread of its own, up to ``depth`` items ahead of the caller.
+    """Prefetch: iterate ``iterable`` in a worker thread, up to ``depth`` items ahead of the caller.
 
     A context manager and an iterator. What the iterable raises comes after the items before it. A generator is closed
     in the thread that ran it.
@@ -209,7 +209,7 @@ def prefetch(
 
 
 class WriteBehind(_Worker[T]):
-    """Call ``write`` on items in a thread of its own; put() returns at once unless ``depth`` items are waiting.
+    """Write-behind queue: calls ``write`` in a worker thread; put() returns at once unless ``depth`` items wait.
 
     Leaving the ``with`` block normally writes what is left and raises what ``write`` raised, unless put() did.
     Leaving it with an exception lets go of what is left.
@@ -243,7 +243,7 @@ class WriteBehind(_Worker[T]):
             self._channel.stop(exc)
 
     def put(self, item: T) -> None:
-        """Queue an item, waiting for room.
+        """Enqueue an item, waiting for room.
 
         Raises:
             Exception: what ``write`` raised for an earlier item; once.
@@ -254,7 +254,7 @@ class WriteBehind(_Worker[T]):
             raise RuntimeError("the writer has stopped") from None
 
     def finish(self) -> None:
-        """Write what is left and wait for it."""
+        """Flush: write the remaining items and wait for it."""
         self._channel.end()
         while self._thread.is_alive():
             self._thread.join(TICK_SECONDS)
