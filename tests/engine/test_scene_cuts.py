@@ -148,12 +148,12 @@ def test_memory_goes_on_bit_for_bit() -> None:
     breaks, broken, sizes = SceneCutDetector(), [], []
     for n in range(1, len(frames_)):
         fresh = SceneCutDetector()
-        written = json.dumps(breaks.memory())
-        fresh.restore(json.loads(written))
+        written = json.dumps(breaks.state_dict())
+        fresh.load_state_dict(json.loads(written))
         copied = copy.copy(breaks)
         answer = breaks(frames_[n - 1], frames_[n])
         assert fresh(frames_[n - 1], frames_[n]) == copied(frames_[n - 1], frames_[n]) == answer
-        assert fresh.memory() == copied.memory() == breaks.memory()
+        assert fresh.state_dict() == copied.state_dict() == breaks.state_dict()
         broken.append(answer)
         sizes.append(len(written))
     assert any(broken)
@@ -165,7 +165,7 @@ def test_memory_goes_on_bit_for_bit() -> None:
 @pytest.mark.parametrize("cells", ["", "no base64", "AAAA"])
 def test_a_damaged_memory_is_refused(cells: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        SceneCutDetector().restore({"step": "1/25", "hidden": {"cells": cells, "noise": 0.0, "flash": 1}})
+        SceneCutDetector().load_state_dict({"step": "1/25", "hidden": {"cells": cells, "noise": 0.0, "flash": 1}})
 
 
 def every_kind() -> list[Frame]:

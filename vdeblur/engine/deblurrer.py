@@ -121,11 +121,11 @@ class Deblurrer:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What people should know of the restoration so far, in plain words."""
+        """Messages for people on the restoration so far: where memory was short."""
         return tuple(self.device_step.tiles.notes)
 
     def run(self, frames: Iterable[Frame]) -> Generator[Frame, None, None]:
-        """Restore a clip from its start: N frames in, N out, in order, each as soon as it is known. Lazy.
+        """Restore a clip from its start: N frames in, N out, in order, each as soon as it is complete. Lazy.
 
         (For pictures of any kind there is :func:`vdeblur.deblur_frames`.) The same come out of :meth:`step` and
         :meth:`flush`. A run has a stream state of its own. The iterable is not closed: it is the caller's.
@@ -157,7 +157,7 @@ class Deblurrer:
         yield from self._scheduler.run(stream, frames)
 
     def run_many(self, streams: Sequence[Iterable[Frame]]) -> Generator[tuple[Frame | None, ...], None, None]:
-        """Restore independent clips beside each other, frames of one size in one pass through the network. Lazy.
+        """Restore independent clips in lockstep, frames of one size in one batch. Lazy.
 
         The n-th tuple has the n-th restored frame of each stream, None for those that have ended before. Each stream
         has a state of its own; its frames are those of :meth:`run`, but for the rounding of sums.
@@ -168,7 +168,7 @@ class Deblurrer:
         yield from self._scheduler.run_many([self._new_stream() for _ in streams], streams)
 
     def step(self, picture: P) -> P | None:
-        """Take a picture; return it restored with lookahead 0, or the one before it (None at the first) with 1.
+        """Push a picture; return it restored with lookahead 0, or the one before it (None at the first) with 1.
 
         Raises:
             UsageError: that is no picture, or one of another kind than before.
@@ -181,7 +181,7 @@ class Deblurrer:
         return None if restored is None else picture_of(restored)
 
     def flush(self) -> Any:
-        """End of the clip: the last picture, if lookahead 1 still owes it. The next one starts anew."""
+        """Flush at the end of the clip: return its last picture with lookahead 1, else None. The next starts anew."""
         with self._lock:
             with self._reset_after_failure():
                 restored = self._scheduler.step(self._stream, None)
@@ -189,7 +189,7 @@ class Deblurrer:
         return None if restored is None else picture_of(restored)
 
     def step_many(self, pictures: Sequence[P | None]) -> list[P | None]:
-        """As :meth:`step`, a picture from each of several streams at a time: cameras that share a machine.
+        """Push a picture into each of several streams, as :meth:`step`: cameras that share a machine.
 
         A stream is known by its place in the list. Pictures of one size go through the network in one pass.
 
@@ -213,7 +213,7 @@ class Deblurrer:
         return result
 
     def flush_many(self) -> list[Any]:
-        """End of all streams of :meth:`step_many`: the last picture of each, where lookahead 1 still owes it."""
+        """Flush all streams of :meth:`step_many`: return the last picture of each with lookahead 1, else None."""
         with self._lock:
             with self._reset_after_failure():
                 restored = self._scheduler.step_many([(stream, None) for stream in self._streams])
@@ -221,18 +221,18 @@ class Deblurrer:
         return [None if frame is None else picture_of(frame) for frame in restored]
 
     def reset(self) -> None:
-        """Forget what :meth:`step` and :meth:`step_many` have seen: the next picture is the first of a clip."""
+        """Reset the streams of :meth:`step` and :meth:`step_many`: the next picture is the first of a clip."""
         with self._lock:
             self._stream = self._new_stream()
             self._streams = []
 
     def suspend(self) -> StreamState:
-        """State of the stream of :meth:`step`. :meth:`resume` goes on from it, as often as wanted."""
+        """Return a copy of the state of the stream of :meth:`step`, to :meth:`resume` from as often as wanted."""
         with self._lock:
             return self._stream.copy()
 
     def resume(self, stream: StreamState) -> None:
-        """Go on from what was suspended, here or in a Deblurrer with the same network, device and lookahead."""
+        """Resume a suspended stream, of this Deblurrer or one with the same network, device and lookahead."""
         with self._lock:
             self._stream = stream.copy()
 
@@ -241,7 +241,7 @@ class Deblurrer:
 
     @contextlib.contextmanager
     def _reset_after_failure(self) -> Iterator[None]:
-        """After a failure, whatever the reason, all starts anew."""
+        """Reset all streams after any failure within."""
         try:
             yield
         except BaseException:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vdeblur.adapters.pictures import number_of
 from vdeblur.engine.batching import concatenate, split_batch
 from vdeblur.engine.pixels import add_residual, crop, reduced_size
-from vdeblur.engine.stream_state import EncodedFrame, Job, RestoredFrame, Snapshot, network_arguments
+from vdeblur.engine.stream_state import EncodedFrame, RestoredFrame, RestoreJob, Snapshot, network_arguments
 from vdeblur.engine.tiling import TileChooser, TileWish, network_input
 from vdeblur.errors import DeviceError, NetworkError, VdeblurError
 from vdeblur.frames import Frame
@@ -66,7 +66,7 @@ class DeviceStep:
             network = load_network(str(model)) if isinstance(model, (str, Path)) else model
             traits = traits_of(network)
             if precision == "auto" and self.device.type == "cpu" and traits.compiled and have_kernels(self.device):
-                self.dtype = torch.float32  # that is what they compute in
+                self.dtype = torch.float32  # the kernels' own
             self.network = _placed(network, self.device, self.dtype, own=network is not model)
             #: Moves planes to the device and back.
             self.transfer = transfer_for(self.device, streams=streams)
@@ -103,7 +103,7 @@ class DeviceStep:
         each = zip(frames, planes, split_batch(features, len(frames)), strict=True)
         return [EncodedFrame(*parts, reduce) for parts in each]
 
-    def restore(self, jobs: Sequence[Job]) -> Iterator[PendingFrame]:
+    def restore(self, jobs: Sequence[RestoreJob]) -> Iterator[PendingFrame]:
         """Restore windows of one size that lack the same neighbours, in one pass; the states of their streams move on.
 
         Lazy: each frame's download starts when it is asked for.
@@ -125,7 +125,7 @@ class DeviceStep:
         """Whether a frame is corrected while the next one is matched: on a CPU, where network and threads allow."""
         return self.device.type == "cpu" and traits_of(self.steps).halves and torch.get_num_threads() > 1
 
-    def _restored_planes(self, jobs: Sequence[Job]) -> Sequence[Planes | PendingDownload]:
+    def _restored_planes(self, jobs: Sequence[RestoreJob]) -> Sequence[Planes | PendingDownload]:
         frames = [window.current for _, window in jobs]
         arguments = [concatenate(column) for column in zip(*(network_arguments(job) for job in jobs), strict=True)]
         strength = self.strength
@@ -158,7 +158,7 @@ class DeviceStep:
         work = run_in_background(lambda: self.tiles.run(size, correct), self.device)
         return [_FrameOfBatch(work, number) for number in range(len(frames))], state
 
-    def _download(self, job: Job, planes: Planes | PendingDownload) -> PendingFrame:
+    def _download(self, job: RestoreJob, planes: Planes | PendingDownload) -> PendingFrame:
         """Start the device-to-host copy of the restored planes."""
         stream, frame = job[0], job[1].current.frame
         with frame_errors(frame, self.device):
@@ -181,7 +181,7 @@ class PendingFrame:
         """Wait for the planes. To be called once, oldest frame first.
 
         Raises:
-            NetworkError: the residual has nan or inf; or what was still being computed failed.
+            NetworkError: the residual has nan or inf, or the pending correction failed.
             DeviceError: out of memory.
         """
         with frame_errors(self.frame, self.device):
@@ -193,7 +193,7 @@ class PendingFrame:
 
 @contextlib.contextmanager
 def frame_errors(frame: Frame, device: torch.device) -> Iterator[None]:
-    """Run without autograd; raise a failure as an error of this package, with the frame's number or time."""
+    """Inference mode; errors within become those of this package, with the frame's number or time."""
     try:
         with torch.inference_mode(), _network_errors(f"a {frame.width}×{frame.height} frame on {device}"):
             yield
@@ -249,7 +249,7 @@ def _placed(network: Any, device: torch.device, dtype: torch.dtype, *, own: bool
 
 @contextlib.contextmanager
 def _network_errors(what: str) -> Iterator[None]:
-    """Raise what PyTorch and the network raise as an error of this package, in one line."""
+    """Translate errors of PyTorch and the network into those of this package, in one line."""
     try:
         yield
     except VdeblurError:

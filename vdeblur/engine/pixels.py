@@ -67,7 +67,7 @@ def rgb_from_planes(
     """Planes as (1, 3, H, W) float32 R'G'B' in [0, 1], display-referred, on the planes' device.
 
     Samples outside the nominal range are clipped in this copy only. Chroma is raised bilinearly from where its
-    samples lie. What a picture's tags leave open: BT.709 from 720 lines on, BT.601 below; YCbCr has limited range,
+    samples lie. Defaults for missing tags: BT.709 from 720 lines on, BT.601 below; YCbCr has limited range,
     grey and RGB have full range, as in libswscale; chroma lies left (H.273 type 0), and in the centre in full
     range (JFIF).
 
@@ -204,7 +204,7 @@ def _small_corrections(
 def _corrections(
     change: Tensor, pixel_format: PixelFormat, colour: Colour, *, height: int, strength: float
 ) -> Iterator[tuple[Tensor, float]]:
-    """What a change of R'G'B' (3, H, W), or of grey (1, H, W), adds to the colour planes, and by which factor."""
+    """Corrections of the colour planes, and their factors, from one of R'G'B' (3, H, W) or of grey (1, H, W)."""
     levels = sample_range(pixel_format, colour)
     gain = strength * levels.scale
     if len(change) == 1:
@@ -236,7 +236,7 @@ def pad_to_multiple(x: Tensor, multiple: int, *, minimum: int) -> Tensor:
 
 
 def crop(x: Tensor, height: int, width: int) -> Tensor:
-    """The top left (…, height, width) of ``x``: what :func:`pad_to_multiple` was given."""
+    """Crop ``x`` to its top left (…, height, width), the inverse of :func:`pad_to_multiple`."""
     return x[..., :height, :width]
 
 

@@ -100,7 +100,7 @@ class SceneCutDetector:
             self._step, self._last = None, None
             self._uncover()
             return True
-        # Both are asked always, so that each keeps its memory.
+        # Both are always asked, so that each keeps its state.
         jump = self._jumps(previous, current)
         before = self._last[1] if self._last is not None and self._last[0] is previous else thumbnail(previous)
         now = thumbnail(current)
@@ -110,8 +110,8 @@ class SceneCutDetector:
             return True
         return False
 
-    def memory(self) -> dict[str, Any]:
-        """State beside the last frame as plain JSON values, for :meth:`restore`.
+    def state_dict(self) -> dict[str, Any]:
+        """State beside the last frame as plain JSON values, for :meth:`load_state_dict`.
 
         "step": the last step of time in seconds, a fraction as text, or None. "hidden": what a flash or a fade hides,
         None most of the time, else its "cells" (base64 of CELLS × CELLS little-endian float32), its "noise" (a float),
@@ -129,13 +129,13 @@ class SceneCutDetector:
             },
         }
 
-    def restore(self, memory: Mapping[str, Any]) -> None:
-        """Restore the state of :meth:`memory`: the same decisions follow. The last frame's thumbnail is made again.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load the state of :meth:`state_dict`: the same decisions follow. The last frame's thumbnail is made again.
 
         Raises:
-            ValueError, TypeError, KeyError: that is no memory.
+            ValueError, TypeError, KeyError: that is no such state.
         """
-        step, hidden = memory["step"], memory["hidden"]
+        step, hidden = state["step"], state["hidden"]
         self._last, self._step = None, None if step is None else Fraction(step)
         self._uncover()
         if hidden is not None:
@@ -154,7 +154,7 @@ class SceneCutDetector:
         return dissimilarity(seen, now) >= self._cut
 
     def _hides(self, seen: Thumbnail, now: Thumbnail, *, sudden: bool) -> bool:
-        """Keep in mind what was seen. Sudden darkness is a cut; sudden light if it lasts."""
+        """Keep the last thumbnail before a fade or a flash. Sudden darkness is a cut; sudden light if it lasts."""
         if sudden and float(now.cells.mean()) < 0.5:
             return True
         if self._hidden is None:

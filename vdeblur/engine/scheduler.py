@@ -17,7 +17,14 @@ from typing import Any
 from vdeblur.engine.batching import group_equal
 from vdeblur.engine.device_step import DeviceStep, PendingFrame, frame_errors
 from vdeblur.engine.pixels import reduced_size
-from vdeblur.engine.stream_state import EncodedFrame, Job, RestoredFrame, Snapshot, StreamState, missing_arguments
+from vdeblur.engine.stream_state import (
+    EncodedFrame,
+    RestoredFrame,
+    RestoreJob,
+    Snapshot,
+    StreamState,
+    missing_arguments,
+)
 from vdeblur.engine.windows import Window
 from vdeblur.errors import SourceError
 from vdeblur.frames import Frame
@@ -74,8 +81,8 @@ class Scheduler:
         with self.lock:
             encoded = [self._encoded(frame) for frame in taken]
         stream.window.newest = encoded[-1]
-        stream.window.before = encoded[0] if snapshot.ahead and snapshot.joined else None
-        stream.cut_detector.restore(snapshot.cut_detector)
+        stream.window.before = encoded[0] if snapshot.ahead and snapshot.same_shot else None
+        stream.cut_detector.load_state_dict(snapshot.cut_detector)
         stream.state = self._device_step.state_on_device(snapshot.state)
 
     def _advance(self, stream: StreamState, frame: Frame | None) -> PendingFrame | None:
@@ -112,7 +119,7 @@ class Scheduler:
                 self._result(pending.popleft())
 
     def step_many(self, steps: Sequence[StreamFrame]) -> list[Frame | None]:
-        """Push one frame into each stream; return the frames this completes, indexed by step."""
+        """Push one frame into each stream; return the frames this completes, indexed by stream."""
         restored: list[Frame | None] = [None] * len(steps)
         pending: deque[PendingFrame] = deque()
         places: deque[int] = deque()
@@ -149,7 +156,7 @@ class Scheduler:
         Windows of several streams are restored in one batch where they are of one size and lack the same neighbours.
         """
         encoded = iter(self._encoded_many([frame for _, frame in steps if frame is not None]))
-        jobs: dict[int, Job] = {}
+        jobs: dict[int, RestoreJob] = {}
         for place, (stream, frame) in enumerate(steps):
             window = stream.window.finish() if frame is None else self._pushed(stream, next(encoded))
             if window is not None:

@@ -49,7 +49,7 @@ class StreamState:
             and not self.cut_detector(last.frame, encoded.frame)  # asked for each frame: it keeps a state
             and last.reduce == encoded.reduce
         )
-        return self.window.push(encoded, joined=same_shot)
+        return self.window.push(encoded, same_shot=same_shot)
 
     def copy(self) -> StreamState:
         return StreamState(copy.copy(self.window), copy.copy(self.cut_detector), self.state)
@@ -64,14 +64,14 @@ class Snapshot:
     #: Frames taken beyond the last restored one: 0, or 1 with lookahead.
     ahead: int
     #: Whether the frame ahead belongs to the same shot.
-    joined: bool
-    #: State of the shot boundary detector (:meth:`vdeblur.engine.scene_cuts.SceneCutDetector.memory`).
+    same_shot: bool
+    #: State of the shot boundary detector (:meth:`vdeblur.engine.scene_cuts.SceneCutDetector.state_dict`).
     cut_detector: dict[str, Any]
 
     @staticmethod
     def of(stream: StreamState) -> Snapshot:
         window = stream.window
-        return Snapshot(stream.state, window.lookahead, window.before is not None, stream.cut_detector.memory())
+        return Snapshot(stream.state, window.lookahead, window.before is not None, stream.cut_detector.state_dict())
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The state's tensors, on the CPU.
@@ -94,10 +94,10 @@ class RestoredFrame:
 
 
 #: A stream, and a window of it whose current frame is to be restored.
-Job = tuple[StreamState, Window[EncodedFrame]]
+RestoreJob = tuple[StreamState, Window[EncodedFrame]]
 
 
-def network_arguments(job: Job) -> tuple[Any, Any, Any, Any]:
+def network_arguments(job: RestoreJob) -> tuple[Any, Any, Any, Any]:
     """Features of the previous, the current and the next frame, and the state; None for those that are missing."""
     stream, window = job
     encoded = window.current
@@ -106,6 +106,6 @@ def network_arguments(job: Job) -> tuple[Any, Any, Any, Any]:
     return previous, encoded.features, following, None if window.first else stream.state
 
 
-def missing_arguments(job: Job) -> tuple[bool, ...]:
+def missing_arguments(job: RestoreJob) -> tuple[bool, ...]:
     """Which of the network's arguments are None; windows with the same ones can share a batch."""
     return tuple(part is None for part in network_arguments(job))

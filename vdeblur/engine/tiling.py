@@ -82,7 +82,7 @@ class TileChooser:
     def run(self, size: tuple[int, int], work: Callable[[int | None], T]) -> T:
         """Call ``work`` with the side of the tiles; retry with half of it while memory runs out.
 
-        What else ``work`` raises comes through.
+        Other errors of ``work`` are not caught.
 
         Raises:
             DeviceError: there is not enough for the smallest tiles, or they are off.
@@ -97,7 +97,7 @@ class TileChooser:
                 smaller = self._smaller(size, side)
                 if smaller is None:
                     raise self._failure(size, side) from exc
-            # What the failed work held has gone with its exception.
+            # The memory of the failed attempt has gone with its exception.
             release(self._device)
             self._sides[size] = smaller
             height, width = size
@@ -180,7 +180,7 @@ class TileChooser:
         return peak_allocated_bytes(self._device, trial) if self._device.type == "cuda" else peak_tensor_bytes(trial)
 
     def _strip_bytes(self) -> int:
-        """What strips of the usual size take more than the thinnest ones, with which the trials go on."""
+        """Memory of strips of the usual size beyond that of the thinnest ones, with which the trials go on."""
         usual = self._measured(TRIAL, None)
         self._network.work_in_strips(1)
         return max(0, usual - self._measured(TRIAL, None))

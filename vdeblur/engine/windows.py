@@ -40,18 +40,18 @@ class SlidingWindow(Generic[F]):
         self.before: F | None = None
         self.newest: F | None = None
 
-    def push(self, frame: F, *, joined: bool) -> Window[F] | None:
+    def push(self, frame: F, *, same_shot: bool) -> Window[F] | None:
         """Push the next frame; return the window that it completes (None at the first one of lookahead 1).
 
         Args:
-            joined: whether it belongs to the same shot as the frame before it; no window reaches across a break.
+            same_shot: whether it belongs to the same shot as the frame before it; no window reaches across a break.
         """
         last, before = self.newest, self.before
-        neighbour = last if joined else None
+        neighbour = last if same_shot else None
         self.before, self.newest = neighbour, frame
         if self.lookahead == 0:
             return _window(neighbour, frame, None)
-        return None if last is None else _window(before, last, frame if joined else None)
+        return None if last is None else _window(before, last, frame if same_shot else None)
 
     def finish(self) -> Window[F] | None:
         """Flush at the end of the stream: return the pending window (with lookahead 1, the last frame's) and clear."""
@@ -72,7 +72,7 @@ def windows(frames: Iterable[F], *, lookahead: int, breaks: Callable[[F, F], boo
     sliding: SlidingWindow[F] = SlidingWindow(lookahead=lookahead)
     for frame in frames:
         last = sliding.newest
-        window = sliding.push(frame, joined=last is not None and not breaks(last, frame))
+        window = sliding.push(frame, same_shot=last is not None and not breaks(last, frame))
         if window is not None:
             yield window
     window = sliding.finish()

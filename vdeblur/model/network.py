@@ -1,4 +1,4 @@
-"""Network interface: what the engine calls on a network, the traits it declares, and the base of registered ones."""
+"""Network interface: the protocol of the engine, the traits that a network declares, the base of registered ones."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LARGEST_NUMBER = 1024
 
 
 class Network(Protocol):
-    """What the engine asks of a network; :class:`vdeblur.model.deblur_net.DeblurNet` is one.
+    """Interface of a restoration network; :class:`vdeblur.model.deblur_net.DeblurNet` implements it.
 
     Frames are R'G'B' (1, 3, H, W) in [0, 1]; H and W are multiples of ``stride`` and at least ``minimum_size``.
     ``encode`` returns the features of one frame, ``residual`` the correction (1, 3, H, W) of the current frame and the
     new recurrent state. Features of neighbours that do not exist and the state at the start of a shot are None.
 
-    What else a network can do it declares in an attribute ``traits``, a :class:`NetworkTraits`; one without it has the
-    default traits.
+    Further capabilities are declared in an attribute ``traits``, a :class:`NetworkTraits`; a network without it has the
+    default ones.
     """
 
     stride: int
@@ -53,7 +53,7 @@ class TileTraits:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkTraits:
-    """What a network can do, declared in its attribute ``traits``. The defaults hold for any :class:`Network`."""
+    """Capabilities of a network, declared in its attribute ``traits``. The defaults hold for any :class:`Network`."""
 
     #: Channels of the frames it is given and of its residual: 3, R'G'B', or 1, luma.
     channels: Literal[1, 3] = 3
@@ -65,8 +65,8 @@ class NetworkTraits:
     capturable: bool = False
     #: Compiled kernels do its work on a CPU, in float32.
     compiled: bool = False
-    #: ``residual(…)`` is ``match(…)``, which returns what is matched and the state, followed by ``correct(matched)``:
-    #: on a CPU the correction of a frame overlaps the matching of the next one.
+    #: ``residual(…)`` is ``match(…)``, which returns an intermediate result and the state, followed by
+    #: ``correct(matched)``: on a CPU the correction of a frame overlaps the matching of the next one.
     halves: bool = False
     #: None: it is given whole frames only.
     tiles: TileTraits | None = None
@@ -117,7 +117,7 @@ class NetworkSettings(Protocol):
 
 
 class Estimate(NamedTuple):
-    """A restoration with what it rests on, for training.
+    """A restoration with the motion and exposure that it rests on, for training.
 
     ``residual`` (B, 3, H, W); ``velocity`` (B, 2, H/8, W/8) in pixels a frame interval, as the flow has it;
     ``motion`` (B, 2, H/8, W/8), the displacement during the exposure in pixels; ``exposure`` (B, 1, 1, 1), the

@@ -102,7 +102,7 @@ def keep(snapshot: Snapshot, path: Path) -> dict[str, Any]:
         save_file(tensors, path)
     except (OSError, SafetensorError) as exc:
         raise TargetError(f"cannot write {path}: {getattr(exc, 'strerror', None) or exc}") from exc
-    return {"ahead": snapshot.ahead, "joined": snapshot.joined, "breaks": snapshot.cut_detector}
+    return {"ahead": snapshot.ahead, "joined": snapshot.same_shot, "breaks": snapshot.cut_detector}
 
 
 def recall(memory: Mapping[str, Any], path: Path) -> Snapshot:

@@ -2,7 +2,7 @@
 
 A network for real time is hundreds of small operations. When each is shared between cores, the cores spend much of
 their time waiting for each other, most of all where a decoder, an encoder or other programs want them, too. Pieces of
-work that do not need each other wait once, and nobody waits idly: who needs what is not done yet helps with it.
+work that are independent wait once, and no thread waits idly: one that needs a result helps to compute it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def one_thread(device: torch.device) -> Iterator[None]:
 def side_by_side(jobs: Sequence[Callable[[], T]], device: torch.device) -> list[T]:
     """Run all jobs in parallel, some of them in this thread, and return their results in order.
 
-    What a job raises is raised when all have ended.
+    An error of a job is raised when all have ended.
     """
     threads, beside = available_threads(device), getattr(_here, "beside", None)
     if threads < 2 or len(jobs) < 2:
@@ -119,7 +119,7 @@ class _Pieces(Generic[T]):
 
 
 class BackgroundTask(Generic[T]):
-    """A job that runs asynchronously; whoever waits for its result helps with its strips."""
+    """A job that runs asynchronously; a thread that waits for its result helps with its strips."""
 
     def __init__(self, job: Callable[[], T], threads: int) -> None:
         self._job, self._threads = job, threads

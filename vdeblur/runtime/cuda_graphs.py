@@ -181,7 +181,7 @@ def _cloned(result: Any) -> Any:
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
-    """The tensors in tuples within tuples; None has none."""
+    """Flatten tuples within tuples to their tensors; None has none."""
     if isinstance(tree, Tensor):
         yield tree
     elif tree is not None:
@@ -200,7 +200,7 @@ def _mapped(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
 
 
 def _layout(tree: Any) -> Any:
-    """What a recording depends on: shapes and dtypes, and where there is nothing."""
+    """Key of a graph: shapes and dtypes of the tensors, and which are None."""
     if tree is None:
         return None
     if isinstance(tree, Tensor):

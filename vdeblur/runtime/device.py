@@ -158,7 +158,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _problem(name: str) -> str | None:
-    """What goes wrong when the device is used, in one line; None when nothing does."""
+    """Error message of a device that does not work, in one line; None if it works."""
     try:
         (torch.ones(1, device=name) + 1).item()
     except RuntimeError as exc:

@@ -16,7 +16,7 @@ LARGE_BLOCK = 1 << 20
 KEPT, KEPT_BLOCK = 256 << 20, 32 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
-#: What a version 1 control group says when it sets no limit is near 2^63.
+#: A version 1 control group without a limit reports a number near 2^63.
 _NO_LIMIT = 1 << 60
 
 
@@ -79,7 +79,7 @@ def _windows_available() -> int | None:
 
 
 def _of_the_groups() -> Iterator[int | None]:
-    """What the control groups (versions 2 and 1) of this process and those above leave; Linux."""
+    """Bytes left in the control groups (versions 2 and 1) of this process and those above; Linux."""
     for line in _text(Path("/proc/self/cgroup")).splitlines():
         _, controllers, name = line.split(":", 2)
         if controllers == "":
@@ -90,7 +90,7 @@ def _of_the_groups() -> Iterator[int | None]:
 
 
 def _group(root: Path, name: str, limit: str, used: str, cache: str) -> Iterator[int | None]:
-    """What is left from a group up to the root; what files are cached would be given back."""
+    """Bytes left in each group up to the root; cached files count as free, for they would be evicted."""
     folder = root / name.lstrip("/")
     for place in (folder, *folder.parents):
         most, now = _number(place / limit), _number(place / used)
@@ -101,7 +101,7 @@ def _group(root: Path, name: str, limit: str, used: str, cache: str) -> Iterator
 
 
 def _of_the_process() -> Iterator[int | None]:
-    """What ``ulimit -v`` and ``ulimit -d`` leave; on Linux, where the process can know what it uses."""
+    """Bytes left under ``ulimit -v`` and ``ulimit -d``; on Linux, where a process can know its use."""
     if sys.platform != "linux":
         return
     import resource

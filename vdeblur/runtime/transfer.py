@@ -58,7 +58,7 @@ class Transfer:
         """The context to compute in: uploaded planes are ready there, planes to be downloaded are made there.
 
         Args:
-            stage: what is computed, for those who watch.
+            stage: name of the computation, for observers.
         """
         return contextlib.nullcontext()
 
@@ -127,7 +127,7 @@ class CudaTransfer(Transfer):
     """Asynchronous transfers on CUDA streams of their own, which overlap the computation.
 
     Args:
-        device: a CUDA device with its index. What its current stream still does (loading weights) is waited for.
+        device: a CUDA device with its index. Pending work of its current stream (loading weights) is waited for.
         slots: see :class:`BufferRing`.
         cuda: ``torch.cuda``, or a stand-in for tests.
         pin: whether host memory is pinned; without it nothing overlaps.

@@ -1,7 +1,7 @@
 """Worker threads: prefetch and write-behind, each with a bounded queue.
 
-The contract, for both: the queue never holds more than ``depth`` items, the one in the worker's hands included. What
-the worker raises is raised once in the caller's thread. Leaving the ``with`` block stops the worker, drains the queue
+The contract, for both: the queue never holds more than ``depth`` items, the one in the worker's hands included. An
+error of the worker is raised once in the caller's thread. Leaving the ``with`` block stops the worker, drains the queue
 and joins the thread, whatever the reason for leaving; neither side can be left waiting for the other.
 """
 
@@ -45,7 +45,7 @@ class _Channel(Generic[T]):
         self._changed = threading.Condition()
 
     def wait_for_room(self) -> None:
-        """Return once an item can be put; raise what the other side failed with, or _Closed when it has stopped."""
+        """Wait for room; raise the other side's error, or _Closed when it has stopped."""
         with self._changed:
             while len(self._items) >= self._depth and not self._stopped:
                 self._changed.wait(TICK_SECONDS)
@@ -81,7 +81,7 @@ class _Channel(Generic[T]):
             self._changed.notify_all()
 
     def end(self, error: BaseException | None = None) -> None:
-        """The putting side has nothing more, or failed; what is in the queue is still handed over."""
+        """End of input or failure of the producer; items in the queue are still handed over."""
         with self._changed:
             self.ended = True
             self._error = self._error or error
@@ -197,7 +197,7 @@ def prefetch(
 ) -> Prefetch[T]:
     """Prefetch: iterate ``iterable`` in a worker thread, up to ``depth`` items ahead of the caller.
 
-    A context manager and an iterator. What the iterable raises comes after the items before it. A generator is closed
+    A context manager and an iterator. Its errors come after the items before them. A generator is closed
     in the thread that ran it.
 
     Args:
@@ -211,8 +211,8 @@ def prefetch(
 class WriteBehind(_Worker[T]):
     """Write-behind queue: calls ``write`` in a worker thread; put() returns at once unless ``depth`` items wait.
 
-    Leaving the ``with`` block normally writes what is left and raises what ``write`` raised, unless put() did.
-    Leaving it with an exception lets go of what is left.
+    Leaving the ``with`` block normally flushes the queue and raises the error of ``write``, unless put() did.
+    Leaving it with an exception drops the queue.
 
     Args:
         write: called with one item at a time, in order.
@@ -246,7 +246,7 @@ class WriteBehind(_Worker[T]):
         """Enqueue an item, waiting for room.
 
         Raises:
-            Exception: what ``write`` raised for an earlier item; once.
+            Exception: the error of ``write`` for an earlier item; once.
         """
         try:
             self._channel.put(item)
