@@ -80,6 +80,18 @@ def test_ffv1_gives_grey_and_rgb_back(name: str, tmp_path: Path) -> None:
     assert same_samples(read_all(tmp_path / "out.mkv"), frames)
 
 
+@pytest.mark.parametrize("codec", ["ffvhuff", "huffyuv", "utvideo", "magicyuv"])
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_other_lossless_encoders_keep_full_range_or_say_so(codec: str, suffix: str, tmp_path: Path) -> None:
+    needs(codec)
+    frames = made_frames("yuv422p", [0, 40, 80], width=64, height=48, colour=replace(BT709, range="pc"))
+    writer = write_all(tmp_path / f"out{suffix}", frames, codec=codec)
+    assert same_samples(read_all(tmp_path / f"out{suffix}"), frames)
+    kept = probe(tmp_path / f"out{suffix}").video.colour.range == "pc"
+    assert kept == (suffix == ".mkv" and codec != "magicyuv")
+    assert [note for note in writer.notes if "full range" in note] == ([] if kept else writer.notes[-1:])
+
+
 @pytest.mark.parametrize("size", [(16, 16), (17, 16), (16, 17), (97, 53)])
 def test_ffv1_takes_any_size(size: tuple[int, int], tmp_path: Path) -> None:
     frames = made_frames("yuv420p", [0, 40], width=size[0], height=size[1])

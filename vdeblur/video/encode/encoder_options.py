@@ -175,7 +175,7 @@ def _told_colour(picture: Picture, encoder: Encoder, pixel_format: str) -> Colou
     colour = picture.colour
     if picture.format.family != "yuv":
         return colour
-    if not encoder.says_full_range and colour.range == "pc":
+    if encoder.full_range != "said" and colour.range == "pc":
         return replace(colour, range="tv")
     needs_matrix = encoder.bt601_range is not None or canonical_format(pixel_format).family == "rgb"
     if colour.matrix is None and needs_matrix:

@@ -75,8 +75,9 @@ class Encoder:
 
     # Colour.
 
-    #: It has a word for full range. FFmpeg (7.1 and newer) converts full-range YUV to limited range in front of others.
-    says_full_range: bool = True
+    #: What its stream says of YUV of full range. FFmpeg (7.1 and newer) converts it to limited range unless it is
+    #: "said"; where it is "unsaid" the container may say it, where it is "denied" decoders believe the stream.
+    full_range: Literal["said", "unsaid", "denied"] = "said"
     #: Range of its YUV where that is always read as BT.601, whatever is said (JFIF 1.02, WebP's RFC 9649).
     bt601_range: Literal["tv", "pc"] | None = None
     #: How it takes static HDR metadata from an FFmpeg older than 9, which does not hand it on.
@@ -178,12 +179,12 @@ ENCODERS: tuple[Encoder, ...] = (
     ),
     Encoder(
         "ffv1", options={"level": "3", "g": "1", "slicecrc": "1"}, options_for=_ffv1_slices, lossless=True,
-        says_full_range=False, segment_muxer="matroska",
+        full_range="unsaid", segment_muxer="matroska",
     ),
-    Encoder("ffvhuff", "qscale", (1, 31), 2, says_full_range=False),
-    Encoder("huffyuv", "qscale", (1, 31), 2, says_full_range=False),
-    Encoder("utvideo", "qscale", (1, 31), 2, says_full_range=False),
-    Encoder("magicyuv", "qscale", (1, 31), 2, says_full_range=False),
+    Encoder("ffvhuff", lossless=True, full_range="unsaid"),
+    Encoder("huffyuv", lossless=True, full_range="unsaid"),
+    Encoder("utvideo", lossless=True, full_range="unsaid"),
+    Encoder("magicyuv", lossless=True, full_range="denied"),
     Encoder(
         "prores_ks", "qscale", (1, 32), None, options={"vendor": "apl0"}, aliases=("prores",),
         options_for=_prores_profile, segment_muxer="mov",

@@ -62,7 +62,8 @@ def plan_video(container: Container, picture: Picture, options: EncodeOptions, *
             if exact and settings.widens_range and not container.only_pictures:
                 continue
             trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
-            mark = settings.hides_full_range and container.range_can_be_marked and seekable
+            unsaid = settings.hides_full_range and encoder.full_range == "unsaid"
+            mark = unsaid and container.range_can_be_marked and seekable
             if not exact and _hides_range(trial, settings):
                 settings = settings_for(container, picture, encoder, pixel_format, options, limit_range=True)
                 trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
