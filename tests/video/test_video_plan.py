@@ -80,6 +80,18 @@ def test_ffv1_gives_grey_and_rgb_back(name: str, tmp_path: Path) -> None:
     assert same_samples(read_all(tmp_path / "out.mkv"), frames)
 
 
+@pytest.mark.parametrize("codec", ["ffvhuff", "huffyuv", "utvideo", "magicyuv"])
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_other_lossless_encoders_keep_full_range_or_say_so(codec: str, suffix: str, tmp_path: Path) -> None:
+    needs(codec)
+    frames = made_frames("yuv422p", [0, 40, 80], width=64, height=48, colour=replace(BT709, range="pc"))
+    writer = write_all(tmp_path / f"out{suffix}", frames, codec=codec)
+    assert same_samples(read_all(tmp_path / f"out{suffix}"), frames)
+    kept = probe(tmp_path / f"out{suffix}").video.colour.range == "pc"
+    assert kept == (suffix == ".mkv" and codec != "magicyuv")
+    assert [note for note in writer.notes if "full range" in note] == ([] if kept else writer.notes[-1:])
+
+
 @pytest.mark.parametrize("size", [(16, 16), (17, 16), (16, 17), (97, 53)])
 def test_ffv1_takes_any_size(size: tuple[int, int], tmp_path: Path) -> None:
     frames = made_frames("yuv420p", [0, 40], width=size[0], height=size[1])
@@ -138,7 +150,7 @@ def test_the_first_encoder_that_holds_the_frames(
     frames = made_frames(name, [0, 40, 80], width=size[0], height=size[1], colour=colour, flat=True)
     writer = write_all(tmp_path / f"out{suffix}", frames)
     video = probe(tmp_path / f"out{suffix}").video
-    assert writer._job.video.encoder == encoder
+    assert writer._job.video.encoder.name == encoder
     assert (video.width, video.height, video.format.name) == (*size, back)
     for frame, other in zip(read_all(tmp_path / f"out{suffix}"), frames, strict=True):
         if frame.format == other.format:
@@ -373,10 +385,10 @@ def test_alpha_is_never_given_up_silently(tmp_path: Path) -> None:
 def test_nvenc_is_used_only_where_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if encoder_opens("h264_nvenc", "yuv420p"):
         writer = copy(clip("h264"), tmp_path / "out.mp4", codec="auto-gpu", limit=3)
-        assert writer._job.video.encoder == "h264_nvenc"
+        assert writer._job.video.encoder.name == "h264_nvenc"
         return
     writer = copy(clip("h264"), tmp_path / "out.mp4", codec="auto-gpu", limit=3)
-    assert writer._job.video.encoder == "libx264"
+    assert writer._job.video.encoder.name == "libx264"
     with pytest.raises(UsageError, match="NVENC does not open on this machine; 'auto-gpu' uses it where it does"):
         copy(clip("h264"), tmp_path / "gpu.mp4", codec="nvenc")
     needs("h264_nvenc")
@@ -384,7 +396,7 @@ def test_nvenc_is_used_only_where_it_opens(tmp_path: Path, monkeypatch: pytest.M
         copy(clip("h264"), tmp_path / "gpu.mp4", codec="h264_nvenc")
     monkeypatch.setattr(video_plan, "_nvenc_that_opens", lambda: ("h264_nvenc",))
     writer = copy(clip("h264"), tmp_path / "tried.mp4", codec="auto-gpu", limit=3)
-    assert writer._job.video.encoder == "libx264"
+    assert writer._job.video.encoder.name == "libx264"
     assert any("encoded with libx264, for h264_nvenc refuses" in note for note in writer.notes)
 
 

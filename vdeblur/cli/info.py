@@ -94,7 +94,7 @@ def _try_writing(source: SourceInfo, target: str) -> tuple[str, list[str]]:
             time_base=video.time_base,
         )
         writer.abort()
-    return f"{planned.encoder}, {planned.pixel_format}", writer.notes
+    return f"{planned.encoder.name}, {planned.pixel_format}", writer.notes
 
 
 def _target_name(source: SourceInfo) -> str:

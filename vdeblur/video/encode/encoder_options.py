@@ -12,10 +12,6 @@ from vdeblur.video.encode.raw_video import Picture, mastering_text
 from vdeblur.video.ffmpeg.executable import has_option
 from vdeblur.video.formats.pixel_formats import canonical_format
 
-#: Lossless encoders before which FFmpeg converts full-range YUV to limited range.
-_UNABLE_TO_SAY_FULL_RANGE = frozenset({"ffv1", "ffvhuff", "huffyuv", "utvideo", "magicyuv"})
-#: Kinds of picture that are always read as BT.601, and their range.
-_BT601_PICTURES = {"mjpeg": "pc", "libwebp": "tv", "libwebp_anim": "tv"}
 #: Encoders that code fields want to be asked for it; the others do not mind.
 INTERLACED_FLAGS = "+ildct+ilme"
 #: Untagged video of so many lines is BT.709.
@@ -97,7 +93,7 @@ def settings_for(
     if filters:
         chosen["filter"] = ",".join(filters)
     hides = told.range != picture.colour.range
-    widens = picture.format.family == "yuv" and _BT601_PICTURES.get(encoder.name) == "pc" != picture.colour.range
+    widens = picture.format.family == "yuv" and encoder.bt601_range == "pc" != picture.colour.range
     return Settings(encoder, pixel_format, picture.input_options(told), chosen, hides, converts, limit_range, widens)
 
 
@@ -146,48 +142,28 @@ def _preset(encoder: Encoder, options: EncodeOptions) -> str | None:
 def _particular_options(
     container: Container, picture: Picture, encoder: Encoder, pixel_format: str, options: EncodeOptions
 ) -> dict[str, str]:
-    """What only one encoder needs."""
-    if encoder.name in ("libx265", "hevc_nvenc") and container.is_mov:
-        # Apple's players open no other.
-        return {"tag": "hvc1"}
-    if encoder.name == "ffv1":
-        return _ffv1_slices(picture)
-    if encoder.name == "prores_ks":
-        return {"profile": "3" if "422" in pixel_format else "4"}
-    if encoder.name.startswith("libwebp") and picture.format.family == "rgb" and options.crf is None:
-        return {"lossless": "1"}
-    return {}
-
-
-def _ffv1_slices(picture: Picture) -> dict[str, str]:
-    """Slices FFV1 can be divided into: FFmpeg finds none by itself where a small picture is taller than wide.
-
-    It divides heights above 288 at least once in each direction; one column of chroma cannot be, and only the first
-    version of FFV1 has no slices (there it is exact for eight bits only).
-    """
-    if picture.width <= 352 and picture.height <= 288:
-        return {"slices": "1"}
-    columns = picture.format.plane_shape(1 if picture.format.family == "yuv" else 0, 1, picture.width)[1]
-    if columns < 2 and picture.format.bits <= 8:
-        return {"level": "1", "slicecrc": "0"}
-    return {}
+    """What only this encoder needs, for these frames in this container."""
+    chosen = dict(encoder.options_for(picture, pixel_format))
+    if encoder.iso_tag is not None and container.iso_base_media:
+        chosen["tag"] = encoder.iso_tag
+    if picture.format.family == "rgb" and options.crf is None:
+        chosen |= encoder.rgb_options
+    return chosen
 
 
 def _tell_hdr(encoder: Encoder, picture: Picture, chosen: dict[str, str]) -> None:
     """Give HDR metadata to the encoders that take it as text; only needed before FFmpeg 9."""
-    display = mastering_text(picture.mastering_display, decimal=encoder.name == "libsvtav1")
-    light = picture.content_light
-    words = {"libx265": ("master-display", "max-cll"), "libsvtav1": ("mastering-display", "content-light")}
-    if has_option("mastering_display") or encoder.name not in words:
+    words = encoder.hdr_parameters
+    if words is None or has_option("mastering_display"):
         return
-    name = encoder.name.removeprefix("lib") + "-params"
-    parameters = [chosen[name]] if name in chosen else []
+    display, light = mastering_text(picture.mastering_display, decimal=words.decimal), picture.content_light
+    parameters = [chosen[words.option]] if words.option in chosen else []
     if display is not None:
-        parameters.append(f"{words[encoder.name][0]}={display}")
+        parameters.append(f"{words.mastering_display}={display}")
     if light is not None:
-        parameters.append(f"{words[encoder.name][1]}={light.max_content},{light.max_average}")
+        parameters.append(f"{words.content_light}={light.max_content},{light.max_average}")
     if parameters:
-        chosen[name] = ":".join(parameters)
+        chosen[words.option] = ":".join(parameters)
 
 
 def _told_colour(picture: Picture, encoder: Encoder, pixel_format: str) -> Colour:
@@ -199,9 +175,9 @@ def _told_colour(picture: Picture, encoder: Encoder, pixel_format: str) -> Colou
     colour = picture.colour
     if picture.format.family != "yuv":
         return colour
-    if encoder.name in _UNABLE_TO_SAY_FULL_RANGE and colour.range == "pc":
+    if encoder.full_range != "said" and colour.range == "pc":
         return replace(colour, range="tv")
-    needs_matrix = encoder.name in _BT601_PICTURES or canonical_format(pixel_format).family == "rgb"
+    needs_matrix = encoder.bt601_range is not None or canonical_format(pixel_format).family == "rgb"
     if colour.matrix is None and needs_matrix:
         return replace(colour, matrix="bt709" if picture.height >= _HD_LINES else "smpte170m")
     return colour
@@ -212,11 +188,11 @@ def _filters(picture: Picture, encoder: Encoder, pixel_format: str, *, limit_ran
     filters = []
     scale = {}
     target = canonical_format(pixel_format)
-    if target != picture.format and encoder.name != "gif":
+    if target != picture.format and encoder.palette_filter is None:
         scale["flags"] = _CONVERSION
-    if encoder.name in _BT601_PICTURES and picture.format.family == target.family == "yuv":
-        scale |= {"out_color_matrix": "bt601", "out_range": _BT601_PICTURES[encoder.name]}
-    elif picture.format.family == "rgb" and target.family == "yuv" and encoder.name not in _BT601_PICTURES:
+    if encoder.bt601_range is not None and picture.format.family == target.family == "yuv":
+        scale |= {"out_color_matrix": "bt601", "out_range": encoder.bt601_range}
+    elif picture.format.family == "rgb" and target.family == "yuv" and encoder.bt601_range is None:
         # Said as well as done: a player that is not told guesses by the size.
         scale |= {"out_color_matrix": "bt709" if picture.height >= _HD_LINES else "bt601", "out_range": "tv"}
     elif limit_range:
@@ -229,7 +205,6 @@ def _filters(picture: Picture, encoder: Encoder, pixel_format: str, *, limit_ran
         filters += ["scale=" + ":".join(f"{name}={value}" for name, value in scale.items()), f"format={pixel_format}"]
     if shape := picture.sample_aspect_ratio:
         filters.append(f"setsar=sar={shape.numerator}/{shape.denominator}:max={2**30}")
-    if encoder.name == "gif":
-        # A palette for every frame: one for all would have to wait for the last frame.
-        filters.append("split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1")
-    return filters, bool(scale) or encoder.name == "gif"
+    if encoder.palette_filter is not None:
+        filters.append(encoder.palette_filter)
+    return filters, bool(scale) or encoder.palette_filter is not None

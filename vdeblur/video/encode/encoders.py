@@ -1,23 +1,45 @@
-"""The encoders we know well: what people call them, how their quality and speed are set, and what they need to be told.
+"""Video encoders of FFmpeg that are known well: their quality and speed options, and all that is particular to one.
 
 Any other encoder of the FFmpeg program can be named too; then its own list of options says what it takes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from vdeblur.video.encode.raw_video import Picture
 from vdeblur.video.ffmpeg.executable import encoder_details
 
 _X26X_PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
 )  # fmt: skip
 _NVENC_PRESETS = ("p1", "p2", "p3", "p4", "p5", "p6", "p7", "fast", "medium", "slow", "hq", "ll", "llhq", "hp")
+#: A palette for every frame: one for all would have to wait for the last frame.
+_PALETTE = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"
+
+
+@dataclass(frozen=True)
+class HdrParameters:
+    """How an encoder library takes static HDR metadata (SMPTE ST 2086, CTA-861.3) as text."""
+
+    #: FFmpeg's option for the library's own parameters.
+    option: str
+    #: The library's names of the mastering display and of the content light level.
+    mastering_display: str
+    content_light: str
+    #: Chromaticities and luminances as decimal numbers, not in units of 1/50000 and 1/10000.
+    decimal: bool = False
+
+
+def _no_options(picture: Picture, pixel_format: str) -> dict[str, str]:
+    return {}
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """One video encoder of FFmpeg."""
+    """One video encoder of FFmpeg: a row of :data:`ENCODERS`, where all that is known of it stands."""
 
     name: str
     #: FFmpeg's option for constant quality, ``None`` if the encoder has none (it is lossless, or one quality only).
@@ -30,64 +52,178 @@ class Encoder:
     preset: str | None = None
     #: Further output options, without dashes.
     options: dict[str, str] = field(default_factory=dict)
-    #: Whether every sample comes back as it was, if the pixel format is kept.
+    #: What people call it; where several have one name, the first that suits is taken.
+    aliases: tuple[str, ...] = ()
+    #: Output options that depend on the frames and on the pixel format they are encoded in.
+    options_for: Callable[[Picture, str], dict[str, str]] = _no_options
+    #: Output options for R'G'B' frames, unless a quality is asked for.
+    rgb_options: dict[str, str] = field(default_factory=dict)
+
+    # Samples.
+
+    #: Every sample comes back as it was, if the pixel format is kept.
     lossless: bool = False
+    #: Its YUV formats are passed over: they say neither matrix nor range, and few programs read them (TIFF).
+    avoids_yuv: bool = False
+    #: It hands frames to the muxer as they are, so only formats that the container has words for will do.
+    passes_frames: bool = False
+    #: Filtergraph that gives every frame a palette of 256 colours, for an encoder that has nothing else (GIF).
+    palette_filter: str | None = None
+    #: Its alpha travels beside the packets, which only WebM knows (BlockAdditional); libraries without the decoders of
+    #: libvpx do not see it.
+    alpha_beside_packets: bool = False
+
+    # Colour.
+
+    #: What its stream says of YUV of full range. FFmpeg (7.1 and newer) converts it to limited range unless it is
+    #: "said"; where it is "unsaid" the container may say it, where it is "denied" decoders believe the stream.
+    full_range: Literal["said", "unsaid", "denied"] = "said"
+    #: Range of its YUV where that is always read as BT.601, whatever is said (JFIF 1.02, WebP's RFC 9649).
+    bt601_range: Literal["tv", "pc"] | None = None
+    #: How it takes static HDR metadata from an FFmpeg older than 9, which does not hand it on.
+    hdr_parameters: HdrParameters | None = None
+
+    # Files.
+
+    #: Sample entry in MP4 and QuickTime where FFmpeg's own choice will not do.
+    iso_tag: str | None = None
+    #: It says the shape of pixels in the video itself (VUI of H.264 and HEVC). For others the container must be told.
+    codes_pixel_aspect: bool = False
+    #: Muxer of segments, which carries its packets, with everything said about them, to the final container.
+    segment_muxer: str | None = None
+    #: Kind of picture file it makes, if tags can be put into it afterwards; see :mod:`vdeblur.video.photo`.
+    picture_file: str | None = None
+
+    # What people should know.
+
+    #: What becomes of any frame.
+    note: str | None = None
+    #: What becomes of frames with alpha.
+    alpha_note: str | None = None
 
 
-def _nvenc(codec: str, quality: float, limit: float) -> Encoder:
+def _ffv1_slices(picture: Picture, pixel_format: str) -> dict[str, str]:
+    """Slices FFV1 can be divided into: FFmpeg finds none by itself where a small picture is taller than wide.
+
+    It divides heights above 288 at least once in each direction; one column of chroma cannot be, and only the first
+    version of FFV1 has no slices (there it is exact for eight bits only).
+    """
+    if picture.width <= 352 and picture.height <= 288:
+        return {"slices": "1"}
+    columns = picture.format.plane_shape(1 if picture.format.family == "yuv" else 0, 1, picture.width)[1]
+    if columns < 2 and picture.format.bits <= 8:
+        return {"level": "1", "slicecrc": "0"}
+    return {}
+
+
+def _prores_profile(picture: Picture, pixel_format: str) -> dict[str, str]:
+    """ProRes 422 HQ, or 4444."""
+    return {"profile": "3" if "422" in pixel_format else "4"}
+
+
+def _x26x(name: str, *aliases: str, **facts: Any) -> Encoder:
+    return Encoder(
+        name, "crf", (0, 51), 16, "preset", _X26X_PRESETS, "medium", aliases=aliases, segment_muxer="mp4",
+        codes_pixel_aspect=True, **facts,
+    )  # fmt: skip
+
+
+def _nvenc(codec: str, quality: float, limit: float, **facts: Any) -> Encoder:
     options = {"rc": "vbr", "b:v": "0", "tune": "hq"}
-    return Encoder(f"{codec}_nvenc", "cq", (0, limit), quality, "preset", _NVENC_PRESETS, "p5", options)
+    return Encoder(
+        f"{codec}_nvenc", "cq", (0, limit), quality, "preset", _NVENC_PRESETS, "p5", options, aliases=(NVENC,),
+        segment_muxer="mp4", **facts,
+    )  # fmt: skip
 
 
-_KNOWN = {
-    encoder.name: encoder
-    for encoder in (
-        Encoder("libx264", "crf", (0, 51), 16, "preset", _X26X_PRESETS, "medium"),
-        Encoder("libx264rgb", "crf", (0, 51), 16, "preset", _X26X_PRESETS, "medium"),
-        Encoder("libx265", "crf", (0, 51), 16, "preset", _X26X_PRESETS, "medium", {"x265-params": "log-level=error"}),
-        Encoder("libsvtav1", "crf", (1, 63), 20, "preset", tuple(map(str, range(14))), "6"),
-        Encoder("libaom-av1", "crf", (0, 63), 18, "cpu-used", tuple(map(str, range(9))), "6", {"row-mt": "1"}),
-        Encoder(
-            "libvpx-vp9", "crf", (0, 63), 18, "cpu-used", tuple(map(str, range(9))), "3",
-            {"b:v": "0", "row-mt": "1", "deadline": "good"},
-        ),
-        Encoder("libvpx", "crf", (4, 63), 8, "cpu-used", tuple(map(str, range(6))), "2", {"b:v": "20M"}),
-        Encoder("ffv1", options={"level": "3", "g": "1", "slicecrc": "1"}, lossless=True),
-        Encoder("prores_ks", "qscale", (1, 32), None, options={"vendor": "apl0"}),
-        Encoder("libtheora", "qscale", (0, 10), 9),
-        Encoder("h264_videotoolbox", "qscale", (1, 100), 75),
-        Encoder("hevc_videotoolbox", "qscale", (1, 100), 75),
-        Encoder("libwebp", "quality", (0, 100), 95),
-        Encoder("libwebp_anim", "quality", (0, 100), 95),
-        Encoder("png", options={"pred": "mixed"}, lossless=True),
-        Encoder("apng", options={"pred": "mixed"}, lossless=True),
-        Encoder("tiff", options={"compression_algo": "deflate"}, lossless=True),
-        Encoder("gif"),
-        Encoder("mjpeg", "qscale", (1, 31), 1, options={"qmin": "1"}),
-        Encoder("rawvideo", lossless=True),
-        Encoder("wrapped_avframe", lossless=True),
-        _nvenc("h264", 17, 51),
-        _nvenc("hevc", 18, 51),
-        _nvenc("av1", 22, 63),
-    )
-}  # fmt: skip
+def _webp(name: str) -> Encoder:
+    return Encoder(
+        name, "quality", (0, 100), 95, aliases=("webp",), rgb_options={"lossless": "1"}, bt601_range="tv",
+        picture_file="WebP", alpha_note="WebP does not keep the colours of wholly transparent pixels",
+    )  # fmt: skip
 
-#: What people say, and the encoders that are meant, best first. Other names are FFmpeg's own.
-FRIENDLY_NAMES: dict[str, tuple[str, ...]] = {
-    "h264": ("libx264", "libx264rgb"), "x264": ("libx264", "libx264rgb"), "avc": ("libx264", "libx264rgb"),
-    "h265": ("libx265",), "hevc": ("libx265",), "x265": ("libx265",),
-    "av1": ("libsvtav1", "libaom-av1"), "vp9": ("libvpx-vp9",), "vp8": ("libvpx",),
-    "prores": ("prores_ks",), "webp": ("libwebp_anim", "libwebp"), "jpeg": ("mjpeg",), "jpg": ("mjpeg",),
-    "nvenc": ("h264_nvenc", "hevc_nvenc", "av1_nvenc"),
-}  # fmt: skip
+
+#: Name of the encoders of NVIDIA's GPUs.
+NVENC = "nvenc"
 #: NVENC where it really opens, else the default of the container.
 AUTO_GPU = "auto-gpu"
+
+#: Every encoder that is known well, of those with one alias the best first.
+ENCODERS: tuple[Encoder, ...] = (
+    _x26x("libx264", "h264", "x264", "avc"),
+    Encoder(
+        "libx264rgb", "crf", (0, 51), 16, "preset", _X26X_PRESETS, "medium", aliases=("h264", "x264", "avc")
+    ),
+    # Apple's players open no other HEVC than that tagged hvc1.
+    _x26x(
+        "libx265", "h265", "hevc", "x265", options={"x265-params": "log-level=error"}, iso_tag="hvc1",
+        hdr_parameters=HdrParameters("x265-params", "master-display", "max-cll"),
+    ),
+    Encoder(
+        "libsvtav1", "crf", (1, 63), 20, "preset", tuple(map(str, range(14))), "6", aliases=("av1",),
+        hdr_parameters=HdrParameters("svtav1-params", "mastering-display", "content-light", decimal=True),
+        segment_muxer="mp4",
+    ),
+    Encoder(
+        "libaom-av1", "crf", (0, 63), 18, "cpu-used", tuple(map(str, range(9))), "6", {"row-mt": "1"},
+        aliases=("av1",), segment_muxer="mp4",
+    ),
+    Encoder(
+        "libvpx-vp9", "crf", (0, 63), 18, "cpu-used", tuple(map(str, range(9))), "3",
+        {"b:v": "0", "row-mt": "1", "deadline": "good"}, aliases=("vp9",), alpha_beside_packets=True,
+        segment_muxer="mp4",
+    ),
+    Encoder(
+        "libvpx", "crf", (4, 63), 8, "cpu-used", tuple(map(str, range(6))), "2", {"b:v": "20M"}, aliases=("vp8",),
+        alpha_beside_packets=True,
+    ),
+    Encoder(
+        "ffv1", options={"level": "3", "g": "1", "slicecrc": "1"}, options_for=_ffv1_slices, lossless=True,
+        full_range="unsaid", segment_muxer="matroska",
+    ),
+    Encoder("ffvhuff", lossless=True, full_range="unsaid"),
+    Encoder("huffyuv", lossless=True, full_range="unsaid"),
+    Encoder("utvideo", lossless=True, full_range="unsaid"),
+    Encoder("magicyuv", lossless=True, full_range="denied"),
+    Encoder(
+        "prores_ks", "qscale", (1, 32), None, options={"vendor": "apl0"}, aliases=("prores",),
+        options_for=_prores_profile, segment_muxer="mov",
+    ),
+    Encoder("libtheora", "qscale", (0, 10), 9),
+    Encoder("h264_videotoolbox", "qscale", (1, 100), 75),
+    Encoder("hevc_videotoolbox", "qscale", (1, 100), 75),
+    _webp("libwebp_anim"),
+    _webp("libwebp"),
+    Encoder("png", options={"pred": "mixed"}, lossless=True, picture_file="PNG"),
+    Encoder("apng", options={"pred": "mixed"}, lossless=True),
+    Encoder("tiff", options={"compression_algo": "deflate"}, lossless=True, avoids_yuv=True, picture_file="TIFF"),
+    Encoder("gif", palette_filter=_PALETTE, note="GIF has 256 colours a frame and no half-transparency"),
+    Encoder(
+        "mjpeg", "qscale", (1, 31), 1, options={"qmin": "1"}, aliases=("jpeg", "jpg"), bt601_range="pc",
+        picture_file="JPEG",
+    ),
+    Encoder("rawvideo", lossless=True),
+    Encoder("wrapped_avframe", lossless=True, passes_frames=True),
+    _nvenc("h264", 17, 51, codes_pixel_aspect=True),
+    _nvenc("hevc", 18, 51, codes_pixel_aspect=True, iso_tag="hvc1"),
+    _nvenc("av1", 22, 63),
+)  # fmt: skip
+
+
+def aliases() -> tuple[str, ...]:
+    """What people may call encoders; other names are FFmpeg's own."""
+    return tuple(dict.fromkeys(alias for encoder in ENCODERS for alias in encoder.aliases))
+
+
+def encoders_called(name: str) -> tuple[str, ...]:
+    """FFmpeg's names of the encoders that people mean, best first; the name itself where it is no alias."""
+    return tuple(encoder.name for encoder in ENCODERS if name.lower() in encoder.aliases) or (name,)
 
 
 def find_encoder(name: str) -> Encoder:
     """The encoder by FFmpeg's name. One we do not know well takes what its own option list shows."""
-    if name in _KNOWN:
-        return _KNOWN[name]
+    if (known := next((encoder for encoder in ENCODERS if encoder.name == name), None)) is not None:
+        return known
     details = encoder_details(name)
     own = details.options if details else frozenset()
     preset = "preset" if "preset" in own else None

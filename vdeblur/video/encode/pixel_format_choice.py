@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from vdeblur.errors import SourceError
 from vdeblur.frames import PixelFormat
-from vdeblur.video.encode.containers import y4m_holds
+from vdeblur.video.encode.containers import Container
 from vdeblur.video.encode.encoders import Encoder
 from vdeblur.video.ffmpeg.executable import encoder_details
 from vdeblur.video.formats.pixel_formats import canonical_format
 
-#: Few colours or a bit a pixel; only the palette of GIF is worth using.
-_COARSE = frozenset({"pal8", "rgb8", "bgr8", "rgb4_byte", "bgr4_byte", "monob", "monow"})
+_PALETTE_FORMAT = "pal8"
+#: Few colours or a bit a pixel; only a palette made for the frame is worth using.
+_COARSE = frozenset({_PALETTE_FORMAT, "rgb8", "bgr8", "rgb4_byte", "bgr4_byte", "monob", "monow"})
 
 
-def fitting_format(encoder: Encoder, frames: PixelFormat, *, exact: bool) -> str | None:
+def fitting_format(encoder: Encoder, container: Container, frames: PixelFormat, *, exact: bool) -> str | None:
     """The encoder's format that holds every sample or, with ``exact=False``, loses least; ``None`` if there is none.
 
     Alpha is never given up here; that takes a word from the user.
@@ -23,13 +24,12 @@ def fitting_format(encoder: Encoder, frames: PixelFormat, *, exact: bool) -> str
     details = encoder_details(encoder.name)
     if details is None:
         return None
-    if encoder.name == "wrapped_avframe":
-        return frames.name if y4m_holds(frames) else None
-    if encoder.name == "gif":
-        return None if exact else "pal8"
+    if encoder.passes_frames:
+        return frames.name if container.holds(frames) else None
+    if encoder.palette_filter is not None:
+        return None if exact else _PALETTE_FORMAT
     offered = details.pixel_formats
-    if encoder.name == "tiff":
-        # Its YUV says neither matrix nor range, and few programs read it.
+    if encoder.avoids_yuv:
         offered = tuple(name for name in offered if not name.startswith("yuv"))
     if not offered or frames.name in offered:
         return frames.name

@@ -9,7 +9,7 @@ from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import PixelFormat
 from vdeblur.video.encode.containers import Container
 from vdeblur.video.encode.encoder_options import EncodeOptions, Settings, check_quality, settings_for
-from vdeblur.video.encode.encoders import AUTO_GPU, FRIENDLY_NAMES, Encoder, find_encoder
+from vdeblur.video.encode.encoders import AUTO_GPU, NVENC, Encoder, aliases, encoders_called, find_encoder
 from vdeblur.video.encode.pixel_format_choice import fitting_format
 from vdeblur.video.encode.raw_video import Picture
 from vdeblur.video.encode.trial_encode import EXACT_TIMES, FULL_RANGE, Trial, trial_of
@@ -25,7 +25,7 @@ _ORDINARY = frozenset({None, "bt709", "smpte170m", "bt470bg", "iec61966-2-1"})
 class VideoPlan:
     """How the frames are encoded."""
 
-    encoder: str
+    encoder: Encoder
     pixel_format: str
     #: Input options of the raw frames, without dashes.
     input_options: dict[str, str | None]
@@ -55,21 +55,22 @@ def plan_video(container: Container, picture: Picture, options: EncodeOptions, *
         for encoder in encoders if exact else fallback:
             if encoder_details(encoder.name) is None:  # asked one by one: each costs a start of FFmpeg
                 continue
-            pixel_format = _pixel_format(encoder, wanted, options.pixel_format, exact=exact)
+            pixel_format = _pixel_format(encoder, container, wanted, options.pixel_format, exact=exact)
             if pixel_format is None:
                 continue
             settings = settings_for(container, picture, encoder, pixel_format, options)
             if exact and settings.widens_range and not container.only_pictures:
                 continue
             trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
-            mark = settings.hides_full_range and container.muxer == "matroska" and seekable
+            unsaid = settings.hides_full_range and encoder.full_range == "unsaid"
+            mark = unsaid and container.range_can_be_marked and seekable
             if not exact and _hides_range(trial, settings):
                 settings = settings_for(container, picture, encoder, pixel_format, options, limit_range=True)
                 trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
             reason = trial.failure or (_shortcoming(trial, wanted, settings) if exact else None)
             if reason is None:
                 notes = _notes(container, picture, settings, trial, failures, mark, seekable=seekable)
-                return VideoPlan(encoder.name, pixel_format, settings.input_options, settings.options, mark, notes)
+                return VideoPlan(encoder, pixel_format, settings.input_options, settings.options, mark, notes)
             failures.setdefault(encoder.name, reason)
     raise UsageError(_refusal(container, picture, wanted, options, failures))
 
@@ -98,29 +99,31 @@ def _candidates(container: Container, wanted: PixelFormat, options: EncodeOption
 
 
 def _named_encoders(codec: str) -> tuple[str, ...]:
-    if codec.lower() == "nvenc":
+    if codec.lower() == NVENC:
         if names := _nvenc_that_opens():
             return names
         raise UsageError("NVENC does not open on this machine; 'auto-gpu' uses it where it does, 'h264' needs no GPU")
     known = video_encoders()
-    names = tuple(name for name in FRIENDLY_NAMES.get(codec.lower(), (codec,)) if name in known)
+    names = tuple(name for name in encoders_called(codec) if name in known)
     if not names:
-        near = [name for name in difflib.get_close_matches(codec.lower(), [*FRIENDLY_NAMES, *known]) if name != codec]
+        near = [name for name in difflib.get_close_matches(codec.lower(), [*aliases(), *known]) if name != codec]
         hint = f"did you mean {near[0]!r}?" if near else "for example h264, hevc, av1, vp9, ffv1 or prores"
         raise UsageError(f"this FFmpeg has no video encoder {codec!r}; {hint}")
     return names
 
 
 def _nvenc_that_opens() -> tuple[str, ...]:
-    return tuple(name for name in FRIENDLY_NAMES["nvenc"] if encoder_opens(name, "yuv420p"))
+    return tuple(name for name in encoders_called(NVENC) if encoder_opens(name, "yuv420p"))
 
 
-def _pixel_format(encoder: Encoder, wanted: PixelFormat, asked: str | None, *, exact: bool) -> str | None:
+def _pixel_format(
+    encoder: Encoder, container: Container, wanted: PixelFormat, asked: str | None, *, exact: bool
+) -> str | None:
     """The encoder's format for the frames; one that was asked for by name is taken as it is, or as another layout."""
     details = encoder_details(encoder.name)
     if asked is not None and details is not None and asked in details.pixel_formats:
         return asked
-    return fitting_format(encoder, wanted, exact=exact) if exact or asked is None else None
+    return fitting_format(encoder, container, wanted, exact=exact) if exact or asked is None else None
 
 
 def _hides_range(trial: Trial, settings: Settings) -> bool:
@@ -138,8 +141,7 @@ def _shortcoming(trial: Trial, wanted: PixelFormat, settings: Settings) -> str |
     back = trial.read_back
     if back is None or back == wanted:
         return None
-    # Libraries without the decoders of libvpx do not see the alpha of VP8 and VP9.
-    alpha_lost = wanted.alpha and not back.alpha and not encoder.name.startswith("libvpx")
+    alpha_lost = wanted.alpha and not back.alpha and not encoder.alpha_beside_packets
     # H.264 without chroma is decoded with neutral chroma; ProRes 4444 is always decoded to twelve bits.
     layouts_differ = (back.family, back.chroma_shift) != (wanted.family, wanted.chroma_shift)
     if alpha_lost or back.bits < wanted.bits or (layouts_differ and wanted.family != "gray"):
@@ -159,15 +161,17 @@ def _notes(
 ) -> tuple[str, ...]:
     """What people should know of the choice and of what it costs."""
     encoder, notes = settings.encoder, []
-    refusals = [(name, reason) for name, reason in failures.items() if name != encoder.name]
-    if refusals:
-        notes.append(f"encoded with {encoder.name}, for {refusals[0][0]} {_lower(refusals[0][1])}")
-    if encoder.name == "gif":
-        notes.append("GIF has 256 colours a frame and no half-transparency")
+    others = dict(failures)
+    others.pop(encoder.name, None)
+    if others:
+        name, reason = next(iter(others.items()))
+        notes.append(f"encoded with {encoder.name}, for {name} {_lower(reason)}")
+    if encoder.note is not None:
+        notes.append(encoder.note)
     elif canonical_format(settings.pixel_format) != picture.format:
         notes.append(f"{picture.format.name} frames are converted to {settings.pixel_format}")
-    if encoder.name.startswith("libwebp") and picture.format.alpha:
-        notes.append("WebP does not keep the colours of wholly transparent pixels")
+    if encoder.alpha_note is not None and picture.format.alpha:
+        notes.append(encoder.alpha_note)
     if container.rounds_times(picture):
         notes.append(f"{container.name} rounds times to {container.tick} s")
     if settings.limits_range:
@@ -176,7 +180,7 @@ def _notes(
     lost = [what for what in trial.lost if not (said and what == FULL_RANGE)]
     if container.only_pictures and {picture.colour.primaries, picture.colour.transfer} <= _ORDINARY:
         lost = [what for what in lost if what == EXACT_TIMES or not settings.converts]
-    if container.only_pictures and seekable and holds_tags(encoder.name):
+    if container.only_pictures and seekable and holds_tags(encoder.picture_file):
         # Exif says it, once the file is finished.
         lost = [what for what in lost if what not in ("rotation", "mirroring")]
     if lost:

@@ -31,34 +31,33 @@ _KINDS = (
     _Kind("TIFF", (b"II*\0", b"MM\0*"), tiff_tags.read, tiff_tags.write),
     _Kind("WebP", (b"RIFF",), webp_tags.read, webp_tags.write),
 )
-#: What the files of FFmpeg's encoders can be given.
+#: What each kind of picture file can be given.
 _EVERYWHERE = ("exif", "icc", "xmp")
 _HELD = {
-    "mjpeg": (*_EVERYWHERE, "density", "resources", "comments"),
-    "png": (*_EVERYWHERE, "density", "comments"),
-    "tiff": (*_EVERYWHERE, "density", "resources"),
-    "libwebp": _EVERYWHERE,
-    "libwebp_anim": _EVERYWHERE,
+    "JPEG": (*_EVERYWHERE, "density", "resources", "comments"),
+    "PNG": (*_EVERYWHERE, "density", "comments"),
+    "TIFF": (*_EVERYWHERE, "density", "resources"),
+    "WebP": _EVERYWHERE,
 }
 _WORDS = {
     "exif": "Exif data", "icc": "the ICC colour profile", "xmp": "XMP", "density": "the resolution (dpi)",
     "resources": "IPTC and other image resources", "comments": "comments",
     "further_pictures": "further pictures inside the JPEG (previews, gain map)",
 }  # fmt: skip
-_OWN_WORDS = {"PNG": ("png", "texts and colour chunks of the PNG"), "JPEG": ("mjpeg", "the further part of XMP")}
+_OWN_WORDS = {"PNG": "texts and colour chunks of the PNG", "JPEG": "the further part of XMP"}
 
 
-def holds_tags(encoder: str) -> bool:
-    """Whether tags can be put into the files of FFmpeg's encoder."""
-    return encoder in _HELD
+def holds_tags(kind: str | None) -> bool:
+    """Whether tags can be put into picture files of a kind, e.g. "JPEG"; ``None`` = a kind without tags."""
+    return kind in _HELD
 
 
-def lost_tags(tags: Tags, encoder: str | None) -> list[str]:
-    """What the files of an encoder cannot be given of these tags, in words; ``None`` = they can be given nothing."""
-    held = _HELD.get(encoder or "", ())
+def lost_tags(tags: Tags, kind: str | None) -> list[str]:
+    """What files of a kind cannot be given of these tags, in words; ``None`` = they can be given nothing."""
+    held = _HELD.get(kind or "", ())
     lost = [words for name, words in _WORDS.items() if getattr(tags, name) and name not in held]
-    if tags.own is not None and _OWN_WORDS[tags.own[0]][0] != encoder:
-        lost.append(_OWN_WORDS[tags.own[0]][1])
+    if tags.own is not None and tags.own[0] != kind:
+        lost.append(_OWN_WORDS[tags.own[0]])
     return lost
 
 

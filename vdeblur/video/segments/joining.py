@@ -16,48 +16,33 @@ import av
 from av.stream import Stream
 
 from vdeblur.errors import TargetError
+from vdeblur.video.encode.containers import Container, container_of
 from vdeblur.video.encode.raw_video import Picture, Sink
 from vdeblur.video.encode.video_plan import VideoPlan
+from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.segments.journal import Segment
 
-#: Containers that carry the packets of an encoder, with everything said about them, to the final one.
-_CARRIERS = {
-    "libx264": "mp4", "libx265": "mp4", "h264_nvenc": "mp4", "hevc_nvenc": "mp4", "av1_nvenc": "mp4",
-    "libsvtav1": "mp4", "libaom-av1": "mp4", "libvpx-vp9": "mp4", "prores_ks": "mov", "ffv1": "matroska",
-}  # fmt: skip
-#: Encoders that say the shape of pixels in the video itself. For others the container must be told once more, by
-#: FFmpeg's ``-aspect``, which knows ratios of such numbers only.
-_SAY_SHAPE = frozenset({"libx264", "libx265", "h264_nvenc", "hevc_nvenc"})
+#: FFmpeg's ``-aspect`` knows ratios of such numbers only.
 _LARGEST_IN_RATIO = 255
-#: Final containers that take those packets with their times as they are.
-_TARGETS = frozenset({"mp4", "mov", "ipod", "matroska", "webm", "mpegts"})
 
 
-def carrier_for(plan: VideoPlan, muxer: str, picture: Picture) -> str | None:
-    """FFmpeg's name of the container for pieces; ``None`` where the video cannot be made in pieces."""
-    if muxer not in _TARGETS or (plan.encoder == "libvpx-vp9" and plan.pixel_format.startswith("yuva")):
-        return None  # VP9's alpha travels beside the packets, which only WebM knows
+def carrier_for(plan: VideoPlan, container: Container, picture: Picture) -> Container | None:
+    """The container for pieces of a video; ``None`` where it cannot be made in pieces."""
+    alpha = canonical_format(plan.pixel_format).alpha
+    if not container.takes_segments or (alpha and plan.encoder.alpha_beside_packets):
+        return None
     aspect = aspect_to_tell(plan, picture)
     if aspect is not None and max(aspect.numerator, aspect.denominator) > _LARGEST_IN_RATIO:
         return None
-    return _CARRIERS.get(plan.encoder)
+    return None if plan.encoder.segment_muxer is None else container_of(plan.encoder.segment_muxer)
 
 
 def aspect_to_tell(plan: VideoPlan, picture: Picture) -> Fraction | None:
     """Shape of the whole picture that the final container must be told; ``None`` = it knows."""
     shape = picture.sample_aspect_ratio
-    if shape in (None, 0, 1) or plan.encoder in _SAY_SHAPE:
+    if shape in (None, 0, 1) or plan.encoder.codes_pixel_aspect:
         return None
     return Fraction(picture.width * shape.numerator, picture.height * shape.denominator)
-
-
-def carrier_options(carrier: str, time_base: Fraction) -> dict[str, str]:
-    """Options of the carrier's muxer, without dashes: times as exact as it can."""
-    options = {"avoid_negative_ts": "disabled"}
-    if carrier in ("mp4", "mov"):
-        scale = str(time_base.denominator)
-        options |= {"video_track_timescale": scale, "movie_timescale": scale}
-    return options
 
 
 def inspect(path: Path, times: Sequence[int]) -> Segment:
@@ -80,13 +65,11 @@ def inspect(path: Path, times: Sequence[int]) -> Segment:
     return Segment(path.name, tuple(times), _places(shown), hashlib.sha256(parameters).hexdigest())
 
 
-def join(folder: Path, segments: Sequence[Segment], picture: Picture, carrier: str, sink: Sink) -> None:
+def join(folder: Path, segments: Sequence[Segment], picture: Picture, carrier: Container, sink: Sink) -> None:
     """Write all pieces as one stream into ``sink``."""
-    options = carrier_options(carrier, picture.time_base)
-    if carrier in ("mp4", "mov"):
-        options["movflags"] = "frag_keyframe+delay_moov+default_base_moof"
+    options = carrier.output_options(picture, seekable=False)
     stream: Stream | None = None
-    with av.open(sink, "w", format=carrier, container_options=options) as output:
+    with av.open(sink, "w", format=carrier.muxer, container_options=options) as output:
         for packet, template in _packets(folder, segments, picture):
             if stream is None:
                 stream = output.add_stream_from_template(template, opaque=True)

@@ -14,7 +14,7 @@ from vdeblur.video.ffmpeg.command import Input, Output, OutputStream, build_comm
 from vdeblur.video.ffmpeg.user_arguments import Arguments, sort_arguments
 from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.info import SourceInfo
-from vdeblur.video.segments.joining import aspect_to_tell, carrier_options
+from vdeblur.video.segments.joining import aspect_to_tell
 from vdeblur.video.sink.picture_files import lost_in
 from vdeblur.video.sink.targets import Target
 from vdeblur.video.streams.plan import StreamPlan
@@ -40,22 +40,6 @@ _LOST_SIDE_DATA = {
 _KEPT_OPTIONS = frozenset({"display_rotation", "display_hflip"})
 #: MP4's own bookkeeping, which FFmpeg shows as tags; every file has its own.
 _BRAND_TAGS = ("major_brand", "minor_version", "compatible_brands")
-#: Tags MP4 has classic places for. Others need a newer kind of list, which shows these to fewer players.
-_MP4_TAGS = frozenset(
-    {
-        "title", "artist", "album_artist", "composer", "album", "date", "encoder", "comment", "genre", "copyright",
-        "grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "season_number",
-        "episode_sort", "media_type", "hd_video", "gapless_playback", "compilation", "track", "disc", "creation_time",
-        "timecode", "location",
-    }
-)  # fmt: skip
-#: Those of QuickTime.
-_QUICKTIME_TAGS = frozenset(
-    {
-        "title", "artist", "author", "album", "date", "encoder", "comment", "genre", "copyright", "make", "model",
-        "location", "keywords", "creation_time", "timecode",
-    }
-)  # fmt: skip
 #: Largest clock of an MP4 in which times of video and sound are both whole.
 _FINEST_CLOCK = 1_000_000
 
@@ -94,18 +78,18 @@ class Job:
             pipe_options["itsoffset"] = f"-{stretch.lead_seconds}"
         return self._whole(stretch, Input("pipe:0", pipe_options), self.video.options, self.extra)
 
-    def segment_command(self, path: Path, carrier: str) -> list[str]:
+    def segment_command(self, path: Path, carrier: Container) -> list[str]:
         """The command line that encodes raw frames from the pipe, and nothing else, into a piece."""
         stream = OutputStream(0, from_pipe=True, options=self.video.options)
-        options = carrier_options(carrier, self.picture.time_base)
-        output = Output(file_url(str(path)), carrier, options, extra=self.arguments.video)
+        options = carrier.time_options(self.picture.time_base)
+        output = Output(file_url(str(path)), carrier.muxer, options, extra=self.arguments.video)
         return build_command(Input("pipe:0", self.video.input_options), [stream], output)
 
-    def joining_command(self, stretch: Stretch, carrier: str) -> list[str]:
+    def joining_command(self, stretch: Stretch, carrier: Container) -> list[str]:
         """The command line that puts the pieces, coming through the pipe as one stream, and the rest together."""
         turn = {name: value for name, value in self.video.input_options.items() if name in _KEPT_OPTIONS}
         return self._whole(
-            stretch, Input("pipe:0", {**turn, "format": carrier}), self._copied_video(), self.arguments.others
+            stretch, Input("pipe:0", {**turn, "format": carrier.muxer}), self._copied_video(), self.arguments.others
         )
 
     def _copied_video(self) -> dict[str, str]:
@@ -162,7 +146,7 @@ class Job:
         """Side data of the pictures that the output will not have, in words."""
         tags = self.info.streams[self.info.video.stream_index].metadata
         names = [name for name in self.info.video.side_data if name in _LOST_SIDE_DATA]
-        if "stereo_mode" in tags and self.container.muxer in ("matroska", "webm"):
+        if "stereo_mode" in tags and self.container.keeps_stereo_mode:
             names = [name for name in names if name != "STEREO3D"]
         pictures = lost_in(self.info, self.container, self.video.encoder, changeable=self.target.seekable)
         return dict.fromkeys([*(_LOST_SIDE_DATA[name] for name in names), *pictures])
@@ -175,7 +159,7 @@ class Job:
 
     def _words(self) -> tuple[str, ...]:
         """Names of programs and identifiers of streams, from one transport stream to another."""
-        if self.container.muxer != "mpegts" or not self.info.programs.programs:
+        if not self.container.holds_programs or not self.info.programs.programs:
             return ()
         indexes = [stream.tags_of for stream in self.streams.streams]
         return self.info.programs.words([self.info.streams[index].id for index in indexes if index is not None])
@@ -187,11 +171,11 @@ class Job:
             # Sound may arrive long before a slow first frame.
             "max_muxing_queue_size": "100000",
         }
-        if self.container.is_mov:
+        if self.container.iso_base_media:
             options["movie_timescale"] = str(self._clock(int(options["movie_timescale"])))
-            if any(_needs_newer_list(name, self.container.muxer) for name in self.info.metadata):
+            if any(_needs_newer_list(name, self.container) for name in self.info.metadata):
                 options["movflags"] += "+use_metadata_tags"
-        if self.container.muxer == "mpegts":
+        if self.container.holds_programs:
             options |= self.info.programs.options()
         if not self.streams.chapters:
             options["map_chapters"] = "-1"
@@ -202,6 +186,5 @@ class Job:
         return options
 
 
-def _needs_newer_list(tag: str, muxer: str) -> bool:
-    classic = _QUICKTIME_TAGS if muxer == "mov" else _MP4_TAGS
-    return tag.lower() not in _BRAND_TAGS and tag.lower().split("-")[0] not in classic
+def _needs_newer_list(tag: str, container: Container) -> bool:
+    return tag.lower() not in _BRAND_TAGS and tag.lower().split("-")[0] not in container.classic_tags

@@ -13,6 +13,7 @@ import av
 
 from vdeblur.errors import TargetError
 from vdeblur.frames import Frame
+from vdeblur.video.encode.containers import Container
 from vdeblur.video.encode.raw_video import RawMuxer
 from vdeblur.video.ffmpeg.process import FFmpegProcess, write_all
 from vdeblur.video.segments.joining import join
@@ -158,7 +159,7 @@ class Joining:
         TargetError: FFmpeg cannot be started.
     """
 
-    def __init__(self, job: Job, stretch: Stretch, carrier: str) -> None:
+    def __init__(self, job: Job, stretch: Stretch, carrier: Container) -> None:
         self._job = job
         self._carrier = carrier
         self.encode = Encode(job.joining_command(stretch, carrier), job.target)

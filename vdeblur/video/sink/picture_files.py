@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vdeblur.video.encode.containers import Container
+from vdeblur.video.encode.encoders import Encoder
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.photo.exif import orientation_of
 from vdeblur.video.photo.metadata_copy import Tags, holds_tags, lost_tags, read_tags, write_tags
@@ -46,7 +47,7 @@ class PictureFiles:
         if self._info.pictures:
             self._shown.append(pts)
 
-    def complete(self, target: Target, encoder: str, extra: Sequence[str]) -> None:
+    def complete(self, target: Target, encoder: Encoder, extra: Sequence[str]) -> None:
         """Name the finished files and put the tags of their sources into them.
 
         Raises:
@@ -55,7 +56,7 @@ class PictureFiles:
         names = self.names
         if isinstance(target, SequenceTarget) and names and _NUMBERING not in extra:
             target.names = [names[number] for number in self._shown if number < len(names)]
-        if holds_tags(encoder):
+        if holds_tags(encoder.picture_file):
             for place, file in enumerate(target.pictures()):
                 write_tags(file, self._tags(place))
 
@@ -73,10 +74,10 @@ def source_tags(info: SourceInfo) -> Tags:
     return read_tags(info.path, orientation=orientation_of(info.video.display_matrix))
 
 
-def lost_in(info: SourceInfo, container: Container, encoder: str, *, changeable: bool) -> list[str]:
+def lost_in(info: SourceInfo, container: Container, encoder: Encoder, *, changeable: bool) -> list[str]:
     """What the source's pictures say and the output will not, in words."""
     tags = source_tags(info)
-    lost = lost_tags(tags, encoder if container.only_pictures and changeable else None)
+    lost = lost_tags(tags, encoder.picture_file if container.only_pictures and changeable else None)
     if "EXIF" in info.video.side_data and tags.exif is None:
         lost.append("Exif data")
     if "ICC_PROFILE" in info.video.side_data and tags.icc is None:

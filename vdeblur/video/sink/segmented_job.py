@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vdeblur.errors import UsageError
+from vdeblur.video.encode.containers import Container
 from vdeblur.video.segments.joining import carrier_for, inspect
 from vdeblur.video.segments.journal import Journal, Position
 from vdeblur.video.sink.command_plan import Job
@@ -14,17 +16,17 @@ from vdeblur.video.sink.targets import FileTarget
 from vdeblur.video.streams.timeline import Stretch
 
 
-def carrier_of(job: Job) -> str | None:
+def carrier_of(job: Job) -> Container | None:
     """Container for the pieces of a job; ``None`` where its target cannot be made of pieces."""
     if not isinstance(job.target, FileTarget) or job.arguments.unknown is not None:
         return None
-    return carrier_for(job.video, job.container.muxer, job.picture)
+    return carrier_for(job.video, job.container, job.picture)
 
 
 def no_pieces(job: Job) -> UsageError:
     """Why there is nothing to go on with, where there is no such container."""
     option = job.arguments.unknown
-    why = f"with {option}" if option else f"as {job.video.encoder} in {job.container.name}"
+    why = f"with {option}" if option else f"as {job.video.encoder.name} in {job.container.name}"
     return UsageError(f"{job.target.name} cannot be made in pieces {why}, so nothing is there to resume")
 
 
@@ -42,7 +44,7 @@ class Piecework:
     """
 
     def __init__(
-        self, job: Job, journal: Journal, carrier: str, terms: Mapping[str, Any], *, resume: bool, anew: bool
+        self, job: Job, journal: Journal, carrier: Container, terms: Mapping[str, Any], *, resume: bool, anew: bool
     ) -> None:
         assert isinstance(job.target, FileTarget)
         self._job, self._journal, self._carrier = job, journal, carrier
@@ -59,9 +61,13 @@ class Piecework:
             journal.release()
             raise
 
+    def _file(self) -> Path:
+        """The file of the next piece."""
+        return self._journal.next_file(self._carrier.muxer)
+
     def feed(self, stretch: Stretch) -> Feed:
         """The encode of the next piece."""
-        command = self._job.segment_command(self._journal.next_file(self._carrier), self._carrier)
+        command = self._job.segment_command(self._file(), self._carrier)
         return Feed(self._job, command, stretch)
 
     def add(self, feed: Feed) -> None:
@@ -70,7 +76,7 @@ class Piecework:
         Raises:
             TargetError: it is not what was encoded.
         """
-        self._journal.add(inspect(self._journal.next_file(self._carrier), feed.times))
+        self._journal.add(inspect(self._file(), feed.times))
 
     def settle(self, position: Position) -> None:
         """Make all finished pieces count.

@@ -17,13 +17,6 @@ from vdeblur.video.streams.outcomes import list_streams
 
 #: Styles, places and effects are the point of these; other texts have none.
 _STYLED = frozenset({"ass", "ssa"})
-#: FFmpeg has two names for some codecs; Matroska holds these text subtitles as they are.
-_NATIVE_TEXT = {
-    "matroska": frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "text"}),
-    "webm": frozenset({"webvtt"}),
-}
-#: Encoders for sound that a container does not hold, where AAC is none.
-_SOUND = {"webm": "libopus", "avi": "mp3", "ogg": "libopus"}
 _LOSSLESS_SOUND = frozenset({"flac", "truehd", "mlp", "wavpack", "tta", "ape"})
 
 
@@ -32,7 +25,7 @@ def codec_for(stream: StreamInfo, container: Container) -> str:
     text = container.text_subtitles
     if stream.kind != "subtitle" or stream.codec not in TEXT_SUBTITLES - _STYLED or text in (None, stream.codec):
         return "copy"
-    return "copy" if stream.codec in _NATIVE_TEXT.get(container.muxer, ()) else str(text)
+    return "copy" if stream.codec in container.native_text else str(text)
 
 
 def refusal(question: Question, refused: Sequence[StreamInfo], *, chapters: bool = False) -> str:
@@ -57,8 +50,8 @@ def _conversions(container: Container, refused: Sequence[StreamInfo]) -> list[st
     """What may be converted knowingly, in FFmpeg's options."""
     ways = []
     if sounds := [stream for stream in refused if stream.kind == "audio"]:
-        lossless = container.is_mov and all(stream.codec in _LOSSLESS_SOUND for stream in sounds)
-        encoder = "alac" if lossless else _SOUND.get(container.muxer, "aac")
+        lossless = all(stream.codec in _LOSSLESS_SOUND for stream in sounds)
+        encoder = (container.lossless_audio_encoder if lossless else None) or container.audio_encoder
         options = f"ffmpeg_args=('-c:a', {encoder!r}) (--ffmpeg-args '-c:a {encoder}')"
         ways.append(f"or convert sound with {options}{_dropping_others(refused, sounds)}")
     text = container.text_subtitles

@@ -19,13 +19,10 @@ from vdeblur.video.streams.passthrough import Companions
 from vdeblur.video.temp_folders import scratch_folder
 
 TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
-#: NUT does not say how long a packet lasts, so text subtitles would never disappear.
+#: NUT, in which they travel and which may be the target as well, does not say how long a packet lasts.
 _NO_LENGTH = "no word for how long a text is shown"
 #: A muxer that says this has written a stream nobody will find again.
 _UNREADABLE = "may not be recognized upon reading"
-
-#: Muxers of files whose head lists every stream. WebM's leaves files out that should be attached, without a word.
-_LISTS_STREAMS = frozenset({"matroska", "webm", "mp4", "mov", "ipod", "avi", "nut"})
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Question:
             if _texts(self.info, codecs):
                 return _NO_LENGTH
             return None if self.companions.takes(codecs, self.container.muxer) else "no word for it"
-        if self.container.muxer == "nut" and _texts(self.info, codecs):
+        if not self.container.keeps_packet_durations and _texts(self.info, codecs):
             return _NO_LENGTH
         if self.info.input_url is None:
             return "the source cannot be opened twice"
@@ -60,7 +57,7 @@ class Question:
         with scratch_folder() as folder:
             target = file_url(str(Path(folder) / "trial"))
             finished = run_ffmpeg([*command, "-t", "0.5", *extra, "-f", self.container.muxer, target])
-            found = _kinds_in(Path(folder) / "trial") if self.container.muxer in _LISTS_STREAMS else None
+            found = _kinds_in(Path(folder) / "trial") if self.container.lists_streams else None
         if finished.returncode:
             check_unchanged(info.name, info.path, info.file_id)
             return finished.reason

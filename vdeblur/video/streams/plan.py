@@ -21,8 +21,8 @@ from vdeblur.video.streams.passthrough import Companions
 _KINDS = ("audio", "subtitle", "attachment", "data", "video", "cover", "chapters")
 #: Tags that describe the bytes of the old video stream and would be wrong for the new one.
 STALE_TAGS = ("BPS", "NUMBER_OF_BYTES", "_STATISTICS", "DURATION", "NUMBER_OF_FRAMES")
-#: Containers in which every packet of AAC has a header of its own, which MP4 does not want.
-_ADTS_CONTAINERS = frozenset({"mpegts", "aac"})
+#: Demuxers whose packets of AAC have a header each (ADTS), which MP4 does not want.
+_ADTS_DEMUXERS = frozenset({"mpegts", "aac"})
 #: What becomes of a time code where there are no tracks for it.
 AS_TAG = "→ a tag"
 #: Roles FFmpeg's option takes; what is attached says so by itself.
@@ -83,7 +83,7 @@ def plan_streams(
     missing = [stream for stream in streams if stream.index in unable]
     chapters = bool(info.chapters) and "chapters" not in drop and direct and not container.only_pictures
     homeless = chapters and not container.holds_chapters
-    pictures = [stream for stream in kept if stream.attached_picture and not (container.is_mov and direct)]
+    pictures = [stream for stream in kept if stream.attached_picture and not (container.iso_base_media and direct)]
     refused = sorted(
         [*(stream for stream in missing if stream.kind != "data"), *pictures], key=lambda stream: stream.index
     )
@@ -94,7 +94,7 @@ def plan_streams(
         outcomes += [of_stream(stream, "left out", f"no place in {container.name}") for stream in missing]
     notes += _kept_notes([*kept, *attached], codecs, container)
     outcomes += _fates(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
-    if info.programs.names and container.muxer != "mpegts":
+    if info.programs.names and not container.holds_programs:
         words = f"name of program {', '.join(info.programs.names)}"
         notes.append(f"{container.name} has no place for the {words}")
         outcomes.append(Outcome("left out", "program", words))
@@ -133,13 +133,14 @@ def _without_written_anew(
 ) -> list[StreamInfo]:
     """The same without tracks that say in QuickTime's way what tags and chapters say."""
     chapters = [stream for stream in wanted if stream.chapter_text]
-    code = [stream for stream in wanted if _is_time_code(stream, info) and (container.is_mov or container.keeps_tags)]
-    if code and container.is_mov:
+    track, tag = container.iso_base_media, container.keeps_tags
+    code = [stream for stream in wanted if _is_time_code(stream, info) and (track or tag)]
+    if code and track:
         notes.append(f"written anew from its tag: {list_streams(code)}")
     elif code:
         notes.append(f"time code kept as a tag of the video: {list_streams(code)}")
     for stream in code:
-        outcomes.append(of_stream(stream, "kept") if container.is_mov else of_stream(stream, "converted", AS_TAG))
+        outcomes.append(of_stream(stream, "kept") if track else of_stream(stream, "converted", AS_TAG))
     return [stream for stream in wanted if stream not in chapters and stream not in code]
 
 
@@ -214,7 +215,7 @@ def _in_order(
             options |= _dispositions(stream)
             streams[stream.index] = OutputStream(number, True, options, tags=_tags(stream, True))
         else:
-            tags = (*(_language(stream) if container.muxer == "mov" else ()), *_title(stream))
+            tags = (*(_language(stream) if container.quicktime_languages else ()), *_title(stream))
             streams[stream.index] = OutputStream(stream.index, options=options, tags_of=stream.index, tags=tags)
     order = sorted(streams)
     return tuple(streams[index] for index in order), order.index(video.index)
@@ -236,10 +237,10 @@ def _title(stream: StreamInfo) -> tuple[str, ...]:
 def _packet_filters(info: SourceInfo, stream: StreamInfo, container: Container, *, through_pipe: bool) -> list[str]:
     """Bitstream filters of a copied stream; none changes what is heard."""
     filters = []
-    if stream.codec == "aac" and container.is_mov and info.container in _ADTS_CONTAINERS:
+    if stream.codec == "aac" and container.iso_base_media and info.container in _ADTS_DEMUXERS:
         # FFmpeg sees to it itself, but not when it writes fragments.
         filters.append("aac_adtstoasc")
-    timeless = stream.kind == "data" and container.is_mov and not info.container.startswith("mov,")
+    timeless = stream.kind == "data" and container.iso_base_media and not info.container.startswith("mov,")
     if timeless or (stream.kind == "audio" and through_pipe):
         # NUT does not keep lengths of packets, and data in MPEG-TS have none. A last packet without one would be cut
         # off by MP4's edit list: it lasts as long as the gap before it.
@@ -268,6 +269,6 @@ def _kept_notes(kept: Sequence[StreamInfo], codecs: dict[int, str], container: C
             notes.append(f"converted: {describe_stream(stream)} to {codec}, the text {container.name} holds")
     if placed := [stream for stream in kept if stream.codec == "webvtt" and codecs.get(stream.index) != "copy"]:
         notes.append(f"{container.name} has no place for names and positions of cues: {list_streams(placed)}")
-    if container.muxer == "mp4" and (sounds := [stream for stream in kept if stream.codec.startswith("pcm_")]):
-        notes.append(f"few players know PCM in MP4 (ISO/IEC 23003-5), most do in .mov: {list_streams(sounds)}")
+    if container.pcm_note and (sounds := [stream for stream in kept if stream.codec.startswith("pcm_")]):
+        notes.append(f"{container.pcm_note}: {list_streams(sounds)}")
     return notes
