@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
-
-import pytest
-
-from support.processes import children, chromium
 
 # One thread a test: two threads that wait for each other on a busy machine cost ten times what they save.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 import torch
+
+from support.processes import children, chromium, hear_ending_signals
+from support.wall_clock import until
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything loads Triton: its kernels are interpreted on a CPU
+
+# Before any test starts a process, which would inherit it.
+hear_ending_signals()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -39,11 +41,13 @@ def nothing_left_behind() -> Iterator[None]:
     """Fail a test that leaves a thread or a child process alive."""
     threads_before, children_before = set(threading.enumerate()), children()
     yield
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        threads = [t for t in threading.enumerate() if t not in threads_before and t.name.startswith("vdeblur")]
-        processes = children() - children_before
-        if not threads and not processes:
-            return
-        time.sleep(0.05)
-    pytest.fail(f"left behind: threads {[t.name for t in threads]}, child processes {sorted(processes)}")
+
+    def left() -> tuple[list[str], list[int]]:
+        threads = [t.name for t in threading.enumerate() if t not in threads_before and t.name.startswith("vdeblur")]
+        return threads, sorted(children() - children_before)
+
+    try:
+        until(lambda: left() == ([], []), 5)
+    except AssertionError:
+        threads, processes = left()
+        pytest.fail(f"left behind: threads {threads}, child processes {processes}")

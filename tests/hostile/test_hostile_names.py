@@ -12,6 +12,7 @@ import pytest
 from support.cli_fixtures import Call, call, media, tiny_model
 from support.media.clips import clip, copy_of, ffmpeg
 from support.media.writing import copy, leftovers, read_all
+from support.wall_clock import patience
 from vdeblur.errors import UsageError
 from vdeblur.video.source.reader import Reader
 
@@ -100,7 +101,7 @@ def test_bytes_on_the_command_line(media: Path, tiny_model: Path, tmp_path: Path
     target = os.fsencode(tmp_path) + b"/out \xfe\n;*.mp4"
     done = subprocess.run(
         [sys.executable, "-m", "vdeblur", source, b"-o", target, b"--model", os.fsencode(tiny_model), b"--strength",
-         b"0", b"--device", b"cpu"], capture_output=True, timeout=120,
+         b"0", b"--device", b"cpu"], capture_output=True, timeout=patience(120),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(read_all(os.fsdecode(target))) == 10

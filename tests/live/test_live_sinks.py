@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from support.doubles import BT709, FORMATS, YUV420, YUV444, Identity, clip, planes_equal
-from support.live_doubles import Steady, until
+from support.live_doubles import Steady
+from support.wall_clock import patience, until
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.live.session import Session, Settings
@@ -210,7 +211,7 @@ def test_a_session_records_while_it_shows(tmp_path: Path) -> None:
     with Session(Steady(25, count=30, height=48, width=64), STILL, [PipeSink(out), recording],
                  networks={"double": Identity()}) as session:  # fmt: skip
         until(lambda: session.status().recording == str(path))
-        assert session.wait(30)
+        assert session.wait(patience(30))
         dropped = session.status().dropped
     with Reader(path) as reader:
         frames = list(reader)

@@ -22,6 +22,7 @@ import pytest
 from support.doubles import BT709, Constant, Failing, FakeReader, FakeWriter, Identity, Mixing, Slow, clip, planes_equal
 from support.media import clips
 from support.paths import TESTS
+from support.wall_clock import patience, scaled
 from vdeblur.errors import (
     DeviceError,
     Interrupted,
@@ -206,7 +207,7 @@ def test_stages_overlap(run: Run, slowest: str) -> None:
     run(reader, writer, Slow(seconds["network"]))
     took = time.perf_counter() - start
     assert len(writer.frames) == count
-    assert took <= 1.5 * count * max(seconds.values())
+    assert took <= scaled(1.5, below=2.2) * count * max(seconds.values())
 
 
 @pytest.mark.parametrize("lookahead", [0, 1])
@@ -394,7 +395,7 @@ def test_a_reader_that_waits_for_data_is_woken(run: Run) -> None:
     start = time.perf_counter()
     with pytest.raises(NetworkError):
         run(Waiting(clip(10)), FakeWriter(), Failing(0, RuntimeError("bad")))
-    assert time.perf_counter() - start < 4
+    assert time.perf_counter() - start < scaled(4, below=20)
 
 
 def test_a_writer_that_waits_for_ffmpeg_is_woken(run: Run) -> None:
@@ -411,7 +412,7 @@ def test_a_writer_that_waits_for_ffmpeg_is_woken(run: Run) -> None:
     start = time.perf_counter()
     with pytest.raises(NetworkError):
         run(FakeReader(clip(10)), Waiting(), Failing(2, RuntimeError("bad")))
-    assert time.perf_counter() - start < 4
+    assert time.perf_counter() - start < scaled(4, below=20)
 
 
 def test_a_change_of_size_in_the_middle_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -481,7 +482,7 @@ def test_a_real_ctrl_c(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "going\n"
         process.send_signal(signal.SIGINT)
-        words = process.communicate(timeout=30)[0]
+        words = process.communicate(timeout=patience(30))[0]
     assert process.returncode == 130
     assert "stopped by Ctrl-C" in words
     assert list(tmp_path.iterdir()) == []
