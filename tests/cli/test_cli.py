@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import vdeblur.engine.deblurrer
-from support.cli_fixtures import Call, call, media, tiny_model
+from support.cli_fixtures import COMMAND, Call, call, media, tiny_model
 from support.wall_clock import patience
 from vdeblur.cli import error_output
 from vdeblur.cli.app import COMMANDS, with_command
@@ -152,7 +152,7 @@ def test_a_folder_that_nobody_may_enter(
     """In a process of its own, which gives up what root may do."""
     locked = tmp_path / "locked"
     locked.mkdir(mode=0)
-    command = [sys.executable, "-m", "vdeblur", *(word.format(m=media, t=tmp_path) for word in words.split())]
+    command = [*COMMAND, *(word.format(m=media, t=tmp_path) for word in words.split())]
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("root may enter everywhere, and there is no setpriv to give that up")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from support.cli_fixtures import Call, call, media, tiny_model
+from support.cli_fixtures import COMMAND, Call, call, media, tiny_model
 from support.wall_clock import patience
 from vdeblur.cli.help import JSON_EVENTS
 from vdeblur.cli.io_plan import Job
@@ -29,8 +29,6 @@ from vdeblur.video.source.reader import Reader, probe
 
 #: Fixtures.
 __all__ = ["call", "media", "tiny_model"]
-
-COMMAND = [sys.executable, "-m", "vdeblur"]
 
 
 def planes(path: Path) -> list[bytes]:

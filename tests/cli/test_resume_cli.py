@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cli_fixtures import Call, call, tiny_model
+from support.cli_fixtures import COMMAND, Call, call, tiny_model
 from support.media.clips import ffmpeg
 from support.media.writing import packets, read_all, same_samples, ticks
 from support.wall_clock import patience
@@ -22,7 +22,6 @@ from vdeblur.video.segments.journal import Journal
 #: Fixtures.
 __all__ = ["call", "tiny_model"]
 
-COMMAND = [sys.executable, "-m", "vdeblur"]
 #: The pieces' least number of frames is 24, so this is five of them.
 FRAMES = 120
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 import vdeblur.model.deblur_net as network_module
 from support.doubles import Identity, Mixing, clip, planes_equal
+from support.engines import on_cpu
 from support.media.clips import ffmpeg
 from support.paths import PYTHONPATH
 from support.wall_clock import patience
@@ -38,10 +39,6 @@ from vdeblur.runtime import host_memory
 from vdeblur.runtime.device import is_out_of_memory
 
 CPU = torch.device("cpu")
-
-
-def on_cpu(network: Any, **options: Any) -> Deblurrer:
-    return Deblurrer(network, **{"device": "cpu", "precision": "float32", **options})
 
 
 def fast_pan(count: int, height: int, width: int) -> list[Frame]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cli_fixtures import Call, call, tiny_model
+from support.cli_fixtures import COMMAND, Call, call, tiny_model
 from support.wall_clock import patience, scaled, slowness
 from vdeblur.video.ffmpeg.executable import find_ffmpeg
 from vdeblur.video.source.reader import Reader
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="shells and sign
 
 #: Fixtures.
 __all__ = ["call", "tiny_model"]
-LIVE = [sys.executable, "-m", "vdeblur", "live", "--no-auto"]
+LIVE = [*COMMAND, "live", "--no-auto"]
 PATTERN = "lavfi:testsrc2=size=96x64:rate=25"
 
 
@@ -87,7 +87,7 @@ def test_a_consumer_that_quits_is_no_crash(command: str, tiny_model: Path) -> No
 @pytest.mark.parametrize("command", ["live - -o - -f y4m", "- -o - --lookahead 0"])
 def test_the_first_frame_comes_out_before_the_second_goes_in(command: str, tiny_model: Path) -> None:
     vdeblur = subprocess.Popen(
-        [sys.executable, "-m", "vdeblur", *command.split(), "-q", "-m", str(tiny_model)],
+        [*COMMAND, *command.split(), "-q", "-m", str(tiny_model)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

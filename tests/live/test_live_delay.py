@@ -17,8 +17,9 @@ import pytest
 from numpy.typing import NDArray
 
 from support.doubles import Slow
+from support.live_doubles import STILL
 from support.wall_clock import patience, scaled
-from vdeblur.live.session import Session, Settings
+from vdeblur.live.session import Session
 from vdeblur.live.sinks import PipeSink
 from vdeblur.live.source_parser import open_source
 from vdeblur.live.types import Status
@@ -26,7 +27,6 @@ from vdeblur.live.types import Status
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no FIFOs")
 
 BITS, FPS = 20, 25.0
-STILL = Settings(model="double", auto=False, device="cpu", precision="float32")
 
 
 def drawn(number: int, height: int, width: int) -> NDArray[np.uint8]:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from support.cli_fixtures import Call, call
+from support.cli_fixtures import COMMAND, Call, call
 from support.wall_clock import patience
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 
 __all__ = ["call"]
-LIVE = [sys.executable, "-m", "vdeblur", "live", "--no-browser", "--port", "0"]
+LIVE = [*COMMAND, "live", "--no-browser", "--port", "0"]
 
 
 @contextlib.contextmanager

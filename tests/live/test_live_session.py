@@ -12,15 +12,13 @@ import pytest
 from torch import Tensor
 
 from support.doubles import Constant, Failing, Identity, Mixing, Slow, clip, planes_equal
-from support.live_doubles import LOST, Keeps, KeepsEvery, Rounds, Steady, Vital
+from support.live_doubles import LOST, STILL, Keeps, KeepsEvery, Rounds, Steady, Vital
 from support.wall_clock import patience, scaled, until
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import NetworkError, SourceError, TargetError, UsageError
 from vdeblur.live.session import Session, Settings, Unwatched
 from vdeblur.live.sources import FileSource, PushSource
 from vdeblur.video.ffmpeg.executable import run_ffmpeg
-
-STILL = Settings(model="double", auto=False, device="cpu", precision="float32")
 
 
 def session(

@@ -19,18 +19,17 @@ import numpy as np
 import pytest
 
 from support.doubles import BT709, FORMATS, YUV420, YUV444, Identity, clip, planes_equal
-from support.live_doubles import Steady
+from support.live_doubles import STILL, Steady
 from support.wall_clock import patience, until
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
-from vdeblur.live.session import Session, Settings
+from vdeblur.live.session import Session
 from vdeblur.live.sinks import Compared, PipeSink, RecordingSink, VirtualCameraSink, WindowSink
 from vdeblur.live.types import Shown, Taken, Unwatched
 from vdeblur.video.realtime.raw_pipe import PIPE_FORMATS
 from vdeblur.video.realtime.uniform_frames import Plain
 from vdeblur.video.source.reader import Reader
 
-STILL = Settings(model="double", auto=False, device="cpu", precision="float32")
 RGB = PixelFormat("gbrp", "rgb", 8)
 
 

@@ -13,19 +13,16 @@ from pathlib import Path
 import pytest
 
 from support.doubles import Identity
-from support.live_doubles import KeepsEvery
+from support.live_doubles import STILL, KeepsEvery
 from support.wall_clock import patience, scaled, until
 from vdeblur.errors import SourceError, UsageError
-from vdeblur.live.session import Session, Settings
+from vdeblur.live.session import Session
 from vdeblur.live.source_parser import Wishes, open_source
 from vdeblur.live.sources import CaptureSource
 from vdeblur.video.ffmpeg.executable import find_ffmpeg
 from vdeblur.video.realtime.cameras import Camera, Mode
 from vdeblur.video.realtime.capture import Capture
 from vdeblur.video.realtime.inputs import stream_inlet
-
-STILL = Settings(model="double", auto=False, device="cpu", precision="float32")
-
 
 #: What a camera on the network sends.
 MPEGTS = "-c:v libx264 -preset ultrafast -tune zerolatency -flush_packets 1 -f mpegts"
