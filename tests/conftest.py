@@ -22,6 +22,18 @@ if not torch.cuda.is_available():
 hear_ending_signals()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite in two processes, file by file; a part of it in this one, where it can be debugged."""
+    option = config.option
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not (option.keyword or option.markexpr)
+    alone = option.usepdb or option.collectonly or option.capture == "no" or (os.cpu_count() or 1) < 2
+    if whole and not alone and "PYTEST_XDIST_WORKER" not in os.environ and config.pluginmanager.hasplugin("xdist"):
+        option.numprocesses = 2 if option.numprocesses is None else option.numprocesses
+        option.dist = "loadfile" if option.dist == "no" else option.dist
+        option.loadscopereorder = False  # the longest files are not those with the most tests
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = config.getoption("-m")
     browser_missing = chromium() is None and os.environ.get("VDEBLUR_REQUIRE_BROWSER") != "1"
