@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
-
-import pytest
-
-from support.processes import children, chromium
 
 # One thread a test: two threads that wait for each other on a busy machine cost ten times what they save.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 import torch
+
+from support.processes import children, chromium, hear_ending_signals
+from support.wall_clock import until
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything loads Triton: its kernels are interpreted on a CPU
+
+# Before any test starts a process, which would inherit it.
+hear_ending_signals()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite in two processes, file by file; a part of it in this one, where it can be debugged."""
+    option = config.option
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not (option.keyword or option.markexpr)
+    alone = option.usepdb or option.collectonly or option.capture == "no" or (os.cpu_count() or 1) < 2
+    if whole and not alone and "PYTEST_XDIST_WORKER" not in os.environ and config.pluginmanager.hasplugin("xdist"):
+        option.numprocesses = 2 if option.numprocesses is None else option.numprocesses
+        option.dist = "loadfile" if option.dist == "no" else option.dist
+        option.loadscopereorder = False  # the longest files are not those with the most tests
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -39,11 +53,13 @@ def nothing_left_behind() -> Iterator[None]:
     """Fail a test that leaves a thread or a child process alive."""
     threads_before, children_before = set(threading.enumerate()), children()
     yield
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        threads = [t for t in threading.enumerate() if t not in threads_before and t.name.startswith("vdeblur")]
-        processes = children() - children_before
-        if not threads and not processes:
-            return
-        time.sleep(0.05)
-    pytest.fail(f"left behind: threads {[t.name for t in threads]}, child processes {sorted(processes)}")
+
+    def left() -> tuple[list[str], list[int]]:
+        threads = [t.name for t in threading.enumerate() if t not in threads_before and t.name.startswith("vdeblur")]
+        return threads, sorted(children() - children_before)
+
+    try:
+        until(lambda: left() == ([], []), 5)
+    except AssertionError:
+        threads, processes = left()
+        pytest.fail(f"left behind: threads {threads}, child processes {processes}")

@@ -15,17 +15,14 @@ import torch
 from PIL import Image
 
 from support.doubles import Constant, Identity, Mixing, clip, planes_equal
+from support.drifting_pictures import restore
+from support.engines import QUICK
 from support.media import clips
-from vdeblur import Deblurrer, Reader, UsageError, deblur_frames
+from vdeblur import Deblurrer, Reader, UsageError
 from vdeblur.video.formats.packed_formats import packed_layouts
 from vdeblur.video.formats.pixel_formats import planes_of
 
-QUICK: dict[str, Any] = {"device": "cpu", "precision": "float32"}
 CHANNELS = {"L": 0, "LA": 2, "RGB": 3, "RGBA": 4}
-
-
-def restore(frames: Any, model: Any = None, **options: Any) -> list[Any]:
-    return list(deblur_frames(frames, model=model or Mixing(), **{**QUICK, **options}))
 
 
 def arrays(count: int, channels: int, dtype: Any = np.uint8) -> list[np.ndarray]:

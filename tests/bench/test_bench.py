@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from support.cli_fixtures import Call, call, tiny_model  # noqa: F401
+from support.wall_clock import scaled, slowness
 from vdeblur.bench import stages
 from vdeblur.bench.clip import PERIOD, make_clip, pictures
 from vdeblur.bench.comparison import changes, differences
@@ -120,7 +121,7 @@ def test_the_network_is_asked_the_same_again(tmp_path: Path, tiny_model: Path) -
     deblurrer.device_step.steps = spy = Spy(deblurrer.device_step.steps)
     replay, beside = measure_engine(deblurrer, frames, runs=1)
     assert deblurrer.device_step.steps is spy
-    assert 0 < beside.seconds < 1
+    assert 0 < beside.seconds < scaled(1)
     asked.clear()
     replay.again()
     assert asked == ["encode", "residual True True True"]
@@ -241,7 +242,7 @@ def test_a_small_benchmark_from_end_to_end(
     found = json.loads(old.read_text())
     entry = found["rows"][0]
     assert set(entry["stages"]) == {"decode", "upload", "pixels", "network", "download", "encode"}
-    assert all(entry["stages"][name]["fps"] > 1 for name in ("decode", "network", "encode"))
+    assert all(entry["stages"][name]["fps"] > 1 / slowness() for name in ("decode", "network", "encode"))
     assert entry["network"]["kmacs_a_pixel"] > 0
     assert 0 < entry["network"]["share_of_peak"] < 1
     assert entry["whole"]["frames"] >= 24

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 import vdeblur.engine.deblurrer
-from support.cli_fixtures import Call, call, media, tiny_model
+from support.cli_fixtures import COMMAND, Call, call, media, tiny_model
+from support.wall_clock import patience
 from vdeblur.cli import error_output
 from vdeblur.cli.app import COMMANDS, with_command
 from vdeblur.cli.help import EXIT_CODES
@@ -151,14 +152,18 @@ def test_a_folder_that_nobody_may_enter(
     """In a process of its own, which gives up what root may do."""
     locked = tmp_path / "locked"
     locked.mkdir(mode=0)
-    command = [sys.executable, "-m", "vdeblur", *(word.format(m=media, t=tmp_path) for word in words.split())]
+    command = [*COMMAND, *(word.format(m=media, t=tmp_path) for word in words.split())]
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("root may enter everywhere, and there is no setpriv to give that up")
         powers = "-dac_override,-dac_read_search"
         command = ["setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", *command]
     done = subprocess.run(
-        [*command, "--model", str(tiny_model)], capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=60
+        [*command, "--model", str(tiny_model)],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=patience(60),
     )
     assert done.returncode == code, done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -207,7 +212,9 @@ def test_help_loads_nothing_heavy() -> None:
         "heavy = sorted({'torch', 'kornia', 'rich', 'numpy.random'} & set(sys.modules))\n"
         "print('\\n' + json.dumps([codes, heavy]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=patience(60), check=True
+    )
     codes, heavy = json.loads(done.stdout.splitlines()[-1])
     assert codes == [0, 0, 0, 2, 2, 2, 2, 2, 2]
     assert "torch" not in heavy

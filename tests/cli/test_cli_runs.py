@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.cli_fixtures import Call, call, media, tiny_model
+from support.cli_fixtures import COMMAND, Call, call, media, tiny_model
+from support.wall_clock import patience
 from vdeblur.cli.help import JSON_EVENTS
 from vdeblur.cli.io_plan import Job
 from vdeblur.cli.progress_bar import BarReporter
@@ -28,8 +29,6 @@ from vdeblur.video.source.reader import Reader, probe
 
 #: Fixtures.
 __all__ = ["call", "media", "tiny_model"]
-
-COMMAND = [sys.executable, "-m", "vdeblur"]
 
 
 def planes(path: Path) -> list[bytes]:
@@ -303,10 +302,10 @@ def test_info(call: Call, media: Path) -> None:
 def test_a_file_may_have_any_name(media: Path, tmp_path: Path) -> None:
     odd = os.fsencode(tmp_path) + b"/\xff\n.mp4"
     Path(os.fsdecode(odd)).write_bytes((media / "clip.mp4").read_bytes())
-    done = subprocess.run([*COMMAND, "info", odd], capture_output=True, timeout=60)
+    done = subprocess.run([*COMMAND, "info", odd], capture_output=True, timeout=patience(60))
     assert done.returncode == 0, done.stderr
     assert b"\\udcff" in done.stdout
-    wrong = subprocess.run([*COMMAND, b"\xff\n.mkv", "-o", "out.mp4"], capture_output=True, timeout=60)
+    wrong = subprocess.run([*COMMAND, b"\xff\n.mkv", "-o", "out.mp4"], capture_output=True, timeout=patience(60))
     assert wrong.returncode == 2
     assert wrong.stderr.splitlines() == [b"vdeblur: error: no such file: \\udcff .mkv"]
 
@@ -341,7 +340,7 @@ def test_pipes(tmp_path: Path, tiny_model: Path) -> None:
     """Y4M through standard input to standard output, then NUT with JSON beside it, in processes of their own."""
     first = subprocess.run(
         [*COMMAND, "-", "-o", "-", "--model", str(tiny_model), "--strength", "0", "--device", "cpu"],
-        input=y4m(5), capture_output=True, timeout=120,
+        input=y4m(5), capture_output=True, timeout=patience(120),
     )  # fmt: skip
     assert first.returncode == 0, first.stderr
     assert first.stdout.startswith(b"YUV4MPEG2 W64 H48 F25:1")
@@ -351,7 +350,7 @@ def test_pipes(tmp_path: Path, tiny_model: Path) -> None:
 
     second = subprocess.run(
         [*COMMAND, str(tmp_path / "in.y4m"), "-o", "-", "-f", "nut", "--json", "--model", str(tiny_model)],
-        stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=patience(120),
     )  # fmt: skip
     assert second.returncode == 0, second.stderr
     (tmp_path / "out.nut").write_bytes(second.stdout)
@@ -361,10 +360,10 @@ def test_pipes(tmp_path: Path, tiny_model: Path) -> None:
 
 
 @contextmanager
-def started(*arguments: object) -> Iterator[subprocess.Popen[bytes]]:
-    """A vdeblur of its own, ended in any case."""
+def started(*arguments: object, before: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """A vdeblur of its own, ended in any case; ``before`` is a command that runs it."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*COMMAND, *map(str, arguments)], **pipes) as process:
+    with subprocess.Popen([*before, *COMMAND, *map(str, arguments)], **pipes) as process:
         try:
             yield process
         finally:
@@ -395,21 +394,58 @@ def test_a_signal_in_the_middle_leaves_nothing(
     target = tmp_path / "out.mp4"
     target.write_text("old")
     with started("-", "-o", target, "-y", "--json", "--model", tiny_model) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(y4m(30))
-        process.stdin.flush()
-        while b'"progress"' not in process.stdout.readline():
-            assert process.poll() is None
+        at_work(process, 30)
         for _ in range(times):
             process.send_signal(number)
             time.sleep(0.02)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=patience(60))
     assert process.returncode == code, err
     assert err.decode().splitlines() == [f"vdeblur: error: interrupted; {target} was not written"]
     assert json.loads(out.splitlines()[-1])["event"] == "error"
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     assert target.read_text() == "old"
+    assert processes_with(str(tmp_path)) == []
+
+
+#: As ``nohup vdeblur … &`` in a script: the shell lets its background jobs ignore Ctrl-C, nohup ignores hang-up.
+IN_BACKGROUND = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
+
+
+def at_work(process: subprocess.Popen[bytes], frames: int) -> None:
+    """Feed it so many frames, and wait until the first is restored."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(y4m(frames))
+    process.stdin.flush()
+    while b'"progress"' not in process.stdout.readline():
+        assert process.poll() is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_signals_that_are_ignored_when_it_starts_do_not_stop_it(tmp_path: Path, tiny_model: Path) -> None:
+    target = tmp_path / "out.mkv"
+    arguments = ("-", "-o", target, "--json", "--model", tiny_model)
+    with started(*arguments, before=IN_BACKGROUND) as process:
+        at_work(process, 30)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGINT):
+            process.send_signal(number)
+            time.sleep(0.02)
+        _, err = process.communicate(timeout=patience(60))
+    assert process.returncode == 0, err
+    assert len(planes(target)) == 30
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_in_the_background_it_is_ended_by_termination(tmp_path: Path, tiny_model: Path) -> None:
+    target = tmp_path / "out.mkv"
+    arguments = ("-", "-o", target, "--json", "--model", tiny_model)
+    with started(*arguments, before=IN_BACKGROUND) as process:
+        at_work(process, 30)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=patience(60))
+    assert process.returncode == 143, err
+    assert err.decode().splitlines() == [f"vdeblur: error: interrupted; {target} was not written"]
+    assert list(tmp_path.iterdir()) == []
     assert processes_with(str(tmp_path)) == []
 
 
@@ -424,6 +460,6 @@ def test_a_reader_that_goes_away_ends_it_quietly(output: list[str], tmp_path: Pa
         process.stdout.read(60)
         process.stdout.close()
         err = process.stderr.read()
-        assert process.wait(timeout=60) == 141, err
+        assert process.wait(timeout=patience(60)) == 141, err
     assert not any(word in err for word in (b"error", b"Traceback", b"warning")), err  # slow machines see progress
     assert [path.name for path in tmp_path.iterdir()] == ["in.y4m"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import yaml
 
 from support.cli_fixtures import Call, call
 from support.training_fixtures import pairs, stills, tiny_data
+from support.wall_clock import patience, until
 from vdeblur.training import trainer
 from vdeblur.training.log import read_log
 
@@ -131,12 +132,14 @@ def test_ctrl_c_of_a_terminal_ends_worker_processes_quietly(config: Path, stills
         "--folder",
         str(tmp_path / "r"),
     ]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (tmp_path / "r" / "state.pt").is_file():
-        time.sleep(0.1)
-    os.killpg(run.pid, signal.SIGINT)
-    _, said = run.communicate(timeout=60)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+        try:
+            until((tmp_path / "r" / "state.pt").is_file, 60)
+            os.killpg(run.pid, signal.SIGINT)
+            _, said = run.communicate(timeout=patience(60))
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # where it failed, of what still runs
+                os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == 130, said
     assert "the same command goes on" in said
     assert "Traceback" not in said

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from support.cli_fixtures import Call, call, tiny_model
+from support.cli_fixtures import COMMAND, Call, call, tiny_model
 from support.media.clips import ffmpeg
 from support.media.writing import packets, read_all, same_samples, ticks
+from support.wall_clock import patience
 from vdeblur.video.segments.journal import Journal
 
 #: Fixtures.
 __all__ = ["call", "tiny_model"]
 
-COMMAND = [sys.executable, "-m", "vdeblur"]
 #: The pieces' least number of frames is 24, so this is five of them.
 FRAMES = 120
 
@@ -42,7 +42,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(source: Path, tiny_model: Path) -> Path:
     """What comes out without a stop and without pieces."""
     path = source.with_name("whole.mkv")
-    done = subprocess.run(arguments(source, path, tiny_model, "--segments", "off"), capture_output=True, timeout=120)
+    done = subprocess.run(
+        arguments(source, path, tiny_model, "--segments", "off"), capture_output=True, timeout=patience(120)
+    )
     assert done.returncode == 0, done.stderr
     return path
 
@@ -74,7 +76,7 @@ def test_ctrl_c_once_keeps_what_is_done_and_says_how_to_go_on(
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         wait_for_pieces(target, 1, process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=patience(60))
     assert process.returncode == 130
     lines = err.decode().splitlines()
     assert "vdeblur: stopping after this frame, to keep what is done; once more stops at once" in lines
@@ -103,7 +105,7 @@ def test_ctrl_c_twice_stops_at_once(source: Path, tiny_model: Path, tmp_path: Pa
         process.send_signal(signal.SIGCONT)
         time.sleep(0.6)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=patience(60))
     assert process.returncode == 130
     assert not target.exists()
 
@@ -142,7 +144,7 @@ def kill_until_done(source: Path, target: Path, model: Path, rounds: int, seed: 
                     time.sleep(0.005)
                 time.sleep(random_seconds.uniform(0, 0.6))
                 os.kill(process.pid, signal.SIGKILL)
-            _, err = process.communicate(timeout=120)
+            _, err = process.communicate(timeout=patience(120))
         if process.returncode == 0:
             return kills
         assert process.returncode == -signal.SIGKILL, err

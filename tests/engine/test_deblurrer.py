@@ -18,6 +18,7 @@ import torch
 from support.doubles import BT709, FORMATS, YUV420, YUV420P10, Constant, Failing, Identity, Mixing, clip, planes_equal
 from support.engines import assert_same, by_steps, on_cpu, tiny_net
 from support.media import shots
+from support.wall_clock import scaled
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.scene_cuts import SceneCutDetector
 from vdeblur.errors import DeviceError, NetworkError, UsageError, VdeblurError
@@ -449,7 +450,7 @@ def test_a_cpu_gets_bfloat16_only_if_it_is_faster(
 
 
 def test_the_probe_measures_something() -> None:
-    assert 0 < devices._convolution_seconds(torch.float32) < 5
+    assert 0 < devices._convolution_seconds(torch.float32) < scaled(5)
     assert choose_dtype("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
 
 

@@ -16,8 +16,10 @@ from torch import Tensor
 
 import vdeblur.model.deblur_net as network_module
 from support.doubles import Identity, Mixing, clip, planes_equal
+from support.engines import on_cpu
 from support.media.clips import ffmpeg
 from support.paths import PYTHONPATH
+from support.wall_clock import patience
 from vdeblur.cli.app import run_command_line
 from vdeblur.cli.options import merge_options
 from vdeblur.engine import tiling
@@ -38,10 +40,6 @@ from vdeblur.runtime import host_memory
 from vdeblur.runtime.device import is_out_of_memory
 
 CPU = torch.device("cpu")
-
-
-def on_cpu(network: Any, **options: Any) -> Deblurrer:
-    return Deblurrer(network, **{"device": "cpu", "precision": "float32", **options})
 
 
 def fast_pan(count: int, height: int, width: int) -> list[Frame]:
@@ -430,7 +428,7 @@ def limited(folder: Path, name: str, spare_mb: int, tile: str) -> Any:
     command = [sys.executable, "-c", _LIMITED, str(folder), str(spare_mb), tile, name]
     # Blocks that the C library keeps for later would blur the limit.
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "1048576"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=patience(200))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

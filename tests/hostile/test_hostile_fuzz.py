@@ -21,6 +21,7 @@ from support.fuzzing.mutations import LARGEST_BYTES, mutate
 from support.fuzzing.run import Limits, Worker, fuzz
 from support.media.clips import clip, ffmpeg
 from support.media.writing import read_all
+from support.wall_clock import patience
 from vdeblur.errors import SourceError
 from vdeblur.video.source.demuxer import open_media
 from vdeblur.video.source.limits import ALWAYS_PX, MOST_PX, PX_A_BYTE, pixel_limit
@@ -29,12 +30,12 @@ from vdeblur.video.source.reader import Reader
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 #: A file of a few kilobytes may cost this much at most, in us or in FFmpeg; 4096×4096 in 16-bit RGBA is 128 MB.
-CLAIM_LIMITS = Limits(seconds=20, memory_mb=300)
+CLAIM_SECONDS, CLAIM_MB = 20, 300
 
 
 @LINUX
 def test_a_hundred_damaged_files(tmp_path: Path) -> None:
-    summary = fuzz(110, 1, jobs=2, folder=tmp_path, limits=Limits(seconds=30, memory_mb=600))
+    summary = fuzz(110, 1, jobs=2, folder=tmp_path, limits=Limits(seconds=patience(30), memory_mb=600))
     assert not summary.faults, str(summary)
     assert summary.count == 110
     assert summary.outcomes["success"] > 20, "the damage is so heavy that little is tested"
@@ -81,7 +82,7 @@ def restored(worker: Worker, path: Path, limits: Limits) -> dict[str, Any]:
 def test_headers_are_not_believed(name: str, worker: Worker, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(CLAIMS[name](tmp_path))
-    answer = restored(worker, path, CLAIM_LIMITS)
+    answer = restored(worker, path, Limits(seconds=patience(CLAIM_SECONDS), memory_mb=CLAIM_MB))
     assert answer["fault"] is None, answer
     width = next((word for word in ("65535", "65536", "16000", "16383") if word in name), None)
     if width is not None and name != "jpeg 16000.jpg":  # which fails before its size is looked at

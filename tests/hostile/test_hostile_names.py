@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from support.cli_fixtures import Call, call, media, tiny_model
+from support.cli_fixtures import COMMAND, Call, call, media, tiny_model
 from support.media.clips import clip, copy_of, ffmpeg
 from support.media.writing import copy, leftovers, read_all
+from support.wall_clock import patience
 from vdeblur.errors import UsageError
 from vdeblur.video.source.reader import Reader
 
@@ -99,8 +100,8 @@ def test_bytes_on_the_command_line(media: Path, tiny_model: Path, tmp_path: Path
     Path(os.fsdecode(source)).write_bytes((media / "clip.mp4").read_bytes())
     target = os.fsencode(tmp_path) + b"/out \xfe\n;*.mp4"
     done = subprocess.run(
-        [sys.executable, "-m", "vdeblur", source, b"-o", target, b"--model", os.fsencode(tiny_model), b"--strength",
-         b"0", b"--device", b"cpu"], capture_output=True, timeout=120,
+        [*COMMAND, source, b"-o", target, b"--model", os.fsencode(tiny_model), b"--strength",
+         b"0", b"--device", b"cpu"], capture_output=True, timeout=patience(120),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(read_all(os.fsdecode(target))) == 10

@@ -15,6 +15,7 @@ import pytest
 from support.doubles import Identity
 from support.media.clips import clip, copy_of, ffmpeg
 from support.media.writing import copy, leftovers, packets, read_all, writer_for
+from support.wall_clock import patience
 from vdeblur.errors import SourceError, TargetError, VdeblurError
 from vdeblur.pipeline.deblur_video import Report, deblur_video
 from vdeblur.video.encode.encoder_options import EncodeOptions
@@ -224,7 +225,7 @@ def test_no_file_may_be_large(long: Path, tmp_path: Path) -> None:
     )
     options = ["--strength", "0", "--device", "cpu", "--duration", "2", "--preset", "ultrafast", "--crf", "1", "-q"]
     command = [sys.executable, "-c", code, str(long), "-o", str(tmp_path / "out.mp4"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patience(120))
     assert done.returncode == 4, done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "File too large" in done.stderr or "SIGXFSZ" in done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,23 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from support.kernel_fixtures import working_kernels  # noqa: F401
 from vdeblur.kernels import cpu as cpu_kernels
-from vdeblur.kernels import dispatch
-from vdeblur.kernels.dispatch import kernels_for, without_kernels
+from vdeblur.kernels.dispatch import without_kernels
 from vdeblur.model import exposure, optical_flow
 from vdeblur.model.exposure import motion_profile
 from vdeblur.model.optical_flow import Flow, Level, flows, pyramid
 
 #: Odd numbers of cells and of rows and columns of coarse levels, pictures narrower than a vector, and larger ones.
 SIZES = [(24, 24, 2), (72, 136, 2), (200, 96, 2), (56, 328, 4), (264, 392, 2)]
-
-
-@pytest.fixture(autouse=True)
-def _working() -> Iterator[None]:
-    """Without kernels these tests would compare operators with themselves; a failing kernel is given up quietly."""
-    assert kernels_for(torch.device("cpu")) is not None
-    yield
-    assert not dispatch._broken
 
 
 def scene(height: int, width: int, batch: int = 1, seed: int = 0) -> list[Tensor]:

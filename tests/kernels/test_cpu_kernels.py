@@ -16,6 +16,7 @@ from numba import njit
 from torch import Tensor
 
 from support import tap_scenes
+from support.kernel_fixtures import working_kernels  # noqa: F401
 from support.tap_scenes import PRESENT, mixed_taps, noise, plain_taps
 from vdeblur import Deblurrer
 from vdeblur.kernels import cpu as cpu_kernels
@@ -23,19 +24,11 @@ from vdeblur.kernels import dispatch
 from vdeblur.kernels.cpu import compiling
 from vdeblur.kernels.cpu.compiling import Kernel
 from vdeblur.kernels.cpu.jit import vectors
-from vdeblur.kernels.dispatch import kernels_for, without_kernels
+from vdeblur.kernels.dispatch import without_kernels
 from vdeblur.model.block_taps import Looking
 from vdeblur.model.motion_taps import Neighbour
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _working() -> Any:
-    """Without kernels these tests would compare operators with themselves; a failing kernel is given up quietly."""
-    assert kernels_for(CPU) is not None
-    yield
-    assert not dispatch._broken
 
 
 def scene(present: tuple[bool, ...], height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor, list[Neighbour]]:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
+from support.kernel_fixtures import working_kernels  # noqa: F401
 from support.tap_scenes import noise
 from vdeblur.kernels import cpu as cpu_kernels
-from vdeblur.kernels import dispatch
-from vdeblur.kernels.dispatch import kernels_for, without_kernels
+from vdeblur.kernels.dispatch import without_kernels
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.deblur_net import corrected_quarters, quarters
 
 SIZES = [(1, 3, 32, 32), (2, 3, 48, 80), (1, 1, 64, 400)]
-
-
-@pytest.fixture(autouse=True)
-def _working() -> Any:
-    """Without kernels these tests would compare operators with themselves; a failing kernel is given up quietly."""
-    assert kernels_for(torch.device("cpu")) is not None
-    yield
-    assert not dispatch._broken
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

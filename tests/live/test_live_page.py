@@ -16,9 +16,10 @@ from PIL import Image
 
 import vdeblur
 from support.doubles import YUV420, YUV420P10, clip
-from support.live_doubles import Steady, until
+from support.live_doubles import Steady
 from support.media.clips import clip as clip_path
 from support.page_fixtures import SMALL, Browser, get, jpeg, origin_of, page, post
+from support.wall_clock import patience, scaled, until
 from vdeblur.errors import Interrupted, SourceError, TargetError, UsageError
 from vdeblur.frames import PixelFormat
 from vdeblur.live.page import PageOptions, PageServer, jobs, store
@@ -229,7 +230,7 @@ def test_a_video_is_stopped_and_its_files_go() -> None:
     with PageServer(None, SMALL, PageOptions(port=0, open_browser=False), jobs=Jobs(patient)) as server:
         first = post(server, "/videos", content=b"x" * 100).json()
         second = post(server, "/videos", content=b"x" * 100).json()
-        assert patient.began.wait(5)
+        assert patient.began.wait(patience(5))
         assert get(server, f"/files/{first['id']}").status_code == 404
         for job in (second, first):
             assert httpx.delete(
@@ -243,9 +244,9 @@ def test_the_server_s_end_stops_a_video() -> None:
     patient = Patient()
     with PageServer(None, SMALL, PageOptions(port=0, open_browser=False), jobs=Jobs(patient)) as server:
         post(server, "/videos", content=b"x" * 100)
-        assert patient.began.wait(5)
+        assert patient.began.wait(patience(5))
         began = time.monotonic()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < scaled(5)
 
 
 def test_videos_beyond_what_is_kept_are_told_to_come_later() -> None:

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from support.cli_fixtures import Call, call
+from support.cli_fixtures import COMMAND, Call, call
+from support.wall_clock import patience
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 
 __all__ = ["call"]
-LIVE = [sys.executable, "-m", "vdeblur", "live", "--no-browser", "--port", "0"]
+LIVE = [*COMMAND, "live", "--no-browser", "--port", "0"]
 
 
 @contextlib.contextmanager
@@ -42,11 +43,11 @@ def serving(*arguments: str, folder: Path) -> Iterator[tuple[subprocess.Popen[st
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_page_is_served_until_ctrl_c_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     with serving("lavfi:testsrc2=size=96x64:rate=25", folder=tmp_path) as (process, address):
-        with urllib.request.urlopen(address, timeout=20) as answer:
+        with urllib.request.urlopen(address, timeout=patience(20)) as answer:
             assert b"vdeblur live" in answer.read()
         assert list(tmp_path.iterdir())
         process.send_signal(number)
-        _, words = process.communicate(timeout=20)
+        _, words = process.communicate(timeout=patience(20))
         assert process.returncode == 0
         assert "Traceback" not in words
         assert "error" not in words
@@ -57,7 +58,7 @@ def test_another_address_prints_a_token(tmp_path: Path) -> None:
     with serving("--host", "0.0.0.0", folder=tmp_path) as (_, address):
         assert re.fullmatch(r"https://[\d.]+:\d+/\?token=[\w-]{32}", address)
         trusting = ssl._create_unverified_context()
-        with urllib.request.urlopen(address, timeout=20, context=trusting) as answer:
+        with urllib.request.urlopen(address, timeout=patience(20), context=trusting) as answer:
             assert answer.status == 200
 
 

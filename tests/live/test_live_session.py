@@ -12,14 +12,13 @@ import pytest
 from torch import Tensor
 
 from support.doubles import Constant, Failing, Identity, Mixing, Slow, clip, planes_equal
-from support.live_doubles import LOST, Keeps, KeepsEvery, Rounds, Steady, Vital, until
+from support.live_doubles import LOST, STILL, Keeps, KeepsEvery, Rounds, Steady, Vital
+from support.wall_clock import patience, scaled, until
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import NetworkError, SourceError, TargetError, UsageError
 from vdeblur.live.session import Session, Settings, Unwatched
 from vdeblur.live.sources import FileSource, PushSource
 from vdeblur.video.ffmpeg.executable import run_ffmpeg
-
-STILL = Settings(model="double", auto=False, device="cpu", precision="float32")
 
 
 def session(
@@ -41,7 +40,7 @@ def test_frames_come_out_as_the_engine_restores_them(lookahead: int) -> None:
     frames, sink = list(clip(12)), KeepsEvery()
     settings = Settings(model="double", auto=False, device="cpu", precision="float32", lookahead=lookahead)
     with session(Rounds(list(frames), seconds=0.12), sink, Mixing(), settings) as running:
-        assert running.wait(20)
+        assert running.wait(patience(20))
     expected = Deblurrer(Mixing(), device="cpu", precision="float32", lookahead=lookahead).run(frames)
     assert sink.numbers == list(range(1, 13))
     assert all(planes_equal(one.sharp, other) for one, other in zip(sink.shown, expected, strict=True))
@@ -66,7 +65,7 @@ def test_a_push_never_waits_and_the_newest_wins() -> None:
         begun = time.monotonic()
         for frame in frames:
             source.push(frame)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < scaled(1, below=20)
         until(lambda: sink.shown and sink.shown[-1].taken.frame.pts == frames[-1].pts)
         status = running.status()
     assert len(sink.shown) <= 4
@@ -79,12 +78,12 @@ def test_a_slow_network_drops_frames_and_bounds_the_delay() -> None:
         time.sleep(2.5)
         status = running.status()
     delays = [one.delay_seconds for one in sink.shown[2:]]
-    assert max(delays) < 0.1 + 0.1 + 0.06, "one frame at work, one waiting"
+    assert max(delays) < 0.1 + 0.1 + scaled(0.06), "one frame at work, one waiting"
     assert sink.numbers == sorted(set(sink.numbers))
     assert status.dropped >= 0.7 * status.frames
-    assert 40 < status.source_fps < 60
-    assert 7 < status.shown_fps < 11
-    assert 80 < status.delay_ms < 200
+    assert 50 - scaled(10, below=30) < status.source_fps < 60
+    assert 10 - scaled(3, below=8) < status.shown_fps < 11
+    assert 80 < status.delay_ms < 100 + scaled(100)
 
 
 def test_a_cut_outlives_the_frame_it_came_with() -> None:
@@ -107,8 +106,8 @@ def test_a_slow_sink_delays_nobody_else() -> None:
     quick, slow = Keeps(name="quick"), Keeps(name="slow", seconds=0.3)
     with session(Steady(50, count=50), quick) as running:
         running.add_sink(slow)
-        assert running.wait(20)
-    assert len(quick.shown) > 40
+        assert running.wait(patience(20))
+    assert len(quick.shown) > 50 - scaled(10, below=44), "none waited for the slow one"
     assert 2 <= len(slow.shown) <= 6
     assert slow.numbers[-1] == quick.numbers[-1], "the last picture arrives everywhere"
 
@@ -117,7 +116,7 @@ def test_a_recording_gets_every_frame() -> None:
     sink = KeepsEvery(name="out.mp4", seconds=0.02)
     with session(Steady(100, count=40), sink) as running:
         until(lambda: running.status().recording == "out.mp4")
-        assert running.wait(20)
+        assert running.wait(patience(20))
     assert len(sink.shown) == 40 - running.status().dropped
     assert running.status().recording is None
 
@@ -151,7 +150,7 @@ def test_a_new_network_is_loaded_beside_the_running_one() -> None:
         until(lambda: len(sink.shown) > count + 3)
     assert not planes_equal(sink.shown[-1].sharp, sink.shown[-1].taken.frame)
     gaps = [b.done_at - a.done_at for a, b in zip(sink.shown, sink.shown[1:], strict=False)]
-    assert max(gaps) < 0.3
+    assert max(gaps) < scaled(0.3)
 
 
 def test_a_network_that_cannot_be_had_leaves_the_old_one(tmp_path: Path) -> None:
@@ -218,7 +217,7 @@ def test_a_lost_source_is_looked_for_and_starts_anew() -> None:
     bigger = list(clip(4, 48, 64))
     source = Rounds([*frames[:4], LOST], [LOST], [*frames[4:], LOST], list(bigger), seconds=0.12)
     with session(source, sink, Mixing(), note=notes.append) as running:
-        assert running.wait(20)
+        assert running.wait(patience(20))
     assert source.opened == 4
     assert len(sink.shown) == 12
     parts = [frames[:4], frames[4:], bigger]
@@ -266,7 +265,7 @@ def test_a_source_that_says_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatc
 def test_a_source_that_was_never_there_fails() -> None:
     with session(Rounds([SourceError("no such camera")]), sink := Keeps()) as running:
         with pytest.raises(SourceError, match="no such camera"):
-            running.wait(20)
+            running.wait(patience(20))
         assert running.status().state == "failed"
     assert sink.closed == 1
 
@@ -275,7 +274,7 @@ def test_a_failing_network_fails_the_session_once() -> None:
     sink = Keeps()
     with session(Steady(50), sink, Failing(3, RuntimeError("broken"))) as running:
         with pytest.raises(NetworkError, match="broken"):
-            running.wait(20)
+            running.wait(patience(20))
         assert running.wait(0), "once"
     assert len(sink.shown) <= 3
     assert sink.closed == 1
@@ -297,9 +296,9 @@ def test_a_sink_that_fails_does_not_end_the_picture() -> None:
 
 def test_a_vital_sink_ends_the_session() -> None:
     with session(Steady(50), Vital(failure=(2, BrokenPipeError()))) as running, pytest.raises(BrokenPipeError):
-        running.wait(20)
+        running.wait(patience(20))
     with session(Steady(50), sink := Vital(failure=(2, Unwatched()))) as running:
-        assert running.wait(20)
+        assert running.wait(patience(20))
     assert sink.closed == 1
 
 
@@ -350,7 +349,7 @@ def test_a_file_is_played_at_its_own_pace(short_clip: Path) -> None:
         times.append((time.monotonic(), frame.time_seconds))
     assert len(times) == 10
     for at, shown in times[1:]:
-        assert at - times[0][0] == pytest.approx(shown - times[0][1], abs=0.08)
+        assert at - times[0][0] == pytest.approx(shown - times[0][1], abs=scaled(0.08, below=0.3))
 
 
 def test_a_looped_file_goes_on_with_rising_times(short_clip: Path) -> None:

@@ -19,17 +19,17 @@ import numpy as np
 import pytest
 
 from support.doubles import BT709, FORMATS, YUV420, YUV444, Identity, clip, planes_equal
-from support.live_doubles import Steady, until
+from support.live_doubles import STILL, Steady
+from support.wall_clock import patience, until
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
-from vdeblur.live.session import Session, Settings
+from vdeblur.live.session import Session
 from vdeblur.live.sinks import Compared, PipeSink, RecordingSink, VirtualCameraSink, WindowSink
 from vdeblur.live.types import Shown, Taken, Unwatched
 from vdeblur.video.realtime.raw_pipe import PIPE_FORMATS
 from vdeblur.video.realtime.uniform_frames import Plain
 from vdeblur.video.source.reader import Reader
 
-STILL = Settings(model="double", auto=False, device="cpu", precision="float32")
 RGB = PixelFormat("gbrp", "rgb", 8)
 
 
@@ -210,7 +210,7 @@ def test_a_session_records_while_it_shows(tmp_path: Path) -> None:
     with Session(Steady(25, count=30, height=48, width=64), STILL, [PipeSink(out), recording],
                  networks={"double": Identity()}) as session:  # fmt: skip
         until(lambda: session.status().recording == str(path))
-        assert session.wait(30)
+        assert session.wait(patience(30))
         dropped = session.status().dropped
     with Reader(path) as reader:
         frames = list(reader)

@@ -20,8 +20,11 @@ import numpy as np
 import pytest
 
 from support.doubles import BT709, Constant, Failing, FakeReader, FakeWriter, Identity, Mixing, Slow, clip, planes_equal
+from support.engines import QUICK
 from support.media import clips
+from support.media.writing import read_all
 from support.paths import TESTS
+from support.wall_clock import patience, scaled
 from vdeblur.errors import (
     DeviceError,
     Interrupted,
@@ -36,9 +39,7 @@ from vdeblur.pipeline import deblur_video as pipeline_module
 from vdeblur.pipeline.deblur_video import ALONE, Progress, deblur_video
 from vdeblur.pipeline.loop import frames_total
 from vdeblur.video.encode.video_plan import EncodeOptions
-from vdeblur.video.source.reader import Reader, probe
-
-QUICK: dict[str, Any] = {"device": "cpu", "precision": "float32"}
+from vdeblur.video.source.reader import probe
 
 Run = Callable[..., pipeline_module.Report]
 
@@ -59,11 +60,6 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         return deblur_video("in.mp4", "out.mp4", model=model or Identity(), **{**QUICK, **options})
 
     return with_doubles
-
-
-def frames_of(path: Path) -> list[Frame]:
-    with Reader(path) as reader:
-        return list(reader)
 
 
 # --- Every frame, unchanged in all but what is corrected --------------------------------------------------------------
@@ -104,7 +100,7 @@ def check_that_nothing_changes(source: Path, target: Path) -> None:
     """Strength 0 into FFV1 with a network that would change every sample."""
     encode = EncodeOptions(codec="ffv1")
     report = deblur_video(source, target, model=Constant(0.2), strength=0, encode=encode, **QUICK)
-    before, after = frames_of(source), frames_of(target)
+    before, after = read_all(source), read_all(target)
     assert report.frames == len(before) == len(after)
     assert all(planes_equal(a, b) for a, b in zip(before, after, strict=True))
     assert [f.colour for f in after] == [f.colour for f in before]
@@ -133,7 +129,7 @@ def test_a_real_file_keeps_every_frame(count: int, lookahead: int, tmp_path: Pat
     picture = ("-f", "lavfi", "-i", "testsrc2=size=32x16:rate=25", "-frames:v", str(count))
     clips.ffmpeg(*picture, *clips.X264.split(), "-pix_fmt", "yuv420p", "-bf", "3", str(source))
     report = deblur_video(source, target, model=Identity(), lookahead=lookahead, **QUICK)
-    before, after = frames_of(source), frames_of(target)
+    before, after = read_all(source), read_all(target)
     assert report.frames == len(before) == len(after) == count
     assert [(f.pts, f.time_base) for f in after] == [(f.pts, f.time_base) for f in before]
 
@@ -156,7 +152,7 @@ def test_timestamps_are_kept_to_the_tick(case: str, tmp_path: Path) -> None:
     name, suffix = TIMED[case]
     source, target = clips.clip(name, frames=12), tmp_path / f"out{suffix}"
     deblur_video(source, target, model=Mixing(), **QUICK)
-    before, after = frames_of(source), frames_of(target)
+    before, after = read_all(source), read_all(target)
     assert len(before) >= 12
     assert [(f.pts, f.time_base) for f in after] == [(f.pts, f.time_base) for f in before]
     assert (before[0].pts > 0) == ("late" in case or name == "h264_ts")
@@ -166,7 +162,7 @@ def test_timestamps_are_kept_to_the_tick(case: str, tmp_path: Path) -> None:
 def test_the_correction_arrives(tmp_path: Path) -> None:
     source, target = clips.clip("ffv1_gray", frames=4), tmp_path / "out.mkv"
     deblur_video(source, target, model=Constant(10 / 255), encode=EncodeOptions(codec="ffv1"), **QUICK)
-    for before, after in zip(frames_of(source), frames_of(target), strict=True):
+    for before, after in zip(read_all(source), read_all(target), strict=True):
         assert np.array_equal(after.planes[0], np.minimum(before.planes[0].astype(int) + 10, 255))
 
 
@@ -177,7 +173,7 @@ def test_a_stretch_begins_at_0(tmp_path: Path) -> None:
     deblur_video(
         source, target, model=Identity(), progress=seen.append, encode=EncodeOptions(codec="ffv1"), **stretch, **QUICK
     )
-    before, after = frames_of(source), frames_of(target)
+    before, after = read_all(source), read_all(target)
     assert len(after) == 10
     assert after[0].pts == 0
     assert all(planes_equal(a, b) for a, b in zip(before[5:15], after, strict=True))
@@ -206,7 +202,7 @@ def test_stages_overlap(run: Run, slowest: str) -> None:
     run(reader, writer, Slow(seconds["network"]))
     took = time.perf_counter() - start
     assert len(writer.frames) == count
-    assert took <= 1.5 * count * max(seconds.values())
+    assert took <= scaled(1.5, below=2.2) * count * max(seconds.values())
 
 
 @pytest.mark.parametrize("lookahead", [0, 1])
@@ -394,7 +390,7 @@ def test_a_reader_that_waits_for_data_is_woken(run: Run) -> None:
     start = time.perf_counter()
     with pytest.raises(NetworkError):
         run(Waiting(clip(10)), FakeWriter(), Failing(0, RuntimeError("bad")))
-    assert time.perf_counter() - start < 4
+    assert time.perf_counter() - start < scaled(4, below=20)
 
 
 def test_a_writer_that_waits_for_ffmpeg_is_woken(run: Run) -> None:
@@ -411,7 +407,7 @@ def test_a_writer_that_waits_for_ffmpeg_is_woken(run: Run) -> None:
     start = time.perf_counter()
     with pytest.raises(NetworkError):
         run(FakeReader(clip(10)), Waiting(), Failing(2, RuntimeError("bad")))
-    assert time.perf_counter() - start < 4
+    assert time.perf_counter() - start < scaled(4, below=20)
 
 
 def test_a_change_of_size_in_the_middle_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -481,7 +477,7 @@ def test_a_real_ctrl_c(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "going\n"
         process.send_signal(signal.SIGINT)
-        words = process.communicate(timeout=30)[0]
+        words = process.communicate(timeout=patience(30))[0]
     assert process.returncode == 130
     assert "stopped by Ctrl-C" in words
     assert list(tmp_path.iterdir()) == []
@@ -494,7 +490,7 @@ def test_compare_shows_before_and_after(tmp_path: Path) -> None:
     source, target = odd_clip(tmp_path, "yuv420p"), tmp_path / "out.mkv"
     encode = EncodeOptions(codec="ffv1")
     deblur_video(source, target, model=Constant(0.1), compare="side", encode=encode, **QUICK)
-    for before, shown in zip(frames_of(source), frames_of(target), strict=True):
+    for before, shown in zip(read_all(source), read_all(target), strict=True):
         assert shown.size == (53, 196)
         assert np.array_equal(shown.planes[0][:, :97], before.planes[0])
         assert np.all(shown.planes[0][:, 98:195].astype(int) >= before.planes[0])

@@ -19,6 +19,7 @@ from support import interruptions
 from support.cli_fixtures import Call, call, media, tiny_model
 from support.doubles import FORMATS, YUV420, YUV420P10, Constant, Failing, Identity
 from support.doubles import clip as frames_of
+from support.engines import QUICK
 from support.media.clips import clip
 from vdeblur import TargetError, UsageError, deblur_video
 from vdeblur.frames import Colour, Frame
@@ -29,7 +30,6 @@ from vdeblur.pipeline.sharpness import SharpnessPlot, sharpness
 #: Fixtures.
 __all__ = ["call", "media", "tiny_model"]
 
-QUICK: dict[str, Any] = {"device": "cpu", "precision": "float32"}
 FULL = Colour(range="pc")
 
 

@@ -112,6 +112,15 @@ def test_long_classes_and_functions_have_a_reason() -> None:
     assert found == set(LONG_WITH_REASON), "too long, or named without need"
 
 
+def test_folders_of_tests_mirror_the_package() -> None:
+    """A room's tests stand in the folder of its name; beside them are those of the project and of hostile files."""
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    folders = {path.parent.relative_to(TESTS).parts[0] for path in TESTS.rglob("test_*.py") if path.parent != TESTS}
+    assert folders - {"project", "hostile"} <= rooms
+    assert not list(TESTS.glob("test_*.py")), "a test belongs into a folder"
+    assert not list((TESTS / "support").rglob("test_*.py")), "helpers are no tests"
+
+
 def test_no_test_imports_a_test() -> None:
     for path in sorted(TESTS.rglob("*.py")):
         for node in ast.walk(parsed(path)):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from support.doubles import clip
+from support.wall_clock import patience
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import NetworkError
 from vdeblur.frames import Frame
@@ -49,7 +50,7 @@ def test_results_come_in_order_from_as_many_threads_as_may_be_used() -> None:
 
     def job(number: int) -> tuple[int, str, int]:
         if number < 2:
-            met.wait(20)
+            met.wait(patience(20))
         return number, threading.current_thread().name, torch.get_num_threads()
 
     with torch.inference_mode():
@@ -104,7 +105,7 @@ def test_who_waits_for_what_is_done_later_helps() -> None:
     met = threading.Barrier(2)  # would never open if nobody helped
 
     def piece() -> tuple[str, int]:
-        met.wait(20)
+        met.wait(patience(20))
         return threading.current_thread().name, torch.get_num_threads()
 
     with torch.inference_mode(), one_thread(CPU):
@@ -122,7 +123,7 @@ def test_what_a_piece_raises_here_comes_through(failure: type[BaseException]) ->
     met = threading.Barrier(2)
 
     def piece() -> None:
-        met.wait(20)
+        met.wait(patience(20))
         if "background" not in threading.current_thread().name:
             raise failure("here")
 
@@ -139,7 +140,7 @@ def test_ctrl_c_in_a_piece_is_no_failure_of_kernels() -> None:
     met = threading.Barrier(2)
 
     def piece() -> None:
-        met.wait(20)
+        met.wait(patience(20))
         if "background" not in threading.current_thread().name:
             raise KeyboardInterrupt
 
@@ -185,7 +186,7 @@ class Watched(LumaNet):
 
     def correct(self, matched: Any, *, side: int | None = None) -> Tensor:
         self.begun += 1
-        latest = time.monotonic() + 20
+        latest = time.monotonic() + patience(20)
         while self.matched < 2:
             assert time.monotonic() < latest, "the next frame is not matched meanwhile"
             time.sleep(0.01)

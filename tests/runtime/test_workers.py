@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.wall_clock import scaled, until
 from vdeblur.errors import UsageError
 from vdeblur.runtime import workers
 from vdeblur.runtime.workers import WriteBehind, prefetch
@@ -23,14 +24,6 @@ def threads() -> list[str]:
 def no_thread_left() -> Iterator[None]:
     yield
     assert threads() == []
-
-
-def settle(condition: object) -> None:
-    """Wait until a callable is true, or fail."""
-    deadline = time.monotonic() + 5
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 class Item:
@@ -64,7 +57,7 @@ def test_prefetch_holds_its_bound(depth: int) -> None:
 
     with prefetch(source(), depth=depth) as items:
         for taken in range(20):
-            settle(lambda taken=taken: made == taken + depth)
+            until(lambda taken=taken: made == taken + depth)
             time.sleep(0.005)
             assert made == taken + depth, "the one in the worker's hands counts too"
             next(items)
@@ -74,7 +67,7 @@ def test_prefetch_lets_go_of_what_was_taken() -> None:
     with prefetch((Item() for _ in range(3)), depth=1) as items:
         watched = weakref.ref(next(items))
         next(items)
-        settle(lambda: watched() is None)
+        until(lambda: watched() is None)
 
 
 def test_prefetch_left_in_the_middle_lets_go_of_what_it_held() -> None:
@@ -88,9 +81,9 @@ def test_prefetch_left_in_the_middle_lets_go_of_what_it_held() -> None:
             del item
 
     with prefetch(source(), depth=3) as items:
-        settle(lambda: len(made) == 3)
+        until(lambda: len(made) == 3)
     assert items is not None
-    settle(lambda: all(watched() is None for watched in made))
+    until(lambda: all(watched() is None for watched in made))
 
 
 def test_prefetch_hands_over_what_came_before_the_failure_then_the_failure_once() -> None:
@@ -188,7 +181,7 @@ def test_a_source_that_never_returns_does_not_hold_the_caller(
         next(items)
     assert "vdeblur-stuck is still busy" in caplog.text
     release.set()
-    settle(lambda: threads() == [])
+    until(lambda: threads() == [])
 
 
 def test_a_waiting_source_can_be_unblocked() -> None:
@@ -201,7 +194,7 @@ def test_a_waiting_source_can_be_unblocked() -> None:
     start = time.monotonic()
     with prefetch(source(), unblock=release.set) as items:
         next(items)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < scaled(2, below=20)
 
 
 def test_a_source_at_its_end_is_not_unblocked() -> None:
@@ -242,7 +235,7 @@ def test_write_behind_holds_its_bound(depth: int) -> None:
         feeder = threading.Thread(target=feed, args=(writer,))
         feeder.start()
         for done in range(20):
-            settle(lambda done=done: put == min(20, depth + done))
+            until(lambda done=done: put == min(20, depth + done))
             time.sleep(0.005)
             assert put == min(20, depth + done), "the one being written counts too"
             gate.release()
@@ -367,7 +360,7 @@ def test_a_waiting_write_can_be_unblocked() -> None:
     start = time.monotonic()
     with pytest.raises(ValueError, match="mine"):
         leave()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < scaled(2, below=20)
 
 
 def test_a_write_that_ends_well_is_not_unblocked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from vdeblur.cli.app import run_command_line
 from vdeblur.model.checkpoint import save_network
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
 from vdeblur.video.ffmpeg.executable import run_ffmpeg
+
+#: The program, in a process of its own.
+COMMAND = [sys.executable, "-m", "vdeblur"]
 
 
 class Result:

@@ -9,9 +9,8 @@ import torch
 from numpy.typing import DTypeLike
 
 from support.doubles import Mixing
+from support.engines import QUICK
 from vdeblur import deblur_frames
-
-QUICK: dict[str, Any] = {"device": "cpu", "precision": "float32"}
 
 
 def pictures(count: int, shape: tuple[int, ...] = (20, 28, 3), dtype: DTypeLike = np.uint8) -> list[np.ndarray]:

@@ -16,9 +16,12 @@ TINY = NetworkConfig(
     flow_finest=4, tap_guides=2, taps=3, reach=1.0, tap_scale=2, tap_hidden=4, tap_depth=1, tap_features=2,
 )  # fmt: skip
 
+#: Options of a restoration on the processor, exact.
+QUICK: dict[str, Any] = {"device": "cpu", "precision": "float32"}
+
 
 def on_cpu(network: Any, **options: Any) -> Deblurrer:
-    return Deblurrer(network, **{"device": "cpu", "precision": "float32", **options})
+    return Deblurrer(network, **{**QUICK, **options})
 
 
 def tiny_net() -> DeblurNet:

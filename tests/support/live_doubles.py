@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 
 from support.doubles import clip
 from vdeblur.errors import SourceError
 from vdeblur.frames import Frame
-from vdeblur.live.types import Shown
+from vdeblur.live.types import Settings, Shown
 
-
-def until(what: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until ``what`` is true."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it has not happened"
-        time.sleep(0.005)
+#: Settings that nothing changes but the test, for a network that is given as "double".
+STILL = Settings(model="double", auto=False, device="cpu", precision="float32")
 
 
 class Rounds:

@@ -15,6 +15,7 @@ from PIL import Image
 from websockets import Origin
 from websockets.sync.client import ClientConnection, connect
 
+from support.wall_clock import patience
 from vdeblur.live.page import PageOptions, PageServer
 from vdeblur.live.sources import Source
 from vdeblur.live.types import Settings
@@ -36,12 +37,12 @@ def origin_of(server: PageServer) -> str:
 
 
 def get(server: PageServer, path: str = "/", **settings: Any) -> httpx.Response:
-    return httpx.get(origin_of(server) + path, timeout=SECONDS, **settings)
+    return httpx.get(origin_of(server) + path, timeout=patience(SECONDS), **settings)
 
 
 def post(server: PageServer, path: str, **settings: Any) -> httpx.Response:
     headers = {"origin": origin_of(server), **settings.pop("headers", {})}
-    return httpx.post(origin_of(server) + path, headers=headers, timeout=SECONDS, **settings)
+    return httpx.post(origin_of(server) + path, headers=headers, timeout=patience(SECONDS), **settings)
 
 
 def jpeg(number: int = 0, width: int = 96, height: int = 64, quality: int = 90) -> bytes:
@@ -79,7 +80,7 @@ class Browser:
         self.socket.send(struct.pack("<Id", number, number * 33.0 if captured_ms is None else captured_ms) + data)
 
     def receive(self, seconds: float = SECONDS) -> None:
-        message = self.socket.recv(seconds)
+        message = self.socket.recv(patience(seconds))
         if isinstance(message, str):
             self.texts.append(json.loads(message))
             return

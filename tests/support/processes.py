@@ -1,15 +1,24 @@
-"""Processes of the machine: a browser, and children of this one."""
+"""Processes of the machine: a browser, children of this one, and the signals that they inherit."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 
 def chromium() -> str | None:
     """Path of Chromium, or of Chrome."""
     return next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+
+
+def hear_ending_signals() -> None:
+    """Undo what ``nohup`` and background jobs of a shell do: ignore Ctrl-C and hang-up, here and in all children."""
+    for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def children() -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import logging
@@ -17,6 +18,7 @@ import pytest
 import torch
 
 from support.training_fixtures import pairs, stills, tiny_data, tiny_run
+from support.wall_clock import patience, scaled
 from vdeblur.errors import Interrupted, NetworkError, UsageError
 from vdeblur.model.checkpoint import load_network, read_provenance
 from vdeblur.training import run_state, trainer
@@ -91,7 +93,7 @@ def test_a_killed_run_goes_on_exactly(stills: Path, pairs: Path, tmp_path: Path)
     config = tiny_run(tmp_path, **data)
     train(config, tmp_path / "straight", device="cpu")
     child = run_child(tmp_path / "killed", data, kill_at=9)
-    _, errors = child.communicate(timeout=120)
+    _, errors = child.communicate(timeout=patience(120))
     assert child.returncode not in (0, 1), errors
     assert state(tmp_path / "killed")["step"] == 8
     train(config, tmp_path / "killed", device="cpu")
@@ -125,6 +127,27 @@ def test_an_interrupted_run_goes_on_exactly(stills: Path, tmp_path: Path, name: 
     assert_same_run(tmp_path / "straight", tmp_path / "stopped")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("name", "steps"), [("SIGINT", 6), ("SIGTERM", 4)])
+def test_in_the_background_only_termination_interrupts_a_run(
+    stills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, steps: int
+) -> None:
+    """A shell lets its background jobs ignore Ctrl-C."""
+
+    def interrupt(progress: Progress) -> None:
+        if progress.step == 4:
+            signal.raise_signal(getattr(signal, name))
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with contextlib.nullcontext() if name == "SIGINT" else pytest.raises(Interrupted, match="after step 4"):
+            train(tiny_run(tmp_path, stills=[str(stills)]), tmp_path / "run", steps=6, device="cpu", progress=interrupt)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert state(tmp_path / "run")["step"] == steps
+
+
 def test_two_processes_learn_what_one_learns(pairs: Path, tmp_path: Path) -> None:
     """Two ranks with 2 clips each are one process with 4: same averages, to rounding."""
     changes = {"pairs": [str(pairs)], "precision": "float32", "gradient_clip": 1e3}
@@ -133,7 +156,7 @@ def test_two_processes_learn_what_one_learns(pairs: Path, tmp_path: Path) -> Non
     port = str(20_000 + os.getpid() % 20_000)
     meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     ranks = [run_child(tmp_path / "two", data, RANK=str(rank), LOCAL_RANK=str(rank), **meeting) for rank in range(2)]
-    errors = [rank.communicate(timeout=120)[1] for rank in ranks]
+    errors = [rank.communicate(timeout=patience(120))[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], errors
     one, two = state(tmp_path / "one"), state(tmp_path / "two")
     fresh = trainer.Learner(tiny_run(tmp_path), trainer.ProcessTeam(torch.device("cpu"))).net.state_dict()
@@ -208,13 +231,13 @@ def test_a_damaged_state_is_named(stills: Path, tmp_path: Path) -> None:
 
 def test_a_limit_in_minutes_ends_the_schedule_with_it(stills: Path, tmp_path: Path) -> None:
     config = tiny_run(tmp_path, stills=[str(stills)], steps=10**6, validate_every=10**6, log_every=1)
-    train(config, tmp_path / "run", minutes=0.05, device="cpu")
+    train(config, tmp_path / "run", minutes=scaled(0.05), device="cpu")
     rates = [row["learning_rate"] for row in read_log(tmp_path / "run") if "learning_rate" in row]
     assert rates[-1] < 0.3 * max(rates)
     kept = state(tmp_path / "run")
     assert kept["done"] >= 1
     assert "gain_db" in read_log(tmp_path / "run")[-1]
-    train(config, tmp_path / "run", minutes=0.02, device="cpu")
+    train(config, tmp_path / "run", minutes=scaled(0.02), device="cpu")
     assert state(tmp_path / "run")["step"] > kept["step"]
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from support.training_fixtures import texture, tiny_run
+from support.wall_clock import patience
 from vdeblur.errors import UsageError
 from vdeblur.model.network import Estimate, NetworkTraits
 from vdeblur.training import lr_schedule
@@ -292,5 +293,5 @@ print(inside.strip(), outside.strip())
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signal masks there")
 def test_children_of_the_block_do_not_hear_ctrl_c() -> None:
-    said = subprocess.run([sys.executable, "-c", DEAF], capture_output=True, text=True, timeout=60).stdout
+    said = subprocess.run([sys.executable, "-c", DEAF], capture_output=True, text=True, timeout=patience(60)).stdout
     assert said.split() == ["True", "False"]

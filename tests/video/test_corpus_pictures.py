@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from support.doubles import Constant
+from support.engines import QUICK
 from support.media.corpus_pictures import KINDS, Kind, corpus
 from support.media.survival import Look, look, mean_difference, plain, side_data_equal, times_differ
 from vdeblur.pipeline.deblur_video import Report, deblur_video
 from vdeblur.video.encode.encoder_options import EncodeOptions
 from vdeblur.video.formats.pixel_formats import canonical_format
 
-QUICK: dict[str, Any] = {"device": "cpu", "precision": "float32"}
 _TOLERANCE = {"exact": Fraction(0), "milliseconds": Fraction(1, 2000), "even": Fraction(1, 1000)}
 #: Seconds are floats inside FFmpeg here and there.
 _HAIR = Fraction(1, 1_000_000)

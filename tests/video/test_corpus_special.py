@@ -11,23 +11,16 @@ import pytest
 from PIL import Image
 
 from support.doubles import Constant, Identity
+from support.engines import QUICK
 from support.media.clips import X264, ffmpeg
 from support.media.corpus_pictures import corpus
 from support.media.dynamic_hdr import PICTURE, dolby_vision, hdr10_plus
 from support.media.survival import look, mean_difference, side_data_equal
-from support.media.writing import packets
+from support.media.writing import packets, read_all
 from vdeblur.errors import SourceError, VdeblurError
-from vdeblur.frames import Frame
 from vdeblur.pipeline.deblur_video import Report, deblur_video
 from vdeblur.video.encode.encoder_options import EncodeOptions
-from vdeblur.video.source.reader import Reader, probe
-
-QUICK: dict[str, Any] = {"device": "cpu", "precision": "float32"}
-
-
-def frames_of(path: Path) -> list[Frame]:
-    with Reader(path) as reader:
-        return list(reader)
+from vdeblur.video.source.reader import probe
 
 
 def unchanged(source: Path, target: Path, **options: Any) -> Report:
@@ -56,7 +49,7 @@ def test_hdr_is_corrected_where_its_edges_are_and_nowhere_else(tmp_path: Path) -
     assert seen.colour["transfer"] == "smpte2084"
     assert side_data_equal(seen, made)
     near, far = 0.0, 0.0
-    for number, (before, after) in enumerate(zip(frames_of(source), frames_of(target), strict=True)):
+    for number, (before, after) in enumerate(zip(read_all(source), read_all(target), strict=True)):
         change = np.abs(after.planes[0].astype(float) - before.planes[0])
         edges = [20 + 8 * number, 44 + 8 * number]
         columns = np.min([np.abs(np.arange(160) - edge) for edge in edges], axis=0)
@@ -70,7 +63,7 @@ def test_hdr_is_corrected_where_its_edges_are_and_nowhere_else(tmp_path: Path) -
 def test_alpha_is_never_touched(name: str, tmp_path: Path) -> None:
     target = tmp_path / "out.mkv"
     deblur_video(corpus(name), target, model=Constant(0.1), encode=EncodeOptions(codec="ffv1"), **QUICK)
-    for before, after in zip(frames_of(corpus(name)), frames_of(target), strict=True):
+    for before, after in zip(read_all(corpus(name)), read_all(target), strict=True):
         assert np.array_equal(before.planes[-1], after.planes[-1])
         assert not np.array_equal(before.planes[0], after.planes[0])
 
@@ -87,8 +80,8 @@ def test_alpha_inside_webm_is_read_and_written(encoder: str, decoder: str, tmp_p
     assert look(planes, pixel_format="yuva420p").samples == expected
     unchanged(source, target)
     assert probe(target).video.format.alpha
-    alphas = [frame.planes[3].astype(int) for frame in frames_of(target)]
-    wanted = [frame.planes[3].astype(int) for frame in frames_of(planes)]
+    alphas = [frame.planes[3].astype(int) for frame in read_all(target)]
+    wanted = [frame.planes[3].astype(int) for frame in read_all(planes)]
     assert max(np.abs(a - b).mean() for a, b in zip(alphas, wanted, strict=True)) < 4
     unchanged(source, tmp_path / "opaque.webm", pixel_format="yuv420p")
     assert not any("alpha" in name.lower() for name in probe(tmp_path / "opaque.webm").streams[0].metadata)
@@ -158,7 +151,7 @@ def test_rgb_that_becomes_yuv_says_by_which_matrix(lines: int, matrix: str, tmp_
         (matrix, "tv"),
         ("bt470bg" if lines < 720 else matrix, "tv"),
     ]
-    frame = frames_of(target)[0]
+    frame = read_all(target)[0]
     expected = {"smpte170m": (100, 94, 192), "bt709": (91, 101, 191)}[matrix]
     assert all(abs(float(plane.mean()) - value) < 2.5 for plane, value in zip(frame.planes, expected, strict=True))
 

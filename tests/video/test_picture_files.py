@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from support.doubles import Identity
+from support.wall_clock import patience
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.pipeline.deblur_video import ALONE, Report, deblur_video
 from vdeblur.video.encode.encoder_options import EncodeOptions
@@ -272,7 +273,11 @@ def test_a_named_profile_in_a_png_does_not_end_the_process(tmp_path: Path) -> No
     SOURCES["png"](tmp_path / "in.png")
     words = "from vdeblur.video.source.reader import probe; import sys; print(probe(sys.argv[1]).video.side_data)"
     done = subprocess.run(
-        [sys.executable, "-c", words, str(tmp_path / "in.png")], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", words, str(tmp_path / "in.png")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patience(60),
     )
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in ("ICC_PROFILE", "EXIF", "DISPLAYMATRIX"))

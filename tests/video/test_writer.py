@@ -33,6 +33,7 @@ from support.media.writing import (
     writer_for,
 )
 from support.paths import PYTHONPATH
+from support.wall_clock import patience, scaled, until
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Frame
 from vdeblur.video.sink.writer import Writer
@@ -521,7 +522,7 @@ def run_script(source: Path, **arguments: object) -> subprocess.Popen[bytes]:
 
 def test_standard_output(tmp_path: Path) -> None:
     with run_script(clip("ffv1_8")) as process:
-        data, errors = process.communicate(timeout=60)
+        data, errors = process.communicate(timeout=patience(60))
     assert process.returncode == 0, errors.decode()
     (tmp_path / "out.y4m").write_bytes(data)
     assert same_samples(read_all(tmp_path / "out.y4m"), read_all(clip("ffv1_8")))
@@ -535,7 +536,7 @@ def test_standard_output_that_is_closed(tmp_path: Path) -> None:
         process.stdout.read(10)
         process.stdout.close()
         errors = process.stderr.read().decode()
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=patience(60)) == 1
     assert errors.strip().splitlines()[-1].startswith("vdeblur.errors.TargetError: cannot write standard output: ")
 
 
@@ -555,10 +556,7 @@ def test_a_live_pipe_is_not_held_back() -> None:
         sink = writer._target.sink
         for frame in frames[:3]:
             writer.write(frame)
-        deadline = time.monotonic() + 20
-        while sink.taken < 3 * 64 * 48 * 3 // 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert sink.taken > 3 * 64 * 48 * 3 // 2
+        until(lambda: sink.taken > 3 * 64 * 48 * 3 // 2)
         writer.write(frames[3])
 
 
@@ -689,9 +687,9 @@ def test_abort_wakes_a_writer_that_waits(tmp_path: Path) -> None:
     assert thread.is_alive()
     before = time.monotonic()
     writer.abort()
-    thread.join(10)
+    thread.join(patience(10))
     assert not thread.is_alive()
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < scaled(5)
     assert len(errors) == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from vdeblur.errors import TargetError
+from vdeblur.video.ffmpeg.log_lines import separate_messages
 
 _log = logging.getLogger(__name__)
 
@@ -144,8 +145,8 @@ class FFmpegProcess:
         stderr = self._process.stderr
         assert stderr is not None
         with stderr, open(stderr.fileno(), "rb", closefd=False) as lines:
-            for raw in lines:
-                line = raw.decode(errors="replace").strip()
+            for line in separate_messages(raw.decode(errors="replace").rstrip("\r\n") for raw in lines):
+                line = line.strip()
                 if _CHATTER.search(line):
                     self.tally.count(line)
                     continue
