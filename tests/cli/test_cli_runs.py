@@ -22,6 +22,7 @@ from vdeblur.cli.help import JSON_EVENTS
 from vdeblur.cli.io_plan import Job
 from vdeblur.cli.progress_bar import BarReporter
 from vdeblur.cli.report import LineReporter
+from vdeblur.model.checkpoint import available_models, read_provenance
 from vdeblur.pipeline.deblur_video import Progress, Report
 from vdeblur.video.ffmpeg.executable import run_ffmpeg
 from vdeblur.video.info import SourceInfo
@@ -328,6 +329,14 @@ def test_doctor(call: Call, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -
     assert ill.code == 1
     assert "problem: FFmpeg: VDEBLUR_FFMPEG" in ill.out
     assert "bfloat16" in ill.out or "float32" in ill.out
+
+
+def test_doctor_tells_what_each_network_gains(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vdeblur.cli.doctor.ENCODERS", {"libx264": "yuv420p"})
+    lines = call("doctor").out.splitlines()
+    for name in available_models():
+        (line,) = [line for line in lines if line.startswith(f"  {name} ")]
+        assert f"synthetic blurred {read_provenance(name)['scores']['synthetic_blurred_gain_db']:+.2f} dB" in line
 
 
 def y4m(frames: int, width: int = 64, height: int = 48) -> bytes:

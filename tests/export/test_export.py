@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from support.cli_fixtures import Call, call, tiny_model  # noqa: F401
+from support.documents import fenced, text_of
 from support.media import clips
-from support.paths import ROOT, SAMPLES
+from support.paths import SAMPLES
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.export import run as export_run
 from vdeblur.export.check import Stepper, agreement, check_clip, stepwise
@@ -28,7 +29,6 @@ from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.luma_net import LumaConfig, LumaNet
 from vdeblur.model.optical_flow import SAMPLINGS
 
-README = ROOT / "README.md"
 REAL_SAMPLINGS = dict(SAMPLINGS)
 SAMPLE = SAMPLES / "handheld.mp4"
 
@@ -197,14 +197,12 @@ def test_clips_side_by_side_have_ends_of_their_own(steppers: dict[str, Stepper],
 def test_the_example_of_the_readme_restores_a_video_as_the_package(
     any_size: dict[str, Path], luma_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    section = README.read_text(encoding="utf-8").split("## Export")[1].split("\n## ")[0]
-    example = re.search(r"```python\n(.*?)```", section, re.DOTALL)
-    assert example is not None
-    assert len(example.group(1).splitlines()) <= 20
+    (example,) = fenced(text_of("vdeblur/export/README.md"), "python")
+    assert len(example.splitlines()) <= 20
     monkeypatch.chdir(tmp_path)
     Path("fast.onnx").write_bytes(any_size["onnx"].read_bytes())
     clips.ffmpeg("-i", str(SAMPLE), "-map", "0:v", "-frames:v", "4", "-c", "copy", "blurry.mp4")
-    exec(example.group(1), {})
+    exec(example, {})
     with av.open("blurry.mp4") as video:
         frames = [frame.to_ndarray(format="rgb24").astype(np.float32) / 255 for frame in video.decode(video=0)]
     theirs = list(deblur_frames(frames, model=luma_model, device="cpu", precision="float32"))

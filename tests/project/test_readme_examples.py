@@ -1,4 +1,4 @@
-"""The README's examples: each one runs as it stands, on tiny clips."""
+"""The examples of the library's README: each one runs as it stands, on tiny clips."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
+from support.documents import section, text_of
 from support.media import clips
-from support.paths import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SECTION = README.split("## The library")[1].split("\n## ")[0]
+SECTION = section(text_of("vdeblur/library/README.md"), "## Examples")
 EXAMPLES = dict(re.findall(r"<summary>(.+?)</summary>\n\n```python\n(.+?)```\n</details>", SECTION, re.DOTALL))
 FRAMES = 6
 
@@ -46,7 +45,7 @@ class Place:
             yield picture if kind == "arrays" else torch.from_numpy(picture).permute(2, 0, 1)
 
     def run(self, summary: str) -> None:
-        exec(compile(EXAMPLES[summary], f"README.md: {summary}", "exec"), self.names)
+        exec(compile(EXAMPLES[summary], f"vdeblur/library/README.md: {summary}", "exec"), self.names)
 
 
 @pytest.fixture

@@ -198,7 +198,9 @@ def test_frames_of_a_slow_video_are_moved(call: Call, tmp_path: Path) -> None:
 BAD_CALLS = {
     "no output": ("{p}", "-o photo"),
     "no such file": ("{t}/none.png -o {t}/out", "no such file"),
-    "no folder": ("{p} -o {t}/none/out", "no folder"),
+    "no folder": ("{p} -o {t}/none/none/out", "no folder"),
+    "a file for a folder": ("{p} -o {t}/there.blur.mkv/out", "no folder"),
+    "codec, and a new folder": ("{p} -o {t}/none/out --codec h266x --size 32x32 --frames 1", "h266x"),
     "size": ("{p} -o {t}/out --size 64", "WIDTHxHEIGHT"),
     "size too small": ("{p} -o {t}/out --size 8x64", "at least 16"),
     "frames": ("{p} -o {t}/out --frames 0", "--frames"),
@@ -222,6 +224,12 @@ def test_a_bad_call_is_refused_in_one_line(name: str, call: Call, photo: Path, t
     assert says in result.errors[0]
     assert sorted(tmp_path.iterdir()) == before
     assert (tmp_path / "there.blur.mkv").read_bytes() == b""
+
+
+def test_a_missing_folder_is_created(call: Call, photo: Path, tmp_path: Path) -> None:
+    result = call("synth", photo, "-o", tmp_path / "pairs" / "photo", "--frames", 1, "--size", "32x32")
+    assert result.code == 0, result.err
+    assert sorted(path.name for path in (tmp_path / "pairs").iterdir()) == ["photo.blur.mkv", "photo.sharp.mkv"]
 
 
 def test_overwrite_replaces(call: Call, photo: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`vdeblur doctor`: what this machine offers, whether the whole way of a frame works, and what a bug report needs."""
+"""Diagnostics (`vdeblur doctor`): versions, devices, encoders, networks and a self-test, for bug reports."""
 
 from __future__ import annotations
 
@@ -29,15 +29,19 @@ ENCODERS = {
 }  # fmt: skip
 #: Without this one, the usual output cannot be written.
 NEEDED_ENCODER = "libx264"
+#: How scores of a checkpoint are named that are gains in PSNR.
+_GAIN = "_gain_db"
+#: Of what a checkpoint says without scores, so much is shown.
+_SHOWN_CHARACTERS = 80
 PACKAGES = ("torch", "numpy", "kornia", "safetensors", "ffmpeg-python", "imageio-ffmpeg", "numba", "click", "rich")
 
 
 @click.command("doctor", cls=GroupedCommand)
 @click.option("--json", "as_json", is_flag=True, cls=GroupedOption, help="As one JSON object.")
 def doctor(as_json: bool) -> int:
-    """Show versions, devices, encoders and networks, and try the whole way of a frame.
+    """Show versions, devices, encoders and networks, and restore three small frames as a self-test.
 
-    Paste what it says into a bug report. The exit code is 1 if something needed is missing.
+    Paste the output into a bug report. The exit code is 1 if something needed is missing.
     """
     findings, problems = examine()
     if as_json:
@@ -48,7 +52,7 @@ def doctor(as_json: bool) -> int:
 
 
 def examine() -> tuple[dict[str, Any], list[str]]:
-    """Findings by section, and what is missing or broken. Every section is tried, whatever becomes of the others."""
+    """Examine every section, whether or not others fail; return findings by section, and problems."""
     findings: dict[str, Any] = {}
     problems: list[str] = []
     sections: dict[str, Callable[[], tuple[Any, list[str]]]] = {
@@ -155,24 +159,27 @@ def _lines(findings: dict[str, Any], problems: list[str]) -> list[str]:
     lines = []
     for section, entries in findings.items():
         lines.append(section)
-        for name, value in entries.items():
-            words = (
-                ", ".join(f"{key} {_short(entry)}" for key, entry in value.items())
-                if isinstance(value, dict)
-                else value
-            )
-            lines.append(f"  {name:<24} {words}")
+        lines += [f"  {name:<24} {_words(value)}" for name, value in entries.items()]
         lines.append("")
     return [*lines, *(f"problem: {problem}" for problem in problems)] if problems else [*lines, "no problem found"]
 
 
 def _words(value: Any) -> str:
-    """A value in one line; of a mapping, every key with the beginning of its value."""
+    """A value in one line: text as it is, of a network its steps and scores."""
     if not isinstance(value, dict):
         return str(value)
-    return ", ".join(f"{key} {_short(entry)}" for key, entry in value.items())
+    words = [f"{steps:,} steps"] if isinstance(steps := value.get("steps"), int) else []
+    scores = value.get("scores")
+    if isinstance(scores, dict):
+        gains = {name.removesuffix(_GAIN): gain for name, gain in scores.items() if name.endswith(_GAIN)}
+        words += [f"{name.replace('_', ' ')} {gain:+.2f} dB" for name, gain in gains.items() if _is_number(gain)]
+    return ", ".join(words) or _short(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
 
 
 def _short(value: Any) -> str:
-    words = value if isinstance(value, str) else json.dumps(value)
-    return words if len(words) <= 60 else f"{words[:57]}…"
+    words = json.dumps(value)
+    return words if len(words) <= _SHOWN_CHARACTERS else f"{words[:_SHOWN_CHARACTERS]}…"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from vdeblur.errors import UsageError
+from vdeblur.errors import TargetError, UsageError
 from vdeblur.video.source.location import PICTURE_SUFFIXES, no_such_file
 
 PIPE = "-"
@@ -65,6 +66,27 @@ def plan_jobs(inputs: Sequence[str], output: str | None) -> Plan:
     else:
         jobs = [Job(sources[0], output)]
     return Plan(_checked(jobs), Path(output) if into_folder and not os.path.exists(output) else None)
+
+
+@contextmanager
+def new_folder(folder: Path | None) -> Iterator[None]:
+    """Create the targets' folder if it is missing, and remove it again if nothing came into it.
+
+    Raises:
+        TargetError: it cannot be created.
+    """
+    if folder is None or folder.is_dir():
+        yield
+        return
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as exc:
+        raise TargetError(f"cannot create the folder {folder}: {exc.strerror or exc}") from exc
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _expand(name: str) -> list[str]:

@@ -6,8 +6,7 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,11 @@ import click
 
 from vdeblur.cli import error_output, signals
 from vdeblur.cli.help import EXAMPLES, EXIT_CODES, JSON_EVENTS, GroupedCommand, GroupedOption
-from vdeblur.cli.io_plan import PIPE, Job, Plan, plan_jobs
+from vdeblur.cli.io_plan import PIPE, Job, new_folder, plan_jobs
 from vdeblur.cli.options import RunOptions, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
 from vdeblur.cli.scheduling import long_turns
-from vdeblur.errors import Interrupted, TargetError, UsageError, VdeblurError
+from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.video.segments.journal import Journal
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def run(inputs: tuple[str, ...], config: Path | None, **given: Any) -> int:
         if options.plot is not None and len(plan.jobs) > 1:
             raise UsageError(f"--plot draws one video, but there are {len(plan.jobs)} inputs; name one")
         decided = _decide(plan.jobs, options)
-        with long_turns(), _folder_for(plan):
+        with long_turns(), new_folder(plan.new_folder):
             return _Run(options, reporter).all(decided)
     except VdeblurError as exc:
         return _say_failure(exc, reporter)
@@ -289,23 +288,6 @@ def _say_failure(
         error_output.error_line(message)
     error_output.show_traceback(cause or error)
     return error.exit_code
-
-
-@contextmanager
-def _folder_for(plan: Plan) -> Iterator[None]:
-    """The folder of the targets, created if it is missing, and removed again if nothing came into it."""
-    if plan.new_folder is None:
-        yield
-        return
-    try:
-        plan.new_folder.mkdir(exist_ok=True)
-    except OSError as exc:
-        raise TargetError(f"cannot create the folder {plan.new_folder}: {exc.strerror or exc}") from exc
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            plan.new_folder.rmdir()
 
 
 def _unwritten(job: Job) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vdeblur.cli.help import GroupedCommand, GroupedOption
+from vdeblur.cli.io_plan import new_folder
 from vdeblur.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def synth(
 
     levels, words = make_pair(source, settings, seed=seed, size=wanted)
     options = EncodeOptions(codec=codec or _LOSSLESS.get(targets[0].suffix), crf=crf)
-    write_pair(levels, targets, options=options, overwrite=overwrite)
+    with new_folder(targets[0].parent):
+        write_pair(levels, targets, options=options, overwrite=overwrite)
     height, width = levels.pictures.shape[-2:]
     sys.stdout.write(f"{targets[0]}\n{targets[1]}\n{levels.pictures.shape[1]} frames of {width}×{height}, {words}\n")
 
@@ -84,8 +86,9 @@ def pair_names(source: Path, output: Path | None) -> tuple[Path, Path]:
     stem = output.name[: -len(suffix)] if suffix in _SUFFIXES else output.name
     if suffix not in _SUFFIXES:
         suffix = ".mkv"
-    if not output.parent.is_dir():
-        raise UsageError(f"there is no folder {output.parent} for {stem}.blur{suffix}")
+    folder = output.parent
+    if not folder.is_dir() and (folder.exists() or not folder.absolute().parent.is_dir()):
+        raise UsageError(f"there is no folder {folder} for {stem}.blur{suffix}")
     return output.with_name(f"{stem}.blur{suffix}"), output.with_name(f"{stem}.sharp{suffix}")
 
 
