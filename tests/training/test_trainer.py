@@ -134,7 +134,7 @@ def test_in_the_background_only_termination_interrupts_a_run(
 ) -> None:
     """A shell lets its background jobs ignore Ctrl-C."""
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainingProgress) -> None:
         if progress.step == 4:
             signal.raise_signal(getattr(signal, name))
 
