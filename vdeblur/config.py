@@ -88,8 +88,10 @@ def load_config(cls: type[T], path: Path) -> T:
 def build(cls: type[T], data: dict[str, Any], *, where: str) -> T:
     """Make the dataclass ``cls`` from a mapping; nested dataclasses from nested mappings.
 
+    A field with an "option" among its metadata (:class:`vdeblur.options.Option`) is converted by the class itself.
+
     Raises:
-        UsageError: a key is unknown (the nearest right one is named), missing, or its value has the wrong type.
+        UsageError: a key is unknown (the nearest right one is named), missing, or its value is wrong.
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -99,7 +101,8 @@ def build(cls: type[T], data: dict[str, Any], *, where: str) -> T:
             near = difflib.get_close_matches(str(key), fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
             raise UsageError(f"{where}: unknown key {_shown(key)}; {hint}")
-        values[key] = _coerce(value, hints[key], where=f"{where}: {key}")
+        by_itself = "option" in fields[key].metadata
+        values[key] = value if by_itself else _coerce(value, hints[key], where=f"{where}: {key}")
     missing = [
         name
         for name, field in fields.items()
@@ -107,7 +110,10 @@ def build(cls: type[T], data: dict[str, Any], *, where: str) -> T:
     ]
     if missing:
         raise UsageError(f"{where}: missing key {missing[0]!r}")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except UsageError as exc:
+        raise UsageError(f"{where}: {exc}") from exc
 
 
 def _coerce(value: Any, hint: Any, *, where: str) -> Any:

@@ -14,14 +14,13 @@ from typing import Any
 
 import pytest
 
-import vdeblur.engine.deblurrer
 from support.cli_fixtures import COMMAND, Call, call, media, tiny_model
 from support.wall_clock import patience
 from vdeblur.cli import error_output
 from vdeblur.cli.app import COMMANDS, with_command
 from vdeblur.cli.help import EXIT_CODES
 from vdeblur.cli.io_plan import Job, plan_jobs
-from vdeblur.cli.options import MAX_STRENGTH, RunOptions, merge_options, parse_rate, parse_seconds
+from vdeblur.cli.options import RunOptions, merge_options, parse_rate, parse_seconds
 from vdeblur.errors import UsageError, VdeblurError
 
 #: Fixtures.
@@ -300,10 +299,6 @@ def test_every_option_of_the_command_line_is_a_key_of_the_config() -> None:
 
     named = {parameter.name for parameter in run.params} - {"inputs", "config"}
     assert named == set(RunOptions.__dataclass_fields__)
-
-
-def test_the_largest_strength_is_the_engines() -> None:
-    assert MAX_STRENGTH == vdeblur.engine.deblurrer.MAX_STRENGTH
 
 
 def test_jobs(tmp_path: Path) -> None:

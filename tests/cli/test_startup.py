@@ -16,6 +16,7 @@ from support.wall_clock import patience, processor_slowness
 
 #: Processor seconds; on two cores of 2023 help took 0.14 and a first frame 2.2, of which PyTorch's import 1.2.
 HELP_SECONDS, FIRST_FRAME_SECONDS = 0.5, 8.0
+HEAVY = ("torch", "onnx", "kornia", "rich", "av", "numpy")
 
 
 def processor_seconds(command: list[str]) -> float:
@@ -27,12 +28,14 @@ def processor_seconds(command: list[str]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["bench", "--help"], ["export", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["live", "--help"], ["bench", "--help"], ["export", "--help"], ["--version"]]
+)
 def test_help_does_not_load_what_takes_long(arguments: list[str]) -> None:
     code = (
         "import sys; from vdeblur.cli.app import run_command_line; "
         f"code = run_command_line({arguments!r}); "
-        "print([name for name in ('torch', 'onnx', 'kornia', 'rich') if name in sys.modules], file=sys.stderr); "
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr); "
         "sys.exit(code)"
     )
     done = subprocess.run(

@@ -463,8 +463,8 @@ def test_a_frame_that_does_not_fit_is_restored_in_tiles(
 def test_yaml_says_the_tiles(text: str, wish: Any, tmp_path: Path) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text(f"tile: {text}\n")
-    assert merge_options(config, {}).tile_wish == wish
-    assert merge_options(config, {"tile": "128"}).tile_wish == 128
+    assert merge_options(config, {}).tile == wish
+    assert merge_options(config, {"tile": "128"}).tile == 128
     config.write_text("tile: true\n")
     with pytest.raises(UsageError, match="tile cannot be True; it is auto, off, or a side"):
         merge_options(config, {})

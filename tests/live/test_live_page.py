@@ -27,6 +27,7 @@ from vdeblur.live.page.jobs import Job, Jobs, result_suffix
 from vdeblur.live.page.messages import ProtocolError, parse_picture, parse_text
 from vdeblur.live.page.sharpness import sharpness_of
 from vdeblur.live.page.store import Store, harmless, with_ending
+from vdeblur.options import RestoreOptions
 
 
 def size_of(picture: bytes) -> tuple[int, int]:
@@ -263,7 +264,7 @@ def test_a_fault_of_ours_is_told_in_general_words(caplog: pytest.LogCaptureFixtu
         source, target = kept.new(".source", "a"), kept.new(".mp4", "b")
         queue = Jobs(faulty)
         queue.start()
-        job = Job(source, target, {})
+        job = Job(source, target, RestoreOptions())
         queue.add(job)
         until(lambda: job.ended)
         queue.close()

@@ -16,13 +16,13 @@ from support.live_doubles import LOST, STILL, Keeps, KeepsEvery, Rounds, Steady,
 from support.wall_clock import patience, scaled, until
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import NetworkError, SourceError, TargetError, UsageError
-from vdeblur.live.session import Session, Settings, Unwatched
+from vdeblur.live.session import LiveSettings, Session, Unwatched
 from vdeblur.live.sources import FileSource, PushSource
 from vdeblur.video.ffmpeg.executable import run_ffmpeg
 
 
 def session(
-    source: object, sink: object, network: object = None, settings: Settings = STILL, **more: object
+    source: object, sink: object, network: object = None, settings: LiveSettings = STILL, **more: object
 ) -> Session:
     networks = {"double": network if network is not None else Identity(), **more.pop("networks", {})}  # type: ignore[dict-item]
     return Session(source, settings, [sink], networks=networks, **more)  # type: ignore[arg-type]
@@ -38,7 +38,7 @@ def live_threads() -> list[str]:
 @pytest.mark.parametrize("lookahead", [0, 1])
 def test_frames_come_out_as_the_engine_restores_them(lookahead: int) -> None:
     frames, sink = list(clip(12)), KeepsEvery()
-    settings = Settings(model="double", auto=False, device="cpu", precision="float32", lookahead=lookahead)
+    settings = LiveSettings(model="double", auto=False, device="cpu", precision="float32", lookahead=lookahead)
     with session(Rounds(list(frames), seconds=0.12), sink, Mixing(), settings) as running:
         assert running.wait(patience(20))
     expected = Deblurrer(Mixing(), device="cpu", precision="float32", lookahead=lookahead).run(frames)
@@ -132,10 +132,10 @@ def test_settings_change_while_it_runs() -> None:
         until(lambda: planes_equal(sink.shown[-1].sharp, sink.shown[-1].taken.frame))
         running.change(strength=1.5, reduce=2, lookahead=1)
         until(lambda: not planes_equal(sink.shown[-1].sharp, sink.shown[-1].taken.frame))
-        until(lambda: running.status().lookahead == 1)
-        assert running.status().reduce == 2
+        until(lambda: running.status().settings.lookahead == 1)
+        assert running.status().settings.reduce == 2
         running.change(lookahead=0)
-        until(lambda: running.status().lookahead == 0)
+        until(lambda: running.status().settings.lookahead == 0)
     assert sink.numbers == sorted(set(sink.numbers)), "no frame twice, none out of order"
 
 
@@ -145,7 +145,7 @@ def test_a_new_network_is_loaded_beside_the_running_one() -> None:
         until(lambda: len(sink.shown) > 3)
         running.change(model="other")
         assert running.settings.model == "other"
-        until(lambda: running.status().model == "other")
+        until(lambda: running.status().settings.model == "other")
         count = len(sink.shown)
         until(lambda: len(sink.shown) > count + 3)
     assert not planes_equal(sink.shown[-1].sharp, sink.shown[-1].taken.frame)
@@ -163,7 +163,7 @@ def test_a_network_that_cannot_be_had_leaves_the_old_one(tmp_path: Path) -> None
         until(lambda: notes)
         count = len(sink.shown)
         until(lambda: len(sink.shown) > count + 2)
-        assert running.settings.model == running.status().model == "double"
+        assert running.settings.model == running.status().settings.model == "double"
     assert "damaged" in notes[0]
 
 
@@ -196,14 +196,14 @@ class Heavy(Identity):
 
 def test_the_size_is_chosen_so_that_the_network_keeps_up() -> None:
     sink, notes = Keeps(), []
-    auto = Settings(model="double", device="cpu", precision="float32")
+    auto = LiveSettings(model="double", device="cpu", precision="float32")
     network = Heavy(0.06 / (96 * 128))
     with session(Steady(25, height=96, width=128), sink, network, auto, note=notes.append) as running:
-        until(lambda: running.status().reduce > 1)
+        until(lambda: running.status().settings.reduce > 1)
         until(lambda: running.status().shown_fps > 22)
         assert running.settings.reduce == 1, "what was asked for stays"
         running.change(reduce=1)
-        until(lambda: running.status().reduce == 1)
+        until(lambda: running.status().settings.reduce == 1)
         assert not running.settings.auto
     assert notes[0].startswith("128×96 at 2")
     assert notes[0].endswith("is too much for double at full size: works at half size")
@@ -241,7 +241,7 @@ def test_what_is_lost_is_said() -> None:
 
 def test_with_lookahead_the_last_frame_before_a_pause_is_shown() -> None:
     source, sink = PushSource("a browser"), Keeps()
-    settings = Settings(model="double", auto=False, device="cpu", precision="float32", lookahead=1)
+    settings = LiveSettings(model="double", auto=False, device="cpu", precision="float32", lookahead=1)
     with session(source, sink, Mixing(), settings):
         for frame in clip(3):
             source.push(frame)
@@ -369,7 +369,7 @@ def test_a_missing_file_is_refused_at_once() -> None:
 
 def test_a_machine_too_slow_for_anything_says_how_much_it_shows() -> None:
     sink, notes = Keeps(), []
-    auto = Settings(model="double", device="cpu", precision="float32", reduce=4)
+    auto = LiveSettings(model="double", device="cpu", precision="float32", reduce=4)
     with session(Steady(25), sink, Slow(0.3), auto, note=notes.append):
         until(lambda: notes)
     assert notes[0].startswith("52×36 at 2")

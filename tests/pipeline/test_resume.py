@@ -165,12 +165,13 @@ def test_there_is_nothing_to_resume(tmp_path: Path) -> None:
     [
         ({"strength": 0.5}, "strength was 1.0 .* and is 0.5 now"),
         ({"lookahead": 0}, "lookahead was 1 .* and is 0 now"),
+        ({"reduce": 2}, "reduce was null .* and is 2 now"),
         ({"encode": EncodeOptions(codec="ffv1", pixel_format="yuv444p")}, "encoding was .* now"),
         ({"compare": "side"}, 'compare was null .* and is "side" now'),
         ({"duration_seconds": 1.0}, "duration_seconds was null .* and is 1.0 now"),
         ({"model": "fast"}, "network was .* now"),
     ],
-    ids=["strength", "lookahead", "encoder", "compare", "duration", "network"],
+    ids=["strength", "lookahead", "reduce", "encoder", "compare", "duration", "network"],
 )
 def test_a_job_goes_on_in_its_own_terms_only(change: dict[str, Any], words: str, tmp_path: Path) -> None:
     source, target = clip("h264_audio"), tmp_path / "out.mkv"

@@ -17,7 +17,6 @@ LONGEST_CLASS, LONGEST_FUNCTION = 300, 60
 
 #: Classes and functions (without their docstrings) that are longer, and why each is better whole.
 LONG_WITH_REASON = {
-    "pipeline/deblur_video.py:deblur_video": "one job from source to report",
     "video/sink/writer.py:__init__": "what a target needs is made in the order in which it may fail",
 }
 #: Names that are still to be told apart.
@@ -28,7 +27,6 @@ STILL_TWICE = {
     "Picture",
     "Pipe",
     "Session",
-    "Settings",
     "Shown",
     "Sight",
     "Sink",

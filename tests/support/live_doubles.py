@@ -10,10 +10,11 @@ from fractions import Fraction
 from support.doubles import clip
 from vdeblur.errors import SourceError
 from vdeblur.frames import Frame
-from vdeblur.live.types import Settings, Shown
+from vdeblur.live.settings import LiveSettings
+from vdeblur.live.types import Shown
 
 #: Settings that nothing changes but the test, for a network that is given as "double".
-STILL = Settings(model="double", auto=False, device="cpu", precision="float32")
+STILL = LiveSettings(model="double", auto=False, device="cpu", precision="float32")
 
 
 class Rounds:

@@ -17,16 +17,16 @@ from websockets.sync.client import ClientConnection, connect
 
 from support.wall_clock import patience
 from vdeblur.live.page import PageOptions, PageServer
+from vdeblur.live.settings import LiveSettings
 from vdeblur.live.sources import Source
-from vdeblur.live.types import Settings
 
 #: The network sees little, so that two cores are enough for everything.
-SMALL = Settings(auto=False, reduce=4)
+SMALL = LiveSettings(auto=False, reduce=4)
 SECONDS = 20.0
 
 
 @contextlib.contextmanager
-def page(source: Source | None = None, settings: Settings = SMALL, **options: Any) -> Iterator[PageServer]:
+def page(source: Source | None = None, settings: LiveSettings = SMALL, **options: Any) -> Iterator[PageServer]:
     """A running page on a free port."""
     with PageServer(source, settings, PageOptions(port=0, open_browser=False, **options)) as server:
         yield server

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vdeblur.errors import UsageError
+from vdeblur.options import OPTIONS
 
 #: Sizes by name: (width, height) in pixels.
 SIZES = {
@@ -73,8 +74,7 @@ class BenchSettings:
             if size not in SIZES:
                 raise UsageError(f"size cannot be {size!r}; it is one of {', '.join(SIZES)}")
         for lookahead in self.lookaheads:
-            if lookahead not in (0, 1):
-                raise UsageError(f"lookahead cannot be {lookahead!r}; it is 0 or 1")
+            OPTIONS["lookahead"].checked(lookahead)
         if self.runs < 1:
             raise UsageError(f"runs cannot be {self.runs}; it is at least 1")
         if not 0 < self.seconds <= 600:

@@ -11,8 +11,9 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from vdeblur import __version__
-from vdeblur.cli.help import GroupedCommand, GroupedOption
+from vdeblur.cli.help import GroupedCommand, GroupedOption, given_options, restore_option
 from vdeblur.errors import TargetError, UsageError
+from vdeblur.options import OPTIONS, RestoreOptions
 
 if TYPE_CHECKING:
     from vdeblur.bench.comparison import MetricChange
@@ -78,7 +79,7 @@ _LIST = "NAMES"
     heading="What",
     help="0, 1 or 0,1 (default: 1).",
 )
-@click.option("--device", default="auto", cls=GroupedOption, heading="How", help="auto, cpu, cuda, cuda:N or mps.")
+@restore_option("device", "How")
 @click.option("--preset", default="veryfast", cls=GroupedOption, heading="How", help="Of libx264 (default: veryfast).")
 @click.option(
     "--runs", default=3, type=int, cls=GroupedOption, heading="How", help="Of each measurement; the median counts."
@@ -125,7 +126,6 @@ def bench(
     models: str,
     precisions: str,
     lookaheads: str,
-    device: str,
     preset: str,
     runs: int,
     seconds: float,
@@ -133,6 +133,7 @@ def bench(
     old: Path | None,
     timeline_to: str | None,
     tolerance: float,
+    **given: str | None,
 ) -> int:
     """Measure how fast this machine restores video: each stage alone, the network alone, and the whole command.
 
@@ -147,8 +148,8 @@ def bench(
         sizes=_names(sizes),
         models=_names(models),
         precisions=_names(precisions),
-        lookaheads=tuple(_number(name) for name in _names(lookaheads)),
-        device=device,
+        lookaheads=tuple(OPTIONS["lookahead"].checked(name) for name in _names(lookaheads)),
+        device=RestoreOptions(**given_options(given)).device,
         preset=preset,
         runs=runs,
         seconds=seconds,
@@ -260,12 +261,6 @@ def _names(words: str) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"{words!r} names nothing; give one name, or several with commas between")
     return names
-
-
-def _number(name: str) -> int:
-    if not name.isdecimal():
-        raise UsageError(f"lookahead cannot be {name!r}; it is 0 or 1")
-    return int(name)
 
 
 def _json_target(name: str, option: str) -> Path:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from vdeblur import __version__
-from vdeblur.cli.help import GroupedCommand, GroupedOption
+from vdeblur.cli.help import GroupedCommand, GroupedOption, given_options, restore_option
 from vdeblur.cli.report import LOG_LINE_SECONDS
 from vdeblur.errors import TargetError, UsageError
+from vdeblur.options import RestoreOptions
 
 if TYPE_CHECKING:
     from vdeblur.evaluation import Evaluation, EvaluationProgress
@@ -64,18 +65,9 @@ NUMBERS = """\
     heading="What",
     help="Also restore a clip of 500 frames and a static scene of each group: drift and flicker.",
 )
-@click.option("--device", default="auto", cls=GroupedOption, heading="How", help="auto, cpu, cuda, cuda:N or mps.")
-@click.option(
-    "--precision", default="auto", cls=GroupedOption, heading="How", help="auto, float32, bfloat16 or float16."
-)
-@click.option(
-    "--lookahead",
-    default=1,
-    type=click.IntRange(0, 1),
-    cls=GroupedOption,
-    heading="How",
-    help="Frames of the future seen.",
-)
+@restore_option("device", "How")
+@restore_option("precision", "How")
+@restore_option("lookahead", "How")
 @click.option(
     "--sheet",
     metavar="FILE",
@@ -93,11 +85,9 @@ def evaluate(
     stills: Path | None,
     baselines: str,
     drift: bool,
-    device: str,
-    precision: str,
-    lookahead: int,
     sheet: Path | None,
     json_to: str | None,
+    **given: str | None,
 ) -> None:
     """Score MODEL on DATA: folders of pairs (NAME.blur.EXT beside NAME.sharp.EXT, videos or photos) or synthetic sets.
 
@@ -108,15 +98,16 @@ def evaluate(
     from vdeblur.evaluation.methods import split_models
 
     target = None if json_to is None else _json_target(json_to)
+    restore = RestoreOptions(**given_options(given))
     with _progress() as told:
         found = evaluate_all(
             split_models(model),
             data,
             stills=stills,
             baselines=baseline_names(baselines),
-            device=device,
-            precision=precision,
-            lookahead=lookahead,
+            device=restore.device,
+            precision=restore.precision,
+            lookahead=restore.lookahead,
             stability=drift,
             sheet=sheet,
             progress=told,

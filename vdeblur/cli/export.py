@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from vdeblur.cli.help import GroupedCommand, GroupedOption
+from vdeblur.cli.help import GroupedCommand, GroupedOption, given_options, restore_option
 from vdeblur.cli.options import check_model
 from vdeblur.errors import UsageError
+from vdeblur.options import RestoreOptions
 
 EXAMPLES = """\
   vdeblur export fast -o fast.onnx                       for ONNX Runtime, frames of any size
@@ -35,10 +36,9 @@ of 16 for balanced, from 80 on.
               heading="Output", help="NAME.onnx, or NAME.pt2.")  # fmt: skip
 @click.option("--size", default="any", metavar="WxH", cls=GroupedOption, heading="What",
               help="Of the frames, in pixels; made in less time than a file for any, the default.")  # fmt: skip
-@click.option("--lookahead", default=1, type=click.IntRange(0, 1), cls=GroupedOption, heading="What",
-              help="Frames of the future a step takes (default: 1).")  # fmt: skip
+@restore_option("lookahead", "What")
 @click.option("-y", "--yes", is_flag=True, cls=GroupedOption, heading="Output", help="Replace an existing file.")
-def export(model: str, output: Path, size: str, lookahead: int, yes: bool) -> None:
+def export(model: str, output: Path, size: str, yes: bool, **given: str | None) -> None:
     """Write MODEL, a network's name or a .safetensors file, for ONNX Runtime or as a torch.export program.
 
     Clips are restored with what was written, and must come out as the package restores them.
@@ -47,6 +47,7 @@ def export(model: str, output: Path, size: str, lookahead: int, yes: bool) -> No
     if found is None and size != "any":
         raise UsageError(f"size cannot be {size!r}; give width and height, like 1280x720, or any")
     check_model(model)
+    lookahead = RestoreOptions(**given_options(given)).lookahead
     if output.exists() and not yes:
         raise UsageError(f"{output} exists; -y replaces it")
     from vdeblur.export.run import export_network

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
+
+from vdeblur.options import OPTIONS, RestoreOptions
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 EXAMPLES = """\
   vdeblur holiday.mp4 -o sharp.mp4                       the whole video, every stream kept
@@ -57,6 +61,31 @@ class GroupedOption(click.Option):
     def __init__(self, *args: Any, heading: str = OWN_HEADING, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.heading = heading
+
+
+def restore_option(
+    name: str, heading: str = "Restoration", *, defaults: type[RestoreOptions] = RestoreOptions
+) -> Decorator:
+    """The command-line option of a restoration option, as its row of the table says.
+
+    Its text is handed on as it is, None where it is not given, for ``defaults`` to convert, check and fill in.
+    """
+    row, default = OPTIONS[name], getattr(defaults, name)
+    shown = f"{default:g}" if isinstance(default, float) else default
+    return click.option(
+        *(["-m"] if name == "model" else []),
+        row.flag,
+        cls=GroupedOption,
+        heading=heading,
+        default=None,
+        metavar=row.metavar,
+        help=row.help.format(default=shown),
+    )
+
+
+def given_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the restoration options that were given."""
+    return {name: given[name] for name in OPTIONS if given.get(name) is not None}
 
 
 class GroupedCommand(click.Command):

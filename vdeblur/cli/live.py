@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vdeblur.cli import error_output
-from vdeblur.cli.help import GroupedCommand, GroupedOption
+from vdeblur.cli.help import Decorator, GroupedCommand, GroupedOption, given_options, restore_option
 from vdeblur.cli.livereport import LiveReport, show_cameras
 from vdeblur.cli.options import check_model, parse_rate, parse_seconds
 from vdeblur.errors import UsageError
+from vdeblur.live.settings import LiveSettings
+from vdeblur.options import OPTIONS
 
 if TYPE_CHECKING:
     from vdeblur.live.page import PageOptions
     from vdeblur.live.source_parser import Wishes
     from vdeblur.live.sources import Source
-    from vdeblur.live.types import Settings, Sink
+    from vdeblur.live.types import Sink
 
 EXAMPLES = """\
   vdeblur live                                           the page; the browser gives its own camera
@@ -47,7 +49,6 @@ SOURCES = """\
 """
 
 _SIZE = re.compile(r"(\d+)[x×](\d+)")
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _option(heading: str, *names: str, **settings: Any) -> Decorator:
@@ -99,16 +100,8 @@ _OPTIONS: tuple[Decorator, ...] = (
     _RECORDING("--codec", metavar="NAME", help="h264, hevc, av1, vp9, ffv1, auto-gpu, or any FFmpeg encoder."),
     _RECORDING("--crf", type=float, metavar="NUMBER", help="Quality on the codec's scale; smaller is better."),
     _RECORDING("--preset", metavar="NAME", help="Speed against size (default for H.264: veryfast)."),
-    _RESTORATION("-m", "--model", default="fast", metavar="NAME", help="swift, fast, balanced, quality, or a file."),
-    _RESTORATION("--strength", type=float, default=1.0, metavar="NUMBER", help="0 (nothing) to 1.5 (default: 1)."),
-    _RESTORATION("--lookahead", type=int, default=0, metavar="0|1", help="1: a frame later, and better (default: 0)."),
+    *(restore_option(name, defaults=LiveSettings) for name in OPTIONS),
     _RESTORATION("--auto/--no-auto", default=True, help="Work at a smaller size, or with a smaller model, to keep up."),
-    _RESTORATION("--reduce", type=int, default=1, metavar="N", help="The network sees at most 1/N (default: 1)."),
-    _RESTORATION("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:N or mps."),
-    _RESTORATION(
-        "--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto",
-        help="The network's numbers.",
-    ),
     _MESSAGES("--json", "as_json", is_flag=True, help="JSON, one object a line: the list, or status once a second."),
     _MESSAGES("-q", "--quiet", is_flag=True, help="Only errors."),
     _MESSAGES("-v", "--verbose", is_flag=True, help="More, for finding faults."),
@@ -139,14 +132,14 @@ def live(source: str | None, **given: Any) -> int:
         raise UsageError("quiet and verbose exclude each other; choose one")
     logging.getLogger("vdeblur").setLevel(logging.DEBUG if given["verbose"] else logging.WARNING)
     _leave_a_core()
-    check_model(given["model"])
+    settings = LiveSettings(auto=given["auto"], **given_options(given))
+    check_model(settings.model)
     report = LiveReport(
         sys.stderr if to_pipe or not given["as_json"] else sys.stdout, as_json=given["as_json"], quiet=given["quiet"]
     )
     wanted_page = not (given["window"] or to_pipe or given["virtual_camera"] is not None)
     word = source if source is not None or wanted_page else "0"
     opened = None if word is None else _open(word, given)
-    settings = _settings(given)
     try:
         sinks = _sinks(given, opened, report)
         if wanted_page:
@@ -168,7 +161,7 @@ def _leave_a_core() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
 
-def _run(source: Source, settings: Settings, sinks: list[Sink], given: dict[str, Any], report: LiveReport) -> int:
+def _run(source: Source, settings: LiveSettings, sinks: list[Sink], given: dict[str, Any], report: LiveReport) -> int:
     """Show the source at the sinks until it ends, nobody watches, the time is over, or Ctrl-C."""
     from vdeblur.live.session import Session
 
@@ -185,7 +178,7 @@ def _run(source: Source, settings: Settings, sinks: list[Sink], given: dict[str,
 
 
 def _page(
-    source: Source | None, settings: Settings, sinks: list[Sink], given: dict[str, Any], report: LiveReport
+    source: Source | None, settings: LiveSettings, sinks: list[Sink], given: dict[str, Any], report: LiveReport
 ) -> int:
     if given["duration"] is not None:
         raise UsageError("--duration is for windows, pipes and virtual cameras; the page is served until Ctrl-C")
@@ -230,13 +223,6 @@ def _wishes(given: dict[str, Any]) -> Wishes:
     return Wishes(
         size=size, rate=rate, input_format=given["input_format"], realtime=given["realtime"], loop=given["loop"]
     )
-
-
-def _settings(given: dict[str, Any]) -> Settings:
-    from vdeblur.live.types import Settings
-
-    names = ("model", "strength", "lookahead", "reduce", "auto", "device", "precision")
-    return Settings(**{name: given[name] for name in names})
 
 
 def _sinks(given: dict[str, Any], source: Source | None, report: LiveReport) -> list[Sink]:

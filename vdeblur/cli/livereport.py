@@ -54,14 +54,14 @@ class LiveReport:
     def end(self, status: Status) -> None:
         """The line at the end."""
         if self._json:
-            self._write(json.dumps({"event": "end", **dataclasses.asdict(status)}))
+            self._write(json.dumps({"event": "end", **status.as_dict()}))
         elif not self._quiet and status.frames:
             seconds = time.monotonic() - self._began
             self._write(f"vdeblur: {status.frames} frames in {seconds:.1f} s, {status.dropped} of them left out")
 
     def _status(self, status: Status) -> None:
         if self._json:
-            self._write(json.dumps({"event": "status", **dataclasses.asdict(status)}))
+            self._write(json.dumps({"event": "status", **status.as_dict()}))
         elif self._on_terminal:
             self._shown_line = True
             self._stream.write(f"\r\x1b[K{status_words(status)}")
@@ -78,10 +78,11 @@ def status_words(status: Status) -> str:
     """One line for a terminal."""
     if status.state != "running":
         return status.message or status.state
-    size = "" if status.reduce == 1 else f" at 1/{status.reduce}"
+    now = status.settings
+    size = "" if now.reduce == 1 else f" at 1/{now.reduce}"
     return (
         f"{status.width}×{status.height}  {status.source_fps:.0f} fps in, {status.shown_fps:.0f} shown, "
-        f"{status.delay_ms:.0f} ms, {status.dropped} left out  ({status.model}{size})"
+        f"{status.delay_ms:.0f} ms, {status.dropped} left out  ({now.model}{size})"
     )
 
 

@@ -14,27 +14,20 @@ from typing import Any, Literal
 
 from vdeblur.config import WEIGHTS_FOLDER, load_config
 from vdeblur.errors import UsageError
-
-#: Largest strength the engine takes; said here so that a wrong value is refused before PyTorch is loaded.
-MAX_STRENGTH = 1.5
-
-#: Least side of a tile that the engine takes, likewise.
-LEAST_TILE = 64
-#: Most times that the network's picture may be smaller, likewise.
-MAX_REDUCE = 8
+from vdeblur.options import InterlacedMode, RestoreOptions, SizeChange
 
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What a run is told besides its inputs; the keys of ``--config``.
+class RunOptions(RestoreOptions):
+    """Options of a run: those of the restoration, of input, output and messages; the keys of ``--config``.
 
     Raises:
         UsageError: a value is out of its range; the message shows the range.
     """
 
+    model: str = RestoreOptions.model
     #: File, folder, or "-" for standard output.
     output: str | None = None
     #: Replace existing files: true, false (skip them), or ask.
@@ -45,24 +38,15 @@ class RunOptions:
     plot: str | None = None
     #: Container where the output's name does not say it.
     format: str | None = None
-    model: str = "fast"
-    strength: float = 1.0
-    lookahead: int = 1
-    device: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    #: "auto", "off" (which YAML takes for false), or the side of the tiles in pixels.
-    tile: int | str | bool = "auto"
-    #: How many times smaller each way the network sees the picture.
-    reduce: int = 1
     #: Seconds, or a time like "1:30" or "00:01:30.500".
     start: float | str | None = None
     duration: float | str | None = None
     #: Frames a second of picture sequences, e.g. 25 or "30000/1001".
     frame_rate: float | str | None = None
     #: What to do with interlaced video.
-    interlaced: Literal["keep", "frame", "field", "refuse"] = "keep"
+    interlaced: InterlacedMode = "keep"
     #: What to do where the size or the pixel format changes in mid-stream.
-    size_change: Literal["stop", "fit"] = "stop"
+    size_change: SizeChange = "stop"
     #: Open inputs that are URLs.
     allow_network: bool = False
     codec: str | None = None
@@ -82,16 +66,7 @@ class RunOptions:
     verbose: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= MAX_STRENGTH:
-            raise UsageError(
-                f"strength cannot be {self.strength:g}; it is 0 (nothing) to {MAX_STRENGTH:g}, 1 as trained"
-            )
-        if self.lookahead not in (0, 1):
-            raise UsageError(f"lookahead cannot be {self.lookahead}; it is 0 (no delay) or 1 (one frame of delay)")
-        if not 1 <= self.reduce <= MAX_REDUCE:
-            raise UsageError(f"reduce cannot be {self.reduce}; it is 1 (full size) to {MAX_REDUCE}")
-        if not _DEVICE.fullmatch(self.device):
-            raise UsageError(f"device cannot be {self.device!r}; it is auto, cpu, cuda, cuda:N or mps")
+        super().__post_init__()
         if self.crf is not None and not (math.isfinite(self.crf) and self.crf >= 0):
             raise UsageError(f"crf cannot be {self.crf:g}; for H.264 and HEVC it is 0 (best) to 51")
         if self.duration_seconds == 0:
@@ -102,18 +77,7 @@ class RunOptions:
             raise UsageError(f"the plot cannot be {self.plot}: end it in .png or .svg")
         if self.quiet and self.verbose:
             raise UsageError("quiet and verbose exclude each other; choose one")
-        _ = self.tile_wish, self.start_seconds, self.rate, self.ffmpeg_arguments
-
-    @property
-    def tile_wish(self) -> int | Literal["auto", "off"]:
-        """``tile`` as the engine takes it."""
-        if self.tile == "auto":
-            return "auto"
-        if self.tile == "off" or self.tile is False:
-            return "off"
-        if str(self.tile).isdecimal() and int(self.tile) >= LEAST_TILE:
-            return int(self.tile)
-        raise UsageError(f"tile cannot be {self.tile!r}; it is auto, off, or a side in pixels of at least {LEAST_TILE}")
+        _ = self.start_seconds, self.rate, self.ffmpeg_arguments
 
     @property
     def start_seconds(self) -> float | None:

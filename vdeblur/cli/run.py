@@ -13,18 +13,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vdeblur.cli import error_output, signals
-from vdeblur.cli.help import EXAMPLES, EXIT_CODES, JSON_EVENTS, GroupedCommand, GroupedOption
+from vdeblur.cli.help import (
+    EXAMPLES,
+    EXIT_CODES,
+    JSON_EVENTS,
+    Decorator,
+    GroupedCommand,
+    GroupedOption,
+    restore_option,
+)
 from vdeblur.cli.io_plan import PIPE, Job, new_folder, plan_jobs
 from vdeblur.cli.options import RunOptions, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
 from vdeblur.cli.scheduling import long_turns
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
+from vdeblur.options import INTERLACED_MODES, OPTIONS, SIZE_CHANGES
 from vdeblur.video.segments.journal import Journal
 
 if TYPE_CHECKING:
     from vdeblur.pipeline.deblur_video import Report
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _option(heading: str, *names: str, **settings: Any) -> Decorator:
@@ -32,7 +39,6 @@ def _option(heading: str, *names: str, **settings: Any) -> Decorator:
 
 
 _OUTPUT = functools.partial(_option, "Output")
-_RESTORATION = functools.partial(_option, "Restoration")
 _INPUT = functools.partial(_option, "Input")
 _ENCODING = functools.partial(_option, "Encoding")
 _MESSAGES = functools.partial(_option, "Messages")
@@ -47,35 +53,18 @@ _OPTIONS: tuple[Decorator, ...] = (
     _OUTPUT(
         "--segments", metavar="SECONDS", help="Work after which what is done outlives a crash (default: 60), or off."
     ),
-    _RESTORATION(
-        "-m",
-        "--model",
-        metavar="NAME",
-        help="Network: swift, fast (default), balanced, quality, or a .safetensors file.",
-    ),
-    _RESTORATION("--strength", type=float, metavar="NUMBER", help="0 (nothing) to 1.5 (default: 1, as trained)."),
-    _RESTORATION("--lookahead", type=int, metavar="0|1", help="Frames of the future it may see (default: 1)."),
-    _RESTORATION("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:N or mps."),
-    _RESTORATION(
-        "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-        help="The network's numbers (default: auto).",
-    ),
-    _RESTORATION("--tile", metavar="auto|off|N", help="Work in tiles of N pixels; auto: where memory is short."),
-    _RESTORATION(
-        "--reduce", type=int, metavar="N", help="The network sees the picture N times smaller: quicker, gains less."
-    ),
+    *(restore_option(name) for name in OPTIONS),
     _INPUT("--start", metavar="TIME", help="Begin here: seconds, or a time like 1:30 or 00:01:30.500."),
     _INPUT("--duration", metavar="TIME", help="Stop after so much of the video."),
     _INPUT("--frame-rate", metavar="RATE", help="Of picture sequences: 25, 23.976, 30000/1001 (default: 25)."),
     _INPUT(
         "--interlaced",
-        type=click.Choice(["keep", "frame", "field", "refuse"]),
+        type=click.Choice(INTERLACED_MODES),
         help="Interlaced video: restore its fields and keep them (default), or one whole frame a frame or a field.",
     ),
     _INPUT(
         "--size-change",
-        type=click.Choice(["stop", "fit"]),
+        type=click.Choice(SIZE_CHANGES),
         help="Where the picture's size changes: stop (default), or fit the rest into the first size.",
     ),
     _INPUT(
@@ -239,12 +228,6 @@ class _Run:
             job.source,
             job.target,
             model=options.model,
-            device=options.device,
-            precision=options.precision,
-            strength=options.strength,
-            lookahead=options.lookahead,
-            tile=options.tile_wish,
-            reduce=options.reduce,
             start_seconds=options.start_seconds,
             duration_seconds=options.duration_seconds,
             compare=options.compare,
@@ -268,6 +251,7 @@ class _Run:
             interlaced=options.interlaced,
             size_change=options.size_change,
             allow_network=options.allow_network,
+            **options.arguments,
         )
 
 

@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from vdeblur.cli.help import GroupedCommand, GroupedOption
+from vdeblur.cli.help import GroupedCommand, GroupedOption, given_options, restore_option
 from vdeblur.cli.report import LOG_LINE_SECONDS, clock
 from vdeblur.errors import Interrupted
+from vdeblur.options import RestoreOptions
 
 if TYPE_CHECKING:
     from vdeblur.training.trainer import TrainConfig, TrainingProgress
@@ -52,7 +53,7 @@ EXAMPLES = """\
     help="End within so many minutes, the schedule with them.",
 )
 @click.option("--steps", type=click.IntRange(min=1), cls=GroupedOption, heading=RUN, help="Length of the schedule.")
-@click.option("--device", default="auto", cls=GroupedOption, heading=RUN, help="auto, cpu, cuda, cuda:N or mps.")
+@restore_option("device", RUN)
 @click.option(
     "--pieces", is_flag=True, cls=GroupedOption, heading=RUN, help="Also keep the state in pieces of at most 16 MiB."
 )
@@ -89,13 +90,13 @@ def train(
     folder: Path | None,
     minutes: float | None,
     steps: int | None,
-    device: str,
     pieces: bool,
     accept_changes: bool,
     start: str | None,
     stills: tuple[str, ...],
     pairs: tuple[str, ...],
     quiet: bool,
+    **given: str | None,
 ) -> None:
     """Train a network as CONFIG says: a YAML file, or a name such as train_fast.
 
@@ -107,6 +108,7 @@ def train(
     from vdeblur.training.trainer import TrainConfig
     from vdeblur.training.trainer import train as run
 
+    device = RestoreOptions(**given_options(given)).device
     path = find_config(config)
     chosen = _with_options(load_config(TrainConfig, path), start, stills, pairs)
     leads = os.environ.get("RANK", "0") == "0"

@@ -5,23 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from vdeblur.adapters.arrays import Arrays, Channels
 from vdeblur.adapters.pictures import P, frame_of, picture_of
 from vdeblur.engine.device_step import DeviceStep
 from vdeblur.engine.scheduler import Scheduler
 from vdeblur.engine.stream_state import RestoredFrame, Snapshot, StreamState
-from vdeblur.engine.tiling import TileWish
 from vdeblur.engine.windows import SlidingWindow
-from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
-
-#: Largest strength; beyond it the correction overshoots visibly.
-MAX_STRENGTH = 1.5
-#: Most times the network's picture may be smaller; beyond it nothing is left to correct.
-MAX_REDUCE = 8
+from vdeblur.options import RestoreArguments, RestoreOptions, with_restore_signature
 
 
 class Deblurrer:
@@ -67,33 +61,23 @@ class Deblurrer:
         NetworkError: the checkpoint is damaged.
     """
 
+    @with_restore_signature
     def __init__(
         self,
-        model: str | Path | Network = "fast",
+        model: str | Path | Network = RestoreOptions.model,
         *,
-        device: str = "auto",
-        precision: str = "auto",
-        strength: float = 1.0,
-        lookahead: int = 1,
         streams: bool = True,
-        tile: TileWish = "auto",
         channels: Channels = "rgb",
-        reduce: int = 1,
+        **restoration: Unpack[RestoreArguments],
     ) -> None:
         Arrays(channels)
-        if reduce not in range(1, MAX_REDUCE + 1):
-            raise UsageError(f"reduce cannot be {reduce!r}; it is a whole number from 1 (full size) to {MAX_REDUCE}")
-        if not 0.0 <= strength <= MAX_STRENGTH:
-            raise UsageError(f"strength cannot be {strength!r}; it is 0 (nothing) to {MAX_STRENGTH}, 1 as trained")
-        self.lookahead = lookahead
+        options = RestoreOptions(model=model, **restoration)
+        self.lookahead = options.lookahead
         self.channels: Channels = channels
         #: State of the stream of :meth:`step`, and of those of :meth:`step_many`.
         self._stream = self._new_stream()
         self._streams: list[StreamState] = []
-        self.device_step = DeviceStep(
-            model, device=device, precision=precision, streams=streams, tile=tile, strength=float(strength),
-            reduce=reduce,
-        )  # fmt: skip
+        self.device_step = DeviceStep(options, streams=streams)
         self.device, self.dtype = self.device_step.device, self.device_step.dtype
         self.network = self.device_step.network
         self._scheduler = Scheduler(self.device_step)

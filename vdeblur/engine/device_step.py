@@ -18,12 +18,13 @@ from vdeblur.adapters.pictures import number_of
 from vdeblur.engine.batching import concatenate, split_batch
 from vdeblur.engine.pixels import add_residual, crop, reduced_size
 from vdeblur.engine.stream_state import EncodedFrame, RestoredFrame, RestoreJob, Snapshot, network_arguments
-from vdeblur.engine.tiling import TileChooser, TileWish, network_input
+from vdeblur.engine.tiling import TileChooser, network_input
 from vdeblur.errors import DeviceError, NetworkError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.kernels.dispatch import have_kernels
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.network import Network, traits_of
+from vdeblur.options import RestoreOptions
 from vdeblur.runtime.cpu_pool import BackgroundTask, run_in_background
 from vdeblur.runtime.cuda_graphs import with_cuda_graphs
 from vdeblur.runtime.device import choose_dtype, find_device, is_out_of_memory
@@ -38,34 +39,26 @@ class DeviceStep:
     the :class:`PendingFrame` that this starts is the restored frame.
 
     Args:
-        model: name of a network, path of a checkpoint, or a network, which is copied.
-        device, precision, streams, tile: as for :class:`vdeblur.engine.deblurrer.Deblurrer`.
-        strength, reduce: likewise; they may be set between frames.
+        options: as for :class:`vdeblur.engine.deblurrer.Deblurrer`; a network is copied. ``strength`` and ``reduce``
+            become attributes, which may be set between frames.
+        streams: on CUDA, transfer beside the computation, and steps as graphs.
 
     Raises:
-        UsageError: the device or the precision is unknown, or the network cannot work in tiles.
+        UsageError: the precision is none for the device, or the network cannot work in tiles.
         DeviceError: the device is missing, does not work, or has no room for the network.
         NetworkError: the checkpoint is damaged.
     """
 
-    def __init__(
-        self,
-        model: str | Path | Network,
-        *,
-        device: str,
-        precision: str,
-        streams: bool,
-        tile: TileWish,
-        strength: float,
-        reduce: int,
-    ) -> None:
-        self.strength, self.reduce = strength, reduce
-        self.device = find_device(device)
-        self.dtype = choose_dtype(precision, self.device)
+    def __init__(self, options: RestoreOptions, *, streams: bool) -> None:
+        model = options.model
+        self.strength, self.reduce = float(options.strength), options.reduce
+        self.device = find_device(options.device)
+        self.dtype = choose_dtype(options.precision, self.device)
         with _network_errors(f"loading the network on {self.device}"):
             network = load_network(str(model)) if isinstance(model, (str, Path)) else model
             traits = traits_of(network)
-            if precision == "auto" and self.device.type == "cpu" and traits.compiled and have_kernels(self.device):
+            cpu_kernels = self.device.type == "cpu" and traits.compiled and have_kernels(self.device)
+            if options.precision == "auto" and cpu_kernels:
                 self.dtype = torch.float32  # the kernels' own
             self.network = _placed(network, self.device, self.dtype, own=network is not model)
             #: Moves planes to the device and back.
@@ -76,7 +69,7 @@ class DeviceStep:
             self.steps = with_cuda_graphs(self.network, self.device, capturable=traits.capturable)
         if self.device.type == "cpu":
             keep_freed_blocks()
-        self.tiles = TileChooser(tile, self.network, self.device)
+        self.tiles = TileChooser(options.tile, self.network, self.device)
 
     @property
     def in_flight(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import ceil
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,17 +17,13 @@ from vdeblur.engine.pixels import add_residual, crop, pad_to_multiple, picture_f
 from vdeblur.errors import DeviceError, UsageError
 from vdeblur.frames import Colour, PixelFormat
 from vdeblur.model.network import traits_of
+from vdeblur.options import OPTIONS, TileSize
 from vdeblur.runtime.device import free_bytes, is_out_of_memory, peak_allocated_bytes, release, single_thread
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: "auto", "off", or the side of a tile in pixels.
-TileWish = Literal["auto", "off"] | int
-
-#: Least side that can be asked for.
-LEAST_SIDE = 64
 #: Of the free memory so much is planned with: queues, the decoder and the encoder share it, and others come and go.
 USABLE = 0.7
 #: With so many bytes free for each pixel, nothing is measured: no network here takes nearly as much.
@@ -48,9 +44,9 @@ class TileChooser:
         UsageError: the wish is none of these, or the network cannot work in tiles.
     """
 
-    def __init__(self, wish: TileWish, network: Any, device: torch.device) -> None:
+    def __init__(self, wish: TileSize, network: Any, device: torch.device) -> None:
         self._traits = traits_of(network).tiles
-        self._wish = _checked(wish)
+        self._wish: TileSize = OPTIONS["tile"].checked(wish)
         if isinstance(self._wish, int) and self._traits is None:
             raise UsageError(f"this network cannot work in tiles of {wish} pixels; use tile auto or off")
         self._network, self._device = network, device
@@ -230,11 +226,3 @@ def network_input(
 def pad_to_network(network: Any, picture: Tensor) -> Tensor:
     """Pad a picture (B, C, H, W) to a multiple of the network's stride, and to its minimum size."""
     return pad_to_multiple(picture, network.stride, minimum=network.minimum_size)
-
-
-def _checked(wish: TileWish) -> TileWish:
-    if isinstance(wish, str) and wish.isdecimal():
-        wish = int(wish)
-    if wish in ("auto", "off") or (isinstance(wish, int) and not isinstance(wish, bool) and wish >= LEAST_SIDE):
-        return wish
-    raise UsageError(f"tile cannot be {wish!r}; it is auto, off, or a side in pixels of at least {LEAST_SIDE}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from vdeblur.errors import UsageError
+from vdeblur.options import OPTIONS
 
 F = TypeVar("F")
 
@@ -33,9 +33,7 @@ class SlidingWindow(Generic[F]):
     """
 
     def __init__(self, *, lookahead: int) -> None:
-        if lookahead not in (0, 1):
-            raise UsageError(f"lookahead cannot be {lookahead!r}; it is 0 (no delay) or 1 (one frame of delay)")
-        self.lookahead = lookahead
+        self.lookahead: int = OPTIONS["lookahead"].checked(lookahead)
         #: The frame before the newest, if it is of the same shot.
         self.before: F | None = None
         self.newest: F | None = None

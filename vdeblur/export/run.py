@@ -17,6 +17,7 @@ from vdeblur.export.step import ExportableStep, Size
 from vdeblur.export.tracing import MOST_SIDE, shapes, traced
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.network import traits_of
+from vdeblur.options import OPTIONS
 
 #: Endings of the output, and the packages each needs beside PyTorch.
 FORMATS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
@@ -129,8 +130,7 @@ def _check(target: Path, size: tuple[int, int] | None, lookahead: int) -> None:
             raise UsageError(
                 f"size cannot be {'x'.join(map(str, size or ()))}; each side has {LEAST_SIDE} to {MOST_SIDE} pixels"
             )
-    if lookahead not in (0, 1):
-        raise UsageError(f"lookahead cannot be {lookahead}; it is 0 or 1")
+    OPTIONS["lookahead"].checked(lookahead)
     missing = [name for name in FORMATS[target.suffix] if find_spec(name) is None]
     if missing:
         raise UsageError(f"{target.suffix} needs the package {missing[0]}: pip install 'vdeblur[export]'")

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 from torch import Tensor
@@ -15,24 +15,18 @@ from torch import Tensor
 from vdeblur.adapters.arrays import Channels
 from vdeblur.adapters.pictures import P, frame_of, join, number_of, picture_of, split
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.tiling import TileWish
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
+from vdeblur.options import RestoreArguments, RestoreOptions, with_restore_signature
 from vdeblur.pipeline.loop import Progress
 
 
-class FrameOptions(TypedDict, total=False):
+class FrameOptions(RestoreArguments, total=False):
     """Options of :func:`deblur_frames` and its kin, for those who pass them on."""
 
     model: str | Path | Network
-    device: str
-    precision: str
-    strength: float
-    lookahead: int
     channels: Channels
-    tile: TileWish
-    reduce: int
     progress: Callable[[Progress], None] | None
     stop: Callable[[], bool] | None
 
@@ -45,19 +39,15 @@ def deblur_frames(
 def deblur_frames(frames: Tensor, **options: Unpack[FrameOptions]) -> Generator[Tensor, None, None]: ...
 @overload
 def deblur_frames(frames: Iterable[P], **options: Unpack[FrameOptions]) -> Generator[P, None, None]: ...
+@with_restore_signature
 def deblur_frames(
     frames: Iterable[Any],
     *,
-    model: str | Path | Network = "fast",
-    device: str = "auto",
-    precision: str = "auto",
-    strength: float = 1.0,
-    lookahead: int = 1,
+    model: str | Path | Network = RestoreOptions.model,
     channels: Channels = "rgb",
-    tile: TileWish = "auto",
-    reduce: int = 1,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    **restoration: Unpack[RestoreArguments],
 ) -> Generator[Any, None, None]:
     """Take the motion blur out of pictures that follow each other. Lazy: one comes out for each that goes in.
 
@@ -107,17 +97,7 @@ def deblur_frames(
         raise UsageError(f"frames cannot be {frames!r}; give an iterable of pictures, or use deblur_video for files")
     if isinstance(frames, (np.ndarray, Tensor)) and frames.ndim != 4:
         raise UsageError(f"one array of shape {tuple(frames.shape)} is no sequence of pictures; put it into a list")
-    deblurrer = Deblurrer(
-        model,
-        device=device,
-        precision=precision,
-        strength=strength,
-        lookahead=lookahead,
-        tile=tile,
-        channels=channels,
-        reduce=reduce,
-    )
-    return _restored(frames, deblurrer, Teller(frames, progress, stop))
+    return _restored(frames, Deblurrer(model, channels=channels, **restoration), Teller(frames, progress, stop))
 
 
 def deblur_streams(

@@ -6,13 +6,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.live.types import Settings, Shown, Taken
+from vdeblur.live.settings import LiveSettings
+from vdeblur.live.types import Shown, Taken
 from vdeblur.model.network import Network
+from vdeblur.options import SETTABLE_OPTIONS
 
 #: Frames a new network is tried with before it takes over: the first is slow, and none should be seen waiting.
 _WARMING = 2
@@ -32,20 +33,20 @@ class Restorer:
     """
 
     def __init__(
-        self, settings: Settings, networks: Mapping[str, Network], failed: Callable[[VdeblurError], None]
+        self, settings: LiveSettings, networks: Mapping[str, Network], failed: Callable[[VdeblurError], None]
     ) -> None:
         self._networks = networks
         self._failed = failed
         self._lock = threading.Lock()
         self._wanted = self._now = settings
         self._deblurrer = self._made(settings)
-        self._ready: tuple[Settings, Deblurrer] | None = None
+        self._ready: tuple[LiveSettings, Deblurrer] | None = None
         self._loader: threading.Thread | None = None
         self._pending: deque[Taken] = deque()
         self._last: Frame | None = None
 
     @property
-    def now(self) -> Settings:
+    def now(self) -> LiveSettings:
         """What is at work."""
         return self._now
 
@@ -54,11 +55,11 @@ class Restorer:
         """Whether a frame has been taken that :meth:`flush` would give."""
         return bool(self._pending)
 
-    def want(self, settings: Settings) -> None:
+    def want(self, settings: LiveSettings) -> None:
         """Work in another way from the next frame on, or from when its network has been loaded."""
         with self._lock:
             self._wanted = settings
-            if self._named(settings) != self._named(self._now) and self._loader is None:
+            if settings.fixed != self._now.fixed and self._loader is None:
                 self._loader = threading.Thread(target=self._load, name="vdeblur-load", daemon=True)
                 self._loader.start()
 
@@ -100,20 +101,20 @@ class Restorer:
         with self._lock:
             wanted, now = self._wanted, self._now
             ready, self._ready = self._ready, None
-            if ready is not None and self._named(ready[0]) != self._named(wanted):
+            if ready is not None and ready[0].fixed != wanted.fixed:
                 ready = None
-            if ready is None and self._named(wanted) != self._named(now):
-                wanted = replace(wanted, model=now.model, device=now.device, precision=now.precision)
+            if ready is None and wanted.fixed != now.fixed:
+                wanted = wanted.with_fixed_of(now)
             if ready is None and wanted == now:
                 return []
             self._now = wanted
         owed = self.flush() if ready is not None or wanted.lookahead != now.lookahead else []
         if ready is not None:
             self._deblurrer = ready[1]
-        self._deblurrer.strength = wanted.strength
-        self._deblurrer.reduce = wanted.reduce
-        if wanted.lookahead != self._deblurrer.lookahead:
-            self._deblurrer.lookahead = wanted.lookahead
+        again = wanted.lookahead != self._deblurrer.lookahead
+        for name in SETTABLE_OPTIONS:
+            setattr(self._deblurrer, name, getattr(wanted, name))
+        if again:
             self._deblurrer.reset()
         return owed
 
@@ -122,8 +123,8 @@ class Restorer:
         while True:
             with self._lock:
                 settings = self._wanted
-                done = self._ready is not None and self._named(self._ready[0]) == self._named(settings)
-                if done or self._named(settings) == self._named(self._now):
+                done = self._ready is not None and self._ready[0].fixed == settings.fixed
+                if done or settings.fixed == self._now.fixed:
                     self._loader = None
                     return
             try:
@@ -133,8 +134,7 @@ class Restorer:
                     self._ready = (settings, deblurrer)
             except VdeblurError as exc:
                 with self._lock:
-                    now = self._now
-                    self._wanted = replace(self._wanted, model=now.model, device=now.device, precision=now.precision)
+                    self._wanted = self._wanted.with_fixed_of(self._now)
                 self._failed(exc)
 
     def _warm(self, deblurrer: Deblurrer) -> None:
@@ -143,17 +143,5 @@ class Restorer:
                 deblurrer.step(frame)
             deblurrer.reset()
 
-    def _made(self, settings: Settings) -> Deblurrer:
-        return Deblurrer(
-            self._networks.get(settings.model, settings.model),
-            device=settings.device,
-            precision=settings.precision,
-            strength=settings.strength,
-            lookahead=settings.lookahead,
-            reduce=settings.reduce,
-        )
-
-    @staticmethod
-    def _named(settings: Settings) -> tuple[str, str, str]:
-        """What cannot be changed without another network."""
-        return settings.model, settings.device, settings.precision
+    def _made(self, settings: LiveSettings) -> Deblurrer:
+        return Deblurrer(self._networks.get(settings.model, settings.model), **settings.arguments)

@@ -22,13 +22,14 @@ from vdeblur.live.latest_value import Ended
 from vdeblur.live.quality_controller import Pace, pace_words, rungs, size_words
 from vdeblur.live.restorer import Restorer
 from vdeblur.live.session_stats import Ledger
+from vdeblur.live.settings import LiveSettings
 from vdeblur.live.sink_threads import Outlets
 from vdeblur.live.sources import Source
-from vdeblur.live.types import Settings, Shown, Sink, Status, Taken, Unwatched
+from vdeblur.live.types import Shown, Sink, Status, Taken, Unwatched
 from vdeblur.model.checkpoint import weights_path
 from vdeblur.model.network import Network
 
-__all__ = ["Session", "Settings", "Shown", "Sink", "Status", "Taken", "Unwatched"]
+__all__ = ["LiveSettings", "Session", "Shown", "Sink", "Status", "Taken", "Unwatched"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Session:
 
     Example::
 
-        with Session(source, Settings(model="fast"), [window]) as session:
+        with Session(source, LiveSettings(model="fast"), [window]) as session:
             session.wait()
 
     Args:
@@ -62,14 +63,14 @@ class Session:
     def __init__(
         self,
         source: Source,
-        settings: Settings | None = None,
+        settings: LiveSettings | None = None,
         sinks: Sequence[Sink] = (),
         *,
         note: Callable[[str], None] | None = None,
         networks: Mapping[str, Network] | None = None,
     ) -> None:
         self._source = source
-        self._settings = settings or Settings()
+        self._settings = settings or LiveSettings()
         self._networks = dict(networks or {})
         self._check(self._settings)
         self._lock = threading.RLock()
@@ -130,7 +131,7 @@ class Session:
         return True
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> LiveSettings:
         """What was asked for; with ``auto``, :meth:`status` tells what is at work."""
         return self._settings
 
@@ -235,7 +236,7 @@ class Session:
             return None
         return Pace(rungs(self._settings.model, self._settings.reduce), time.monotonic())
 
-    def _wanted(self) -> Settings:
+    def _wanted(self) -> LiveSettings:
         """The settings with what the pace has chosen."""
         if self._pace is None:
             return self._settings
@@ -243,7 +244,7 @@ class Session:
 
     # --- Ends and failures --------------------------------------------------------------------------------------------
 
-    def _check(self, settings: Settings) -> None:
+    def _check(self, settings: LiveSettings) -> None:
         if settings.model not in self._networks:
             weights_path(settings.model)
 
@@ -251,7 +252,7 @@ class Session:
         """A network that was wanted cannot be had; the old one goes on."""
         with self._lock:
             now = self._settings if self._restorer is None else self._restorer.now
-            self._settings = replace(self._settings, model=now.model, device=now.device, precision=now.precision)
+            self._settings = self._settings.with_fixed_of(now)
             self._pace = self._new_pace()
         self._ledger.say(f"{exc}; goes on with {now.model}")
 
@@ -277,4 +278,4 @@ class Session:
             self._over.set()
 
 
-_NAMES = ", ".join(Settings.__dataclass_fields__)
+_NAMES = ", ".join(LiveSettings.__dataclass_fields__)

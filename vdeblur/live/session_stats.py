@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from vdeblur.live.rate_meter import Meter
-from vdeblur.live.types import Settings, Shown, State, Status, Taken
+from vdeblur.live.settings import LiveSettings
+from vdeblur.live.types import Shown, State, Status, Taken
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Ledger:
             self._done.count()
             self._delays.count(one.delay_seconds)
 
-    def status(self, source: str, now: Settings, *, dropped: int, recording: str | None) -> Status:
+    def status(self, source: str, now: LiveSettings, *, dropped: int, recording: str | None) -> Status:
         """How things stand with a source of that name, restored as ``now`` says."""
         with self._lock:
             last, state, message = self._last, self.state, self._message
@@ -74,10 +75,7 @@ class Ledger:
             delay_ms=1000 * self._delays.middle,
             frames=frames,
             dropped=dropped,
-            model=now.model,
-            strength=now.strength,
-            lookahead=now.lookahead,
-            reduce=now.reduce,
+            settings=now,
             restarts=restarts,
             recording=recording,
         )

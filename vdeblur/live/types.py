@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol
 
-from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
+from vdeblur.live.settings import LiveSettings
+from vdeblur.options import PAGE_OPTIONS
 
 #: "waiting": the source is there, and no frame comes. "lost": it is gone, and is looked for.
 State = Literal["starting", "running", "waiting", "lost", "ended", "failed"]
-
-#: What the engine takes; said here so that a wrong value is refused at once, wherever it comes from.
-_MAX_STRENGTH = 1.5
-_MAX_REDUCE = 8
 
 
 class Unwatched(Exception):
@@ -66,33 +63,6 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a session restores; arguments as for :class:`vdeblur.engine.deblurrer.Deblurrer`.
-
-    Raises:
-        UsageError: a value is out of its range; the message shows the range.
-    """
-
-    model: str = "fast"
-    strength: float = 1.0
-    lookahead: int = 0
-    #: 1: the network sees the full size, 2: half of it each way, and so on. With ``auto`` the least it may be.
-    reduce: int = 1
-    #: Choose ``reduce``, and a smaller model if need be, so that the network keeps up with the source.
-    auto: bool = True
-    device: str = "auto"
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= _MAX_STRENGTH:
-            raise UsageError(f"strength cannot be {self.strength!r}; it is 0 (nothing) to {_MAX_STRENGTH}")
-        if self.lookahead not in (0, 1):
-            raise UsageError(f"lookahead cannot be {self.lookahead!r}; it is 0 (no delay) or 1 (one frame of delay)")
-        if self.reduce not in range(1, _MAX_REDUCE + 1):
-            raise UsageError(f"reduce cannot be {self.reduce!r}; it is 1 (full size) to {_MAX_REDUCE}")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Status:
     """How a session stands; numbers are of the last two seconds where nothing else is said."""
 
@@ -111,11 +81,13 @@ class Status:
     frames: int
     dropped: int
     #: What is at work now; with ``auto`` not always what was asked for.
-    model: str
-    strength: float
-    lookahead: int
-    reduce: int
+    settings: LiveSettings
     #: How often the source was lost and came back.
     restarts: int
     #: Name of the file that is being recorded.
     recording: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON takes it, with those of the settings that may change meanwhile."""
+        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "settings"}
+        return {**own, **self.settings.values(PAGE_OPTIONS)}

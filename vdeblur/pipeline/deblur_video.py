@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Unpack
 
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.tiling import TileWish
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
+from vdeblur.options import (
+    InterlacedMode,
+    ReadOptions,
+    RestoreArguments,
+    RestoreOptions,
+    SizeChange,
+    with_restore_signature,
+)
 from vdeblur.pipeline.comparison import CompareMode, Comparison
 from vdeblur.pipeline.loop import Loop, Progress, frames_total, refuse_shortfall
 from vdeblur.pipeline.resume import SEGMENT_SECONDS, reach, terms_of
 from vdeblur.pipeline.sharpness import SharpnessPlot, checked_plot
-from vdeblur.video.interlace.detection import InterlacedMode
+from vdeblur.video.info import SourceInfo, VideoInfo
 from vdeblur.video.segments.journal import Journal
 from vdeblur.video.sink.writer import EncodeOptions, Writer
 from vdeblur.video.source.reader import Reader
-from vdeblur.video.source.size_change import SizeChange
 from vdeblur.video.streams.outcomes import Outcome, summary_words
 
 __all__ = ["EncodeOptions", "Progress", "Report", "deblur_video"]
@@ -59,15 +65,12 @@ class Report:
         return summary_words(self.outcomes)
 
 
+@with_restore_signature
 def deblur_video(
     source: str | Path | BinaryIO,
     target: str | Path | BinaryIO,
     *,
-    model: str | Path | Network = "fast",
-    device: str = "auto",
-    precision: str = "auto",
-    strength: float = 1.0,
-    lookahead: int = 1,
+    model: str | Path | Network = RestoreOptions.model,
     start_seconds: float | None = None,
     duration_seconds: float | None = None,
     compare: CompareMode | None = None,
@@ -80,11 +83,10 @@ def deblur_video(
     allow_network: bool = False,
     interlaced: InterlacedMode = "keep",
     size_change: SizeChange = "stop",
-    tile: TileWish = "auto",
-    reduce: int = 1,
     segment_seconds: float | None = None,
     resume: bool = False,
     stop: Callable[[], bool] | None = None,
+    **restoration: Unpack[RestoreArguments],
 ) -> Report:
     """Take the motion blur out of a video, and keep everything else in it as it was.
 
@@ -138,110 +140,80 @@ def deblur_video(
         Interrupted: Ctrl-C, or ``stop``. In every case no thread, process or half-written target is left.
             ``error.kept`` says what of the work is kept.
     """
-    origin = _Origin(
-        source,
-        start_seconds,
-        duration_seconds,
-        frame_rate,
-        interlaced,
-        size_change,
-        allow_network,
-        _can_be_read_only_once(source),
+    restore = RestoreOptions(model=model, **restoration)
+    read = ReadOptions(
+        start_seconds=start_seconds,
+        duration_seconds=duration_seconds,
+        frame_rate=frame_rate,
+        keep_packets=_can_be_read_only_once(source),
+        interlaced=interlaced,
+        size_change=size_change,
+        allow_network=allow_network,
     )
-    journal = _journal_of(target, segment_seconds, resume=resume, read_once=origin.read_once)
+    journal = _journal_of(target, segment_seconds, resume=resume, read_once=read.keep_packets)
     _check_plot(plot, source, target, overwrite=overwrite)
+    open_reader = partial(Reader, source, **read.arguments)
+    with _telling_what_is_kept(journal, _name(target)), ExitStack() as stack:
+        reader = stack.enter_context(open_reader())
+        refuse_shortfall(reader)
+        deblurrer = Deblurrer(restore.model, **restore.arguments)
+        comparison = _comparison(compare, reader.info.video)
+        chart = _chart(plot, reader.info, overwrite=overwrite)
+        terms = {} if journal is None else terms_of(reader.info, deblurrer, read, compare)
+        to_target = partial(
+            Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
+        )
+        writer = stack.enter_context(_open_writer(to_target, read, reader, comparison))
+        _tell_notes(note, reader, writer)
+        reader, done = _continued(reader, writer, open_reader, stack)
+        total = frames_total(reader.info.video, start_seconds, duration_seconds)
+        loop = Loop(
+            reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal,
+            piece_seconds=SEGMENT_SECONDS if segment_seconds is None else segment_seconds, plot=chart,
+        )  # fmt: skip
+        loop.run(deblurrer, comparison, done)
+        return _report(loop, deblurrer, writer, _name(target), chart)
+
+
+@contextmanager
+def _telling_what_is_kept(journal: Journal | None, target: str) -> Iterator[None]:
+    """Add to a failure what of the work is kept; Ctrl-C becomes one."""
     try:
-        with ExitStack() as stack:
-            reader = stack.enter_context(origin.open())
-            refuse_shortfall(reader)
-            deblurrer = Deblurrer(
-                model,
-                device=device,
-                precision=precision,
-                strength=strength,
-                lookahead=lookahead,
-                tile=tile,
-                reduce=reduce,
-            )
-            video, comparison, chart = reader.info.video, None, None
-            if compare is not None:
-                comparison = Comparison(compare, video.format, rotation_degrees=video.rotation_degrees)
-            if plot is not None:
-                interlaced_now = video.interlacing.order is not None
-                chart = SharpnessPlot(plot, reader.info.name, field=interlaced_now, overwrite=overwrite)
-            terms = {} if journal is None else {**terms_of(reader.info, deblurrer), "compare": compare, **origin.terms}
-            to_target = partial(
-                Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
-            )
-            writer = stack.enter_context(_open_writer(to_target, origin, reader, comparison))
-            if note is not None:
-                for words in (*reader.notes, *writer.notes):
-                    note(words)
-            done: tuple[Frame, ...] = ()
-            if writer.position is not None and not writer.position.complete:
-                reader, done = reach(writer.position, reader, origin.open, stack)
-            total = frames_total(video, start_seconds, duration_seconds)
-            pieces = SEGMENT_SECONDS if segment_seconds is None else segment_seconds
-            loop = Loop(
-                reader,
-                writer,
-                frames_total=total,
-                progress=progress,
-                stop=stop,
-                journal=journal,
-                piece_seconds=pieces,
-                plot=chart,
-            )
-            loop.run(deblurrer, comparison, done)
-            return _report(loop, deblurrer, writer, _name(target), chart)
+        yield
     except VdeblurError as exc:
         exc.with_kept(_kept(journal))
         raise
     except KeyboardInterrupt as exc:
-        raise Interrupted(f"stopped by Ctrl-C before {_name(target)} was complete").with_kept(_kept(journal)) from exc
+        raise Interrupted(f"stopped by Ctrl-C before {target} was complete").with_kept(_kept(journal)) from exc
 
 
-@dataclass(frozen=True)
-class _Origin:
-    """Where frames come from, and how they are read."""
+def _comparison(mode: CompareMode | None, video: VideoInfo) -> Comparison | None:
+    return None if mode is None else Comparison(mode, video.format, rotation_degrees=video.rotation_degrees)
 
-    source: str | Path | BinaryIO
-    start_seconds: float | None
-    duration_seconds: float | None
-    frame_rate: Fraction | None
-    interlaced: InterlacedMode
-    size_change: SizeChange
-    allow_network: bool
-    #: Sound and subtitles must be taken while the frames are read.
-    read_once: bool
 
-    def open(self) -> Reader:
-        return Reader(
-            self.source,
-            start_seconds=self.start_seconds,
-            duration_seconds=self.duration_seconds,
-            frame_rate=self.frame_rate,
-            keep_packets=self.read_once,
-            interlaced=self.interlaced,
-            size_change=self.size_change,
-            allow_network=self.allow_network,
-        )
+def _chart(plot: str | Path | None, info: SourceInfo, *, overwrite: bool) -> SharpnessPlot | None:
+    if plot is None:
+        return None
+    return SharpnessPlot(plot, info.name, field=info.video.interlacing.order is not None, overwrite=overwrite)
 
-    @property
-    def terms(self) -> dict[str, Any]:
-        """What decides which frames come, and how."""
-        return {
-            "start_seconds": self.start_seconds,
-            "duration_seconds": self.duration_seconds,
-            "frame_rate": str(self.frame_rate),
-            "interlaced": self.interlaced,
-            "size_change": self.size_change,
-            "allow_network": self.allow_network,
-        }
+
+def _continued(
+    reader: Reader, writer: Writer, open_reader: Callable[[], Reader], stack: ExitStack
+) -> tuple[Reader, tuple[Frame, ...]]:
+    """The reader where an interrupted job goes on, and the last frames of what is done; else as it is, and none."""
+    if writer.position is None or writer.position.complete:
+        return reader, ()
+    return reach(writer.position, reader, open_reader, stack)
+
+
+def _tell_notes(note: Callable[[str], None] | None, reader: Reader, writer: Writer) -> None:
+    if note is not None:
+        for words in (*reader.notes, *writer.notes):
+            note(words)
 
 
 def _open_writer(
-    to_target: Callable[..., Writer], origin: _Origin, reader: Reader, comparison: Comparison | None
+    to_target: Callable[..., Writer], read: ReadOptions, reader: Reader, comparison: Comparison | None
 ) -> Writer:
     """The writer of the frames that the reader gives, or of their comparison with what becomes of them."""
     video = reader.info.video
@@ -255,10 +227,10 @@ def _open_writer(
         width=width,
         height=height,
         time_base=video.time_base,
-        packets=reader.take_packets if origin.read_once else None,
-        templates=reader.stream_templates() if origin.read_once else (),
-        start_seconds=origin.start_seconds,
-        duration_seconds=origin.duration_seconds,
+        packets=reader.take_packets if read.keep_packets else None,
+        templates=reader.stream_templates() if read.keep_packets else (),
+        start_seconds=read.start_seconds,
+        duration_seconds=read.duration_seconds,
     )
 
 

@@ -22,6 +22,7 @@ from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.stream_state import Snapshot
 from vdeblur.errors import SourceError, TargetError
 from vdeblur.frames import Frame
+from vdeblur.options import DECISIVE_OPTIONS, ReadOptions, RestoreOptions
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.segments.journal import VERSION, Position
 from vdeblur.video.source.reader import Reader
@@ -30,6 +31,8 @@ from vdeblur.video.source.reader import Reader
 SEGMENT_SECONDS = 60.0
 #: A piece has at least so many frames, however slow the work is: key frames cost room.
 LEAST_FRAMES = 24
+#: Options that every journal has told of.
+_TOLD = ("strength", "lookahead")
 
 
 class Pieces:
@@ -49,8 +52,8 @@ class Pieces:
         return self._frames >= LEAST_FRAMES and time.monotonic() - self._began >= self._seconds
 
 
-def terms_of(info: SourceInfo, deblurrer: Deblurrer) -> dict[str, Any]:
-    """What decides how a video is restored: its files as they are now, the network and how it works."""
+def terms_of(info: SourceInfo, deblurrer: Deblurrer, read: ReadOptions, compare: str | None) -> dict[str, Any]:
+    """Everything that decides what comes out, beside the encoder: source files as they are now, network, options."""
     return {
         "version": VERSION,
         "source": _digest_of_files(info.pictures or ((info.path,) if info.path is not None else ())),
@@ -58,9 +61,21 @@ def terms_of(info: SourceInfo, deblurrer: Deblurrer) -> dict[str, Any]:
         "network": _digest_of_network(deblurrer.network),
         "device": deblurrer.device.type,
         "precision": str(deblurrer.dtype),
-        "strength": deblurrer.strength,
-        "lookahead": deblurrer.lookahead,
+        **_decisive(deblurrer),
+        "compare": compare,
+        "start_seconds": read.start_seconds,
+        "duration_seconds": read.duration_seconds,
+        "frame_rate": str(read.frame_rate),
+        "interlaced": read.interlaced,
+        "size_change": read.size_change,
+        "allow_network": read.allow_network,
     }
+
+
+def _decisive(deblurrer: Deblurrer) -> dict[str, Any]:
+    """Options that decide what comes out; those told of later only where they are not as in jobs that knew no such."""
+    values = {name: getattr(deblurrer, name) for name in DECISIVE_OPTIONS}
+    return {name: value for name, value in values.items() if name in _TOLD or value != getattr(RestoreOptions, name)}
 
 
 def _digest_of_files(paths: Iterable[Path]) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from vdeblur.errors import DeviceError, UsageError
+from vdeblur.options import OPTIONS
 from vdeblur.runtime.host_memory import available_bytes, return_freed_blocks
 
 logger = logging.getLogger(__name__)
@@ -59,9 +60,9 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as exc:
-        raise UsageError(f"device cannot be {name!r}; it is auto, cpu, cuda, cuda:N or mps") from exc
+        raise OPTIONS["device"].refusal(name) from exc
     if device.type not in ("cpu", "cuda", "mps"):
-        raise UsageError(f"device cannot be {name!r}; it is auto, cpu, cuda, cuda:N or mps")
+        raise OPTIONS["device"].refusal(name)
     if device.type == "cpu":
         return torch.device("cpu")
     full = f"cuda:{device.index or 0}" if device.type == "cuda" else "mps"
@@ -87,7 +88,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
             return _fast_cuda_dtype(torch.cuda.get_device_capability(device))
         return _fast_cpu_dtype() if device.type == "cpu" else torch.float32
     if precision not in PRECISIONS:
-        raise UsageError(f"precision cannot be {precision!r}; it is auto, {', '.join(PRECISIONS)}")
+        raise OPTIONS["precision"].refusal(precision)
     if precision == "float16" and device.type == "cpu":
         raise UsageError("precision float16 is many times slower than float32 on a CPU; use auto, bfloat16 or float32")
     return PRECISIONS[precision]

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from vdeblur.errors import UsageError
-
 #: A start that lies a thousandth of a tick beyond a frame means that frame: seconds are floats.
 _TICK_TOLERANCE = Fraction(1, 1000)
 
@@ -21,12 +19,8 @@ class Wanted:
 
     @staticmethod
     def of(start_seconds: float | None, duration_seconds: float | None) -> Wanted:
-        """The stretch that was asked for.
-
-        Raises:
-            UsageError: no video has such a stretch.
-        """
-        return Wanted(_checked("start", start_seconds, least=0), _checked("duration", duration_seconds))
+        """The stretch that was asked for (:class:`vdeblur.options.ReadOptions`)."""
+        return Wanted(_exact(start_seconds), _exact(duration_seconds))
 
     def ticks(self, start_pts: int | None, time_base: Fraction) -> tuple[int | None, int | None]:
         """First tick that is wanted and first that is wanted no longer; ``None`` = no limit, or not known yet."""
@@ -56,11 +50,5 @@ def exact_seconds(value: float) -> Fraction:
     return Fraction(repr(float(value)))
 
 
-def _checked(name: str, value: float | None, *, least: float | None = None) -> Fraction | None:
-    if value is None:
-        return None
-    if not math.isfinite(value) or value < 0 or (least is None and value == 0):
-        raise UsageError(
-            f"{name} cannot be {value} s; it is a number of seconds {'from 0' if least == 0 else 'above 0'}"
-        )
-    return exact_seconds(value)
+def _exact(value: float | None) -> Fraction | None:
+    return None if value is None else exact_seconds(value)

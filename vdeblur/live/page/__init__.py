@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 
 from vdeblur.live.page.options import PageOptions
 from vdeblur.live.page.server import PageServer
+from vdeblur.live.settings import LiveSettings
 from vdeblur.live.sources import Source
-from vdeblur.live.types import Settings, Sink
+from vdeblur.live.types import Sink
 
 __all__ = ["PageOptions", "PageServer", "serve"]
 
 
 def serve(
     source: Source | None,
-    settings: Settings | None = None,
+    settings: LiveSettings | None = None,
     options: PageOptions | None = None,
     *,
     sinks: Sequence[Sink] = (),
@@ -35,7 +36,7 @@ def serve(
         KeyboardInterrupt: when everything has been closed.
     """
     options = options or PageOptions()
-    with PageServer(source, settings or Settings(), options, sinks=sinks, note=note) as server:
+    with PageServer(source, settings or LiveSettings(), options, sinks=sinks, note=note) as server:
         if note is not None:
             for line in _lines(server):
                 note(line)

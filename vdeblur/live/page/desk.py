@@ -10,8 +10,10 @@ from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.live.page.room import Room
 from vdeblur.live.page.store import Store
 from vdeblur.live.page.videos import model_names
+from vdeblur.live.settings import LiveSettings
 from vdeblur.live.sources import PushSource, Source
-from vdeblur.live.types import Settings, Sink
+from vdeblur.live.types import Sink
+from vdeblur.options import OPTIONS, PAGE_OPTIONS
 
 #: Browsers at a time, those that only look included.
 MOST_VIEWERS = 16
@@ -37,7 +39,7 @@ class Desk:
     def __init__(
         self,
         source: Source | None,
-        settings: Settings,
+        settings: LiveSettings,
         *,
         store: Store,
         cameras: int,
@@ -81,11 +83,9 @@ class Desk:
         return {
             "models": model_names(),
             "server_source": None if self._source is None else self._source.name,
-            "model": self._settings.model,
-            "strength": self._settings.strength,
-            "lookahead": self._settings.lookahead,
-            "reduce": self._settings.reduce,
+            **self._settings.values(PAGE_OPTIONS),
             "auto": self._settings.auto,
+            "limits": {name: OPTIONS[name].limits for name in PAGE_OPTIONS},
             "upload_limit": self._upload_limit,
         }
 

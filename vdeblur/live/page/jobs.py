@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from vdeblur.errors import Interrupted, VdeblurError
 from vdeblur.live.page.store import Stored
+from vdeblur.options import RestoreOptions
 from vdeblur.pipeline.deblur_video import deblur_video
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Job:
 
     source: Stored
     target: Stored
-    options: dict[str, Any]
+    options: RestoreOptions
     state: State = "waiting"
     #: Part that is done, 0 to 1; ``None`` where the video does not say how long it is.
     done: float | None = 0.0
@@ -124,7 +125,8 @@ class Jobs:
         try:
             report = self._restore(
                 job.source.path, job.target.path,
-                progress=lambda progress: _tell(job, progress), stop=job.cancelled.is_set, **job.options,
+                progress=lambda progress: _tell(job, progress), stop=job.cancelled.is_set,
+                model=job.options.model, **job.options.arguments,
             )  # fmt: skip
             job.notes = list(report.notes)
             job.done, job.state = 1.0, "done"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vdeblur.errors import VdeblurError
+from vdeblur.options import OPTIONS, PAGE_OPTIONS
 
 #: Kinds of binary messages to the page.
 SHARP, BOTH, SNAPSHOT = 1, 2, 3
@@ -29,13 +30,7 @@ _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "start": {"source": (str,)},
     "leave": {},
     "ack": {"number": (int,)},
-    "change": {
-        "model": (str,),
-        "strength": (int, float),
-        "lookahead": (int,),
-        "reduce": (int,),
-        "auto": (bool,),
-    },
+    "change": {**{name: OPTIONS[name].json_types for name in PAGE_OPTIONS}, "auto": (bool,)},
     "record": {"on": (bool,)},
     "snapshot": {},
     "ping": {"at": (int, float)},

@@ -12,8 +12,10 @@ from vdeblur.live.page.pictures import Picture, PictureSink
 from vdeblur.live.page.recordings import Recording
 from vdeblur.live.page.store import Store, Stored
 from vdeblur.live.session import Session
+from vdeblur.live.settings import LiveSettings
 from vdeblur.live.sources import Source
-from vdeblur.live.types import Settings, Sink
+from vdeblur.live.types import Sink
+from vdeblur.options import PAGE_OPTIONS
 
 
 class Looker(Protocol):
@@ -36,7 +38,7 @@ class Room:
     def __init__(
         self,
         source: Source,
-        settings: Settings,
+        settings: LiveSettings,
         *,
         own: bool,
         store: Store,
@@ -88,10 +90,7 @@ class Room:
             "encode_ms": round(self._pictures.encode_ms, 1),
             "dropped": status.dropped,
             "frames": status.frames,
-            "model": status.model,
-            "strength": status.strength,
-            "lookahead": status.lookahead,
-            "reduce": status.reduce,
+            **status.settings.values(PAGE_OPTIONS),
             "auto": settings.auto,
             "wanted_model": settings.model,
             "restarts": status.restarts,

@@ -22,8 +22,10 @@ from vdeblur.live.page.options import PageOptions, is_loopback
 from vdeblur.live.page.store import Store
 from vdeblur.live.page.tls import make_certificate, tls_context
 from vdeblur.live.page.videos import Videos
+from vdeblur.live.settings import LiveSettings
 from vdeblur.live.sources import Source
-from vdeblur.live.types import Settings, Sink
+from vdeblur.live.types import Sink
+from vdeblur.options import SERVER_OPTIONS
 
 #: Ports that are tried after the one asked for.
 _MORE_PORTS = 20
@@ -56,7 +58,7 @@ class PageServer:
     def __init__(
         self,
         source: Source | None,
-        settings: Settings,
+        settings: LiveSettings,
         options: PageOptions,
         *,
         sinks: Sequence[Sink] = (),
@@ -71,9 +73,7 @@ class PageServer:
         #: SHA-256 of the certificate, if one was made.
         self.fingerprint: str | None = None
         jobs = jobs or Jobs()
-        videos = Videos(
-            self._store, jobs, limit=options.upload_limit, device=settings.device, precision=settings.precision
-        )
+        videos = Videos(self._store, jobs, limit=options.upload_limit, fixed=settings.values(SERVER_OPTIONS))
 
         def open_desk() -> Desk:
             return Desk(

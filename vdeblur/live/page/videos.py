@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
@@ -15,10 +15,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from vdeblur.config import WEIGHTS_FOLDER
-from vdeblur.engine.deblurrer import MAX_STRENGTH
-from vdeblur.errors import TargetError, VdeblurError
+from vdeblur.errors import TargetError, UsageError, VdeblurError
 from vdeblur.live.page.jobs import Job, Jobs, result_suffix
 from vdeblur.live.page.store import Store, Stored, with_ending
+from vdeblur.options import PAGE_OPTIONS, RestoreOptions
 
 #: Without a byte for so long, or slower than this on the whole, whoever sends has gone or means harm.
 _SILENCE_SECONDS = 15.0
@@ -47,19 +47,18 @@ class Videos:
         store: where files lie.
         jobs: where videos are restored.
         limit: most bytes of an upload.
-        device, precision: for all jobs.
+        fixed: the server's own restoration options, by their names.
     """
 
-    def __init__(self, store: Store, jobs: Jobs, *, limit: int, device: str = "auto", precision: str = "auto") -> None:
-        self._store, self._queue, self._limit = store, jobs, limit
-        self._fixed = {"device": device, "precision": precision}
+    def __init__(self, store: Store, jobs: Jobs, *, limit: int, fixed: Mapping[str, Any]) -> None:
+        self._store, self._queue, self._limit, self._fixed = store, jobs, limit, fixed
         self._jobs: dict[str, Job] = {}
         self._uploads = 0
 
     async def send(self, request: Request) -> Response:
         """POST: the video as the body, its name in ``X-Name``, options in the query; answers with the job."""
         try:
-            options = {**_options(request), **self._fixed}
+            options = _options(request, self._fixed)
             with self._place_for_upload():
                 job = await self._received(request, options)
         except Refused as exc:
@@ -115,7 +114,7 @@ class Videos:
         finally:
             self._uploads -= 1
 
-    async def _received(self, request: Request, options: dict[str, Any]) -> Job:
+    async def _received(self, request: Request, options: RestoreOptions) -> Job:
         """The job of a request's body, once all of it is here."""
         size = _announced(request)
         if size is not None and size > self._limit:
@@ -181,19 +180,15 @@ class Download(FileResponse):
             self._stored.touch()
 
 
-def _options(request: Request) -> dict[str, Any]:
-    """Options of :func:`vdeblur.pipeline.deblur_video.deblur_video` in a query."""
-    query = request.query_params
-    model = query.get("model", "fast")
-    if model not in model_names():
+def _options(request: Request, fixed: Mapping[str, Any]) -> RestoreOptions:
+    """The restoration options in a query, with those that are the server's own."""
+    query: dict[str, Any] = {name: value for name, value in request.query_params.items() if name in PAGE_OPTIONS}
+    if query.get("model", RestoreOptions.model) not in model_names():
         raise Refused(400, f"There is no model of that name; there are {', '.join(model_names())}.")
     try:
-        strength = float(query.get("strength", "1"))
-    except ValueError:
-        strength = -1.0
-    if not 0 <= strength <= MAX_STRENGTH:
-        raise Refused(400, f"The strength must be 0 to {MAX_STRENGTH}.")
-    return {"model": model, "strength": strength}
+        return RestoreOptions(**query, **fixed)
+    except UsageError as exc:
+        raise Refused(400, str(exc)) from exc
 
 
 def model_names() -> list[str]:

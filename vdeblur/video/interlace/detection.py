@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import Literal, get_args
 
 import av
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import FieldOrder
+from vdeblur.options import InterlacedMode
 from vdeblur.video.formats.pixel_formats import canonical_format, planes_of
 from vdeblur.video.info import Interlacing, VideoInfo
 from vdeblur.video.interlace.combing import Combing
 from vdeblur.video.interlace.deinterlacer import LEAST_COLUMNS, LEAST_ROWS, carrier_format
 from vdeblur.video.interlace.field_flags import FieldFlags
-
-#: What is done with interlaced video.
-InterlacedMode = Literal["keep", "frame", "field", "refuse"]
-INTERLACED_MODES: tuple[str, ...] = get_args(InterlacedMode)
 
 #: Heights of interlaced systems; other pictures are looked at only if something calls them interlaced.
 _RASTERS = frozenset({480, 486, 576, 608, 1080, 1088})

@@ -10,11 +10,12 @@ from typing import Any, Literal
 import av
 
 from vdeblur.frames import Colour, FieldOrder, Frame, PixelFormat
+from vdeblur.options import InterlacedMode
 from vdeblur.video.formats.colour_tags import frame_colour
 from vdeblur.video.formats.pixel_formats import canonical_format, planes_of
 from vdeblur.video.info import Interlacing, VideoInfo
 from vdeblur.video.interlace.deinterlacer import Deinterlacer, Timed, can_deinterlace, carried, planes_from
-from vdeblur.video.interlace.detection import FieldWatch, InterlacedMode, Look, check_treatable, treatment_words
+from vdeblur.video.interlace.detection import FieldWatch, Look, check_treatable, treatment_words
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from functools import cache
 
-import av
-
 #: Schemes of addresses that are opened where the network is allowed.
 NETWORK_SCHEMES = frozenset({
     "http", "https", "ftp", "sftp", "rtmp", "rtmpe", "rtmps", "rtmpt", "rtmpte", "rtmpts", "rtsp", "rtsps", "rtp",
@@ -68,6 +66,8 @@ def reopening_options(container: str, *, network: bool) -> dict[str, str]:
 @cache
 def _formats(*, playlists: bool) -> str:
     forbidden = _OPEN_OTHERS - _PLAYLISTS if playlists else _OPEN_OTHERS
+    import av  # here: the command line's help asks for schemes alone
+
     names = {name for names in av.formats_available for name in names.split(",")}
     return ",".join(sorted(names - forbidden))
 

@@ -12,9 +12,10 @@ import av
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import Frame
+from vdeblur.options import ReadOptions, SizeChange
 from vdeblur.video.formats.colour_tags import stream_colour
 from vdeblur.video.info import SourceInfo
-from vdeblur.video.interlace.detection import InterlacedMode, may_be_interlaced
+from vdeblur.video.interlace.detection import may_be_interlaced
 from vdeblur.video.interlace.field_pairs import are_fields, woven_pictures
 from vdeblur.video.interlace.handling import Treatment
 from vdeblur.video.source.decode_session import Session
@@ -23,7 +24,7 @@ from vdeblur.video.source.interlace_probe import TimedPictures, look_ahead, look
 from vdeblur.video.source.limits import refused_claim
 from vdeblur.video.source.location import Place
 from vdeblur.video.source.probe import describe, of_pairs, with_first_shape
-from vdeblur.video.source.size_change import Fit, SizeChange
+from vdeblur.video.source.size_change import Fit
 from vdeblur.video.source.tail_recovery import Tail
 from vdeblur.video.source.timestamps import Clock
 from vdeblur.video.time_range import Wanted
@@ -33,7 +34,7 @@ _INTERLEAVING_SECONDS = 1
 
 
 class Reading:
-    """One source that is being read, without locks; arguments as for :class:`vdeblur.video.source.reader.Reader`.
+    """One source that is being read, without locks.
 
     ``info`` is known when the first frame has come.
 
@@ -43,24 +44,14 @@ class Reading:
 
     info: SourceInfo
 
-    def __init__(
-        self,
-        place: Place,
-        wanted: Wanted,
-        *,
-        threads: int,
-        frame_rate: Fraction | None,
-        keep_packets: bool,
-        interlaced: InterlacedMode | None,
-        size_change: SizeChange | None,
-    ) -> None:
-        self._place, self._wanted = place, wanted
-        self._threads, self._frame_rate, self._keep = threads, frame_rate, keep_packets
-        self._interlaced, self._size_change = interlaced, size_change
-        self._open_session = partial(Session, place, threads=threads, frame_rate=frame_rate)
-        self.session = self._open_session(keep_packets=keep_packets)
+    def __init__(self, place: Place, options: ReadOptions) -> None:
+        self._place, self._options = place, options
+        self._wanted = Wanted.of(options.start_seconds, options.duration_seconds)
+        self._frame_rate = None if options.frame_rate is None else Fraction(options.frame_rate)
+        self._open_session = partial(Session, place, threads=options.threads, frame_rate=self._frame_rate)
+        self.session = self._open_session(keep_packets=options.keep_packets)
         #: Whether frames are numbered evenly, as the source has no times.
-        self.even = frame_rate is not None and not place.pictures
+        self.even = self._frame_rate is not None and not place.pictures
         self.clock = self._new_clock()
         self.ending = Ending()
         self.tail = Tail(self._open_session if place.again else None)
@@ -152,7 +143,7 @@ class Reading:
         begin, _ = self._wanted.ticks(start_pts, media.time_base)
         if since is not None:
             begin = int(since * self.info.video.time_base / media.time_base)
-        if begin is None or not media.rate or self._interlaced not in ("frame", "field"):
+        if begin is None or not media.rate or self._options.interlaced not in ("frame", "field"):
             return begin
         # Where fields are pictures of their own, the rate is theirs.
         return begin - round(4 / (media.rate * media.time_base))
@@ -161,7 +152,7 @@ class Reading:
         """Decoded pictures from ``begin`` or a little earlier to the very last."""
         session = self.session
         pictures = session.pictures() if begin is None or self.even else session.pictures_from(begin)
-        return pictures if self._threads == 1 else self.tail.added(pictures, session)
+        return pictures if self._options.threads == 1 else self.tail.added(pictures, session)
 
     def _whole_pictures(self, pictures: Iterator[av.VideoFrame], *, again: bool) -> Iterator[av.VideoFrame]:
         """Pictures that are no single fields, unless frames are wanted as they are."""
@@ -170,7 +161,7 @@ class Reading:
             return pictures
         if not again:
             codec = self.session.media.stream.codec_context.name
-            self._pairs = self._interlaced is not None and are_fields(codec, first)
+            self._pairs = self._options.interlaced is not None and are_fields(codec, first)
         pictures = chain([first], pictures)
         return woven_pictures(pictures) if self._pairs else pictures
 
@@ -187,15 +178,15 @@ class Reading:
         if self._pairs:
             info = of_pairs(info)
         self._treatment = Treatment(info.video, header)
-        if self._interlaced is not None and may_be_interlaced(info.video):
+        if self._options.interlaced is not None and may_be_interlaced(info.video):
             if self._place.again and not self._place.network:
                 look = look_in_places(self._open_session, info.video, self._wanted)
             else:
                 look, pictures = look_ahead(pictures)
-            self._treatment.choose(look, self._interlaced, self._place.name)
+            self._treatment.choose(look, self._options.interlaced, self._place.name)
         self.info = replace(info, video=self._treatment.video)
-        if self._size_change is not None:
-            self._fit = self._fit_to(self._size_change, begin, media.time_base)
+        if self._options.size_change is not None:
+            self._fit = self._fit_to(self._options.size_change, begin, media.time_base)
         return pictures
 
     def _fit_to(self, change: SizeChange, begin: int, source_time_base: Fraction) -> Fit:
@@ -213,7 +204,7 @@ class Reading:
 
     def _collect_until(self, tick: int) -> None:
         """Read on until the other streams' packets for the frames before ``tick`` must have come."""
-        if not self._keep:
+        if not self._options.keep_packets:
             return
         media = self.session.media
         limit = tick + _INTERLEAVING_SECONDS / media.time_base

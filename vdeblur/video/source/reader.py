@@ -14,12 +14,10 @@ from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import Frame
+from vdeblur.options import InterlacedMode, ReadOptions, SizeChange
 from vdeblur.video.info import SourceInfo
-from vdeblur.video.interlace.detection import INTERLACED_MODES, InterlacedMode
 from vdeblur.video.source.frame_stream import Reading
 from vdeblur.video.source.location import locate
-from vdeblur.video.source.size_change import SIZE_CHANGES, SizeChange
-from vdeblur.video.time_range import Wanted
 
 
 def probe(source: str | Path | BinaryIO, *, allow_network: bool = False) -> SourceInfo:
@@ -74,27 +72,20 @@ class Reader:
         size_change: SizeChange | None = None,
         allow_network: bool = False,
     ) -> None:
-        if size_change is not None and size_change not in SIZE_CHANGES:
-            raise UsageError(f"size change cannot be {size_change!r}; it is one of {', '.join(SIZE_CHANGES)}")
-        if interlaced is not None and interlaced not in INTERLACED_MODES:
-            raise UsageError(f"interlaced cannot be {interlaced!r}; it is one of {', '.join(INTERLACED_MODES)}")
-        wanted = Wanted.of(start_seconds, duration_seconds)
-        if threads < 0:
-            raise UsageError(f"threads cannot be {threads}; it is 0 (one a core) or a number of threads")
-        if frame_rate is not None and not 0 < frame_rate <= 1_000_000:
-            raise UsageError(f"frame rate cannot be {frame_rate}; it is a number of frames a second above 0")
-        self._lock = threading.Lock()
-        self._closed = False
-        self._place = locate(source, allow_network=allow_network)
-        self._reading = Reading(
-            self._place,
-            wanted,
+        options = ReadOptions(
+            start_seconds=start_seconds,
+            duration_seconds=duration_seconds,
             threads=threads,
-            frame_rate=None if frame_rate is None else Fraction(frame_rate),
+            frame_rate=frame_rate,
             keep_packets=keep_packets,
             interlaced=interlaced,
             size_change=size_change,
+            allow_network=allow_network,
         )
+        self._lock = threading.Lock()
+        self._closed = False
+        self._place = locate(source, allow_network=allow_network)
+        self._reading = Reading(self._place, options)
         self._frames = self._reading.frames()
         try:
             self._first: Frame | None = next(self._frames)

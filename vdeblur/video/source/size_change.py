@@ -6,20 +6,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from vdeblur.errors import SourceError
 from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
+from vdeblur.options import SizeChange
 from vdeblur.video.formats.pixel_formats import planes_of, video_frame_from
 from vdeblur.video.info import VideoInfo
 from vdeblur.video.interlace.field_flags import graph_of, pulled
 from vdeblur.video.interlace.handling import Shown
-
-#: What is done when the size or the pixel format changes in mid-stream.
-SizeChange = Literal["stop", "fit"]
-SIZE_CHANGES: tuple[str, ...] = get_args(SizeChange)
 
 _SCALER = "lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
 _RANGES = {"tv": "limited", "pc": "full"}

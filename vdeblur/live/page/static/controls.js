@@ -10,34 +10,39 @@ export class Controls {
   #say;
   #changedAt = -Infinity;
   #models = byId("models");
-  #strength = byId("strength");
   #reduce = byId("reduce");
-  #lookahead = byId("lookahead");
+  /** Controls of one option each: a range, a switch (0 or 1), or a choice of numbers. */
+  #single = [...document.querySelectorAll("[data-option]")];
 
   constructor(say) {
     this.#say = say;
-    this.#strength.addEventListener("input", () => this.#showStrength());
-    this.#strength.addEventListener("change", () => this.#change({ strength: this.#strength.valueAsNumber }));
-    this.#lookahead.addEventListener("change", () => this.#change({ lookahead: Number(this.#lookahead.checked) }));
+    for (const control of this.#single) {
+      control.addEventListener("input", () => showNumber(control));
+      control.addEventListener("change", () => this.#change({ [control.dataset.option]: numberOf(control) }));
+    }
     this.#reduce.addEventListener("change", () => this.#change(this.#size()));
   }
 
   /** Show what there is to choose, and what the server begins with. */
-  begin({ models, model, strength, lookahead, reduce, auto }) {
+  begin({ models, limits, ...values }) {
     if (!this.#models.childElementCount) {
+      for (const control of this.#single) {
+        if (control.type === "range") [control.min, control.max] = limits[control.dataset.option];
+      }
       this.#models.append(...models.map((name) => {
         const radio = make("input", { type: "radio", name: "model", value: name });
         radio.addEventListener("change", () => this.#change({ model: name }));
         return make("label", {}, radio, make("span", { textContent: name }));
       }));
-      this.#show({ model, strength, lookahead, reduce, auto });
+      this.#show(values);
     }
   }
 
   /** All that is chosen. */
   chosen() {
     const model = this.#models.querySelector(":checked")?.value;
-    return { ...(model && { model }), strength: this.#strength.valueAsNumber, lookahead: Number(this.#lookahead.checked), ...this.#size() };
+    const single = Object.fromEntries(this.#single.map((control) => [control.dataset.option, numberOf(control)]));
+    return { ...(model && { model }), ...single, ...this.#size() };
   }
 
   /** The server's word on its settings. */
@@ -50,17 +55,16 @@ export class Controls {
     write(byId("pace"), words);
   }
 
-  #show({ model, strength, lookahead, reduce, auto }) {
+  #show({ model, reduce, auto, ...values }) {
     const radio = [...this.#models.querySelectorAll("input")].find(({ value }) => value === model);
     if (radio) radio.checked = true;
-    if (document.activeElement !== this.#strength) this.#strength.value = strength;
-    this.#showStrength();
-    this.#lookahead.checked = lookahead === 1;
+    for (const control of this.#single) {
+      const value = values[control.dataset.option];
+      if (control.type === "checkbox") control.checked = value === 1;
+      else if (document.activeElement !== control) control.value = value;
+      showNumber(control);
+    }
     this.#reduce.value = auto ? "auto" : String(reduce);
-  }
-
-  #showStrength() {
-    write(byId("strength-value"), this.#strength.valueAsNumber.toFixed(2));
   }
 
   #size() {
@@ -72,4 +76,14 @@ export class Controls {
     this.#changedAt = performance.now();
     this.#say("change", fields);
   }
+}
+
+function numberOf(control) {
+  return control.type === "checkbox" ? Number(control.checked) : Number(control.value);
+}
+
+/** Show a range's number beside its label. */
+function showNumber(control) {
+  const output = document.querySelector(`output[for="${control.id}"]`);
+  if (output) write(output, numberOf(control).toFixed(2));
 }

@@ -10,7 +10,7 @@ export class Files {
   #options;
   #limit = Infinity;
 
-  /** @param options gives model and strength as they are chosen. */
+  /** @param options gives all that is chosen. */
   constructor(options) {
     this.#options = options;
     const input = byId("file");
@@ -58,9 +58,10 @@ export class Files {
   #send(file) {
     const item = new Item(this.#list, file.name);
     if (file.size > this.#limit) return item.state("failed", `This server takes at most ${sizeWords(this.#limit)}.`);
-    const { model, strength } = this.#options();
+    // A file can wait: what keeps a live picture up with its source is not for it.
+    const { lookahead, reduce, auto, ...options } = this.#options();
     const request = new XMLHttpRequest();
-    request.open("POST", `videos?${new URLSearchParams({ model: model ?? "fast", strength })}`);
+    request.open("POST", `videos?${new URLSearchParams(options)}`);
     request.setRequestHeader("X-Name", encodeURIComponent(file.name));
     request.responseType = "json";
     request.upload.onprogress = ({ loaded, total }) => item.progress(loaded / total, `Sending, ${percent(loaded / total)}`);
