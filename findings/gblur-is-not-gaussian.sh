@@ -24,7 +24,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 imageio-ffmpeg==0.8.1
+venv/bin/pip install --quiet --disable-pip-version-check --no-compile numpy==2.4.6 imageio-ffmpeg==0.8.1
 
 cat > check.py <<'PY'
 import subprocess

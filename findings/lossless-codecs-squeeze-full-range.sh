@@ -26,8 +26,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 imageio-ffmpeg==0.8.1
-venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target older imageio-ffmpeg==0.6.0
+venv/bin/pip install --quiet --disable-pip-version-check --no-compile numpy==2.4.6 imageio-ffmpeg==0.8.1
+venv/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --target older imageio-ffmpeg==0.6.0
 
 cat > check.py <<'PY'
 import os

@@ -8,8 +8,9 @@
 #   (and PyTorch, from whose grid_sample the operator comes) interpolates where it is and takes border samples for
 #   those that are missing. The standard's text, border values "for out-of-bound grid locations", fits both. Linear,
 #   nearest, zeros and reflection agree.
-# Versions: onnx==1.23.2, onnxruntime==1.32.0, numpy==2.4.6 (onnxruntime 1.20 to 1.25 give the same; PyTorch 2.13's
-#   grid_sample equals ONNX Runtime to 1e-6); Linux x86-64.
+# Versions: onnx==1.23.2, onnxruntime==1.32.0, numpy==2.4.6, with protobuf==7.36.2, ml-dtypes==0.6.0 and
+#   flatbuffers==25.12.19 (onnxruntime 1.20 to 1.25 give the same; PyTorch 2.13's grid_sample equals ONNX Runtime to
+#   1e-6); Linux x86-64.
 # Output seen (largest difference for samples between 0 and 1):
 #   linear  zeros       0.0000    cubic  zeros       0.0000
 #   linear  border      0.0000    cubic  border      0.0925
@@ -19,7 +20,7 @@
 # Why it matters: networks that warp frames along motion sample beyond the border in every pan. A model that passes its
 #   check in one evaluator fails in the other, only at edges, only where things move.
 # Workaround: clamp the grid to the borders yourself before GridSample: then both agree. Or sample linearly.
-# Upstream: microsoft/onnxruntime issues 10607 and 28090 argue for either side; nothing found on onnx's reference.
+# Upstream: microsoft/onnxruntime issues 10607 and 28090 discuss the rule; nothing found on onnx's reference.
 set -euo pipefail
 unset PYTHONPATH IMAGEIO_FFMPEG_EXE
 
@@ -27,7 +28,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6
+venv/bin/pip install --quiet --disable-pip-version-check --no-compile \
+  onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6 protobuf==7.36.2 ml-dtypes==0.6.0 flatbuffers==25.12.19
 
 cat > check.py <<'PY'
 import sys

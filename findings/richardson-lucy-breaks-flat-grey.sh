@@ -6,7 +6,7 @@
 # What happens: the function takes everything outside the picture for black, explains the missing light by bright
 #   pixels inside, and the error spreads inwards: after 30 iterations the edge is black, the fifth pixel is clipped to
 #   white, and waves have reached the middle, more than 24 pixels away. The docstring says nothing of edges.
-# Versions: scikit-image==0.26.0, scipy==1.17.1, numpy==2.4.6; Linux x86-64.
+# Versions: scikit-image==0.26.0, scipy==1.17.1, numpy==2.4.6, with lazy-loader==0.6 and packaging==26.4; Linux x86-64.
 # Output seen (64x64, all 0.5, motion of 9 pixels to the side, 30 iterations):
 #   wiener                             edge 0.50 0.50 0.50 0.50 0.50 0.50, largest error in the middle 0.0000
 #   richardson_lucy, 30 iterations     edge 0.00 0.00 0.01 0.20 1.00 0.58, largest error in the middle 0.0327
@@ -22,7 +22,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check scikit-image==0.26.0 scipy==1.17.1 numpy==2.4.6
+venv/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps \
+  scikit-image==0.26.0 scipy==1.17.1 numpy==2.4.6 lazy-loader==0.6 packaging==26.4
 
 cat > check.py <<'PY'
 import sys

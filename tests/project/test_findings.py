@@ -34,7 +34,8 @@ def header_of(script: Path) -> list[str]:
 def installed_by(script: Path) -> list[str]:
     """Everything the script has pip install."""
     packages: list[str] = []
-    for words in re.findall(r"^.*\bpip install\b(.*)$", script.read_text(), re.MULTILINE):
+    text = script.read_text().replace("\\\n", " ")
+    for words in re.findall(r"^.*\bpip install\b(.*)$", text, re.MULTILINE):
         previous = ""
         for word in words.split():
             if not word.startswith("-") and previous not in VALUED:
