@@ -25,7 +25,7 @@ from vdeblur.cli.app import COMMANDS, doors
 from vdeblur.cli.options import RunOptions
 from vdeblur.errors import UsageError
 from vdeblur.live.page.messages import parse_text
-from vdeblur.live.session import Session
+from vdeblur.live.session import LiveSession
 from vdeblur.live.settings import LiveSettings
 from vdeblur.options import (
     DECISIVE_OPTIONS,
@@ -179,7 +179,7 @@ def test_the_library_refuses_what_is_out_of_bounds(name: str, value: Any, tmp_pa
         lambda: vdeblur.deblur_frames([], **{name: value}),  # type: ignore[call-overload]
         lambda: vdeblur.deblur_streams([], **{name: value}),  # type: ignore[arg-type]
         lambda: asyncio.run(in_a_loop()),
-        lambda: Session(Steady(), LiveSettings(model="fast")).change(**{name: value}),
+        lambda: LiveSession(Steady(), LiveSettings(model="fast")).change(**{name: value}),
     ]
     for number, door in enumerate(doors):
         with pytest.raises(UsageError) as caught:

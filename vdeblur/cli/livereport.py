@@ -9,8 +9,8 @@ import time
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vdeblur.live.session import Session
-    from vdeblur.live.types import Status
+    from vdeblur.live.session import LiveSession
+    from vdeblur.live.types import SessionStatus
 
 _STATUS_SECONDS = 1.0
 #: Short, so that Ctrl-C is heard at once where a wait cannot be interrupted.
@@ -33,7 +33,7 @@ class LiveReport:
         elif not self._quiet:
             self._write(f"vdeblur: {words}")
 
-    def watch(self, session: Session, seconds: float | None) -> None:
+    def watch(self, session: LiveSession, seconds: float | None) -> None:
         """Wait for the end of a session, or so long, or Ctrl-C; tell of it once a second.
 
         Raises:
@@ -51,7 +51,7 @@ class LiveReport:
         except KeyboardInterrupt:
             return
 
-    def end(self, status: Status) -> None:
+    def end(self, status: SessionStatus) -> None:
         """The line at the end."""
         if self._json:
             self._write(json.dumps({"event": "end", **status.as_dict()}))
@@ -59,7 +59,7 @@ class LiveReport:
             seconds = time.monotonic() - self._began
             self._write(f"vdeblur: {status.frames} frames in {seconds:.1f} s, {status.dropped} of them left out")
 
-    def _status(self, status: Status) -> None:
+    def _status(self, status: SessionStatus) -> None:
         if self._json:
             self._write(json.dumps({"event": "status", **status.as_dict()}))
         elif self._on_terminal:
@@ -74,7 +74,7 @@ class LiveReport:
         self._stream.flush()
 
 
-def status_words(status: Status) -> str:
+def status_words(status: SessionStatus) -> str:
     """One line for a terminal."""
     if status.state != "running":
         return status.message or status.state
