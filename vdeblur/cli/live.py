@@ -1,4 +1,4 @@
-"""`vdeblur live SOURCE`: a camera, a screen or a stream, sharper, now."""
+"""`vdeblur live SOURCE`: live restoration of a camera, screen, stream or file, with minimal latency."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import click
 
 from vdeblur.cli import error_output
 from vdeblur.cli.help import Decorator, GroupedCommand, GroupedOption, given_options, restore_option
-from vdeblur.cli.livereport import LiveReport, show_cameras
+from vdeblur.cli.live_report import LiveReport, show_cameras
 from vdeblur.cli.options import check_model, parse_rate, parse_seconds
 from vdeblur.errors import UsageError
 from vdeblur.live.settings import LiveSettings
@@ -228,7 +228,7 @@ def _wishes(given: dict[str, Any]) -> SourceOptions:
 
 
 def _sinks(given: dict[str, Any], source: Source | None, report: LiveReport) -> list[LiveSink]:
-    """Where the picture goes beside the page."""
+    """The sinks beside the page."""
     from vdeblur.live.sinks import ComparisonSink, PipeSink, RecordingSink, VirtualCameraSink, WindowSink
 
     sinks: list[LiveSink] = []
