@@ -17,9 +17,9 @@ import pytest
 from support.cli_fixtures import COMMAND, Call, call, media, tiny_model
 from support.wall_clock import patience
 from vdeblur.cli import error_output
-from vdeblur.cli.app import COMMANDS, with_command
+from vdeblur.cli.app import COMMANDS, with_default_command
 from vdeblur.cli.help import EXIT_CODES
-from vdeblur.cli.io_plan import Job, plan_jobs
+from vdeblur.cli.io_plan import RunJob, plan_jobs
 from vdeblur.cli.options import RunOptions, merge_options, parse_rate, parse_seconds
 from vdeblur.errors import UsageError, VdeblurError
 
@@ -241,12 +241,12 @@ def test_the_help_page_holds_options_commands_examples_and_every_exit_code(call:
 
 
 def test_a_word_that_is_no_command_is_an_input() -> None:
-    assert with_command(["a.mp4", "-o", "b.mp4"]) == ["run", "a.mp4", "-o", "b.mp4"]
-    assert with_command(["-o", "b.mp4", "a.mp4"])[0] == "run"
-    assert with_command(["./info", "-o", "b.mp4"])[0] == "run"
-    assert with_command(["info", "a.mp4"]) == ["info", "a.mp4"]
-    assert with_command(["--help"]) == ["--help"]
-    assert with_command([]) == ["run"]
+    assert with_default_command(["a.mp4", "-o", "b.mp4"]) == ["run", "a.mp4", "-o", "b.mp4"]
+    assert with_default_command(["-o", "b.mp4", "a.mp4"])[0] == "run"
+    assert with_default_command(["./info", "-o", "b.mp4"])[0] == "run"
+    assert with_default_command(["info", "a.mp4"]) == ["info", "a.mp4"]
+    assert with_default_command(["--help"]) == ["--help"]
+    assert with_default_command([]) == ["run"]
 
 
 @pytest.mark.parametrize(
@@ -314,12 +314,12 @@ def test_jobs(tmp_path: Path) -> None:
     assert [Path(job.target) for job in plan.jobs] == [Path(out) / "a.MKV", Path(out) / "b.mp4"]
     assert plan.new_folder == Path(out)
 
-    assert plan_jobs([one], out + "/").jobs == (Job(one, str(Path(out) / "b.mp4")),)
-    assert plan_jobs([one], str(tmp_path / "out.mkv")).jobs == (Job(one, str(tmp_path / "out.mkv")),)
-    assert plan_jobs(["-"], "-").jobs == (Job("-", "-"),)
-    assert plan_jobs([pictures], str(tmp_path / "p.mp4")).jobs == (Job(pictures, str(tmp_path / "p.mp4")),)
-    assert plan_jobs([pictures], out).jobs == (Job(pictures, out),)
-    assert plan_jobs([pictures, one], out).jobs[0] == Job(pictures, str(Path(out) / "pictures.mp4"))
+    assert plan_jobs([one], out + "/").jobs == (RunJob(one, str(Path(out) / "b.mp4")),)
+    assert plan_jobs([one], str(tmp_path / "out.mkv")).jobs == (RunJob(one, str(tmp_path / "out.mkv")),)
+    assert plan_jobs(["-"], "-").jobs == (RunJob("-", "-"),)
+    assert plan_jobs([pictures], str(tmp_path / "p.mp4")).jobs == (RunJob(pictures, str(tmp_path / "p.mp4")),)
+    assert plan_jobs([pictures], out).jobs == (RunJob(pictures, out),)
+    assert plan_jobs([pictures, one], out).jobs[0] == RunJob(pictures, str(Path(out) / "pictures.mp4"))
     with pytest.raises(UsageError, match="is an input"):
         plan_jobs([pictures], pictures)
     assert plan_jobs(["https://example.org/a/film.mp4?x=1"], out + "/").jobs[0].target == str(Path(out) / "film.mp4")
@@ -333,7 +333,7 @@ def test_an_unexpected_failure_keeps_its_traceback(tmp_path: Path, monkeypatch: 
     try:
         raise ZeroDivisionError("a deep\nfault")
     except ZeroDivisionError as exc:
-        error = error_output.as_error(exc)
+        error = error_output.to_vdeblur_error(exc)
     assert error.exit_code == 1
     assert "unexpected ZeroDivisionError: a deep" in str(error)
     assert "vdeblur doctor" in str(error)

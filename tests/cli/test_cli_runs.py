@@ -19,7 +19,7 @@ import pytest
 from support.cli_fixtures import COMMAND, Call, call, media, tiny_model
 from support.wall_clock import patience
 from vdeblur.cli.help import JSON_EVENTS
-from vdeblur.cli.io_plan import Job
+from vdeblur.cli.io_plan import RunJob
 from vdeblur.cli.progress_bar import BarReporter
 from vdeblur.cli.report import LineReporter
 from vdeblur.model.checkpoint import available_models, read_provenance
@@ -213,7 +213,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_sees_a_bar(tmp_path: Path) -> None:
-    screen, job = Terminal(), Job("a/clip.mp4", str(tmp_path / "out.mp4"))
+    screen, job = Terminal(), RunJob("a/clip.mp4", str(tmp_path / "out.mp4"))
     reporter = BarReporter(screen)
     with reporter.running():
         reporter.start(job, 1, 2)
@@ -241,7 +241,7 @@ def test_a_terminal_sees_a_bar(tmp_path: Path) -> None:
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("vdeblur.cli.report.time.monotonic", lambda: now)
-    log, job = io.StringIO(), Job("clip.mp4", "out.mp4")
+    log, job = io.StringIO(), RunJob("clip.mp4", "out.mp4")
     reporter = LineReporter(log)
     reporter.start(job, 1, 1)
     for second in range(21):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.cli_fixtures import Call, call, media, tiny_model
-from vdeblur.cli.scheduling import long_turns
+from vdeblur.cli.scheduling import batch_scheduling
 from vdeblur.errors import SourceError
 
 #: Fixtures.
@@ -24,7 +24,7 @@ ASK = "import os; print(os.sched_getscheduler(0))"
 
 def test_threads_and_programs_that_begin_within_have_long_turns() -> None:
     found: list[int] = []
-    with long_turns():
+    with batch_scheduling():
         thread = threading.Thread(target=lambda: found.append(os.sched_getscheduler(0)))
         thread.start()
         thread.join()
@@ -36,7 +36,7 @@ def test_threads_and_programs_that_begin_within_have_long_turns() -> None:
 def test_what_is_set_from_outside_stays() -> None:
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     try:
-        with long_turns():
+        with batch_scheduling():
             pass
         assert os.sched_getscheduler(0) == os.SCHED_BATCH
     finally:
@@ -48,7 +48,7 @@ def test_a_system_that_refuses_is_let_be(monkeypatch: pytest.MonkeyPatch) -> Non
         raise PermissionError
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    with long_turns():
+    with batch_scheduling():
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from support.doubles import Slow
 from support.live_doubles import STILL
 from support.wall_clock import patience, scaled
-from vdeblur.live.session import Session
+from vdeblur.live.session import LiveSession
 from vdeblur.live.sinks import PipeSink
 from vdeblur.live.source_parser import open_source
-from vdeblur.live.types import Status
+from vdeblur.live.types import SessionStatus
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no FIFOs")
 
@@ -59,7 +59,7 @@ class Glass:
         self.delays: list[tuple[float, float]] = []
         self.numbers: list[int] = []
         self.kib: list[int] = []
-        self.status: Status | None = None
+        self.status: SessionStatus | None = None
 
     def run(self, network: Slow, seconds: float) -> None:
         ends = os.pipe()
@@ -69,7 +69,7 @@ class Glass:
         with open(ends[1], "wb", buffering=0) as writing:
             feeder.start()
             reader.start()
-            with Session(source, STILL, [PipeSink(writing, "y4m")], networks={"double": network}) as session:
+            with LiveSession(source, STILL, [PipeSink(writing, "y4m")], networks={"double": network}) as session:
                 assert session.wait(seconds + patience(60))
                 self.status = session.status()
         feeder.join()

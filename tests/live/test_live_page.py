@@ -23,10 +23,10 @@ from support.wall_clock import patience, scaled, until
 from vdeblur.errors import Interrupted, SourceError, TargetError, UsageError
 from vdeblur.frames import PixelFormat
 from vdeblur.live.page import PageOptions, PageServer, jobs, store
-from vdeblur.live.page.jobs import Job, Jobs, result_suffix
+from vdeblur.live.page.jobs import JobQueue, UploadJob, result_suffix
 from vdeblur.live.page.messages import ProtocolError, parse_picture, parse_text
 from vdeblur.live.page.sharpness import sharpness_of
-from vdeblur.live.page.store import Store, harmless, with_ending
+from vdeblur.live.page.store import FileStore, add_to_stem, sanitize_name
 from vdeblur.options import RestoreOptions
 
 
@@ -228,7 +228,7 @@ class Patient:
 
 def test_a_video_is_stopped_and_its_files_go() -> None:
     patient = Patient()
-    with PageServer(None, SMALL, PageOptions(port=0, open_browser=False), jobs=Jobs(patient)) as server:
+    with PageServer(None, SMALL, PageOptions(port=0, open_browser=False), jobs=JobQueue(patient)) as server:
         first = post(server, "/videos", content=b"x" * 100).json()
         second = post(server, "/videos", content=b"x" * 100).json()
         assert patient.began.wait(patience(5))
@@ -243,7 +243,7 @@ def test_a_video_is_stopped_and_its_files_go() -> None:
 
 def test_the_server_s_end_stops_a_video() -> None:
     patient = Patient()
-    with PageServer(None, SMALL, PageOptions(port=0, open_browser=False), jobs=Jobs(patient)) as server:
+    with PageServer(None, SMALL, PageOptions(port=0, open_browser=False), jobs=JobQueue(patient)) as server:
         post(server, "/videos", content=b"x" * 100)
         assert patient.began.wait(patience(5))
         began = time.monotonic()
@@ -251,7 +251,7 @@ def test_the_server_s_end_stops_a_video() -> None:
 
 
 def test_videos_beyond_what_is_kept_are_told_to_come_later() -> None:
-    with PageServer(None, SMALL, PageOptions(port=0, open_browser=False), jobs=Jobs(Patient())) as server:
+    with PageServer(None, SMALL, PageOptions(port=0, open_browser=False), jobs=JobQueue(Patient())) as server:
         codes = [post(server, "/videos", content=b"x").status_code for _ in range(10)]
     assert codes == [202] * 8 + [503] * 2
 
@@ -260,11 +260,11 @@ def test_a_fault_of_ours_is_told_in_general_words(caplog: pytest.LogCaptureFixtu
     def faulty(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    with Store() as kept:
+    with FileStore() as kept:
         source, target = kept.new(".source", "a"), kept.new(".mp4", "b")
-        queue = Jobs(faulty)
+        queue = JobQueue(faulty)
         queue.start()
-        job = Job(source, target, RestoreOptions())
+        job = UploadJob(source, target, RestoreOptions())
         queue.add(job)
         until(lambda: job.ended)
         queue.close()
@@ -296,19 +296,19 @@ def test_a_result_s_container(name: str, suffix: str) -> None:
     ],
 )
 def test_names_from_browsers_are_made_harmless(name: str, becomes: str) -> None:
-    assert harmless(name) == becomes
+    assert sanitize_name(name) == becomes
 
 
 def test_files_have_names_of_the_server_s_own() -> None:
-    with Store() as kept:
+    with FileStore() as kept:
         stored = kept.new(".mp4", "../../../tmp/evil")
         assert stored.path.parent == kept.folder
         assert "evil" not in stored.path.name
-        assert with_ending(stored.name, ".sharp", ".mkv") == "evil.sharp.mkv"
+        assert add_to_stem(stored.name, ".sharp", ".mkv") == "evil.sharp.mkv"
 
 
 def test_what_nobody_asks_for_is_swept_away() -> None:
-    with Store() as kept:
+    with FileStore() as kept:
         old, fetched, busy, fresh = (kept.new(".mp4", name) for name in "abcd")
         for stored in (old, fetched, busy, fresh):
             stored.path.touch()
@@ -322,7 +322,7 @@ def test_what_nobody_asks_for_is_swept_away() -> None:
 
 def test_a_full_disk_is_said_before_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_FREE_BYTES", 1 << 60)
-    with Store() as kept, pytest.raises(TargetError, match="no room"):
+    with FileStore() as kept, pytest.raises(TargetError, match="no room"):
         kept.new(".mp4", "a")
 
 

@@ -161,10 +161,10 @@ def test_the_model_is_switched_while_it_runs(server: PageServer, open_page: Call
     shown.get_by_role("radio", name="balanced").check(force=True)
     shown.locator("#strength").fill("0.5")
     shown.get_by_label("Processing size").select_option("3")
-    desk = server._server.config.app.app._app.state.desk  # type: ignore[union-attr]
+    admission = server._server.config.app.app._app.state.admission  # type: ignore[union-attr]
 
     def now() -> tuple[str, float, int]:
-        status = next(iter(desk._own)).status()
+        status = next(iter(admission._own)).status()
         return status["model"], status["strength"], status["reduce"]
 
     for _ in range(round(patience(100))):

@@ -7,7 +7,14 @@ import random
 
 import pytest
 
-from vdeblur.live.quality_controller import ENOUGH_FPS, HELD_SECONDS, PATIENCE, Pace, Rung, rungs
+from vdeblur.live.quality_controller import (
+    ENOUGH_FPS,
+    HELD_SECONDS,
+    PATIENCE,
+    OperatingPoint,
+    QualityController,
+    operating_points,
+)
 
 
 class Machine:
@@ -15,28 +22,28 @@ class Machine:
 
     def __init__(self, model: str = "swift", *, fps: float = 30.0, jitter: float = 0.1, **more: int) -> None:
         self.now, self.fps = 0.0, fps
-        self.pace = Pace(rungs(model, **more), self.now)
+        self.pace = QualityController(operating_points(model, **more), self.now)
         self.slowness = 1.0
         self.full_seconds = 0.02
         self.fixed = 0.22
-        self.changes: list[tuple[float, Rung]] = []
+        self.changes: list[tuple[float, OperatingPoint]] = []
         self._random = random.Random(7)
         self._jitter = jitter
 
-    def seconds(self, rung: Rung) -> float:
-        model = {"swift": 1.0, "fast": 1.25, "balanced": 6.25, "quality": 12.5}[rung.model]
-        work = model * (self.fixed + (1 - self.fixed) / rung.reduce**2)
+    def seconds(self, point: OperatingPoint) -> float:
+        model = {"swift": 1.0, "fast": 1.25, "balanced": 6.25, "quality": 12.5}[point.model]
+        work = model * (self.fixed + (1 - self.fixed) / point.reduce**2)
         return self.slowness * self.full_seconds * work * (1 + self._random.uniform(-self._jitter, self._jitter))
 
-    def run(self, seconds: float) -> Rung:
+    def run(self, seconds: float) -> OperatingPoint:
         end = self.now + seconds
         while self.now < end:
-            took = self.seconds(self.pace.rung)
+            took = self.seconds(self.pace.point)
             self.now += max(took, 1 / self.fps)
-            rung = self.pace.saw(self.now, took, self.fps)
-            if rung is not None:
-                self.changes.append((self.now, rung))
-        return self.pace.rung
+            point = self.pace.observe(self.now, took, self.fps)
+            if point is not None:
+                self.changes.append((self.now, point))
+        return self.pace.point
 
 
 def test_what_is_quick_enough_stays() -> None:
@@ -51,7 +58,7 @@ def test_the_largest_size_that_keeps_up_is_found_soon_and_kept(full_seconds: flo
     machine.full_seconds = full_seconds
     assert machine.run(2.5).reduce == reduce
     machine.run(600)
-    assert machine.pace.rung.reduce == reduce
+    assert machine.pace.point.reduce == reduce
     assert len(machine.changes) <= 2
 
 
@@ -60,10 +67,10 @@ def test_a_very_slow_network_is_judged_by_few_frames() -> None:
     machine.full_seconds = 1.2
     machine.run(8)
     assert machine.pace.lowest
-    assert machine.pace.overtaxed
+    assert machine.pace.overloaded
     machine.full_seconds = 0.1
     machine.run(5)
-    assert not machine.pace.overtaxed
+    assert not machine.pace.overloaded
 
 
 @pytest.mark.parametrize("fixed", [0.0, 0.3, 0.5])
@@ -73,7 +80,7 @@ def test_other_shares_of_work_are_learned(fixed: float) -> None:
     machine.run(900)
     late = [change for change in machine.changes if change[0] > 300]
     assert len(late) <= 4, "no to and fro"
-    assert machine.seconds(machine.pace.rung) < 1.15 / 30 or machine.pace.lowest
+    assert machine.seconds(machine.pace.point) < 1.15 / 30 or machine.pace.lowest
 
 
 def test_when_there_is_time_again_it_goes_up_after_a_while() -> None:
@@ -114,9 +121,9 @@ def test_at_the_edge_it_does_not_flap() -> None:
 def test_a_smaller_model_is_chosen_where_a_smaller_size_is_not_enough() -> None:
     machine = Machine("balanced")
     machine.full_seconds = 0.2
-    rung = machine.run(5)
-    assert rung == rungs("balanced")[-1]
-    assert (rung.model, rung.reduce) == ("swift", 4)
+    point = machine.run(5)
+    assert point == operating_points("balanced")[-1]
+    assert (point.model, point.reduce) == ("swift", 4)
 
 
 def test_a_quick_camera_needs_no_more_than_enough() -> None:
@@ -133,17 +140,17 @@ def test_a_slow_camera_leaves_time() -> None:
 
 
 def test_rungs_go_down_from_what_was_asked_for() -> None:
-    assert [rung.reduce for rung in rungs("swift")] == [1, 2, 3, 4]
-    assert [rung.reduce for rung in rungs("swift", 3)] == [3, 4]
-    assert [rung.reduce for rung in rungs("mine.safetensors", 6)] == [6]
-    assert [(rung.model, rung.reduce) for rung in rungs("balanced")] == [
+    assert [point.reduce for point in operating_points("swift")] == [1, 2, 3, 4]
+    assert [point.reduce for point in operating_points("swift", 3)] == [3, 4]
+    assert [point.reduce for point in operating_points("mine.safetensors", 6)] == [6]
+    assert [(point.model, point.reduce) for point in operating_points("balanced")] == [
         ("balanced", 1), ("fast", 1), ("swift", 1), ("swift", 2), ("swift", 3), ("swift", 4),
     ]  # fmt: skip
-    assert [(rung.model, rung.reduce) for rung in rungs("fast", 2)] == [
+    assert [(point.model, point.reduce) for point in operating_points("fast", 2)] == [
         ("fast", 2), ("swift", 2), ("swift", 3), ("swift", 4),
     ]  # fmt: skip
     for model in ("swift", "fast", "balanced", "quality"):
-        work = [rung.work for rung in rungs(model)]
+        work = [point.work for point in operating_points(model)]
         assert work == sorted(work, reverse=True)
-        assert rungs(model)[0] == Rung(model, 1, work[0])
+        assert operating_points(model)[0] == OperatingPoint(model, 1, work[0])
     assert HELD_SECONDS > PATIENCE

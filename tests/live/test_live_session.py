@@ -16,16 +16,16 @@ from support.live_doubles import LOST, STILL, Keeps, KeepsEvery, Rounds, Steady,
 from support.wall_clock import patience, scaled, until
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import NetworkError, SourceError, TargetError, UsageError
-from vdeblur.live.session import LiveSettings, Session, Unwatched
+from vdeblur.live.session import LiveSession, LiveSettings, NobodyWatches
 from vdeblur.live.sources import FileSource, PushSource
 from vdeblur.video.ffmpeg.executable import run_ffmpeg
 
 
 def session(
     source: object, sink: object, network: object = None, settings: LiveSettings = STILL, **more: object
-) -> Session:
+) -> LiveSession:
     networks = {"double": network if network is not None else Identity(), **more.pop("networks", {})}  # type: ignore[dict-item]
-    return Session(source, settings, [sink], networks=networks, **more)  # type: ignore[arg-type]
+    return LiveSession(source, settings, [sink], networks=networks, **more)  # type: ignore[arg-type]
 
 
 def live_threads() -> list[str]:
@@ -297,7 +297,7 @@ def test_a_sink_that_fails_does_not_end_the_picture() -> None:
 def test_a_vital_sink_ends_the_session() -> None:
     with session(Steady(50), Vital(failure=(2, BrokenPipeError()))) as running, pytest.raises(BrokenPipeError):
         running.wait(patience(20))
-    with session(Steady(50), sink := Vital(failure=(2, Unwatched()))) as running:
+    with session(Steady(50), sink := Vital(failure=(2, NobodyWatches()))) as running:
         assert running.wait(patience(20))
     assert sink.closed == 1
 

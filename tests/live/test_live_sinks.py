@@ -23,9 +23,9 @@ from support.live_doubles import STILL, Steady
 from support.wall_clock import patience, until
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
-from vdeblur.live.session import Session
-from vdeblur.live.sinks import Compared, PipeSink, RecordingSink, VirtualCameraSink, WindowSink
-from vdeblur.live.types import Shown, Taken, Unwatched
+from vdeblur.live.session import LiveSession
+from vdeblur.live.sinks import ComparisonSink, PipeSink, RecordingSink, VirtualCameraSink, WindowSink
+from vdeblur.live.types import CapturedFrame, LiveFrame, NobodyWatches
 from vdeblur.video.realtime.raw_pipe import PIPE_FORMATS
 from vdeblur.video.realtime.uniform_frames import Plain
 from vdeblur.video.source.reader import Reader
@@ -33,8 +33,8 @@ from vdeblur.video.source.reader import Reader
 RGB = PixelFormat("gbrp", "rgb", 8)
 
 
-def shown(frame: Frame, at: float, *, number: int = 1) -> Shown:
-    return Shown(Taken(frame, number, at), frame, at + 0.01)
+def shown(frame: Frame, at: float, *, number: int = 1) -> LiveFrame:
+    return LiveFrame(CapturedFrame(frame, number, at), frame, at + 0.01)
 
 
 def show_until_it_fails(sink: Any, frame: Frame) -> None:
@@ -158,11 +158,11 @@ def test_an_unknown_format_is_refused() -> None:
 
 def test_before_and_after_side_by_side() -> None:
     out = io.BytesIO()
-    sink = Compared(PipeSink(out), "side")
+    sink = ComparisonSink(PipeSink(out), "side")
     assert (sink.name, sink.vital, sink.every) == ("standard output", True, False)
     (frame,) = clip(1, 48, 64)
     sharp = frame.with_planes([plane ^ 1 for plane in frame.planes])
-    sink.show(Shown(Taken(frame, 1, 0.0), sharp, 0.01))
+    sink.show(LiveFrame(CapturedFrame(frame, 1, 0.0), sharp, 0.01))
     sink.close()
     (back,) = read_back(out.getvalue())
     assert np.array_equal(back.planes[0], np.concatenate([frame.planes[0], sharp.planes[0]], axis=1))
@@ -207,7 +207,7 @@ def test_a_recording_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_session_records_while_it_shows(tmp_path: Path) -> None:
     out, path = io.BytesIO(), tmp_path / "out.mp4"
     recording = RecordingSink(path)
-    with Session(Steady(25, count=30, height=48, width=64), STILL, [PipeSink(out), recording],
+    with LiveSession(Steady(25, count=30, height=48, width=64), STILL, [PipeSink(out), recording],
                  networks={"double": Identity()}) as session:  # fmt: skip
         until(lambda: session.status().recording == str(path))
         assert session.wait(patience(30))
@@ -319,7 +319,7 @@ def test_a_window_shows_the_picture_and_closing_it_is_no_failure(display: str, m
 
     until(is_seen)
     sink._process.terminate()  # as the window manager does
-    with pytest.raises(Unwatched):
+    with pytest.raises(NobodyWatches):
         show_until_it_fails(sink, green)
     sink.close()
 

@@ -16,8 +16,8 @@ from support.doubles import Identity
 from support.live_doubles import STILL, KeepsEvery
 from support.wall_clock import patience, scaled, until
 from vdeblur.errors import SourceError, UsageError
-from vdeblur.live.session import Session
-from vdeblur.live.source_parser import Wishes, open_source
+from vdeblur.live.session import LiveSession
+from vdeblur.live.source_parser import SourceOptions, open_source
 from vdeblur.live.sources import CaptureSource
 from vdeblur.video.ffmpeg.executable import find_ffmpeg
 from vdeblur.video.realtime.cameras import Camera, Mode
@@ -68,7 +68,7 @@ def test_a_stream_that_dies_comes_back_with_another_size(transport: str) -> None
     try:
         if transport == "tcp":
             time.sleep(1.0)  # until it listens
-        with Session(source, STILL, [sink], networks={"double": Identity()}, note=notes.append) as session:
+        with LiveSession(source, STILL, [sink], networks={"double": Identity()}, note=notes.append) as session:
             until(lambda: len(sink.shown) > 10)
             assert sink.shown[-1].sharp.size == (96, 160)
             end(server)
@@ -190,15 +190,15 @@ def test_cameras_go_by_number_path_and_name(word: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("word", "wishes", "message"),
     [
-        ("7", Wishes(), "no camera 7; there is 0"),
-        ("0", Wishes(size=(800, 600)), "1280×720 mjpeg; 640×480 yuyv422"),
-        ("nosuch.mp4", Wishes(), "no such file"),
-        ("gopher://x", Wishes(), "no such file"),
-        ("lavfi:testsrc2", Wishes(size=(640, 480)), "--size is for cameras"),
-        ("lavfi:testsrc2", Wishes(input_format="mjpeg"), "--input-format is for cameras"),
+        ("7", SourceOptions(), "no camera 7; there is 0"),
+        ("0", SourceOptions(size=(800, 600)), "1280×720 mjpeg; 640×480 yuyv422"),
+        ("nosuch.mp4", SourceOptions(), "no such file"),
+        ("gopher://x", SourceOptions(), "no such file"),
+        ("lavfi:testsrc2", SourceOptions(size=(640, 480)), "--size is for cameras"),
+        ("lavfi:testsrc2", SourceOptions(input_format="mjpeg"), "--input-format is for cameras"),
     ],
 )
-def test_what_cannot_be_is_refused(word: str, wishes: Wishes, message: str) -> None:
+def test_what_cannot_be_is_refused(word: str, wishes: SourceOptions, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         open_source(word, wishes, cameras=lambda: [CAMERA])
 
@@ -213,4 +213,4 @@ def test_a_screen_needs_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("wrong", [{"size": (0, 5)}, {"rate": 0}, {"rate": float("nan")}])
 def test_wishes_have_limits(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="cannot be"):
-        Wishes(**wrong)  # type: ignore[arg-type]
+        SourceOptions(**wrong)  # type: ignore[arg-type]

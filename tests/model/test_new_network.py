@@ -31,7 +31,7 @@ from vdeblur.engine.stream_state import Snapshot
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.evaluation.cases import Truth
 from vdeblur.evaluation.motion import motion_errors
-from vdeblur.live.session import LiveSettings, Session
+from vdeblur.live.session import LiveSession, LiveSettings
 from vdeblur.model import registry
 from vdeblur.model.checkpoint import load_network, read_provenance, save_network
 from vdeblur.model.network import NetworkTraits, TileTraits, traits_of
@@ -230,7 +230,7 @@ def test_a_process_without_it_says_so(model: Path, media: Path, tmp_path: Path) 
 def test_a_live_session_takes_it(model: Path, network: ToyNetwork) -> None:
     frames, sink = list(clip(6)), KeepsEvery()
     settings = LiveSettings(model=str(model), auto=False, device="cpu", precision="float32", lookahead=0)
-    with Session(Rounds(list(frames), seconds=0.2), settings, [sink]) as running:  # type: ignore[list-item]
+    with LiveSession(Rounds(list(frames), seconds=0.2), settings, [sink]) as running:  # type: ignore[list-item]
         assert running.wait(20)
     expected = Deblurrer(model, device="cpu", precision="float32", lookahead=0).run(frames)
     assert all(planes_equal(one.sharp, other) for one, other in zip(sink.shown, expected, strict=True))

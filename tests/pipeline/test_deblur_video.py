@@ -37,7 +37,7 @@ from vdeblur.errors import (
 from vdeblur.frames import Frame
 from vdeblur.pipeline import deblur_video as pipeline_module
 from vdeblur.pipeline.deblur_video import ALONE, Progress, deblur_video
-from vdeblur.pipeline.loop import frames_total
+from vdeblur.pipeline.loop import expected_frames
 from vdeblur.video.encode.video_plan import EncodeOptions
 from vdeblur.video.source.reader import probe
 
@@ -303,12 +303,12 @@ def test_a_failing_reader(run: Run, failure: Exception, kind: type[VdeblurError]
 
 
 def test_a_source_that_ends_too_early_is_no_success(run: Run) -> None:
-    class Cut(FakeReader):
+    class SegmentEnd(FakeReader):
         @property
         def shortfall(self) -> str | None:  # type: ignore[override]
             return "it is cut off" if self._given > 5 else None
 
-    reader, writer = Cut(clip(5)), FakeWriter()
+    reader, writer = SegmentEnd(clip(5)), FakeWriter()
     with pytest.raises(SourceError, match=r"^read at 0\.160 s: it is cut off; a shorter duration restores what is"):
         run(reader, writer)
     assert (reader.closed, writer.aborted, writer.closed) == (True, True, False)
@@ -507,11 +507,11 @@ def test_compare_sizes_the_writer_and_turns_with_the_video(run: Run) -> None:
 
 def test_frame_totals() -> None:
     video = FakeReader(clip(1, colour=BT709), count=100).info.video
-    assert frames_total(video, None, None) == 100
-    assert frames_total(video, 1.0, None) == 75
-    assert frames_total(video, 3.0, 5.0) == 25
-    assert frames_total(video, None, 0.5) == 12
+    assert expected_frames(video, None, None) == 100
+    assert expected_frames(video, 1.0, None) == 75
+    assert expected_frames(video, 3.0, 5.0) == 25
+    assert expected_frames(video, None, 0.5) == 12
     unknown = FakeReader(clip(1)).info.video
-    assert frames_total(unknown, None, None) is None
-    assert frames_total(unknown, None, 2.0) == 50
+    assert expected_frames(unknown, None, None) is None
+    assert expected_frames(unknown, None, 2.0) == 50
     assert Fraction(25) == video.average_rate

@@ -21,17 +21,8 @@ LONG_WITH_REASON = {
 }
 #: Names that are still to be told apart.
 STILL_TWICE = {
-    "Cut",
-    "Ending",
-    "Job",
-    "Picture",
     "Pipe",
-    "Session",
-    "Shown",
     "Sight",
-    "Sink",
-    "Stored",
-    "Teller",
     "View",
     "Weights",
 }

@@ -21,11 +21,11 @@ from support.doubles import Identity
 from support.live_doubles import Steady
 from support.page_fixtures import Browser, page, post
 from support.paths import PACKAGE
-from vdeblur.cli.app import COMMANDS, doors
+from vdeblur.cli.app import COMMANDS, root_command
 from vdeblur.cli.options import RunOptions
 from vdeblur.errors import UsageError
 from vdeblur.live.page.messages import parse_text
-from vdeblur.live.session import Session
+from vdeblur.live.session import LiveSession
 from vdeblur.live.settings import LiveSettings
 from vdeblur.options import (
     DECISIVE_OPTIONS,
@@ -99,7 +99,7 @@ def test_runs_and_sessions_have_each_option(owner: type[RestoreOptions], name: s
 
 
 def parameters(command: str) -> dict[str, click.Parameter]:
-    found = doors.get_command(click.Context(doors), command)
+    found = root_command.get_command(click.Context(root_command), command)
     assert found is not None
     return {str(parameter.name): parameter for parameter in found.params}
 
@@ -170,7 +170,7 @@ def test_the_library_refuses_what_is_out_of_bounds(name: str, value: Any, tmp_pa
         async for _ in vdeblur.adeblur_frames([], **{name: value}):  # type: ignore[arg-type]
             pass
 
-    doors: list[Callable[[], object]] = [
+    root_command: list[Callable[[], object]] = [
         lambda: RestoreOptions(**{name: value}),
         lambda: RunOptions(**{name: value}),
         lambda: LiveSettings(**{name: value}),
@@ -179,9 +179,9 @@ def test_the_library_refuses_what_is_out_of_bounds(name: str, value: Any, tmp_pa
         lambda: vdeblur.deblur_frames([], **{name: value}),  # type: ignore[call-overload]
         lambda: vdeblur.deblur_streams([], **{name: value}),  # type: ignore[arg-type]
         lambda: asyncio.run(in_a_loop()),
-        lambda: Session(Steady(), LiveSettings(model="fast")).change(**{name: value}),
+        lambda: LiveSession(Steady(), LiveSettings(model="fast")).change(**{name: value}),
     ]
-    for number, door in enumerate(doors):
+    for number, door in enumerate(root_command):
         with pytest.raises(UsageError) as caught:
             door()
         assert str(caught.value) == words_for(OPTIONS[name], value), number

@@ -16,7 +16,7 @@ from support.documents import anchors as anchors_of
 from support.documents import documents, fenced, headings, links, name_of, section, table, text_of, vdeblur_calls
 from support.media import clips
 from support.paths import ROOT
-from vdeblur.cli.app import doors, with_command
+from vdeblur.cli.app import root_command, with_default_command
 from vdeblur.cli.live import live
 from vdeblur.cli.run import run
 from vdeblur.model.checkpoint import available_models, read_provenance
@@ -94,11 +94,11 @@ CALLS = [
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_of_the_command_line_can_be_understood(call: list[str]) -> None:
     """Its command, its options and the form of their values; whether files are there is another matter."""
-    name, *arguments = with_command(call)
+    name, *arguments = with_default_command(call)
     if name.startswith("-"):
         assert name in ("-h", "--help", "--version")
         return
-    command = doors.get_command(click.Context(doors), name)
+    command = root_command.get_command(click.Context(root_command), name)
     assert command is not None
     if not arguments:  # the command is only named
         return

@@ -11,7 +11,7 @@ from support.doubles import clip
 from vdeblur.errors import SourceError
 from vdeblur.frames import Frame
 from vdeblur.live.settings import LiveSettings
-from vdeblur.live.types import Shown
+from vdeblur.live.types import LiveFrame
 
 #: Settings that nothing changes but the test, for a network that is given as "double".
 STILL = LiveSettings(model="double", auto=False, device="cpu", precision="float32")
@@ -69,11 +69,11 @@ class Keeps:
         self, *, name: str = "keeps", seconds: float = 0.0, failure: tuple[int, Exception] | None = None
     ) -> None:
         self.name = name
-        self.shown: list[Shown] = []
+        self.shown: list[LiveFrame] = []
         self.closed = 0
         self._seconds, self._failure = seconds, failure
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: LiveFrame) -> None:
         time.sleep(self._seconds)
         if self._failure is not None and len(self.shown) == self._failure[0]:
             raise self._failure[1]

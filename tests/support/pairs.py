@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vdeblur.adapters.arrays import Arrays
+from vdeblur.adapters.arrays import ArrayAdapter
 from vdeblur.evaluation.cases import Case, TrueMotion, frames_case
 from vdeblur.frames import Frame
 
@@ -30,7 +30,7 @@ def moving(count: int, *, speed: float = 0.0, blur: float = 0.0, size: int = SIZ
 
 def frames(pictures: Iterable[Tensor]) -> list[Frame]:
     """Pictures (3, H, W) in [0, 1] as frames of 8 bits."""
-    arrays = Arrays("rgb")
+    arrays = ArrayAdapter("rgb")
     shown = ((p * 255).round().clamp(0, 255).permute(1, 2, 0).numpy().astype(np.uint8) for p in pictures)
     return [arrays.frame(picture, number) for number, picture in enumerate(shown)]
 

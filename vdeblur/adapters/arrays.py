@@ -1,4 +1,4 @@
-"""Arrays: pictures as NumPy arrays and tensors, seen as frames without a copy, and back in the form they came in."""
+"""Array adapter: NumPy arrays and torch tensors as frames (zero-copy views), and restored frames back to arrays."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _MAX_FLOAT = 2.0
 
 
 @dataclass(frozen=True)
-class Arrays:
-    """Turns pictures into frames and frames back into pictures.
+class ArrayAdapter:
+    """Converts arrays and tensors to frames, and restored frames back.
 
     Arrays are (H, W) or (H, W, C), tensors (H, W) or (C, H, W) on any device, with 1, 3 or 4 channels, and perhaps a
     first dimension of 1. Both are uint8, uint16 or floating (16, 32 or 64 bits). Integers use their whole range,
@@ -60,7 +60,7 @@ class Arrays:
             raise UsageError(f"channels cannot be {self.channels!r}; it is rgb or bgr")
 
     def frame(self, picture: Any, number: int) -> Frame:
-        """Frame number ``number``, whose planes share the picture's memory where dtypes allow.
+        """Convert a picture to frame number ``number``, whose planes share its memory where dtypes allow.
 
         Raises:
             UsageError: the picture is no array or tensor of a known shape and dtype, or out of range.
@@ -81,7 +81,7 @@ class Arrays:
         return Frame(tuple(channels[index] for index in order), pixel_format, Colour(), number, TICK, 1)
 
     def picture(self, frame: Frame, like: Any) -> Any:
-        """A new picture with the type, dtype, shape and device of ``like``, from its restored frame."""
+        """Convert a restored frame to a new picture with the type, dtype, shape and device of ``like``."""
         picture = np.empty_like(like) if isinstance(like, np.ndarray) else torch.empty_like(like)
         channels = self._planar(picture)
         order = _ORDER[self.channels] if len(frame.planes) > 1 else (0,)
@@ -108,13 +108,13 @@ def _single(samples: Any) -> Any:
     return samples.float() if isinstance(samples, torch.Tensor) else samples.astype(np.float32, copy=False)
 
 
-def parts_of(item: Any) -> Sequence[Any]:
-    """Pictures that follow each other in an array (T, H, W, C) or a tensor (T, C, H, W); else the picture alone."""
+def split_sequence(item: Any) -> Sequence[Any]:
+    """Split a sequence, an array (T, H, W, C) or tensor (T, C, H, W), into its pictures; else the picture alone."""
     return item if item.ndim == 4 and len(item) != 1 and 0 not in item.shape else [item]
 
 
-def together(pictures: Sequence[Any]) -> Any:
-    """The inverse of :func:`parts_of`: several pictures as one array or tensor, one as it is."""
+def join_sequence(pictures: Sequence[Any]) -> Any:
+    """Inverse of :func:`split_sequence`: stack several pictures; a single one is returned as it is."""
     if len(pictures) == 1:
         return pictures[0]
     return torch.stack(list(pictures)) if isinstance(pictures[0], torch.Tensor) else np.stack(pictures)

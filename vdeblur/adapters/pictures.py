@@ -1,4 +1,4 @@
-"""Pictures: what people hold frames in. Each kind becomes frames, and restored frames become the same kind again."""
+"""Picture adapters: dispatch by type (NumPy, torch, Pillow, PyAV, Frame) from pictures to frames and back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from torch import Tensor
 
-from vdeblur.adapters.arrays import Arrays, Channels, parts_of, together
+from vdeblur.adapters.arrays import ArrayAdapter, Channels, join_sequence, split_sequence
 from vdeblur.adapters.pillow import frame_of_image, image_of, is_image
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
@@ -30,8 +30,8 @@ ARRAYS, TENSORS, IMAGES, VIDEO_FRAMES, FRAMES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
-    """The picture that a frame was made of."""
+class PictureOrigin:
+    """The picture that a frame was converted from."""
 
     picture: Any
     kind: str
@@ -41,7 +41,7 @@ class Origin:
 
 
 def frame_of(picture: Any, *, before: Frame | None = None, channels: Channels = "rgb") -> Frame:
-    """A picture as a frame, without a copy where memory can be shared. A frame stays itself.
+    """Convert a picture to a frame, without a copy where memory can be shared. A frame stays itself.
 
     Args:
         before: the frame before it in the same stream, which must be of the same kind; None at the first.
@@ -63,12 +63,12 @@ def frame_of(picture: Any, *, before: Frame | None = None, channels: Channels = 
         return picture if picture.origin is None else replace(picture, origin=None)
     frame = _made(picture, kind, number, channels)
     numbered = kind != VIDEO_FRAMES or None in (picture.pts, picture.time_base)
-    return replace(frame, origin=Origin(picture, kind, channels, numbered))
+    return replace(frame, origin=PictureOrigin(picture, kind, channels, numbered))
 
 
 def picture_of(frame: Frame) -> Any:
-    """The picture of a restored frame: a new one of the kind of its origin, with all else that this had."""
-    origin: Origin | None = frame.origin
+    """Convert a restored frame to a new picture of its origin's type, with the origin's metadata."""
+    origin: PictureOrigin | None = frame.origin
     if origin is None:
         return frame
     if origin.kind == IMAGES:
@@ -77,11 +77,11 @@ def picture_of(frame: Frame) -> Any:
         from vdeblur.video.formats.av_frames import video_frame_of
 
         return video_frame_of(frame, origin.picture)
-    return Arrays(origin.channels).picture(frame, origin.picture)
+    return ArrayAdapter(origin.channels).picture(frame, origin.picture)
 
 
 def kind_of(picture: Any) -> str | None:
-    """Its kind in words; None where it is no picture."""
+    """Name of a picture's type for messages; None if it is no picture."""
     if isinstance(picture, np.ndarray):
         return ARRAYS
     if isinstance(picture, Tensor):
@@ -94,17 +94,17 @@ def kind_of(picture: Any) -> str | None:
 
 
 def split(item: Any) -> Sequence[Any]:
-    """The pictures in one item of a stream: several that follow each other in (T, H, W, C) or (T, C, H, W)."""
-    return parts_of(item) if isinstance(item, (np.ndarray, Tensor)) else [item]
+    """Split an item of a stream, which may be a sequence (T, H, W, C) or (T, C, H, W), into its pictures."""
+    return split_sequence(item) if isinstance(item, (np.ndarray, Tensor)) else [item]
 
 
 def join(pictures: Sequence[Any]) -> Any:
-    """The inverse of :func:`split`."""
-    return pictures[0] if len(pictures) == 1 else together(pictures)
+    """Inverse of :func:`split`."""
+    return pictures[0] if len(pictures) == 1 else join_sequence(pictures)
 
 
 def number_of(frame: Frame) -> int | None:
-    """Its number in its stream, if it has that instead of a time."""
+    """Number of a frame in its stream, if it has that instead of a timestamp; else None."""
     return frame.pts if frame.origin is not None and frame.origin.numbered else None
 
 
@@ -128,4 +128,4 @@ def _made(picture: Any, kind: str, number: int, channels: Channels) -> Frame:
         from vdeblur.video.formats.av_frames import frame_of_video_frame
 
         return frame_of_video_frame(picture, number)
-    return Arrays(channels).frame(picture, number)
+    return ArrayAdapter(channels).frame(picture, number)

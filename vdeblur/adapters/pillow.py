@@ -1,4 +1,4 @@
-"""Images: Pillow's pictures seen as frames and back. Pillow is never imported here: who has an image has it loaded."""
+"""Pillow adapter: PIL images as frames and back. Pillow is never imported: a caller with an image has loaded it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from vdeblur.adapters.arrays import Arrays
+from vdeblur.adapters.arrays import ArrayAdapter
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame, PixelFormat
 
 #: Modes that are restored as they are, and what to do with others.
 MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 _CONVERT = {"1": "L", "PA": "RGBA"} | dict.fromkeys(("P", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"), "RGB")
-_ARRAYS = Arrays()
+_ADAPTER = ArrayAdapter()
 _GREY_ALPHA = PixelFormat("ya8", "gray", 8, alpha=True)
 
 
@@ -26,7 +26,7 @@ def is_image(picture: Any) -> bool:
 
 
 def frame_of_image(image: Any, number: int) -> Frame:
-    """Frame number ``number``. Alpha is left as it is.
+    """Convert an image to frame number ``number``. Alpha passes through unchanged.
 
     Raises:
         UsageError: the mode is not one of MODES; the message says what to convert to.
@@ -37,18 +37,18 @@ def frame_of_image(image: Any, number: int) -> Frame:
         raise UsageError(f"frame {number} is an image of mode {image.mode}; {remedy}")
     samples = np.asarray(image)
     if image.mode == "LA":
-        grey = _ARRAYS.frame(samples[..., 0], number)
+        grey = _ADAPTER.frame(samples[..., 0], number)
         return replace(grey, planes=(*grey.planes, samples[..., 1]), format=_GREY_ALPHA)
-    return _ARRAYS.frame(samples, number)
+    return _ADAPTER.frame(samples, number)
 
 
 def image_of(frame: Frame, like: Any) -> Any:
-    """A new image with the mode, size and info (ICC profile, EXIF, resolution …) of ``like``, from its frame."""
+    """Convert a frame to a new image with the mode, size and info (ICC profile, EXIF, resolution …) of ``like``."""
     samples = np.array(like)
     if like.mode == "LA":
         samples[..., 0] = frame.planes[0]
     else:
-        samples = _ARRAYS.picture(frame, like=samples)
+        samples = _ADAPTER.picture(frame, like=samples)
     made = sys.modules["PIL.Image"].fromarray(samples)
     made.info = dict(like.info)
     return made

@@ -1,1 +1,1 @@
-"""The command line. Nothing heavy is imported before the arguments are known to be right."""
+"""Command line (click). Heavy modules are imported only once the arguments have been validated."""

@@ -1,4 +1,4 @@
-"""The command line as a whole: `run` when no command is named, others loaded when they are called."""
+"""Entry point of the command line: command group with a default command (`run`) and lazily loaded others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from vdeblur import __version__
 from vdeblur.cli import error_output
 from vdeblur.cli.help import EXAMPLES, EXIT_CODES, JSON_EVENTS, write_block, write_commands, write_options
-from vdeblur.cli.signals import ending_like_ctrl_c
+from vdeblur.cli.signals import signals_as_ctrl_c
 
 DEFAULT_COMMAND = "run"
 #: Every command: where it is, as module:attribute, and a line for the help page.
@@ -28,8 +28,8 @@ COMMANDS = {
 }
 
 
-class Doors(click.Group):
-    """All commands, and the help page that shows the default command's options."""
+class CommandGroup(click.Group):
+    """Click group of all commands; its help page shows the default command's options."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -61,14 +61,14 @@ class Doors(click.Group):
         return command
 
 
-@click.group(cls=Doors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="vdeblur", message="%(prog)s %(version)s")
-def doors() -> None:
+def root_command() -> None:
     """Take the motion blur out of videos."""
 
 
-def with_command(arguments: Sequence[str]) -> list[str]:
-    """Arguments with the command said: a first word that is none means ``run``. A file named info is ``./info``."""
+def with_default_command(arguments: Sequence[str]) -> list[str]:
+    """Prepend ``run`` to arguments that do not begin with a command. A file named info is ``./info``."""
     first = arguments[0] if arguments else ""
     if first in COMMANDS or first in ("-h", "--help", "--version"):
         return list(arguments)
@@ -76,8 +76,8 @@ def with_command(arguments: Sequence[str]) -> list[str]:
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
-    """Do what the arguments say; return the exit code. Every failure has been said in one line."""
-    with ending_like_ctrl_c() as ended:
+    """Run the command line; return the exit code. Every failure is reported in one line on standard error."""
+    with signals_as_ctrl_c() as ended:
         code = _run(arguments)
         if ended and code == error_output.EXIT_INTERRUPTED:
             return 128 + ended[0]
@@ -86,23 +86,23 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        result = doors.main(with_command(arguments), prog_name="vdeblur", standalone_mode=False)
+        result = root_command.main(with_default_command(arguments), prog_name="vdeblur", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
-        error_output.error_line(exc.format_message().rstrip("."))
+        error_output.write_error_line(exc.format_message().rstrip("."))
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt) as exc:
-        error_output.error_line("interrupted")
+        error_output.write_error_line("interrupted")
         error_output.show_traceback(exc)
         return error_output.EXIT_INTERRUPTED
     except BrokenPipeError:
         error_output.silence_standard_output()
         return error_output.EXIT_BROKEN_PIPE
     except Exception as exc:
-        error = error_output.as_error(exc)
-        error_output.error_line(str(error))
+        error = error_output.to_vdeblur_error(exc)
+        error_output.write_error_line(str(error))
         error_output.show_traceback(exc)
         return error.exit_code

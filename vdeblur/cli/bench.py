@@ -1,4 +1,4 @@
-"""`vdeblur bench`: how fast this machine restores video, stage by stage and as a whole."""
+"""`vdeblur bench`: benchmark of the stages, the network and the whole command on this machine."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def bench(
 
 
 def write_results(results: Results, stream: IO[str]) -> None:
-    """What it ran on, whether that was busy, and two tables: the stages alone, and the whole."""
+    """Write machine and load, then two tables: the stages alone, and the whole command."""
     from vdeblur.bench.machine import BUSY
 
     machine = results.machine

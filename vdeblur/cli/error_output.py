@@ -1,4 +1,4 @@
-"""How a failure ends: one line on standard error, the right exit code, and a traceback only for those who ask."""
+"""Error reporting: one line on standard error, exit codes, and a traceback on request (``VDEBLUR_DEBUG``)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 
-def debugging() -> bool:
+def debug_is_on() -> bool:
+    """Whether ``VDEBLUR_DEBUG`` is set."""
     return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
 
 
-def error_line(message: str) -> None:
+def write_error_line(message: str) -> None:
     """Write the one line of an error to standard error."""
     sys.stderr.write(f"vdeblur: error: {' '.join(message.split())}\n")
     sys.stderr.flush()
 
 
-def as_error(exc: BaseException) -> VdeblurError:
-    """Any exception as one of ours; an unexpected one keeps its traceback in a file and says where."""
+def to_vdeblur_error(exc: BaseException) -> VdeblurError:
+    """Convert any exception into a VdeblurError; the traceback of an unexpected one goes to a file that is named."""
     if isinstance(exc, VdeblurError):
         return exc
     if isinstance(exc, KeyboardInterrupt):
@@ -42,13 +43,13 @@ def as_error(exc: BaseException) -> VdeblurError:
 
 
 def show_traceback(exc: BaseException) -> None:
-    """The whole traceback on standard error, if it is asked for."""
-    if debugging():
+    """Write the traceback to standard error in debug mode."""
+    if debug_is_on():
         sys.stderr.write("".join(traceback.format_exception(exc)))
 
 
 def is_broken_pipe(exc: BaseException) -> bool:
-    """Whether whoever read standard output has gone away."""
+    """Whether an exception stems from a closed reader of standard output (EPIPE)."""
     seen: BaseException | None = exc
     while seen is not None:
         if isinstance(seen, BrokenPipeError):
@@ -58,7 +59,7 @@ def is_broken_pipe(exc: BaseException) -> bool:
 
 
 def silence_standard_output() -> None:
-    """Keep the interpreter from failing once more on a closed standard output when it flushes at its end."""
+    """Redirect standard output to the null device, so that the interpreter's final flush does not fail."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)
@@ -66,7 +67,7 @@ def silence_standard_output() -> None:
 
 def _keep_traceback(exc: BaseException) -> str | None:
     """Path of a file with the traceback; None if it cannot be written or is shown anyway."""
-    if debugging():
+    if debug_is_on():
         return None
     try:
         with tempfile.NamedTemporaryFile(

@@ -1,4 +1,4 @@
-"""`vdeblur eval MODEL DATA`: how much closer to the truth networks bring blurred clips, beside classical baselines."""
+"""`vdeblur eval MODEL DATA`: evaluation of networks on pairs of clips, beside classical baselines."""
 
 from __future__ import annotations
 

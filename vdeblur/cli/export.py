@@ -1,4 +1,4 @@
-"""`vdeblur export MODEL -o FILE`: a network for other programs, checked against the package."""
+"""`vdeblur export MODEL -o FILE`: ONNX or torch.export of a network, verified against the package."""
 
 from __future__ import annotations
 

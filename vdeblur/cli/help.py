@@ -56,7 +56,7 @@ OWN_HEADING = "Messages"
 
 
 class GroupedOption(click.Option):
-    """An option that stands under a heading of the help page."""
+    """A click option with a section heading for the help page."""
 
     def __init__(self, *args: Any, heading: str = OWN_HEADING, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -66,9 +66,9 @@ class GroupedOption(click.Option):
 def restore_option(
     name: str, heading: str = "Restoration", *, defaults: type[RestoreOptions] = RestoreOptions
 ) -> Decorator:
-    """The command-line option of a restoration option, as its row of the table says.
+    """Click option of a restoration option, built from its row of the table.
 
-    Its text is handed on as it is, None where it is not given, for ``defaults`` to convert, check and fill in.
+    Its value is the unconverted text, or None if not given; ``defaults`` converts and validates it, or fills it in.
     """
     row, default = OPTIONS[name], getattr(defaults, name)
     shown = f"{default:g}" if isinstance(default, float) else default
@@ -84,12 +84,12 @@ def restore_option(
 
 
 def given_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the restoration options that were given."""
+    """Filter the restoration options that were given."""
     return {name: given[name] for name in OPTIONS if given.get(name) is not None}
 
 
 class GroupedCommand(click.Command):
-    """A command whose options are listed under their headings, with blocks of text behind them."""
+    """A click command with options grouped under headings, followed by blocks of text."""
 
     def __init__(self, *args: Any, blocks: Mapping[str, str] | None = None, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -119,7 +119,7 @@ def write_options(
 
 
 def write_block(formatter: click.HelpFormatter, heading: str, block: str) -> None:
-    """Write lines as they stand under a heading."""
+    """Write preformatted lines under a heading."""
     formatter.write_paragraph()
     formatter.write(f"{heading}:\n{block}")
 

@@ -1,4 +1,4 @@
-"""`vdeblur info FILE`: what a video holds, and what would become of it."""
+"""`vdeblur info FILE`: stream information of a source, and a dry run of its output."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def info(file: str, allow_network: bool, as_json: bool) -> None:
 
 
 def source_lines(source: SourceInfo) -> list[str]:
-    """The source for people: container, video, then every stream."""
+    """Human-readable description of a source: container, video, then every stream."""
     length = "" if source.duration_seconds is None else f", {_length(source.duration_seconds)}"
     chapters = f", {source.chapters} chapters" if source.chapters else ""
     lines = [f"{source.name}: {source.container}{length}{chapters}"]
@@ -52,7 +52,7 @@ def source_lines(source: SourceInfo) -> list[str]:
 
 
 def plan_words(source: SourceInfo) -> list[str]:
-    """What a run without options would do, in sentences: the frames, the encoder, everything that is not kept."""
+    """Dry run without options, in sentences: frames, encoder, conversions and losses."""
     video = source.video
     words = [
         f"vdeblur restores {video.width}x{video.height} frames in their own {_format_words(video.format)} samples."

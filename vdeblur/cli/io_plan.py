@@ -1,4 +1,4 @@
-"""Jobs: inputs and the output of a command line become pairs of source and target."""
+"""Input/output plan: expands the inputs of a command line and pairs each source with its target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vdeblur.errors import TargetError, UsageError
 from vdeblur.video.source.location import PICTURE_SUFFIXES, no_such_file
 
 PIPE = "-"
-#: Endings of the files that are taken from a folder.
+#: File name suffixes of videos in a folder.
 VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mkv", ".mov", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".flv", ".wmv",
     ".asf", ".ogv", ".3gp", ".3g2", ".mxf", ".nut", ".y4m",
@@ -26,8 +26,8 @@ _PATTERN = re.compile(r"%0?\d*d")
 
 
 @dataclass(frozen=True)
-class Job:
-    """One source and where its restored version goes."""
+class RunJob:
+    """A source and its target."""
 
     source: str
     target: str
@@ -38,15 +38,15 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All jobs of a command line."""
+class IoPlan:
+    """All jobs of a command line, and the folder they need."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[RunJob, ...]
     #: Folder that must be created for them, if it is missing.
     new_folder: Path | None = None
 
 
-def plan_jobs(inputs: Sequence[str], output: str | None) -> Plan:
+def plan_jobs(inputs: Sequence[str], output: str | None) -> IoPlan:
     """Pair every input with its target. A folder stands for the videos in it; several inputs need a folder.
 
     Raises:
@@ -58,14 +58,14 @@ def plan_jobs(inputs: Sequence[str], output: str | None) -> Plan:
     sources = [source for name in inputs for source in _expand(name)]
     if len(sources) == 1 and os.path.isdir(sources[0]) and _takes_pictures(output):
         # A folder of pictures becomes one: what they are called is the writer's business.
-        return Plan(_checked([Job(sources[0], output)]))
+        return IoPlan(_checked([RunJob(sources[0], output)]))
     into_folder = len(sources) > 1 or any(_holds_videos(Path(name)) for name in inputs) or _names_folder(output)
     if into_folder:
         _check_folder(output, len(sources))
-        jobs = [Job(source, str(Path(output) / _file_name(source))) for source in sources]
+        jobs = [RunJob(source, str(Path(output) / _file_name(source))) for source in sources]
     else:
-        jobs = [Job(sources[0], output)]
-    return Plan(_checked(jobs), Path(output) if into_folder and not os.path.exists(output) else None)
+        jobs = [RunJob(sources[0], output)]
+    return IoPlan(_checked(jobs), Path(output) if into_folder and not os.path.exists(output) else None)
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def _file_name(source: str) -> str:
     return f"{path.absolute().name}.mp4" if os.path.isdir(path) else path.name
 
 
-def _checked(jobs: Sequence[Job]) -> tuple[Job, ...]:
+def _checked(jobs: Sequence[RunJob]) -> tuple[RunJob, ...]:
     """The jobs, if none writes over another's file or over an input."""
     files = [job for job in jobs if not job.to_pipe]
     targets = Counter(os.path.normcase(os.path.realpath(job.target)) for job in files)
@@ -174,7 +174,7 @@ def _checked(jobs: Sequence[Job]) -> tuple[Job, ...]:
     return tuple(jobs)
 
 
-def _same_file(job: Job) -> bool:
+def _same_file(job: RunJob) -> bool:
     return os.path.exists(job.target) and os.path.exists(job.source) and os.path.samefile(job.source, job.target)
 
 

@@ -1,4 +1,4 @@
-"""`vdeblur live SOURCE`: a camera, a screen or a stream, sharper, now."""
+"""`vdeblur live SOURCE`: live restoration of a camera, screen, stream or file, with minimal latency."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import click
 
 from vdeblur.cli import error_output
 from vdeblur.cli.help import Decorator, GroupedCommand, GroupedOption, given_options, restore_option
-from vdeblur.cli.livereport import LiveReport, show_cameras
+from vdeblur.cli.live_report import LiveReport, show_cameras
 from vdeblur.cli.options import check_model, parse_rate, parse_seconds
 from vdeblur.errors import UsageError
 from vdeblur.live.settings import LiveSettings
@@ -23,9 +23,9 @@ from vdeblur.options import OPTIONS
 
 if TYPE_CHECKING:
     from vdeblur.live.page import PageOptions
-    from vdeblur.live.source_parser import Wishes
+    from vdeblur.live.source_parser import SourceOptions
     from vdeblur.live.sources import Source
-    from vdeblur.live.types import Sink
+    from vdeblur.live.types import LiveSink
 
 EXAMPLES = """\
   vdeblur live                                           the page; the browser gives its own camera
@@ -161,12 +161,14 @@ def _leave_a_core() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
 
-def _run(source: Source, settings: LiveSettings, sinks: list[Sink], given: dict[str, Any], report: LiveReport) -> int:
+def _run(
+    source: Source, settings: LiveSettings, sinks: list[LiveSink], given: dict[str, Any], report: LiveReport
+) -> int:
     """Show the source at the sinks until it ends, nobody watches, the time is over, or Ctrl-C."""
-    from vdeblur.live.session import Session
+    from vdeblur.live.session import LiveSession
 
     seconds = None if given["duration"] is None else parse_seconds("duration", given["duration"])
-    with Session(source, settings, sinks, note=report.note) as session:
+    with LiveSession(source, settings, sinks, note=report.note) as session:
         try:
             report.watch(session, seconds)
         except BrokenPipeError:  # click has an exit code of its own for it
@@ -178,7 +180,7 @@ def _run(source: Source, settings: LiveSettings, sinks: list[Sink], given: dict[
 
 
 def _page(
-    source: Source | None, settings: LiveSettings, sinks: list[Sink], given: dict[str, Any], report: LiveReport
+    source: Source | None, settings: LiveSettings, sinks: list[LiveSink], given: dict[str, Any], report: LiveReport
 ) -> int:
     if given["duration"] is not None:
         raise UsageError("--duration is for windows, pipes and virtual cameras; the page is served until Ctrl-C")
@@ -210,8 +212,8 @@ def _open(word: str, given: dict[str, Any]) -> Source:
     return open_source(word, _wishes(given))
 
 
-def _wishes(given: dict[str, Any]) -> Wishes:
-    from vdeblur.live.source_parser import Wishes
+def _wishes(given: dict[str, Any]) -> SourceOptions:
+    from vdeblur.live.source_parser import SourceOptions
 
     size = None
     if given["size"] is not None:
@@ -220,16 +222,16 @@ def _wishes(given: dict[str, Any]) -> Wishes:
             raise UsageError(f"size cannot be {given['size']!r}; it is like 640x480")
         size = int(match[1]), int(match[2])
     rate = None if given["rate"] is None else float(parse_rate(given["rate"]))
-    return Wishes(
+    return SourceOptions(
         size=size, rate=rate, input_format=given["input_format"], realtime=given["realtime"], loop=given["loop"]
     )
 
 
-def _sinks(given: dict[str, Any], source: Source | None, report: LiveReport) -> list[Sink]:
-    """Where the picture goes beside the page."""
-    from vdeblur.live.sinks import Compared, PipeSink, RecordingSink, VirtualCameraSink, WindowSink
+def _sinks(given: dict[str, Any], source: Source | None, report: LiveReport) -> list[LiveSink]:
+    """The sinks beside the page."""
+    from vdeblur.live.sinks import ComparisonSink, PipeSink, RecordingSink, VirtualCameraSink, WindowSink
 
-    sinks: list[Sink] = []
+    sinks: list[LiveSink] = []
     if given["output"] and source is None:
         raise UsageError("name what is to be recorded: a camera's number, or another source")
     for path in dict.fromkeys(given["output"]):
@@ -244,7 +246,7 @@ def _sinks(given: dict[str, Any], source: Source | None, report: LiveReport) -> 
         sinks.append(VirtualCameraSink(given["virtual_camera"] or None))
     if given["window"]:
         sinks.append(WindowSink(f"vdeblur: {'' if source is None else source.name}"))
-    return [Compared(sink, given["compare"]) for sink in sinks] if given["compare"] else sinks
+    return [ComparisonSink(sink, given["compare"]) for sink in sinks] if given["compare"] else sinks
 
 
 def _encoding(path: str, given: dict[str, Any]) -> Any:

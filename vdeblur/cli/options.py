@@ -1,4 +1,4 @@
-"""Options of a run: one frozen dataclass, filled from a YAML file and the command line, checked once."""
+"""Run options: one frozen dataclass, merged from a YAML config and the command line, and validated once."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class RunOptions(RestoreOptions):
 
 
 def merge_options(config: Path | None, given: dict[str, Any]) -> RunOptions:
-    """Options from a YAML file, if there is one, overridden by what was given on the command line.
+    """Merge the options of a YAML file, if there is one, with those of the command line, which take precedence.
 
     Raises:
         UsageError: the file cannot be read, has an unknown key or a wrong value, or a value is out of range.
@@ -123,7 +123,7 @@ def merge_options(config: Path | None, given: dict[str, Any]) -> RunOptions:
 
 
 def parse_seconds(name: str, value: float | str) -> float:
-    """Seconds from a number or a time like "1:30" or "00:01:30.500".
+    """Parse seconds from a number or a time like "1:30" or "00:01:30.500".
 
     Raises:
         UsageError: it is neither, or below 0.
@@ -142,7 +142,7 @@ def parse_seconds(name: str, value: float | str) -> float:
 
 
 def parse_rate(value: float | str) -> Fraction:
-    """Frames a second as an exact fraction from 25, 23.976 or "30000/1001".
+    """Parse a frame rate like 25, 23.976 or "30000/1001" into an exact fraction.
 
     Raises:
         UsageError: it is none of these, or not above 0.

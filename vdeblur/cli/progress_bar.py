@@ -1,4 +1,4 @@
-"""The progress bar on a terminal: frames, frames a second, speed against real time, time left."""
+"""Progress bar (rich) for terminals: frames, throughput, speed relative to real time, ETA."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
-from vdeblur.cli.io_plan import Job
+from vdeblur.cli.io_plan import RunJob
 from vdeblur.cli.report import LineReporter, clock
 from vdeblur.errors import VdeblurError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class BarReporter(LineReporter):
-    """A bar for each job, and lines above it for what has happened."""
+    """Shows a bar for each job, and messages as lines above it."""
 
     def __init__(self, stream: IO[str]) -> None:
         super().__init__(stream)
@@ -40,7 +40,7 @@ class BarReporter(LineReporter):
         with self._bar:
             yield
 
-    def start(self, job: Job, number: int, count: int) -> None:
+    def start(self, job: RunJob, number: int, count: int) -> None:
         place = f"[{number}/{count}] " if count > 1 else ""
         self._said.clear()
         self._remove()
@@ -62,11 +62,11 @@ class BarReporter(LineReporter):
             self._task, completed=progress.frames, total=progress.frames_total or None, words="  ".join(words)
         )
 
-    def done(self, job: Job, report: Report) -> None:
+    def done(self, job: RunJob, report: Report) -> None:
         self._remove()
         super().done(job, report)
 
-    def failed(self, job: Job | None, error: VdeblurError) -> None:
+    def failed(self, job: RunJob | None, error: VdeblurError) -> None:
         self._remove()
 
     def line(self, words: str) -> None:

@@ -1,7 +1,7 @@
-"""How a run tells what it does: a bar for people, lines for logs, JSON for programs, nothing when quiet.
+"""Reporters: progress, messages and results of a run as log lines, JSON events, or nothing.
 
-The library reports :class:`vdeblur.pipeline.deblur_video.Progress` and ``Report``; a reporter turns them into
-words. Whoever reads standard output gets video or JSON, never prose.
+The library reports :class:`vdeblur.pipeline.deblur_video.Progress` and ``Report``; a reporter formats them. Standard
+output carries video or JSON, never prose.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-from vdeblur.cli.io_plan import Job
+from vdeblur.cli.io_plan import RunJob
 from vdeblur.errors import VdeblurError
 
 if TYPE_CHECKING:
@@ -26,37 +26,37 @@ LOG_LINE_SECONDS = 10.0
 
 
 class Reporter:
-    """Says nothing; the others override what they have words for."""
+    """Base class with empty callbacks: the quiet reporter."""
 
-    def start(self, job: Job, number: int, count: int) -> None:
+    def start(self, job: RunJob, number: int, count: int) -> None:
         """A job begins; ``number`` of ``count``, from 1."""
 
     def note(self, words: str) -> None:
-        """Something is converted or not kept, or is worth knowing; said before the work on a job."""
+        """A message about a conversion, a loss or the source; before the work on a job."""
 
     def progress(self, progress: Progress) -> None:
         """Frames have been restored; called often."""
 
-    def done(self, job: Job, report: Report) -> None:
+    def done(self, job: RunJob, report: Report) -> None:
         """A job is finished."""
 
-    def skipped(self, job: Job, reason: str) -> None:
-        """A job is left out."""
+    def skipped(self, job: RunJob, reason: str) -> None:
+        """A job is skipped."""
 
-    def failed(self, job: Job | None, error: VdeblurError) -> None:
-        """A job, or the command as a whole, has failed. The line on standard error is the caller's."""
+    def failed(self, job: RunJob | None, error: VdeblurError) -> None:
+        """A job, or the command as a whole, has failed. The caller writes the line on standard error."""
 
     def end(self, done: int, skipped: int, failed: int) -> None:
-        """All jobs are through."""
+        """All jobs have been processed."""
 
     @property
     def writes_json_errors(self) -> bool:
-        """Whether errors on standard error would stand between JSON objects."""
+        """Whether JSON events go to standard error, where plain error lines would mix with them."""
         return False
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Around the jobs."""
+        """Context around all jobs."""
         yield
 
 
@@ -66,10 +66,10 @@ class LineReporter(Reporter):
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._next_line = 0.0
-        self._job: Job | None = None
+        self._job: RunJob | None = None
         self._said: set[str] = set()
 
-    def start(self, job: Job, number: int, count: int) -> None:
+    def start(self, job: RunJob, number: int, count: int) -> None:
         self._job = job
         self._said.clear()
         self._next_line = time.monotonic() + LOG_LINE_SECONDS
@@ -85,7 +85,7 @@ class LineReporter(Reporter):
             self._next_line = time.monotonic() + LOG_LINE_SECONDS
             self.line(f"{_name(self._job.source)}: {progress_words(progress)}")
 
-    def done(self, job: Job, report: Report) -> None:
+    def done(self, job: RunJob, report: Report) -> None:
         self.line(f"{_name(job.target, output=True)}: {result_words(report)}")
         if report.summary:
             self.line(report.summary)
@@ -93,7 +93,7 @@ class LineReporter(Reporter):
             if words not in self._said:
                 self.note(words)
 
-    def skipped(self, job: Job, reason: str) -> None:
+    def skipped(self, job: RunJob, reason: str) -> None:
         self.line(f"note: {_name(job.source)} is skipped: {reason}")
 
     def end(self, done: int, skipped: int, failed: int) -> None:
@@ -111,14 +111,14 @@ class JsonReporter(Reporter):
     def __init__(self, stream: IO[str], *, on_standard_error: bool) -> None:
         self._stream = stream
         self._on_standard_error = on_standard_error
-        self._job: Job | None = None
+        self._job: RunJob | None = None
         self._next_event = 0.0
 
     @property
     def writes_json_errors(self) -> bool:
         return self._on_standard_error
 
-    def start(self, job: Job, number: int, count: int) -> None:
+    def start(self, job: RunJob, number: int, count: int) -> None:
         self._job = job
         self._next_event = 0.0
         self._emit("start", job, number=number, count=count)
@@ -143,7 +143,7 @@ class JsonReporter(Reporter):
             eta_seconds=_rounded(progress.eta_seconds),
         )
 
-    def done(self, job: Job, report: Report) -> None:
+    def done(self, job: RunJob, report: Report) -> None:
         measured = {}
         if report.sharpness is not None:
             measured = dict(zip(("sharpness_before", "sharpness_after"), map(_rounded, report.sharpness), strict=True))
@@ -159,23 +159,23 @@ class JsonReporter(Reporter):
             **measured,
         )
 
-    def skipped(self, job: Job, reason: str) -> None:
+    def skipped(self, job: RunJob, reason: str) -> None:
         self._emit("skipped", job, reason=reason)
 
-    def failed(self, job: Job | None, error: VdeblurError) -> None:
+    def failed(self, job: RunJob | None, error: VdeblurError) -> None:
         self._emit("error", job, kind=type(error).__name__, message=str(error), exit_code=error.exit_code)
 
     def end(self, done: int, skipped: int, failed: int) -> None:
         self._emit("end", None, done=done, skipped=skipped, failed=failed)
 
-    def _emit(self, event: str, job: Job | None, **values: Any) -> None:
+    def _emit(self, event: str, job: RunJob | None, **values: Any) -> None:
         named = {} if job is None else {"source": job.source, "target": job.target}
         self._stream.write(json.dumps({"event": event, **named, **values}) + "\n")
         self._stream.flush()
 
 
 def progress_words(progress: Progress) -> str:
-    """Frames, frames a second, speed against real time and the time left, as far as they are known."""
+    """Frames, throughput, speed relative to real time and ETA, as far as they are known."""
     total = f"/{progress.frames_total}" if progress.frames_total else ""
     words = [f"{progress.frames}{total} frames", *_pace(progress.frames_per_second, progress.speed)]
     if progress.eta_seconds is not None:

@@ -22,10 +22,10 @@ from vdeblur.cli.help import (
     GroupedOption,
     restore_option,
 )
-from vdeblur.cli.io_plan import PIPE, Job, new_folder, plan_jobs
+from vdeblur.cli.io_plan import PIPE, RunJob, new_folder, plan_jobs
 from vdeblur.cli.options import RunOptions, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
-from vdeblur.cli.scheduling import long_turns
+from vdeblur.cli.scheduling import batch_scheduling
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.options import INTERLACED_MODES, OPTIONS, SIZE_CHANGES
 from vdeblur.video.segments.journal import Journal
@@ -117,7 +117,7 @@ def run(inputs: tuple[str, ...], config: Path | None, **given: Any) -> int:
         if options.plot is not None and len(plan.jobs) > 1:
             raise UsageError(f"--plot draws one video, but there are {len(plan.jobs)} inputs; name one")
         decided = _decide(plan.jobs, options)
-        with long_turns(), new_folder(plan.new_folder):
+        with batch_scheduling(), new_folder(plan.new_folder):
             return _Run(options, reporter).all(decided)
     except VdeblurError as exc:
         return _say_failure(exc, reporter)
@@ -145,14 +145,14 @@ def _start_logging(options: RunOptions) -> None:
     logger.setLevel(level)
 
 
-def _decide(jobs: Sequence[Job], options: RunOptions) -> list[tuple[Job, str]]:
+def _decide(jobs: Sequence[RunJob], options: RunOptions) -> list[tuple[RunJob, str]]:
     """What to do about each target, before any work: "write", "replace", "resume" or "skip"."""
     if any(job.to_pipe for job in jobs) and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; redirect it, or name a file with -o")
     return [(job, _decide_one(job, options)) for job in jobs]
 
 
-def _decide_one(job: Job, options: RunOptions) -> str:
+def _decide_one(job: RunJob, options: RunOptions) -> str:
     if options.resume and not job.to_pipe:
         if Journal(Path(job.target)).unfinished is not None:
             return "resume"
@@ -174,7 +174,7 @@ class _Run:
         self._options = options
         self._reporter = reporter
 
-    def all(self, decided: Sequence[tuple[Job, str]]) -> int:
+    def all(self, decided: Sequence[tuple[RunJob, str]]) -> int:
         """Do every job; return the exit code of the first failure, or 0. An interruption ends them all."""
         codes: list[int] = []
         skipped = 0
@@ -191,7 +191,7 @@ class _Run:
             self._reporter.end(len(codes) - len(wrong), skipped, len(wrong))
         return wrong[0] if wrong else 0
 
-    def _one(self, job: Job, number: int, count: int, decision: str) -> int:
+    def _one(self, job: RunJob, number: int, count: int, decision: str) -> int:
         """Do one job and say what became of it; return its exit code."""
         self._reporter.start(job, number, count)
         try:
@@ -199,14 +199,14 @@ class _Run:
         except (Exception, KeyboardInterrupt) as exc:
             if isinstance(exc, BrokenPipeError) or (job.to_pipe and error_output.is_broken_pipe(exc)):
                 return error_output.EXIT_BROKEN_PIPE
-            error = error_output.as_error(exc)
+            error = error_output.to_vdeblur_error(exc)
             if isinstance(error, Interrupted):
                 error = Interrupted(f"interrupted; {_unwritten(job)}").with_kept(error.kept)
             return _say_failure(error, self._reporter, cause=exc, job=job, named=count > 1)
         self._reporter.done(job, report)
         return 0
 
-    def _restore(self, job: Job, decision: str) -> Report:
+    def _restore(self, job: RunJob, decision: str) -> Report:
         """Restore one video. Ctrl-C waits for the end of a frame once frames are being written to a file."""
         waits = False
 
@@ -215,10 +215,10 @@ class _Run:
             waits = self._options.segment_seconds is not None and PIPE not in (job.source, job.target)
             return asked()
 
-        with signals.current.patient(lambda: waits) as asked:
+        with signals.current.graceful(lambda: waits) as asked:
             return self._restore_until(job, decision, stop)
 
-    def _restore_until(self, job: Job, decision: str, stop: Callable[[], bool]) -> Report:
+    def _restore_until(self, job: RunJob, decision: str, stop: Callable[[], bool]) -> Report:
         # Here and not above: PyTorch takes seconds to load, and a wrong call should not wait for it.
         from vdeblur.pipeline.deblur_video import deblur_video
         from vdeblur.video.sink.writer import EncodeOptions
@@ -260,7 +260,7 @@ def _say_failure(
     reporter: Reporter,
     *,
     cause: BaseException | None = None,
-    job: Job | None = None,
+    job: RunJob | None = None,
     named: bool = False,
 ) -> int:
     """Say it in one line, with the input's name where there are several; return the exit code."""
@@ -269,10 +269,10 @@ def _say_failure(
         message = f"{job.source}: {message}"
     reporter.failed(job, error)
     if not reporter.writes_json_errors:
-        error_output.error_line(message)
+        error_output.write_error_line(message)
     error_output.show_traceback(cause or error)
     return error.exit_code
 
 
-def _unwritten(job: Job) -> str:
+def _unwritten(job: RunJob) -> str:
     return "the output is incomplete" if job.to_pipe else f"{job.target} was not written"

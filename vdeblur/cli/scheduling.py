@@ -1,4 +1,4 @@
-"""Turns: how the system shares out the cores among the threads and programs of a run."""
+"""CPU scheduling policy of a run: SCHED_BATCH on Linux."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def long_turns() -> Iterator[None]:
-    """Threads and programs that begin within do not cut each other's turns short when they wake (SCHED_BATCH; Linux).
+def batch_scheduling() -> Iterator[None]:
+    """Start threads and child processes under SCHED_BATCH: waking threads do not preempt running ones. Linux only.
 
-    A run is measured by its end, and nobody waits for a single frame: what is at work may go on with a warm cache.
-    Other programs get their share as before, and sooner. What somebody has set from outside stays.
+    A run optimizes throughput, not the latency of a frame, so fewer preemptions keep caches warm. Other programs get
+    their share as before, and sooner. A policy set from outside stays.
     """
     changed = False
     if sys.platform == "linux":

@@ -1,4 +1,4 @@
-"""Ctrl-C and its like: once ends a job at the next frame and keeps what is done, twice ends everything at once."""
+"""Signal handling: a first SIGINT, SIGTERM … stops a job gracefully after the frame, a second one at once."""
 
 from __future__ import annotations
 
@@ -10,68 +10,68 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-#: Signals that ask a process to end; each becomes what Ctrl-C is.
+#: Termination signals; each is handled like Ctrl-C.
 _ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-#: While the first one closes everything, impatience must not tear it out of that.
+#: Further signals are ignored while the first one closes everything.
 _CLOSING_SECONDS = 5.0
 #: One request may come as two signals, from the terminal and from a launcher.
 _ONE_REQUEST_SECONDS = 0.5
 _PATIENCE = "\nvdeblur: stopping after this frame, to keep what is done; once more stops at once\n"
 
 
-class Ending:
-    """The requests to end that have come to this process."""
+class StopRequests:
+    """Termination requests to this process."""
 
     def __init__(self) -> None:
-        #: Numbers of the signals that were obeyed.
-        self.came: list[int] = []
-        self.asked = False
-        self._patient: Callable[[], bool] = lambda: False
-        self._asked_at = self._deaf_until = 0.0
+        #: Numbers of the signals that were not ignored.
+        self.obeyed: list[int] = []
+        self.requested = False
+        self._graceful: Callable[[], bool] = lambda: False
+        self._requested_at = self._ignored_until = 0.0
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
-        """The signals' handler."""
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Signal handler."""
         now = time.monotonic()
-        if now < self._deaf_until or (self.asked and now < self._asked_at + _ONE_REQUEST_SECONDS):
+        if now < self._ignored_until or (self.requested and now < self._requested_at + _ONE_REQUEST_SECONDS):
             return
-        self.came.append(number)
-        if self._patient() and not self.asked:
-            self.asked, self._asked_at = True, now
+        self.obeyed.append(number)
+        if self._graceful() and not self.requested:
+            self.requested, self._requested_at = True, now
             with contextlib.suppress(OSError):  # not through sys.stderr, which may be in the middle of a line
                 os.write(2, _PATIENCE.encode())
             return
-        self._deaf_until = now + _CLOSING_SECONDS
+        self._ignored_until = now + _CLOSING_SECONDS
         raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def patient(self, when: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-        """Within the block, a first request only makes the returned function say True, if ``when()``."""
-        self._patient = when
+    def graceful(self, when: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+        """Within the block, and while ``when()``, a first request only makes the returned function return True."""
+        self._graceful = when
         try:
-            yield lambda: self.asked
+            yield lambda: self.requested
         finally:
-            self._patient = lambda: False
+            self._graceful = lambda: False
 
 
-#: The process's own, while :func:`ending_like_ctrl_c` runs.
-current = Ending()
+#: The process's own, while :func:`signals_as_ctrl_c` runs.
+current = StopRequests()
 
 
 @contextlib.contextmanager
-def ending_like_ctrl_c() -> Iterator[list[int]]:
-    """Let SIGTERM and its like close everything as Ctrl-C does; gives the numbers of those that were obeyed."""
+def signals_as_ctrl_c() -> Iterator[list[int]]:
+    """Handle SIGTERM, SIGHUP and SIGBREAK like Ctrl-C; yields the numbers of the received signals."""
     global current
-    current = Ending()
+    current = StopRequests()
     if threading.current_thread() is not threading.main_thread():
-        yield current.came
+        yield current.obeyed
         return
     before = {}
     for name in _ENDING_SIGNALS:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            before[number] = signal.signal(number, current.hear)
+            before[number] = signal.signal(number, current.handle)
     try:
-        yield current.came
+        yield current.obeyed
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""`vdeblur synth INPUT -o OUT`: a blurred clip and its sharp truth, made as they are for training."""
+"""`vdeblur synth INPUT -o OUT`: a synthetic pair of blurred and sharp clips, as used for training."""
 
 from __future__ import annotations
 

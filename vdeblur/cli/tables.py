@@ -1,4 +1,4 @@
-"""Tables for people: those of an evaluation, and what all tables share."""
+"""Console tables (rich): results of an evaluation, and shared table styles."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rich.table import Table
 if TYPE_CHECKING:
     from vdeblur.evaluation import Evaluation
 
-#: Where no terminal says how wide it is, no row is folded.
+#: Columns where the width is unknown, so that no row is wrapped.
 WIDTH = 200
 
 Titled = tuple[str, Table]
 
 
 def write_tables(found: Evaluation, stream: IO[str]) -> None:
-    """Gain of every clip, then means, speeds, and what else was measured."""
+    """Write the gain of every clip, then means, motion errors, stability and speeds."""
     console = plain_console(stream)
     for title, table in (_clips(found), _means(found), _motion(found), _stability(found), _speeds(found)):
         if table.row_count:
@@ -28,13 +28,13 @@ def write_tables(found: Evaluation, stream: IO[str]) -> None:
 
 
 def plain_console(stream: IO[str]) -> Console:
-    """Where tables go: no colours by guess, and no row folded where nobody says how wide it is."""
+    """Console for tables: no highlighting, and no wrapping where the width is unknown."""
     width = None if stream.isatty() else WIDTH
     return Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
 
 
 def plain_table(words: Sequence[str], numbers: Sequence[str]) -> Table:
-    """A table without lines: columns of words, then columns of numbers."""
+    """Table without rules: left-aligned text columns, then right-aligned number columns."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in words:
         table.add_column(name, no_wrap=True)

@@ -1,4 +1,4 @@
-"""`vdeblur train CONFIG`: from photographs, or blurred and sharp frames, to a network."""
+"""`vdeblur train CONFIG`: trains a network on photographs (synthetic blur), videos or pairs."""
 
 from __future__ import annotations
 
@@ -112,13 +112,13 @@ def train(
     path = find_config(config)
     chosen = _with_options(load_config(TrainConfig, path), start, stills, pairs)
     leads = os.environ.get("RANK", "0") == "0"
-    teller = Teller(sys.stderr, quiet=quiet or not leads)
+    reporter = TrainingReporter(sys.stderr, quiet=quiet or not leads)
     target = folder or Path("runs") / path.stem
     try:
-        with teller.telling():
+        with reporter.running():
             weights = run(
                 chosen, target, minutes=minutes, steps=steps, device=device, pieces=pieces,
-                accept_changes=accept_changes, progress=teller.progress,
+                accept_changes=accept_changes, progress=reporter.progress,
             )  # fmt: skip
     except Interrupted as exc:
         if leads:
@@ -138,8 +138,8 @@ def _with_options(
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
 
 
-class Teller:
-    """Tells how a run goes: a bar on a terminal, a line now and then elsewhere, and each validation in a line."""
+class TrainingReporter:
+    """Reports training progress: a bar on a terminal, else periodic lines; and each validation in a line."""
 
     def __init__(self, stream: IO[str], *, quiet: bool) -> None:
         self._stream, self._quiet = stream, quiet
@@ -155,8 +155,8 @@ class Teller:
         self._first: tuple[int, float, float] | None = None
 
     @contextlib.contextmanager
-    def telling(self) -> Iterator[None]:
-        """Around the run: show the bar, and what the trainer logs."""
+    def running(self) -> Iterator[None]:
+        """Context around the run: shows the bar, and the trainer's log as lines."""
         handler = _Lines(self.line)
         logger = logging.getLogger("vdeblur")
         before = logger.level
@@ -170,7 +170,7 @@ class Teller:
             logger.setLevel(before)
 
     def progress(self, progress: TrainingProgress) -> None:
-        """After each step."""
+        """Report a training step."""
         if self._first is None:
             self._first = (progress.step - 1, progress.done, progress.seconds)
         if self._bar is not None:
@@ -205,7 +205,7 @@ class Teller:
 
 
 class _Lines(logging.Handler):
-    """Hands each message of the library on as a line."""
+    """Logging handler that writes each record as a line."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__()

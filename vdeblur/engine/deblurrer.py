@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from vdeblur.adapters.arrays import Arrays, Channels
+from vdeblur.adapters.arrays import ArrayAdapter, Channels
 from vdeblur.adapters.pictures import P, frame_of, picture_of
 from vdeblur.engine.device_step import DeviceStep
 from vdeblur.engine.scheduler import Scheduler
@@ -70,7 +70,7 @@ class Deblurrer:
         channels: Channels = "rgb",
         **restoration: Unpack[RestoreArguments],
     ) -> None:
-        Arrays(channels)
+        ArrayAdapter(channels)
         options = RestoreOptions(model=model, **restoration)
         self.lookahead = options.lookahead
         self.channels: Channels = channels

@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 import numpy as np
 import torch
 
-from vdeblur.adapters.arrays import Arrays
+from vdeblur.adapters.arrays import ArrayAdapter
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.pixels import rgb_of
 from vdeblur.evaluation.cases import Case, in_step, played
@@ -116,7 +116,7 @@ def _kept(case: Case) -> tuple[list[Frame], list[Frame]]:
 
 
 def _frames(pictures: Sequence[torch.Tensor]) -> list[Frame]:
-    arrays = Arrays("rgb")
+    arrays = ArrayAdapter("rgb")
     return [arrays.frame(p.permute(1, 2, 0).numpy().astype(np.uint8), n) for n, p in enumerate(pictures)]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from vdeblur.adapters.arrays import Arrays
+from vdeblur.adapters.arrays import ArrayAdapter
 from vdeblur.config import build, load_config
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.cases import Case, TrueMotion, frames_case
@@ -144,7 +144,7 @@ def _case(clip: Clip, name: str, dataset: str, stratum: str) -> Case:
 
 def _frames(pictures: Tensor) -> list[Frame]:
     """Pictures (T, 3, H, W) in [0, 1] as frames of 8 bits, as a file would have them."""
-    arrays = Arrays("rgb")
+    arrays = ArrayAdapter("rgb")
     return [
         arrays.frame(picture.permute(1, 2, 0).numpy().astype(np.uint8), number)
         for number, picture in enumerate(as_8bit(pictures))

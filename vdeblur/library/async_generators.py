@@ -1,4 +1,4 @@
-"""The library for event loops: the network works in a thread of its own, and the loop never waits for it."""
+"""Asynchronous generator interface (asyncio): inference in a worker thread, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from vdeblur.runtime.workers import JOIN_SECONDS
 
 T = TypeVar("T")
 
-#: What stands for the end of the pictures.
+#: Sentinel for the end of the pictures.
 _END: Any = object()
 
 
 async def adeblur_frames(
     frames: AsyncIterable[P] | Iterable[P], **options: Unpack[FrameOptions]
 ) -> AsyncGenerator[P, None]:
-    """As :func:`vdeblur.deblur_frames`, for ``async for``: the event loop is free while the network works.
+    """As :func:`vdeblur.deblur_frames`, for ``async for``: inference does not block the event loop.
 
     Loading the network, restoring, and asking an ordinary iterable for its next picture happen in one thread of this
     generator's own. An asynchronous iterable is asked in the event loop. A picture is asked for only when the one
@@ -75,7 +75,7 @@ def _close(restored: list[Generator[Any, None, None]]) -> None:
 
 
 class _Pulled(Iterator[P]):
-    """An asynchronous iterable as an ordinary one, for a thread beside the event loop."""
+    """Adapts an asynchronous iterable to a synchronous iterator for a worker thread."""
 
     def __init__(self, frames: AsyncIterable[P], loop: asyncio.AbstractEventLoop) -> None:
         self._frames: AsyncIterator[P] = aiter(frames)
@@ -98,7 +98,7 @@ class _Pulled(Iterator[P]):
         return picture
 
     def end(self) -> None:
-        """Nothing more is wanted; whoever waits for a picture waits no longer."""
+        """Stop; wakes a thread that waits for a picture."""
         self._ended = True
         if self._asked is not None:
             self._asked.cancel()
@@ -111,10 +111,10 @@ _Job = tuple[Callable[[], Any], "asyncio.Future[Any] | None"]
 
 
 class _Hands:
-    """A thread that does one thing after another for an event loop. A daemon: a source may never return.
+    """Single worker thread of an event loop. A daemon, for a source may never return.
 
     Args:
-        last: what it does before it ends, also if nobody could wait for that.
+        last: cleanup before the thread ends, even if nobody can wait for that.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, last: Callable[[], object]) -> None:
@@ -125,13 +125,13 @@ class _Hands:
         threading.Thread(target=_work, args=(loop, self._jobs), name="vdeblur-async", daemon=True).start()
 
     async def do(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns or raises in the thread."""
+        """Run ``work`` in the thread; return its result or raise its exception."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._jobs.put((work, future))
         return await future
 
     async def leave(self) -> None:
-        """Do the last thing and end; a thread that is stuck in its source is left behind after JOIN_SECONDS."""
+        """Run the cleanup and end; a thread that hangs in its source is abandoned after JOIN_SECONDS."""
         future: asyncio.Future[Any] = self._loop.create_future()
         self._end(future)
         await asyncio.wait([future], timeout=JOIN_SECONDS)

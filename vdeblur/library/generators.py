@@ -1,4 +1,4 @@
-"""The library: any iterable of pictures in, the same kind out, restored; one stream, or several beside each other."""
+"""Generator interface of the library: iterables of pictures in, restored pictures of the same type out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vdeblur.pipeline.loop import Progress
 
 
 class FrameOptions(RestoreArguments, total=False):
-    """Options of :func:`deblur_frames` and its kin, for those who pass them on."""
+    """Keyword arguments of :func:`deblur_frames`, :func:`deblur_streams` and :func:`vdeblur.adeblur_frames`."""
 
     model: str | Path | Network
     channels: Channels
@@ -97,7 +97,9 @@ def deblur_frames(
         raise UsageError(f"frames cannot be {frames!r}; give an iterable of pictures, or use deblur_video for files")
     if isinstance(frames, (np.ndarray, Tensor)) and frames.ndim != 4:
         raise UsageError(f"one array of shape {tuple(frames.shape)} is no sequence of pictures; put it into a list")
-    return _restored(frames, Deblurrer(model, channels=channels, **restoration), Teller(frames, progress, stop))
+    return _restored(
+        frames, Deblurrer(model, channels=channels, **restoration), ProgressReporter(frames, progress, stop)
+    )
 
 
 def deblur_streams(
@@ -129,16 +131,16 @@ def deblur_streams(
     for number, stream in enumerate(streams):
         if isinstance(stream, (str, bytes, Path)) or not isinstance(stream, Iterable):
             raise UsageError(f"stream {number} cannot be {stream!r}; give an iterable of pictures")
-    teller = Teller(streams[0] if streams else (), options.get("progress"), options.get("stop"))
+    reporter = ProgressReporter(streams[0] if streams else (), options.get("progress"), options.get("stop"))
     engine: dict[str, Any] = {name: value for name, value in options.items() if name not in ("progress", "stop")}
-    return _restored_streams(streams, Deblurrer(**engine), teller)
+    return _restored_streams(streams, Deblurrer(**engine), reporter)
 
 
-class Teller:
-    """Tells of progress, and ends the work where that is wanted.
+class ProgressReporter:
+    """Calls the progress callback, and raises Interrupted when the stop callback says so.
 
     Args:
-        frames: what is worked on; its length, if it has one, is the number of pictures to come.
+        frames: the input; its length, if it has one, is the total number of pictures.
     """
 
     def __init__(
@@ -151,15 +153,15 @@ class Teller:
         self._first: Frame | None = None
         self._count = 0
 
-    def begin(self) -> None:
-        """The first picture is asked for."""
+    def start(self) -> None:
+        """Start the clock, before the first picture is requested."""
         self._began = time.perf_counter()
 
-    def tell(self, frame: Frame) -> None:
-        """One more has been restored; ``frame`` is of its time.
+    def report(self, frame: Frame) -> None:
+        """Report one more restored picture, whose frame this is.
 
         Raises:
-            Interrupted: that is enough.
+            Interrupted: the stop callback returned True.
         """
         self._first = self._first or frame
         self._count += 1
@@ -172,7 +174,7 @@ class Teller:
             raise Interrupted(f"stopped after {self._count} frame{'s' * (self._count != 1)}")
 
 
-def _restored(items: Iterable[Any], deblurrer: Deblurrer, teller: Teller) -> Generator[Any, None, None]:
+def _restored(items: Iterable[Any], deblurrer: Deblurrer, reporter: ProgressReporter) -> Generator[Any, None, None]:
     iterator = iter(items)
     counts: deque[int] = deque()
 
@@ -188,7 +190,7 @@ def _restored(items: Iterable[Any], deblurrer: Deblurrer, teller: Teller) -> Gen
     with ExitStack() as stack:
         _close_with(stack, iterator)
         restored = stack.enter_context(closing(deblurrer.run(frames())))
-        teller.begin()
+        reporter.start()
         done: list[Any] = []
         for frame in restored:
             done.append(picture_of(frame))
@@ -196,13 +198,13 @@ def _restored(items: Iterable[Any], deblurrer: Deblurrer, teller: Teller) -> Gen
                 continue
             counts.popleft()
             item, done = join(done), []
-            teller.tell(frame)
+            reporter.report(frame)
             del frame
             yield item
 
 
 def _restored_streams(
-    streams: Sequence[Iterable[Any]], deblurrer: Deblurrer, teller: Teller
+    streams: Sequence[Iterable[Any]], deblurrer: Deblurrer, reporter: ProgressReporter
 ) -> Generator[tuple[Any, ...], None, None]:
     iterators = [iter(stream) for stream in streams]
     with ExitStack() as stack:
@@ -210,10 +212,10 @@ def _restored_streams(
             _close_with(stack, iterator)
         sources = [_frames_of(iterator, number, deblurrer.channels) for number, iterator in enumerate(iterators)]
         rounds = stack.enter_context(closing(deblurrer.run_many(sources)))
-        teller.begin()
+        reporter.start()
         for frames in rounds:
             pictures = tuple(None if frame is None else picture_of(frame) for frame in frames)
-            teller.tell(next(frame for frame in frames if frame is not None))
+            reporter.report(next(frame for frame in frames if frame is not None))
             yield pictures
 
 

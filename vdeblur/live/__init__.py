@@ -1,1 +1,1 @@
-"""Live: a source that does not wait, restored as it comes, with the least delay the machine allows."""
+"""Live restoration: capture, low-latency inference and display of sources that do not wait."""

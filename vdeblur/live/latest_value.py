@@ -1,4 +1,4 @@
-"""A slot: a queue between two threads in which the newest item wins, so that nobody waits for what is old."""
+"""Latest-value queue: a bounded queue between threads that drops the oldest item instead of blocking the producer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ T = TypeVar("T")
 _TICK_SECONDS = 0.2
 
 
-class Ended(Exception):
-    """Nothing more will come."""
+class QueueEnded(Exception):
+    """The queue is empty and has been ended."""
 
 
-class Slot(Generic[T]):
-    """At most ``depth`` items wait; the oldest gives way to a new one. Any number of threads may put and take.
+class LatestValueQueue(Generic[T]):
+    """Bounded queue that drops the oldest of ``depth`` items for a new one. Safe for any number of threads.
 
     Args:
-        inherit: makes the item that takes the place of one that gave way, of both, in this order.
+        inherit: merges a dropped item with its successor, in this order; returns the successor's replacement.
     """
 
     def __init__(self, depth: int = 1, *, inherit: Callable[[T, T], T] | None = None) -> None:
@@ -30,11 +30,11 @@ class Slot(Generic[T]):
         self._inherit = inherit
         self._ended = False
         self._changed = threading.Condition()
-        #: Items that gave way.
+        #: Number of dropped items.
         self.dropped = 0
 
     def put(self, item: T) -> None:
-        """Put an item; never waits. After :meth:`end` it goes nowhere."""
+        """Put an item; never blocks. After :meth:`end` it is discarded."""
         with self._changed:
             if self._ended:
                 return
@@ -47,10 +47,10 @@ class Slot(Generic[T]):
             self._changed.notify_all()
 
     def take(self, seconds: float | None = None) -> T | None:
-        """The oldest item; waits for one, for so long. ``None``: none has come.
+        """Return the oldest item, or ``None`` if none comes within the timeout in seconds (``None`` = no timeout).
 
         Raises:
-            Ended: nothing is left and nothing more will come.
+            QueueEnded: the queue is empty and has been ended.
         """
         with self._changed:
             left = seconds
@@ -60,11 +60,11 @@ class Slot(Generic[T]):
             if self._items:
                 return self._items.popleft()
             if self._ended:
-                raise Ended
+                raise QueueEnded
             return None
 
     def end(self, *, forget: bool = False) -> None:
-        """Nothing more will be put; ``forget``: what waits is not wanted any more."""
+        """Refuse further items and wake all waiting threads; ``forget`` discards the queued ones, too."""
         with self._changed:
             self._ended = True
             if forget:

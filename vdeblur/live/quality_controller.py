@@ -1,8 +1,8 @@
-"""The pace: how much work a frame may be, so that the network keeps up with the source.
+"""Quality controller: chooses model and resolution so that the network's throughput keeps up with the source.
 
-A pure controller: it is told how long frames take and answers with what to do next. It goes down as soon as it is
-clear that frames take too long, and up only after a while in which there would have been time for more; an ascent that
-failed makes it wait twice as long before the next.
+A feedback controller without side effects: it observes the time each frame takes and returns the next operating point.
+It steps down as soon as frames clearly take too long, and up only after a while with headroom for more work; a step up
+that fails doubles the wait before the next one (exponential backoff).
 """
 
 from __future__ import annotations
@@ -41,57 +41,63 @@ _SIZES = {1: "full size", 2: "half size", 3: "a third of the size", 4: "a quarte
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One way to work, and its work for a frame, in any unit."""
+class OperatingPoint:
+    """Model and resolution, and their cost of a frame, in any unit."""
 
     model: str
     reduce: int
     work: float
 
 
-def rungs(model: str, reduce: int = 1) -> tuple[Rung, ...]:
-    """Ways to work from the asked for down, each with less work than the one before.
+def operating_points(model: str, reduce: int = 1) -> tuple[OperatingPoint, ...]:
+    """Operating points from the requested one down, in order of falling cost.
 
-    First come the smaller models, at the size that is asked for; the smallest one then works at smaller sizes, too.
+    First come the smaller models at the requested size, then the smallest one at smaller sizes.
     """
     models = (model, *_SMALLER.get(model, ()))
-    chosen = [_rung(name, reduce) for name in models[:-1]]
-    return (*chosen, *(_rung(models[-1], times) for times in range(reduce, max(reduce, MOST_REDUCE) + 1)))
+    chosen = [_point_of(name, reduce) for name in models[:-1]]
+    return (*chosen, *(_point_of(models[-1], times) for times in range(reduce, max(reduce, MOST_REDUCE) + 1)))
 
 
-def _rung(model: str, reduce: int) -> Rung:
-    return Rung(model, reduce, _WORK.get(model, 1.0) * (_FIXED + (1 - _FIXED) / reduce**2))
+def _point_of(model: str, reduce: int) -> OperatingPoint:
+    return OperatingPoint(model, reduce, _WORK.get(model, 1.0) * (_FIXED + (1 - _FIXED) / reduce**2))
 
 
-class Pace:
-    """Chooses a rung from what frames take; times are of any clock, in seconds."""
+class QualityController:
+    """Chooses an operating point from the time frames take; times are of any clock, in seconds."""
 
-    def __init__(self, rungs: Sequence[Rung], now: float) -> None:
-        self._rungs = rungs
+    def __init__(self, operating_points: Sequence[OperatingPoint], now: float) -> None:
+        self._points = operating_points
         self._index = 0
         self._seen: deque[float] = deque(maxlen=_LONGER)
         self._unsettled = _SETTLE
         self._since = now
         self._rose = False
         self._patience = PATIENCE
-        #: Whether frames take too long although there is no way to work less.
-        self.overtaxed = False
+        #: Whether frames take too long at the lowest operating point.
+        self.overloaded = False
         #: Median seconds of the last frames, once enough have been seen.
-        self.took = 0.0
-        #: What a frame took on each rung when it was left.
+        self.median_seconds = 0.0
+        #: Seconds of a frame at each operating point when it was left.
         self._known: dict[int, float] = {}
 
     @property
-    def rung(self) -> Rung:
-        return self._rungs[self._index]
+    def point(self) -> OperatingPoint:
+        return self._points[self._index]
 
     @property
     def lowest(self) -> bool:
-        """Whether there is no way to work less."""
-        return self._index == len(self._rungs) - 1
+        """Whether no cheaper operating point is left."""
+        return self._index == len(self._points) - 1
 
-    def saw(self, now: float, seconds: float, source_fps: float) -> Rung | None:
-        """A frame took so long, of a source of so many frames a second (0: not known); the new rung, if any."""
+    def observe(self, now: float, seconds: float, source_fps: float) -> OperatingPoint | None:
+        """Account for a frame's processing time; return the new operating point if it changes.
+
+        Args:
+            now: time of the observation.
+            seconds: processing time of the frame.
+            source_fps: frame rate of the source, 0 if unknown.
+        """
         if self._unsettled == _SETTLE or (self._unsettled and seconds < _LONG_SECONDS):
             self._unsettled -= 1
             return None
@@ -100,10 +106,10 @@ class Pace:
         if source_fps <= 0 or not self._enough_seen():
             return None
         interval, took = 1 / min(source_fps, ENOUGH_FPS), median(list(self._seen)[-_MOMENT:])
-        self.took = took
+        self.median_seconds = took
         longer = median(self._seen) if len(self._seen) == _LONGER else 0.0
         too_slow = took > FAR_TOO_SLOW * interval or longer > TOO_SLOW * interval
-        self.overtaxed = too_slow and self.lowest
+        self.overloaded = too_slow and self.lowest
         if too_slow:
             return None if self.lowest else self._descend(now, max(took, longer), AIM * interval)
         if self._rose and now - self._since >= HELD_SECONDS:
@@ -117,37 +123,37 @@ class Pace:
         count = len(self._seen)
         return count >= _MOMENT or (count >= _FEW and min(self._seen) >= _LONG_SECONDS)
 
-    def _descend(self, now: float, took: float, aim: float) -> Rung:
+    def _descend(self, now: float, took: float, aim: float) -> OperatingPoint:
         if self._rose and now - self._since < HELD_SECONDS:
             self._patience = min(2 * self._patience, MOST_PATIENCE)
-        below = range(self._index + 1, len(self._rungs))
+        below = range(self._index + 1, len(self._points))
         fits = (index for index in below if self._expected(index, took) <= aim)
         return self._go(next(fits, below[-1]), now, took, rose=False)
 
     def _expected(self, index: int, took: float) -> float:
-        """How long a frame would take on a rung: as those of both rungs were once, or by their work."""
-        by_work = self._rungs[index].work / self.rung.work
+        """Predicted seconds of a frame at an operating point, from measurements of both, else their cost."""
+        by_work = self._points[index].work / self.point.work
         if index < self._index and index in self._known and self._index in self._known:
             # What was measured in a bad moment must not keep it down for ever.
             return took * min(self._known[index] / self._known[self._index], _DOUBT * by_work)
         return took * by_work
 
-    def _go(self, index: int, now: float, took: float, *, rose: bool) -> Rung:
+    def _go(self, index: int, now: float, took: float, *, rose: bool) -> OperatingPoint:
         self._known[self._index] = took
         self._index, self._since, self._rose = index, now, rose
         self._seen.clear()
         self._unsettled = _SETTLE
-        return self.rung
+        return self.point
 
 
-def pace_words(what: str, before: Rung, rung: Rung) -> str:
-    """A change of rung for people, at a source like "640×480 at 30 fps"."""
-    model = "" if rung.model == before.model else f" with {rung.model}"
-    if rung.work > before.work:
-        return f"{what}: there is time for more, works at {size_words(rung.reduce)}{model}"
-    too_much = f"{what} is too much for {before.model} at {size_words(before.reduce)}"
-    return f"{too_much}: works at {size_words(rung.reduce)}{model}"
+def describe_change(what: str, before: OperatingPoint, point: OperatingPoint) -> str:
+    """Message about a change of the operating point, at a source like "640×480 at 30 fps"."""
+    model = "" if point.model == before.model else f" with {point.model}"
+    if point.work > before.work:
+        return f"{what}: there is time for more, works at {describe_size(point.reduce)}{model}"
+    too_much = f"{what} is too much for {before.model} at {describe_size(before.reduce)}"
+    return f"{too_much}: works at {describe_size(point.reduce)}{model}"
 
 
-def size_words(reduce: int) -> str:
+def describe_size(reduce: int) -> str:
     return _SIZES.get(reduce, f"1/{reduce} of the size")

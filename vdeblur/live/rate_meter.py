@@ -1,4 +1,4 @@
-"""Meters: rates and delays over the last two seconds."""
+"""Rate meter: events a second, and the median of a value, over a sliding window of two seconds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from statistics import median
 WINDOW_SECONDS = 2.0
 
 
-class Meter:
-    """Counts events in a window of time, each with a number. May be used from any thread."""
+class RateMeter:
+    """Counts events, each with a value, in a sliding window of time. Thread-safe."""
 
     def __init__(self, *, window_seconds: float = WINDOW_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._window = window_seconds
@@ -36,7 +36,7 @@ class Meter:
             return (len(self._events) - 1) / seconds if seconds > 0 else 0.0
 
     @property
-    def middle(self) -> float:
+    def median(self) -> float:
         """Median of the numbers; 0 where there are none."""
         with self._lock:
             self._forget()

@@ -1,4 +1,4 @@
-"""The restorer: the network at work, changed while it runs without a gap in the picture."""
+"""Live restorer: inference on captured frames, with settings and networks swapped without a gap in the picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.live.settings import LiveSettings
-from vdeblur.live.types import Shown, Taken
+from vdeblur.live.types import CapturedFrame, LiveFrame
 from vdeblur.model.network import Network
 from vdeblur.options import SETTABLE_OPTIONS
 
@@ -21,12 +21,12 @@ _JOIN_SECONDS = 10.0
 
 
 class Restorer:
-    """Restores frames in the thread that calls :meth:`restore`; :meth:`want` may be called from any.
+    """Restores frames in the thread that calls :meth:`restore`; :meth:`request` may be called from any.
 
     Args:
-        settings: what to begin with; ``auto`` means nothing here.
+        settings: the initial ones; ``auto`` means nothing here.
         networks: networks by name, before those that are shipped.
-        failed: told when a network that was wanted cannot be had; the old one goes on.
+        failed: error callback for a requested network that cannot be loaded; the running one stays.
 
     Raises:
         UsageError, DeviceError, NetworkError: as :class:`vdeblur.engine.deblurrer.Deblurrer`.
@@ -42,29 +42,29 @@ class Restorer:
         self._deblurrer = self._made(settings)
         self._ready: tuple[LiveSettings, Deblurrer] | None = None
         self._loader: threading.Thread | None = None
-        self._pending: deque[Taken] = deque()
+        self._pending: deque[CapturedFrame] = deque()
         self._last: Frame | None = None
 
     @property
     def now(self) -> LiveSettings:
-        """What is at work."""
+        """The active settings."""
         return self._now
 
     @property
-    def owing(self) -> bool:
-        """Whether a frame has been taken that :meth:`flush` would give."""
+    def has_pending(self) -> bool:
+        """Whether :meth:`flush` would return a frame."""
         return bool(self._pending)
 
-    def want(self, settings: LiveSettings) -> None:
-        """Work in another way from the next frame on, or from when its network has been loaded."""
+    def request(self, settings: LiveSettings) -> None:
+        """Request other settings, from the next frame on, or once their network has been loaded in the background."""
         with self._lock:
             self._wanted = settings
             if settings.fixed != self._now.fixed and self._loader is None:
                 self._loader = threading.Thread(target=self._load, name="vdeblur-load", daemon=True)
                 self._loader.start()
 
-    def restore(self, taken: Taken) -> list[Shown]:
-        """Take a frame; give those that are ready now, in order.
+    def restore(self, taken: CapturedFrame) -> list[LiveFrame]:
+        """Push a frame; return the frames this completes, in order.
 
         Raises:
             NetworkError, DeviceError: with the frame's time.
@@ -79,8 +79,8 @@ class Restorer:
             raise
         return shown if sharp is None else [*shown, self._shown(sharp)]
 
-    def flush(self) -> list[Shown]:
-        """The frame that lookahead still owes; the next starts anew."""
+    def flush(self) -> list[LiveFrame]:
+        """Return the frame that is delayed by lookahead; the next frame starts a new clip."""
         sharp = self._deblurrer.flush()
         shown = [] if sharp is None else [self._shown(sharp)]
         self._pending.clear()
@@ -93,11 +93,11 @@ class Restorer:
         if loader is not None:
             loader.join(_JOIN_SECONDS)
 
-    def _shown(self, sharp: Frame) -> Shown:
-        return Shown(self._pending.popleft(), sharp, time.monotonic())
+    def _shown(self, sharp: Frame) -> LiveFrame:
+        return LiveFrame(self._pending.popleft(), sharp, time.monotonic())
 
-    def _change(self) -> list[Shown]:
-        """Become what is wanted, as far as it is there."""
+    def _change(self) -> list[LiveFrame]:
+        """Apply the requested settings, as far as their network is loaded; return the frames this flushes."""
         with self._lock:
             wanted, now = self._wanted, self._now
             ready, self._ready = self._ready, None
@@ -119,7 +119,7 @@ class Restorer:
         return owed
 
     def _load(self) -> None:
-        """Make the wanted network ready, in a thread of its own, until it is the one that is wanted."""
+        """Load and warm up the requested network in a background thread, until it is the latest one requested."""
         while True:
             with self._lock:
                 settings = self._wanted

@@ -1,7 +1,7 @@
-"""The session: one thread takes frames and never waits, one restores the newest, and each sink shows in its own.
+"""Live session: capture, restoration and display in threads of their own, with bounded latency.
 
-What bounds the delay: between taking and restoring waits one frame at most, the newest; so a frame is restored no later
-than the one before it is done, and old ones are left out and counted. The same holds in front of each sink.
+Latency is bounded by latest-value queues: at most one captured frame, the newest, waits for the network, so it is
+restored as soon as the frame before it is done; older ones are dropped and counted. The same holds before each sink.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any
 
 from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.live.capture_thread import Intake
-from vdeblur.live.latest_value import Ended
-from vdeblur.live.quality_controller import Pace, pace_words, rungs, size_words
+from vdeblur.live.capture_thread import CaptureWorker
+from vdeblur.live.latest_value import QueueEnded
+from vdeblur.live.quality_controller import QualityController, describe_change, describe_size, operating_points
 from vdeblur.live.restorer import Restorer
-from vdeblur.live.session_stats import Ledger
+from vdeblur.live.session_stats import SessionStats
 from vdeblur.live.settings import LiveSettings
-from vdeblur.live.sink_threads import Outlets
+from vdeblur.live.sink_threads import SinkThreads
 from vdeblur.live.sources import Source
-from vdeblur.live.types import Shown, Sink, Status, Taken, Unwatched
+from vdeblur.live.types import CapturedFrame, LiveFrame, LiveSink, NobodyWatches, SessionStatus
 from vdeblur.model.checkpoint import weights_path
 from vdeblur.model.network import Network
 
-__all__ = ["LiveSettings", "Session", "Shown", "Sink", "Status", "Taken", "Unwatched"]
+__all__ = ["CapturedFrame", "LiveFrame", "LiveSession", "LiveSettings", "LiveSink", "NobodyWatches", "SessionStatus"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ _OWING_SECONDS = 0.5
 _JOIN_SECONDS = 10.0
 
 
-class Session:
-    """Restores a live source and shows it at its sinks, with the least delay the machine allows.
+class LiveSession:
+    """Restores a live source and shows it at its sinks, with the least latency the machine allows.
 
     A context manager: entering starts it, leaving closes it. All methods may be called from any thread, but ``close``
     not from a sink. It closes its source and its sinks.
@@ -53,7 +53,7 @@ class Session:
         source: frames as they come.
         settings: how they are restored.
         sinks: where they go.
-        note: told what is worth saying, in one line each, from any thread.
+        note: callback for messages of one line each, called from any thread.
         networks: networks by the names that ``settings.model`` may have, before those that are shipped.
 
     Raises:
@@ -64,7 +64,7 @@ class Session:
         self,
         source: Source,
         settings: LiveSettings | None = None,
-        sinks: Sequence[Sink] = (),
+        sinks: Sequence[LiveSink] = (),
         *,
         note: Callable[[str], None] | None = None,
         networks: Mapping[str, Network] | None = None,
@@ -75,15 +75,15 @@ class Session:
         self._check(self._settings)
         self._lock = threading.RLock()
         self._first_sinks = list(sinks)
-        self._ledger = Ledger(note)
-        self._intake = Intake(source, self._ledger, self._fail)
-        self._outlets = Outlets(self._ledger.say, self._end)
+        self._stats = SessionStats(note)
+        self._capture = CaptureWorker(source, self._stats, self._fail)
+        self._sink_threads = SinkThreads(self._stats.say, self._end)
         self._restorer: Restorer | None = None
-        self._pace: Pace | None = None
+        self._controller: QualityController | None = None
         self._over = threading.Event()
         self._failure: BaseException | None = None
         self._threads = (
-            threading.Thread(target=self._intake.run, name="vdeblur-capture", daemon=True),
+            threading.Thread(target=self._capture.run, name="vdeblur-capture", daemon=True),
             threading.Thread(target=self._restore, name="vdeblur-restore", daemon=True),
         )
 
@@ -92,11 +92,11 @@ class Session:
     def start(self) -> None:
         """Begin; once."""
         for sink in self._first_sinks:
-            self._outlets.add(sink)
+            self._sink_threads.add(sink)
         for thread in self._threads:
             thread.start()
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> LiveSession:
         self.start()
         return self
 
@@ -106,8 +106,8 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End everything: what waits is let go, sinks finish what they were given. More than once does no harm."""
-        self._intake.close()
+        """End the session: waiting frames are dropped, sinks finish what they were given. Idempotent."""
+        self._capture.close()
         for thread in self._threads:
             if thread.ident is None:
                 continue
@@ -132,11 +132,11 @@ class Session:
 
     @property
     def settings(self) -> LiveSettings:
-        """What was asked for; with ``auto``, :meth:`status` tells what is at work."""
+        """Requested settings; with ``auto``, :meth:`status` has the active ones."""
         return self._settings
 
     def change(self, **changes: Any) -> None:
-        """Change settings while it runs, by their names; a network is loaded beside the running one.
+        """Change settings of the running session by their names; a new network is loaded in the background.
 
         ``reduce`` ends ``auto``, unless that is given too.
 
@@ -155,28 +155,28 @@ class Session:
             again = any(getattr(settings, name) != getattr(self._settings, name) for name in paced)
             self._settings = settings
             if again:
-                self._pace = self._new_pace()
+                self._controller = self._new_controller()
             if self._restorer is not None:
-                self._restorer.want(self._wanted())
+                self._restorer.request(self._wanted())
 
-    def add_sink(self, sink: Sink) -> None:
-        """Show at one more sink from now on.
+    def add_sink(self, sink: LiveSink) -> None:
+        """Add a sink.
 
         Raises:
             UsageError: the session has ended.
         """
-        self._outlets.add(sink)
+        self._sink_threads.add(sink)
 
-    def remove_sink(self, sink: Sink) -> None:
-        """Let a sink finish and close it; one that is not there is no harm. Not from the sink's own thread."""
-        self._outlets.remove(sink)
+    def remove_sink(self, sink: LiveSink) -> None:
+        """Let a sink finish and close it; an unknown one is ignored. Not from the sink's own thread."""
+        self._sink_threads.remove(sink)
 
-    def status(self) -> Status:
-        """How things stand now."""
+    def status(self) -> SessionStatus:
+        """Snapshot of state and measurements."""
         restorer = self._restorer
         now = self._settings if restorer is None else restorer.now
-        dropped, recording = self._intake.slot.dropped, self._outlets.recording
-        return self._ledger.status(self._source.name, now, dropped=dropped, recording=recording)
+        dropped, recording = self._capture.queue.dropped, self._sink_threads.recording
+        return self._stats.status(self._source.name, now, dropped=dropped, recording=recording)
 
     # --- Restoring ----------------------------------------------------------------------------------------------------
 
@@ -185,9 +185,9 @@ class Session:
         try:
             restorer = Restorer(self._settings, self._networks, self._network_failed)
             with self._lock:
-                self._pace = self._new_pace()
+                self._controller = self._new_controller()
                 self._restorer = restorer
-                restorer.want(self._wanted())
+                restorer.request(self._wanted())
             with contextlib.closing(restorer):
                 self._restore_with(restorer)
             self._finish()
@@ -197,50 +197,51 @@ class Session:
     def _restore_with(self, restorer: Restorer) -> None:
         try:
             while True:
-                taken = self._intake.slot.take(_OWING_SECONDS)
+                taken = self._capture.queue.take(_OWING_SECONDS)
                 if taken is None:
-                    self._show(restorer.flush() if restorer.owing else [])
+                    self._show(restorer.flush() if restorer.has_pending else [])
                     continue
                 begun = time.monotonic()
                 self._show(restorer.restore(taken))
-                self._keep_pace(time.monotonic() - begun, taken.frame)
-        except Ended:
-            if not self._intake.closing:
+                self._adapt(time.monotonic() - begun, taken.frame)
+        except QueueEnded:
+            if not self._capture.closing:
                 self._show(restorer.flush())
 
-    def _show(self, ready: Sequence[Shown]) -> None:
-        self._ledger.showed(ready)
-        self._outlets.show(ready)
+    def _show(self, ready: Sequence[LiveFrame]) -> None:
+        self._stats.count_shown(ready)
+        self._sink_threads.show(ready)
 
-    def _keep_pace(self, seconds: float, frame: Frame) -> None:
-        """Let the pace see how long a frame took, and do what it says."""
+    def _adapt(self, seconds: float, frame: Frame) -> None:
+        """Report a frame's processing time to the quality controller, and apply its decision."""
         with self._lock:
-            pace, restorer = self._pace, self._restorer
-            if pace is None or restorer is None:
+            controller, restorer = self._controller, self._restorer
+            if controller is None or restorer is None:
                 return
-            before, overtaxed, fps = pace.rung, pace.overtaxed, self._ledger.source_fps
-            rung = pace.saw(time.monotonic(), seconds, fps)
-            if rung is not None:
-                restorer.want(self._wanted())
+            before, overloaded, fps = controller.point, controller.overloaded, self._stats.source_fps
+            point = controller.observe(time.monotonic(), seconds, fps)
+            if point is not None:
+                restorer.request(self._wanted())
         what = f"{frame.width}×{frame.height} at {fps:.0f} fps"
-        if rung is not None:
-            self._ledger.say(pace_words(what, before, rung))
-        elif pace.overtaxed and not overtaxed:
-            size = size_words(before.reduce)
-            self._ledger.say(
-                f"{what} is too much for {before.model} even at {size}: shows {1 / pace.took:.0f} of them a second"
+        if point is not None:
+            self._stats.say(describe_change(what, before, point))
+        elif controller.overloaded and not overloaded:
+            size = describe_size(before.reduce)
+            self._stats.say(
+                f"{what} is too much for {before.model} even at {size}: "
+                f"shows {1 / controller.median_seconds:.0f} of them a second"
             )
 
-    def _new_pace(self) -> Pace | None:
+    def _new_controller(self) -> QualityController | None:
         if not self._settings.auto:
             return None
-        return Pace(rungs(self._settings.model, self._settings.reduce), time.monotonic())
+        return QualityController(operating_points(self._settings.model, self._settings.reduce), time.monotonic())
 
     def _wanted(self) -> LiveSettings:
-        """The settings with what the pace has chosen."""
-        if self._pace is None:
+        """The requested settings at the operating point that the controller has chosen."""
+        if self._controller is None:
             return self._settings
-        return replace(self._settings, model=self._pace.rung.model, reduce=self._pace.rung.reduce)
+        return replace(self._settings, model=self._controller.point.model, reduce=self._controller.point.reduce)
 
     # --- Ends and failures --------------------------------------------------------------------------------------------
 
@@ -249,32 +250,32 @@ class Session:
             weights_path(settings.model)
 
     def _network_failed(self, exc: VdeblurError) -> None:
-        """A network that was wanted cannot be had; the old one goes on."""
+        """Fall back to the running network: the requested one cannot be loaded."""
         with self._lock:
             now = self._settings if self._restorer is None else self._restorer.now
             self._settings = self._settings.with_fixed_of(now)
-            self._pace = self._new_pace()
-        self._ledger.say(f"{exc}; goes on with {now.model}")
+            self._controller = self._new_controller()
+        self._stats.say(f"{exc}; goes on with {now.model}")
 
     def _end(self, failure: Exception | None) -> None:
         """A sink without which the session has no purpose has ended; called in its thread."""
         with self._lock:
             self._failure = self._failure or failure
-        self._intake.close()
+        self._capture.close()
 
     def _fail(self, exc: BaseException) -> None:
         with self._lock:
             self._failure = self._failure or exc
-        self._intake.close()
+        self._capture.close()
         self._finish()
 
     def _finish(self) -> None:
-        """Close the sinks and say that it is over."""
-        self._outlets.close()
+        """Close the sinks and announce the end."""
+        self._sink_threads.close()
         with self._lock:
             if not self._over.is_set():
                 words = "" if self._failure is None else str(self._failure)
-                self._ledger.say(words, state="ended" if self._failure is None else "failed")
+                self._stats.say(words, state="ended" if self._failure is None else "failed")
             self._over.set()
 
 

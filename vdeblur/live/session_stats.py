@@ -1,4 +1,4 @@
-"""The ledger: what a session has seen and shown so far, and what is worth saying of it. Any thread may write to it."""
+"""Session statistics: state, message, frame counts, rates and latency of a live session. Thread-safe."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from vdeblur.live.rate_meter import Meter
+from vdeblur.live.rate_meter import RateMeter
 from vdeblur.live.settings import LiveSettings
-from vdeblur.live.types import Shown, State, Status, Taken
+from vdeblur.live.types import CapturedFrame, LiveFrame, SessionStatus, State
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +17,11 @@ logger = logging.getLogger(__name__)
 WAITING_SECONDS = 2.0
 
 
-class Ledger:
-    """State, message and counts of a session.
+class SessionStats:
+    """State, message, counts and rates of a session.
 
     Args:
-        tell: told what is worth saying, in one line each.
+        tell: callback for messages of one line each.
     """
 
     def __init__(self, tell: Callable[[str], None] | None) -> None:
@@ -31,15 +31,15 @@ class Ledger:
         self._message = ""
         #: Frames the source gave, and how often it came back.
         self.frames = self.restarts = 0
-        self._last: Taken | None = None
-        self._took, self._done, self._delays = Meter(), Meter(), Meter()
+        self._last: CapturedFrame | None = None
+        self._took, self._done, self._delays = RateMeter(), RateMeter(), RateMeter()
 
     @property
     def source_fps(self) -> float:
         return self._took.rate
 
     def say(self, words: str, *, state: State | None = None) -> None:
-        """Note what has happened; empty words only change the state."""
+        """Set the message, and the state if one is given; an empty message is not passed on."""
         with self._lock:
             self.state = state or self.state
             self._message = words
@@ -47,24 +47,24 @@ class Ledger:
         if words and self._tell is not None and state != "failed":  # a failure is raised
             self._tell(words)
 
-    def took(self, taken: Taken) -> None:
+    def count_captured(self, taken: CapturedFrame) -> None:
         with self._lock:
             self.frames, self._last = taken.number, taken
         self._took.count()
 
-    def showed(self, shown: Sequence[Shown]) -> None:
+    def count_shown(self, shown: Sequence[LiveFrame]) -> None:
         for one in shown:
             self._done.count()
             self._delays.count(one.delay_seconds)
 
-    def status(self, source: str, now: LiveSettings, *, dropped: int, recording: str | None) -> Status:
-        """How things stand with a source of that name, restored as ``now`` says."""
+    def status(self, source: str, now: LiveSettings, *, dropped: int, recording: str | None) -> SessionStatus:
+        """Snapshot for a source of that name and the active settings."""
         with self._lock:
             last, state, message = self._last, self.state, self._message
             frames, restarts = self.frames, self.restarts
         if state == "running" and last is not None and time.monotonic() - last.at > WAITING_SECONDS:
             state, message = "waiting", f"no picture from {source} at the moment"
-        return Status(
+        return SessionStatus(
             state=state,
             message=message,
             source=source,
@@ -72,7 +72,7 @@ class Ledger:
             height=0 if last is None else last.frame.height,
             source_fps=self._took.rate,
             shown_fps=self._done.rate,
-            delay_ms=1000 * self._delays.middle,
+            delay_ms=1000 * self._delays.median,
             frames=frames,
             dropped=dropped,
             settings=now,

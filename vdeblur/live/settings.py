@@ -1,4 +1,4 @@
-"""Live settings: restoration options of a session, and whether it adapts them to keep up with its source."""
+"""Live settings: restoration options of a session, and adaptive quality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outlets: each sink has a thread of its own, so that a slow one delays neither the network nor the others."""
+"""Sink threads: each sink is served by a thread of its own, so that a slow one delays no other and no inference."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 
 from vdeblur.errors import UsageError
-from vdeblur.live.latest_value import Ended, Slot
-from vdeblur.live.types import Shown, Sink, Unwatched
+from vdeblur.live.latest_value import LatestValueQueue, QueueEnded
+from vdeblur.live.types import LiveFrame, LiveSink, NobodyWatches
 
 logger = logging.getLogger(__name__)
 
@@ -18,17 +18,19 @@ _EVERY_DEPTH = 60
 _JOIN_SECONDS, _EVERY_JOIN_SECONDS = 10.0, 120.0
 
 
-class Outlet:
+class SinkThread:
     """A sink with its thread, running from the start.
 
     Args:
-        failed: told, in that thread, what ``show`` has raised; the sink is shown nothing more.
+        failed: error callback with the exception of ``show``, called in that thread; the sink gets no more frames.
     """
 
-    def __init__(self, sink: Sink, failed: Callable[[Outlet, Exception], None]) -> None:
+    def __init__(self, sink: LiveSink, failed: Callable[[SinkThread, Exception], None]) -> None:
         self.sink = sink
         self._failed = failed
-        self._slot: Slot[Shown] = Slot(_EVERY_DEPTH if getattr(sink, "every", False) else 1)
+        self._queue: LatestValueQueue[LiveFrame] = LatestValueQueue(
+            _EVERY_DEPTH if getattr(sink, "every", False) else 1
+        )
         self._thread = threading.Thread(target=self._work, name=f"vdeblur-show-{sink.name}", daemon=True)
         self._thread.start()
 
@@ -39,20 +41,20 @@ class Outlet:
 
     @property
     def records(self) -> bool:
-        """Whether it is given every frame."""
+        """Whether it gets every frame instead of the newest."""
         return bool(getattr(self.sink, "every", False))
 
     @property
     def dropped(self) -> int:
-        """Frames it was not shown, as newer ones were there."""
-        return self._slot.dropped
+        """Number of frames dropped in favour of newer ones."""
+        return self._queue.dropped
 
-    def put(self, shown: Shown) -> None:
-        self._slot.put(shown)
+    def put(self, shown: LiveFrame) -> None:
+        self._queue.put(shown)
 
     def close(self, *, forget: bool = False) -> None:
-        """Show what is left, unless that is not wanted, and close the sink. Not from the sink's own thread."""
-        self._slot.end(forget=forget)
+        """Show the queued frames, or discard them (``forget``), and close the sink. Not from the sink's own thread."""
+        self._queue.end(forget=forget)
         seconds = _EVERY_JOIN_SECONDS if self.records else _JOIN_SECONDS
         self._thread.join(seconds)
         if self._thread.is_alive():
@@ -61,13 +63,13 @@ class Outlet:
     def _work(self) -> None:
         try:
             while True:
-                shown = self._slot.take()
+                shown = self._queue.take()
                 if shown is not None:
                     self.sink.show(shown)
-        except Ended:
+        except QueueEnded:
             self._end(None)
         except Exception as exc:
-            self._slot.end(forget=True)
+            self._queue.end(forget=True)
             self._end(exc)
 
     def _end(self, failure: Exception | None) -> None:
@@ -79,22 +81,22 @@ class Outlet:
             self._failed(self, failure)
 
 
-class Outlets:
-    """All outlets of a session.
+class SinkThreads:
+    """All sinks of a session, each with its thread.
 
     Args:
-        say: told of sinks that have failed, and of recordings that lack frames.
-        ended: told when one without which the session has no purpose has ended, and why, if that is a failure.
+        say: message callback: sinks that have failed, recordings with dropped frames.
+        ended: called when a vital sink has ended, with the exception if it failed.
     """
 
     def __init__(self, say: Callable[[str], None], ended: Callable[[Exception | None], None]) -> None:
         self._say, self._ended = say, ended
         self._lock = threading.Lock()
-        self._outlets: list[Outlet] = []
+        self._threads: list[SinkThread] = []
         self._closed = False
 
-    def add(self, sink: Sink) -> None:
-        """Show at one more sink.
+    def add(self, sink: LiveSink) -> None:
+        """Add a sink.
 
         Raises:
             UsageError: all have been closed.
@@ -102,46 +104,46 @@ class Outlets:
         with self._lock:
             if self._closed:
                 raise UsageError("the session has ended; start another")
-            self._outlets.append(Outlet(sink, self._failed))
+            self._threads.append(SinkThread(sink, self._failed))
 
-    def remove(self, sink: Sink) -> None:
+    def remove(self, sink: LiveSink) -> None:
         """Let a sink finish and close it."""
         with self._lock:
-            removed = [outlet for outlet in self._outlets if outlet.sink is sink]
-            self._outlets = [outlet for outlet in self._outlets if outlet.sink is not sink]
+            removed = [thread for thread in self._threads if thread.sink is sink]
+            self._threads = [thread for thread in self._threads if thread.sink is not sink]
         self._close(removed)
 
-    def show(self, ready: Sequence[Shown]) -> None:
-        """Hand frames to all sinks, in order."""
+    def show(self, ready: Sequence[LiveFrame]) -> None:
+        """Queue frames for all sinks, in order."""
         with self._lock:
-            outlets = list(self._outlets)
+            threads = list(self._threads)
         for shown in ready:
-            for outlet in outlets:
-                outlet.put(shown)
+            for thread in threads:
+                thread.put(shown)
 
     def close(self) -> None:
-        """Let all finish and close them; once is enough."""
+        """Let all finish and close them. Idempotent."""
         with self._lock:
-            outlets, self._outlets, self._closed = self._outlets, [], True
-        self._close(outlets)
+            threads, self._threads, self._closed = self._threads, [], True
+        self._close(threads)
 
     @property
     def recording(self) -> str | None:
         """Name of the first recording."""
         with self._lock:
-            return next((outlet.sink.name for outlet in self._outlets if outlet.records), None)
+            return next((thread.sink.name for thread in self._threads if thread.records), None)
 
-    def _close(self, outlets: Sequence[Outlet]) -> None:
-        for outlet in outlets:
-            outlet.close()
-            if outlet.records and outlet.dropped:
-                self._say(f"{outlet.sink.name} lacks {outlet.dropped} frames: writing was slower than the picture")
+    def _close(self, threads: Sequence[SinkThread]) -> None:
+        for thread in threads:
+            thread.close()
+            if thread.records and thread.dropped:
+                self._say(f"{thread.sink.name} lacks {thread.dropped} frames: writing was slower than the picture")
 
-    def _failed(self, outlet: Outlet, exc: Exception) -> None:
+    def _failed(self, thread: SinkThread, exc: Exception) -> None:
         """A sink has failed, in its own thread."""
         with self._lock:
-            self._outlets = [other for other in self._outlets if other is not outlet]
-        if outlet.vital:
-            self._ended(None if isinstance(exc, Unwatched) else exc)
+            self._threads = [other for other in self._threads if other is not thread]
+        if thread.vital:
+            self._ended(None if isinstance(exc, NobodyWatches) else exc)
         else:
-            self._say(f"{outlet.sink.name} has stopped: {exc}")
+            self._say(f"{thread.sink.name} has stopped: {exc}")

@@ -1,4 +1,4 @@
-"""Sinks: a window, standard output, a virtual camera and a recording; each shows restored frames its own way."""
+"""Live sinks: window (ffplay), raw pipe, virtual camera, recording, and before/after comparison."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Frame
-from vdeblur.live.types import Shown, Sink, Unwatched
+from vdeblur.live.types import LiveFrame, LiveSink, NobodyWatches
 from vdeblur.pipeline.comparison import CompareMode, Comparison
 from vdeblur.video.encode.encoder_options import EncodeOptions
 from vdeblur.video.ffmpeg.process import CREATION_FLAGS, NEW_SESSION, write_all
@@ -39,7 +39,7 @@ _QUIT = 123
 
 
 class PipeSink:
-    """Standard output, or anything bytes can be written to. The session ends when nobody reads any more."""
+    """Raw video on a byte stream such as standard output. The session ends with its reader (broken pipe)."""
 
     vital = True
 
@@ -55,7 +55,7 @@ class PipeSink:
         self._pipe = Pipe(lambda data: write_all(out, data), kind, rate=rate)
         self._began: float | None = None
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: LiveFrame) -> None:
         if self._began is None:
             self._began = shown.taken.at
         self._pipe.write(shown.sharp, shown.taken.at - self._began)
@@ -93,7 +93,7 @@ class WindowSink:
         self._stdin: IO[bytes] = self._process.stdin
         self._sink = PipeSink(self._stdin, name=self.name)
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: LiveFrame) -> None:
         try:
             self._sink.show(shown)
         except OSError as exc:
@@ -114,7 +114,7 @@ class WindowSink:
         self._messages.seek(0)
         words = self._messages.read().decode(errors="replace").strip().splitlines()
         if status in (0, _QUIT) or not words:
-            raise Unwatched from exc
+            raise NobodyWatches from exc
         raise TargetError(f"ffplay cannot open a window: {words[-1]}") from exc
 
     def _stop(self) -> None:
@@ -152,7 +152,7 @@ class VirtualCameraSink:
         self._plain = Plain(YUV420)
         self._camera: Any = None
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: LiveFrame) -> None:
         frame = self._plain(shown.sharp)
         if self._camera is None:
             self._camera = self._opened(frame)
@@ -186,7 +186,7 @@ class RecordingSink:
     Another size begins another file: out.mp4, out-2.mp4. A file appears under its name when it is finished.
 
     Args:
-        note: told what is converted.
+        note: callback for messages about conversions.
 
     Raises:
         UsageError: the file is there, or its folder is not.
@@ -216,7 +216,7 @@ class RecordingSink:
         if not self._path.absolute().parent.is_dir():
             raise UsageError(f"there is no folder {self._path.absolute().parent}; create it first")
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: LiveFrame) -> None:
         if self._layout is not None and not shown.sharp.same_layout(self._layout):
             self.close()
         if self._writer is None:
@@ -225,7 +225,7 @@ class RecordingSink:
         self._last = max(self._last + 1, round((shown.taken.at - self._began) * TICKS))
         self._writer.write(_at(shown.sharp, self._last))
 
-    def _begin(self, shown: Shown) -> None:
+    def _begin(self, shown: LiveFrame) -> None:
         self._layout, self._began, self._last = shown.sharp, shown.taken.at, -1
         number, first = next(self._numbers), _at(shown.sharp, 0)
         path = self._path if number == 1 else self._path.with_stem(f"{self._path.stem}-{number}")
@@ -252,10 +252,10 @@ class RecordingSink:
             writer.close()
 
 
-class Compared:
-    """Another sink that shows before and after in one picture."""
+class ComparisonSink:
+    """Wraps a sink to show before and after in one picture."""
 
-    def __init__(self, sink: Sink, mode: CompareMode) -> None:
+    def __init__(self, sink: LiveSink, mode: CompareMode) -> None:
         self._sink, self._mode = sink, mode
         self.every, self.vital = getattr(sink, "every", False), getattr(sink, "vital", False)
         self._comparison: Comparison | None = None
@@ -265,7 +265,7 @@ class Compared:
     def name(self) -> str:
         return self._sink.name
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: LiveFrame) -> None:
         before = shown.taken.frame
         if self._comparison is None or before.format != self._format:
             self._comparison, self._format = Comparison(self._mode, before.format), before.format

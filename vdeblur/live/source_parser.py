@@ -1,4 +1,4 @@
-"""Inputs: the word a person names a live source by becomes the source."""
+"""Live source parser: opens a camera, screen, stream, pipe, test pattern or file from its command-line name."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _CAMERA = re.compile(r"\d{1,3}|camera(?::(?P<name>.+))?|/dev/video\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """What is asked of a source.
+class SourceOptions:
+    """Capture options: picture size, frame rate, pixel or codec format, pacing.
 
     Raises:
         UsageError: a number is out of its range.
@@ -45,16 +45,16 @@ class Wishes:
 
 
 def open_source(
-    word: str, wishes: Wishes | None = None, *, cameras: Callable[[], Sequence[Camera]] = list_cameras
+    word: str, wishes: SourceOptions | None = None, *, cameras: Callable[[], Sequence[Camera]] = list_cameras
 ) -> Source:
-    """The source of a word: a camera ("0", "/dev/video0", "camera:NAME"), "screen", an address on the network, "-"
+    """Open the source of a name: a camera ("0", "/dev/video0", "camera:NAME"), "screen", an address on the network, "-"
     (standard input), a FIFO, "lavfi:PATTERN" or a file. An existing file goes before everything but a number.
 
     Raises:
-        UsageError: there is no such source, or it does not have what is wished for.
+        UsageError: there is no such source, or an option does not apply to it.
         SourceError: a file cannot be read.
     """
-    wishes = wishes or Wishes()
+    wishes = wishes or SourceOptions()
     if (match := _CAMERA.fullmatch(word)) is not None:
         return CaptureSource(_camera(match["name"] or ("0" if word == "camera" else word), wishes, cameras))
     _refuse(wishes, "size", "rate", "input_format", but_for=word == "screen" or word.startswith("screen:"))
@@ -71,12 +71,12 @@ def open_source(
     raise no_such_file(word)
 
 
-def _camera(word: str, wishes: Wishes, cameras: Callable[[], Sequence[Camera]]) -> Inlet:
+def _camera(word: str, wishes: SourceOptions, cameras: Callable[[], Sequence[Camera]]) -> Inlet:
     camera = find_camera(word, cameras())
     return camera_inlet(camera, size=wishes.size, rate=wishes.rate, input_format=wishes.input_format)
 
 
-def _refuse(wishes: Wishes, *names: str, but_for: bool) -> None:
+def _refuse(wishes: SourceOptions, *names: str, but_for: bool) -> None:
     given = [name.replace("_", "-") for name in names if getattr(wishes, name) is not None]
     if given and not but_for:
         raise UsageError(f"--{given[0]} is for cameras and screens; this source has its own")

@@ -1,4 +1,4 @@
-"""Sources: where live frames come from. A source blocks until its next frame is there, and never waits for anybody."""
+"""Live sources: pushed frames, paced files and capture devices; each blocks for its next frame alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from vdeblur.frames import Frame
-from vdeblur.live.latest_value import Ended, Slot
+from vdeblur.live.latest_value import LatestValueQueue, QueueEnded
 from vdeblur.video.realtime.capture import SILENCE_SECONDS, Capture
 from vdeblur.video.realtime.inputs import Inlet
 from vdeblur.video.source.reader import Reader
@@ -21,7 +21,7 @@ _LATE_SECONDS = 1.0
 
 
 class Source(Protocol):
-    """Frames as they come.
+    """Protocol of a live source.
 
     ``frames`` ends when the source has ended and raises :class:`vdeblur.errors.SourceError` when it is lost; it may
     then be called again, to look for it. ``close`` may be called from any thread: a waiting ``frames`` ends.
@@ -37,35 +37,35 @@ class Source(Protocol):
 
 
 class PushSource:
-    """Frames that are pushed in by somebody else, from any thread: the camera of a browser, an event loop."""
+    """Frames pushed by a producer in any thread: a browser's camera, an event loop."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         #: What came with the frame that ``frames`` gave last.
         self.tag: Any = None
-        self._slot: Slot[tuple[Frame, Any]] = Slot()
+        self._queue: LatestValueQueue[tuple[Frame, Any]] = LatestValueQueue()
 
     def push(self, frame: Frame, tag: Any = None) -> None:
-        """Give a frame, and anything that is to travel with it; never blocks. The newest wins."""
-        self._slot.put((frame, tag))
+        """Push a frame with an optional tag; never blocks. A newer frame replaces one that waits."""
+        self._queue.put((frame, tag))
 
     def frames(self) -> Iterator[Frame]:
         try:
             while True:
-                item = self._slot.take()
+                item = self._queue.take()
                 if item is not None:
                     frame, self.tag = item
                     yield frame
-        except Ended:
+        except QueueEnded:
             return
 
     def close(self) -> None:
-        """Nothing more will be pushed."""
-        self._slot.end(forget=True)
+        """End the stream."""
+        self._queue.end(forget=True)
 
 
 class Pacer:
-    """Waits for the time at which a frame is due, by the times of the frames themselves."""
+    """Real-time pacing: waits until a frame is due by its timestamp."""
 
     def __init__(self, closing: threading.Event) -> None:
         self._closing = closing
@@ -73,9 +73,9 @@ class Pacer:
         self._zero: float | None = None
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a frame with this time; whether it is still wanted then.
+        """Wait until a frame with this timestamp is due; return whether the source is still open.
 
-        One that is late comes at once; one that is very late begins a new count.
+        A late frame is due at once; a very late one restarts the clock.
         """
         now = time.monotonic()
         if self._zero is None or not self._zero + seconds + _LATE_SECONDS - now >= 0:
@@ -84,7 +84,7 @@ class Pacer:
 
 
 class FileSource:
-    """A file, a URL or standard input, played at its own pace.
+    """A file, a URL or standard input, paced by its timestamps.
 
     Times rise through all rounds of a loop; the first frame of a round starts a new shot.
 
@@ -113,7 +113,7 @@ class FileSource:
         return Reader(self._source, allow_network=self._allow_network)
 
     def frames(self) -> Iterator[Frame]:
-        """Each frame when its time has come; one that is late at once.
+        """Yield each frame when it is due; late ones at once.
 
         Raises:
             SourceError: the file cannot be read to its end.
@@ -144,10 +144,10 @@ class FileSource:
 
 
 class CaptureSource:
-    """A camera, a screen, a stream, a pipe or a pattern.
+    """A capture device: camera, screen, network stream, pipe or test pattern.
 
     Args:
-        realtime: frames that come faster than their times say wait for them, as those of a stored stream must.
+        realtime: pace frames by their timestamps, as stored streams need.
     """
 
     def __init__(self, inlet: Inlet, *, realtime: bool = False, silence_seconds: float = SILENCE_SECONDS) -> None:
@@ -158,7 +158,7 @@ class CaptureSource:
 
     @property
     def rate(self) -> Fraction | None:
-        """Frames a second that it says it has; ``None`` before it is open."""
+        """Nominal frame rate; ``None`` before it is open."""
         return self._capture.rate
 
     def frames(self) -> Iterator[Frame]:

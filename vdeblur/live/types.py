@@ -1,4 +1,4 @@
-"""Words of the live session: a frame when it was taken and when it is shown, who shows it, and how things stand."""
+"""Types of a live session: captured and restored frames, the sink protocol, and the session's status."""
 
 from __future__ import annotations
 
@@ -13,61 +13,61 @@ from vdeblur.options import PAGE_OPTIONS
 State = Literal["starting", "running", "waiting", "lost", "ended", "failed"]
 
 
-class Unwatched(Exception):
-    """Raised by a sink when nobody watches any more: a window has been closed."""
+class NobodyWatches(Exception):
+    """Raised by a sink whose viewer has gone: a window has been closed."""
 
 
 @dataclass(frozen=True, eq=False)
-class Taken:
-    """A frame as it came from the source."""
+class CapturedFrame:
+    """A frame from the source, with its number and capture time."""
 
     frame: Frame
-    #: Counts all frames the source gave, dropped ones too.
+    #: Counts all frames of the source, dropped ones too.
     number: int
-    #: ``time.monotonic()`` when it reached us.
+    #: Capture time by ``time.monotonic()``.
     at: float
-    #: Whatever came with it (:meth:`vdeblur.live.sources.PushSource.push`).
+    #: Tag of :meth:`vdeblur.live.sources.PushSource.push`.
     tag: Any = None
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """A restored frame beside the one that was taken."""
+class LiveFrame:
+    """A restored frame together with the captured one."""
 
-    taken: Taken
+    taken: CapturedFrame
     sharp: Frame
     #: ``time.monotonic()`` when it was ready.
     done_at: float
 
     @property
     def delay_seconds(self) -> float:
-        """From being taken to being ready."""
+        """Latency from capture to the restored frame."""
         return self.done_at - self.taken.at
 
 
-class Sink(Protocol):
-    """Where restored frames go.
+class LiveSink(Protocol):
+    """Protocol of a sink of restored frames.
 
-    ``show`` is called in a thread of the sink's own; between the session and it the newest frame wins. A sink with an
-    attribute ``every`` that is true is given each frame instead, in order, as long as it is not seconds behind.
-    What ``show`` raises ends the sink, and the session too if the sink has an attribute ``vital`` that is true:
-    quietly where it is :class:`Unwatched`, as a failure where it is anything else.
+    ``show`` is called in a thread of the sink's own, behind a latest-value queue. A sink with a true attribute
+    ``every`` gets each frame instead, in order, unless it is seconds behind. An exception of ``show`` ends the sink,
+    and the session too if the sink has a true attribute ``vital``:
+    quietly where it is :class:`NobodyWatches`, as a failure where it is anything else.
     """
 
     @property
     def name(self) -> str: ...
 
-    def show(self, shown: Shown) -> None: ...
+    def show(self, shown: LiveFrame) -> None: ...
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
-    """How a session stands; numbers are of the last two seconds where nothing else is said."""
+class SessionStatus:
+    """State and measurements of a session; rates and latency are of the last two seconds."""
 
     state: State
-    #: The last thing worth saying, in one line; may be empty.
+    #: The last message, in one line; may be empty.
     message: str
     source: str
     #: Size of the source's last frame, 0 before the first.
@@ -75,12 +75,12 @@ class Status:
     height: int
     source_fps: float
     shown_fps: float
-    #: Median time from a frame's being taken to its being ready.
+    #: Median latency from capture to the restored frame.
     delay_ms: float
-    #: Frames since the start: given by the source, and those of them left out because a newer one was there.
+    #: Frames of the source since the start, and how many of them were dropped in favour of newer ones.
     frames: int
     dropped: int
-    #: What is at work now; with ``auto`` not always what was asked for.
+    #: The active settings; with ``auto`` not always the requested ones.
     settings: LiveSettings
     #: How often the source was lost and came back.
     restarts: int
@@ -88,6 +88,6 @@ class Status:
     recording: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON takes it, with those of the settings that may change meanwhile."""
+        """JSON form, with the page's options in place of ``settings``."""
         own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "settings"}
         return {**own, **self.settings.values(PAGE_OPTIONS)}

@@ -1,4 +1,4 @@
-"""Compare: before and after in one picture, drawn on the planes themselves, so every sample shown is exact."""
+"""Before/after comparison: side-by-side or split frames, composed on the source's own planes without conversion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINE_PX = 2
 
 
 class Comparison:
-    """Draws before and after as the viewer sees them: before on the left, after on the right.
+    """Composes before (left) and after (right) in one frame, as a viewer sees it.
 
     "side" shows both whole, so pictures are twice as wide; halves are rounded up to whole chroma samples by repeating
     the edge. "split" keeps the size and shows one half of each, with a white line between. In a video that players
@@ -49,7 +49,7 @@ class Comparison:
         return 2 * self._rounded(height), width
 
     def draw(self, before: Frame, after: Frame) -> Frame:
-        """One frame from two of the same layout, with the time of ``before``."""
+        """Compose one frame of two with the same layout, with the time of ``before``."""
         first, second = (before, after) if self._before_first else (after, before)
         join = self._side if self._mode == "side" else self._split
         return before.with_planes([join(first, second, index) for index in range(before.format.plane_count)])

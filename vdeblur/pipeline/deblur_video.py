@@ -1,4 +1,4 @@
-"""The pipeline: a frame's whole way, from any source through the network into any target."""
+"""Video pipeline: decode, restore and encode a source into a target, with every other stream passed through."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from vdeblur.options import (
     with_restore_signature,
 )
 from vdeblur.pipeline.comparison import CompareMode, Comparison
-from vdeblur.pipeline.loop import Loop, Progress, frames_total, refuse_shortfall
-from vdeblur.pipeline.resume import SEGMENT_SECONDS, reach, terms_of
-from vdeblur.pipeline.sharpness import SharpnessPlot, checked_plot
+from vdeblur.pipeline.loop import Loop, Progress, expected_frames, refuse_truncated
+from vdeblur.pipeline.resume import SEGMENT_SECONDS, job_terms, seek_to_position
+from vdeblur.pipeline.sharpness import SharpnessPlot, check_plot_path
 from vdeblur.video.info import SourceInfo, VideoInfo
 from vdeblur.video.segments.journal import Journal
 from vdeblur.video.sink.writer import EncodeOptions, Writer
@@ -42,19 +42,19 @@ ALONE = "one picture has no neighbours that would show how things moved, so its 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a job."""
+    """Result of a job."""
 
     frames: int
     #: Packets of the source that could not be decoded.
     skipped_packets: int
     elapsed_seconds: float
-    #: What was converted, mended or not kept, in plain words.
+    #: Messages about conversions, repairs and losses.
     notes: tuple[str, ...]
     #: The target's name.
     target: str
-    #: What became of every stream beside the video, of the chapters and the tags, as the finished file shows it.
+    #: Outcome of every stream beside the video, of chapters and tags, verified on the finished file.
     outcomes: tuple[Outcome, ...] = ()
-    #: Those of the frames that were there before, because an interrupted job went on.
+    #: Frames already written by the interrupted job that this one resumed.
     frames_before: int = 0
     #: Mean sharpness before and after, measured for a plot; see :func:`vdeblur.pipeline.sharpness.sharpness`.
     sharpness: tuple[float, float] | None = None
@@ -155,18 +155,18 @@ def deblur_video(
     open_reader = partial(Reader, source, **read.arguments)
     with _telling_what_is_kept(journal, _name(target)), ExitStack() as stack:
         reader = stack.enter_context(open_reader())
-        refuse_shortfall(reader)
+        refuse_truncated(reader)
         deblurrer = Deblurrer(restore.model, **restore.arguments)
         comparison = _comparison(compare, reader.info.video)
         chart = _chart(plot, reader.info, overwrite=overwrite)
-        terms = {} if journal is None else terms_of(reader.info, deblurrer, read, compare)
+        terms = {} if journal is None else job_terms(reader.info, deblurrer, read, compare)
         to_target = partial(
             Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
         )
         writer = stack.enter_context(_open_writer(to_target, read, reader, comparison))
         _tell_notes(note, reader, writer)
         reader, done = _continued(reader, writer, open_reader, stack)
-        total = frames_total(reader.info.video, start_seconds, duration_seconds)
+        total = expected_frames(reader.info.video, start_seconds, duration_seconds)
         loop = Loop(
             reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal,
             piece_seconds=SEGMENT_SECONDS if segment_seconds is None else segment_seconds, plot=chart,
@@ -177,7 +177,7 @@ def deblur_video(
 
 @contextmanager
 def _telling_what_is_kept(journal: Journal | None, target: str) -> Iterator[None]:
-    """Add to a failure what of the work is kept; Ctrl-C becomes one."""
+    """Add to an exception the note on kept frames; convert KeyboardInterrupt into Interrupted."""
     try:
         yield
     except VdeblurError as exc:
@@ -200,10 +200,10 @@ def _chart(plot: str | Path | None, info: SourceInfo, *, overwrite: bool) -> Sha
 def _continued(
     reader: Reader, writer: Writer, open_reader: Callable[[], Reader], stack: ExitStack
 ) -> tuple[Reader, tuple[Frame, ...]]:
-    """The reader where an interrupted job goes on, and the last frames of what is done; else as it is, and none."""
+    """The reader at the resume point and the last frames before it; without one, the reader as it is."""
     if writer.position is None or writer.position.complete:
         return reader, ()
-    return reach(writer.position, reader, open_reader, stack)
+    return seek_to_position(writer.position, reader, open_reader, stack)
 
 
 def _tell_notes(note: Callable[[str], None] | None, reader: Reader, writer: Writer) -> None:
@@ -215,7 +215,7 @@ def _tell_notes(note: Callable[[str], None] | None, reader: Reader, writer: Writ
 def _open_writer(
     to_target: Callable[..., Writer], read: ReadOptions, reader: Reader, comparison: Comparison | None
 ) -> Writer:
-    """The writer of the frames that the reader gives, or of their comparison with what becomes of them."""
+    """Writer for the reader's frames, or for their comparison with the restored ones."""
     video = reader.info.video
     height, width = video.height, video.width
     if comparison is not None:
@@ -248,10 +248,10 @@ def _report(loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str, chart
 def _check_plot(
     plot: str | Path | None, source: str | Path | BinaryIO, target: str | Path | BinaryIO, *, overwrite: bool
 ) -> None:
-    """Refuse a plot that cannot be, before anything is opened."""
+    """Validate the plot's path before anything is opened."""
     if plot is None:
         return
-    path = checked_plot(plot, overwrite=overwrite).absolute()
+    path = check_plot_path(plot, overwrite=overwrite).absolute()
     for what, other in (("source", source), ("target", target)):
         if isinstance(other, (str, Path)) and Path(other).absolute() == path:
             raise UsageError(f"the plot cannot be {plot}, which is the {what}")
@@ -260,7 +260,7 @@ def _check_plot(
 def _journal_of(
     target: str | Path | BinaryIO, segment_seconds: float | None, *, resume: bool, read_once: bool
 ) -> Journal | None:
-    """Where to keep what is finished, if that is wanted and can be."""
+    """Journal of finished segments, if requested and possible."""
     if segment_seconds is not None and not segment_seconds >= 0:
         raise UsageError(f"segment_seconds cannot be {segment_seconds}; it is a number of seconds from 0, or None")
     if not resume and segment_seconds is None:
@@ -273,7 +273,7 @@ def _journal_of(
 
 
 def _kept(journal: Journal | None) -> str | None:
-    """What of the work outlives a failure, in plain words."""
+    """Note on the frames that outlive a failure."""
     if journal is None or journal.record.position is None:
         return None
     frames = journal.record.position.frames
@@ -281,7 +281,7 @@ def _kept(journal: Journal | None) -> str | None:
 
 
 def _can_be_read_only_once(source: str | Path | BinaryIO) -> bool:
-    """Whether sound and subtitles must be taken while the frames are read, because FFmpeg cannot open it again."""
+    """Whether FFmpeg cannot reopen the source, so that its other packets must be collected while reading."""
     if not isinstance(source, (str, Path)):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Fields: interlaced frames are restored as the whole pictures their two fields belong to, and woven again.
+"""Interlaced restoration: bob-deinterlace each field to a full frame, restore at field rate, and weave again.
 
 A frame of interlaced video holds two instants, one in its even rows and one in its odd rows. Each is completed to a
 whole picture (FFmpeg's ``bwdif`` keeps a field's own rows and finds those between), the pictures are restored as one

@@ -1,4 +1,4 @@
-"""The loop: one video on its way through reading, the network and writing, and the one who is told of it."""
+"""Pipeline loop: prefetching reader, restoration and write-behind writer, with progress and segment ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vdeblur.errors import Interrupted, SourceError, TargetError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.pipeline.comparison import Comparison
 from vdeblur.pipeline.interlaced import restorations
-from vdeblur.pipeline.resume import SEGMENT_SECONDS, Pieces, checksum, keep, recall
+from vdeblur.pipeline.resume import SEGMENT_SECONDS, SegmentTimer, checksum, load_snapshot, save_snapshot
 from vdeblur.pipeline.sharpness import SharpnessPlot
 from vdeblur.runtime.workers import WriteBehind, prefetch
 from vdeblur.video.info import VideoInfo
@@ -28,7 +28,7 @@ QUEUE_FRAMES = 3
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is."""
+    """Progress of a job."""
 
     #: Frames written.
     frames: int
@@ -38,7 +38,7 @@ class Progress:
     media_seconds: float
     #: Time since the first frame was asked for.
     elapsed_seconds: float
-    #: Those of the frames that were there before, because an interrupted job goes on, and their length.
+    #: Frames, and their length, already written by the interrupted job that this one resumes.
     frames_before: int = 0
     media_seconds_before: float = 0.0
 
@@ -62,8 +62,8 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The end of a piece, on its way to the writing thread behind the piece's last frame."""
+class SegmentEnd:
+    """End of a segment, queued for the writing thread behind the segment's last frame."""
 
     #: The last frame as the source has it.
     original: Frame
@@ -75,15 +75,15 @@ class Cut:
 
 
 class Loop:
-    """One video on its way.
+    """Runs one video through reader, network and writer.
 
     Args:
         frames_total: frames to come, as far as is known.
-        progress: told whenever more frames have been written.
-        stop: asked after every frame; True ends the job, with what is done kept where the writer makes pieces.
-        journal: where the writer keeps its pieces, if it makes any; what was remembered is kept beside them.
-        piece_seconds: seconds of work after which a piece ends.
-        plot: told of every frame, and written at the end.
+        progress: callback whenever more frames have been written.
+        stop: callback after every frame; True ends the job, keeping finished segments where there are any.
+        journal: journal of segments, if the writer makes any; snapshots are saved beside them.
+        piece_seconds: seconds of work after which a segment ends.
+        plot: measures every frame, and is written at the end.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Loop:
         self._progress = progress
         self._stop = stop
         self._journal = journal if writer.segmented else None
-        self._pieces = Pieces(piece_seconds)
+        self._segment_timer = SegmentTimer(piece_seconds)
         self._plot = plot
         self._before = position = writer.position
         self._began = time.perf_counter()
@@ -124,12 +124,12 @@ class Loop:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be said of the source, also of its earlier part."""
+        """Messages about the source, those of the interrupted job included."""
         earlier = () if self._before is None else self._before.notes
         return tuple(dict.fromkeys([*earlier, *self._reader.notes]))
 
     def run(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Sequence[Frame] = ()) -> None:
-        """Read ahead, restore, write behind; ``done`` are the last frames of an interrupted job's part."""
+        """Prefetch, restore, write behind; ``done`` are the last frames of the interrupted job that goes on."""
         if self._before is None or not self._before.complete:
             self._restore(deblurrer, comparison, done)
         with _stage("write", TargetError, self._last):
@@ -157,21 +157,21 @@ class Loop:
                 behind.put(each.frame if comparison is None else comparison.draw(original, each.frame))
                 self._tell()
                 run_up_pts = None if order is None or before is None else before.pts
-                self._end_piece(behind, Cut(original, each.snapshot, run_up_pts, number))
+                self._end_piece(behind, SegmentEnd(original, each.snapshot, run_up_pts, number))
                 before = original
         if self._journal is not None:
             self._writer.cut(self._position(None, number))
 
-    def _end_piece(self, behind: WriteBehind[Frame | Cut], cut: Cut) -> None:
-        """Send the end of a piece behind a frame, if it is due; end the job, if that is wanted.
+    def _end_piece(self, behind: WriteBehind[Frame | SegmentEnd], cut: SegmentEnd) -> None:
+        """Queue the end of a segment behind a frame if it is due; end the job if that is requested.
 
         Raises:
-            Interrupted: it is.
+            Interrupted: the stop callback returned True.
         """
         wanted = self._stop is not None and self._stop()
-        if self._journal is not None and (self._pieces.due() or wanted):
+        if self._journal is not None and (self._segment_timer.due() or wanted):
             behind.put(cut)
-            self._pieces.begin()
+            self._segment_timer.restart()
         if wanted:
             if self._journal is not None:
                 behind.finish()
@@ -184,14 +184,14 @@ class Loop:
             with _stage("read", SourceError, frame):
                 frame = next(self._reader, None)
                 if frame is None:
-                    refuse_shortfall(self._reader)
+                    refuse_truncated(self._reader)
             if frame is None:
                 return
             yield frame
 
-    def _write(self, item: Frame | Cut) -> None:
-        """Write a frame or end a piece, in the writing thread."""
-        if isinstance(item, Cut):
+    def _write(self, item: Frame | SegmentEnd) -> None:
+        """Write a frame or end a segment, in the writing thread."""
+        if isinstance(item, SegmentEnd):
             with _stage("write", TargetError, item.original):
                 self._writer.cut(self._position(item, item.frames))
             return
@@ -201,8 +201,8 @@ class Loop:
         self._last = item
         self.written += 1
 
-    def _position(self, cut: Cut | None, frames: int) -> Position:
-        """How far the job is at the end of a piece, or, without one, of the video."""
+    def _position(self, cut: SegmentEnd | None, frames: int) -> Position:
+        """Position of the job at the end of a segment, or of the video (``None``)."""
         last = self._last if cut is None else cut.original
         position = Position(
             frames=frames,
@@ -219,14 +219,14 @@ class Loop:
         if cut is None or self._journal is None:
             return position
         name = f"memory-{frames:08d}.safetensors"
-        memory = keep(cut.snapshot, self._journal.folder / name)
+        memory = save_snapshot(cut.snapshot, self._journal.folder / name)
         return replace(position, checksum=checksum(cut.original), memory=memory, memory_file=name)
 
     def _recalled(self) -> Snapshot | None:
-        """What was remembered where the job was interrupted."""
+        """Snapshot at which the job was interrupted."""
         if self._before is None or self._journal is None:
             return None
-        return recall(self._before.memory, self._journal.folder / self._before.memory_file)
+        return load_snapshot(self._before.memory, self._journal.folder / self._before.memory_file)
 
     def _tell(self) -> None:
         """Report progress if there is any."""
@@ -242,18 +242,18 @@ class Loop:
         self._progress(Progress(written, self._frames_total, seconds, self.elapsed_seconds, before, seconds_before))
 
 
-def refuse_shortfall(reader: Reader) -> None:
-    """Do not pass part of a video off as the whole.
+def refuse_truncated(reader: Reader) -> None:
+    """Refuse a truncated source.
 
     Raises:
-        SourceError: it is cut off, or could not be read to its end.
+        SourceError: it is truncated, or could not be read to its end.
     """
     if reader.shortfall is not None:
         raise SourceError(f"{reader.shortfall}; a shorter duration restores what is there")
 
 
-def frames_total(video: VideoInfo, start_seconds: float | None, duration_seconds: float | None) -> int | None:
-    """Frames to come, as far as headers say."""
+def expected_frames(video: VideoInfo, start_seconds: float | None, duration_seconds: float | None) -> int | None:
+    """Expected number of frames by the headers; None if unknown."""
     if start_seconds is None and duration_seconds is None and video.frame_count_from_header:
         return video.frame_count_from_header
     if video.average_rate is None or (video.duration_seconds is None and duration_seconds is None):
@@ -271,7 +271,7 @@ def _remembered(frames: Iterable[Frame], memory: deque[Frame]) -> Iterator[Frame
 
 @contextmanager
 def _stage(name: str, kind: type[VdeblurError], frame: Frame | None) -> Iterator[None]:
-    """Mark what fails with the stage and the time of the frame at hand."""
+    """Annotate exceptions with the stage and the time of the current frame."""
     seconds = None if frame is None else frame.time_seconds
     try:
         yield

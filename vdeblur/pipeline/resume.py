@@ -1,4 +1,4 @@
-"""Resuming: when a job's pieces end, what is kept at their ends, and how a job gets back to where it stopped."""
+"""Resumable jobs: segment timing, terms that must match, saved snapshots, and seeking to the resume point."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from vdeblur.video.info import SourceInfo
 from vdeblur.video.segments.journal import VERSION, Position
 from vdeblur.video.source.reader import Reader
 
-#: Seconds of work a piece stands for, where nobody says: what a crash may cost.
+#: Default seconds of work of a segment: what a crash may cost.
 SEGMENT_SECONDS = 60.0
-#: A piece has at least so many frames, however slow the work is: key frames cost room.
+#: Least frames of a segment, for its key frame costs room.
 LEAST_FRAMES = 24
-#: Options that every journal has told of.
-_TOLD = ("strength", "lookahead")
+#: Options that every journal records.
+_ALWAYS_RECORDED = ("strength", "lookahead")
 
 
-class Pieces:
-    """Says when the present piece should end: after so many seconds of work."""
+class SegmentTimer:
+    """Ends a segment after so many seconds of work."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.begin()
+        self.restart()
 
-    def begin(self) -> None:
-        """A new piece begins."""
+    def restart(self) -> None:
+        """Begin a new segment."""
         self._frames, self._began = 0, time.monotonic()
 
     def due(self) -> bool:
-        """Count a frame; say whether the piece should end with it."""
+        """Count a frame; return whether the segment should end with it."""
         self._frames += 1
         return self._frames >= LEAST_FRAMES and time.monotonic() - self._began >= self._seconds
 
 
-def terms_of(info: SourceInfo, deblurrer: Deblurrer, read: ReadOptions, compare: str | None) -> dict[str, Any]:
+def job_terms(info: SourceInfo, deblurrer: Deblurrer, read: ReadOptions, compare: str | None) -> dict[str, Any]:
     """Everything that decides what comes out, beside the encoder: source files as they are now, network, options."""
     return {
         "version": VERSION,
@@ -73,9 +73,13 @@ def terms_of(info: SourceInfo, deblurrer: Deblurrer, read: ReadOptions, compare:
 
 
 def _decisive(deblurrer: Deblurrer) -> dict[str, Any]:
-    """Options that decide what comes out; those told of later only where they are not as in jobs that knew no such."""
+    """Options that decide the result; newer ones only where they differ from their default, as older journals do."""
     values = {name: getattr(deblurrer, name) for name in DECISIVE_OPTIONS}
-    return {name: value for name, value in values.items() if name in _TOLD or value != getattr(RestoreOptions, name)}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in _ALWAYS_RECORDED or value != getattr(RestoreOptions, name)
+    }
 
 
 def _digest_of_files(paths: Iterable[Path]) -> str:
@@ -87,7 +91,7 @@ def _digest_of_files(paths: Iterable[Path]) -> str:
 
 
 def _digest_of_network(network: object) -> str:
-    """What tells one network from another: its weights, or at least its kind."""
+    """Fingerprint of a network: its class and, if it has any, its weights."""
     digest = hashlib.sha256(type(network).__qualname__.encode())
     if isinstance(network, nn.Module):
         for name, tensor in network.state_dict().items():
@@ -105,8 +109,8 @@ def checksum(frame: Frame) -> int:
     return value
 
 
-def keep(snapshot: Snapshot, path: Path) -> dict[str, Any]:
-    """Save a snapshot's tensors, and return the rest of it as plain values.
+def save_snapshot(snapshot: Snapshot, path: Path) -> dict[str, Any]:
+    """Save a snapshot's tensors (safetensors); return the rest of it as plain values.
 
     Raises:
         NetworkError: the network's state is no tuple of tensors.
@@ -120,8 +124,8 @@ def keep(snapshot: Snapshot, path: Path) -> dict[str, Any]:
     return {"ahead": snapshot.ahead, "joined": snapshot.same_shot, "breaks": snapshot.cut_detector}
 
 
-def recall(memory: Mapping[str, Any], path: Path) -> Snapshot:
-    """The snapshot that :func:`keep` has saved.
+def load_snapshot(memory: Mapping[str, Any], path: Path) -> Snapshot:
+    """Load a snapshot of :func:`save_snapshot`.
 
     Raises:
         TargetError: the file is missing or damaged.
@@ -134,13 +138,13 @@ def recall(memory: Mapping[str, Any], path: Path) -> Snapshot:
         raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
 
 
-def reach(
+def seek_to_position(
     position: Position, reader: Reader, again: Callable[[], Reader], stack: ExitStack
 ) -> tuple[Reader, tuple[Frame, ...]]:
-    """Read up to the last frame that is restored already; it comes last, behind the frame before if that is needed.
+    """Seek to the last restored frame; return the reader, and that frame behind the one before it if that is needed.
 
-    By way of a key frame where that gives the very same frame, else from the start. ``again`` opens the source anew,
-    on ``stack``.
+    By way of a key frame where that gives the identical frame, else from the start. ``again`` reopens the source, on
+    ``stack``.
 
     Raises:
         SourceError: the source has other frames than when the job began.

@@ -1,4 +1,4 @@
-"""Sharpness: how much fine detail each frame has, before and after, and the picture of it over time."""
+"""Sharpness measure (variance of the Laplacian) of each frame before and after, and its plot over time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vdeblur.video.photo.png import encode_png
 #: Orange and blue of Okabe and Ito (2008), which all people tell apart.
 BEFORE, AFTER = "#e69f00", "#0072b2"
 _NAME_LETTERS = 60
-#: Rows that are taken at a time, so that what is computed of them stays in the processor's cache.
+#: Rows of a strip, so that intermediate results stay in the processor's cache.
 _ROWS = 64
 
 
@@ -55,7 +55,7 @@ def laplacian(part: Any) -> Any:
 
 
 class SharpnessPlot:
-    """Measures every frame and its restoration, and draws both over time.
+    """Measures every frame before and after restoration, and plots both over time.
 
     Args:
         path: .png or .svg; it appears when it is complete.
@@ -68,7 +68,7 @@ class SharpnessPlot:
     """
 
     def __init__(self, path: str | Path, name: str, *, field: bool = False, overwrite: bool = False) -> None:
-        self.path = checked_plot(path, overwrite=overwrite)
+        self.path = check_plot_path(path, overwrite=overwrite)
         self._name = name
         self._field = field
         #: Time at which the video begins; None: that of the first frame.
@@ -76,14 +76,14 @@ class SharpnessPlot:
         self._times, self._before, self._after = array("d"), array("d"), array("d")
 
     def add(self, before: Frame, after: Frame) -> None:
-        """A frame and its restoration; in the order of time."""
+        """Measure a frame and its restoration; in the order of time."""
         self._times.append(before.time_seconds)
         self._before.append(sharpness(before, field=self._field))
         self._after.append(sharpness(after, field=self._field))
 
     @property
     def means(self) -> tuple[float, float] | None:
-        """Before and after, over all frames; None where none could be measured."""
+        """Mean sharpness before and after; None if no frame could be measured."""
         before, after = (np.asarray(values) for values in (self._before, self._after))
         if not np.isfinite(before).any():
             return None
@@ -91,7 +91,7 @@ class SharpnessPlot:
 
     @property
     def words(self) -> str:
-        """The means in plain words."""
+        """Summary of the means."""
         if self.means is None:
             return "no frame was large enough to measure"
         before, after = self.means
@@ -99,7 +99,7 @@ class SharpnessPlot:
         return f"mean {_short(before)} before, {_short(after)} after{more}"
 
     def write(self) -> None:
-        """Draw it.
+        """Write the plot.
 
         Raises:
             TargetError: it cannot be written.
@@ -124,8 +124,8 @@ class SharpnessPlot:
             raise TargetError(f"cannot write the plot {self.path}: {exc.strerror or exc}") from exc
 
 
-def checked_plot(path: str | Path, *, overwrite: bool) -> Path:
-    """The path of a plot, if it can be one.
+def check_plot_path(path: str | Path, *, overwrite: bool) -> Path:
+    """Validate the path of a plot.
 
     Raises:
         UsageError: its ending is another, there is no such folder, or it exists.

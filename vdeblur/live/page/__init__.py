@@ -1,4 +1,4 @@
-"""The page: raw and sharp side by side in a browser, served by this machine."""
+"""Live page: web server and browser interface with raw and restored video side by side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vdeblur.live.page.options import PageOptions
 from vdeblur.live.page.server import PageServer
 from vdeblur.live.settings import LiveSettings
 from vdeblur.live.sources import Source
-from vdeblur.live.types import Sink
+from vdeblur.live.types import LiveSink
 
 __all__ = ["PageOptions", "PageServer", "serve"]
 
@@ -19,17 +19,17 @@ def serve(
     settings: LiveSettings | None = None,
     options: PageOptions | None = None,
     *,
-    sinks: Sequence[Sink] = (),
+    sinks: Sequence[LiveSink] = (),
     note: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
-        source: this machine's camera or any other source, for all who look; ``None`` = browsers bring their own.
-        settings: with which sessions begin.
-        options: where and how it is served.
-        sinks: further ones for ``source``.
-        note: told the page's address and other things worth saying, in one line each.
+        source: this machine's camera or any other source, shared by all viewers; ``None`` = browsers bring their own.
+        settings: initial settings of every session.
+        options: address, TLS and limits.
+        sinks: further sinks of ``source``.
+        note: callback for messages of one line each, the page's address among them.
 
     Raises:
         UsageError: the address or another option cannot be.

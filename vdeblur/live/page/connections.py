@@ -1,4 +1,4 @@
-"""Connections: how many there may be, and how long one may take to say what it wants."""
+"""Connection limits of the HTTP server: number of connections and a header timeout (slowloris protection)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ HEADER_SECONDS = 10.0
 MOST_CONNECTIONS = 64
 
 
-class PatientOnce(H11Protocol):
-    """HTTP/1.1 that waits for a request's headers only so long, and never for more than so many connections.
+class LimitedH11Protocol(H11Protocol):
+    """HTTP/1.1 protocol with a timeout for a request's headers and a limit on connections.
 
-    Where there are too many, the one that has waited longest without a request makes room: whoever opens connections
-    and says nothing shuts out only himself.
+    Beyond the limit, the connection that has been idle longest is closed: a client that opens connections without
+    requests shuts out only itself.
     """
 
     _deadline: asyncio.TimerHandle | None = None
-    _waiting_since = 0.0
+    _idle_since = 0.0
     _upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -36,14 +36,14 @@ class PatientOnce(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.is_waiting:
+        if self.is_idle:
             self._wait_for_request()
         else:
             self._stop_waiting()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.is_waiting:
+        if self.is_idle:
             self._wait_for_request()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
@@ -52,21 +52,21 @@ class PatientOnce(H11Protocol):
         super().handle_websocket_upgrade(event)
 
     @property
-    def is_waiting(self) -> bool:
-        """No request is being answered."""
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
         return not self._upgraded and (self.cycle is None or self.cycle.response_complete)
 
     @property
-    def waiting_since(self) -> float:
-        return self._waiting_since
+    def idle_since(self) -> float:
+        return self._idle_since
 
-    def let_go(self) -> None:
+    def abort(self) -> None:
         self.transport.abort()
 
     def _wait_for_request(self) -> None:
         if self._deadline is None and not self.transport.is_closing():
-            self._waiting_since = time.monotonic()
-            self._deadline = self.loop.call_later(HEADER_SECONDS, self.let_go)
+            self._idle_since = time.monotonic()
+            self._deadline = self.loop.call_later(HEADER_SECONDS, self.abort)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
@@ -76,6 +76,6 @@ class PatientOnce(H11Protocol):
 
 def _make_room(connections: set[Any]) -> None:
     there = [one for one in connections if not one.transport.is_closing()]
-    waiting = [one for one in there if isinstance(one, PatientOnce) and one.is_waiting]
+    waiting = [one for one in there if isinstance(one, LimitedH11Protocol) and one.is_idle]
     if len(there) > MOST_CONNECTIONS and waiting:
-        min(waiting, key=lambda one: one.waiting_since).let_go()
+        min(waiting, key=lambda one: one.idle_since).abort()

@@ -1,4 +1,4 @@
-"""The page's own files: read once from the package, served from memory under their names and no others."""
+"""Static files of the page: read once from the package, served from memory with ETags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INDEX = "index.html"
 
 
 class PageFiles:
-    """Answers for the page's files."""
+    """Endpoints of the static files."""
 
     def __init__(self) -> None:
         self._answers: dict[str, tuple[bytes, str, str]] = {}

@@ -1,4 +1,4 @@
-"""The guard: what a request must be before the page's server looks at it, and the headers every answer carries."""
+"""Request guard: host, origin and token checks (DNS rebinding, CSRF), and the security headers of every response."""
 
 from __future__ import annotations
 
@@ -33,21 +33,20 @@ _SAFE_METHODS = {"GET", "HEAD"}
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RequestRefusal:
     status: int
     words: str
 
 
 @dataclass(frozen=True)
 class Guard:
-    """Refuses requests that another web page or another machine may have sent, and such without the token.
+    """ASGI middleware that refuses cross-site requests, foreign host names and requests without the token.
 
     Args:
-        app: what is guarded.
+        app: the guarded application.
         local: only this machine can reach the server.
-        names: host names by which it may be called, beside addresses; a name that is none of them may be somebody's
-            who let it point here (DNS rebinding).
-        token: what a browser must show, in the address once and in a cookie from then on; ``None`` = nothing.
+        names: allowed host names, beside addresses; any other name may point here by DNS rebinding.
+        token: access token, in the address once and in a cookie from then on; ``None`` = none is needed.
         cookie: the cookie's name.
     """
 
@@ -71,21 +70,21 @@ class Guard:
         else:
             await PlainTextResponse(refusal.words + "\n", refusal.status)(scope, receive, guarded)
 
-    def _refusal(self, scope: Scope) -> Refusal | None:
+    def _refusal(self, scope: Scope) -> RequestRefusal | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._may_be_called(host) or len(headers.getlist("host")) != 1:
-            return Refusal(421, "This server is not called by that name.")
+            return RequestRefusal(421, "This server is not called by that name.")
         scheme = "https" if scope["scheme"] in ("https", "wss") else "http"
         if origin is not None and origin.lower() != f"{scheme}://{host}".lower():
-            return Refusal(403, "Another web page may not use this server.")
+            return RequestRefusal(403, "Another web page may not use this server.")
         if origin is None and (scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS):
-            return Refusal(403, "The request does not say from which page it comes.")
+            return RequestRefusal(403, "The request does not say from which page it comes.")
         site, mode = headers.get("sec-fetch-site"), headers.get("sec-fetch-mode")
         if site not in (None, "same-origin", "none") and mode != "navigate":
-            return Refusal(403, "Another web page may not use this server.")
+            return RequestRefusal(403, "Another web page may not use this server.")
         if self.token is not None and not self._knows_token(scope, headers, self.token):
-            return Refusal(401, "Open the address that vdeblur has printed, with its token.")
+            return RequestRefusal(401, "Open the address that vdeblur has printed, with its token.")
         return None
 
     def _may_be_called(self, host: str) -> bool:

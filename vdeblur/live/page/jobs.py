@@ -1,4 +1,4 @@
-"""Jobs: videos that were sent to be restored, one after the other, in a thread."""
+"""Job queue of uploaded videos: restored one after the other in a worker thread."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vdeblur.errors import Interrupted, VdeblurError
-from vdeblur.live.page.store import Stored
+from vdeblur.live.page.store import StoredFile
 from vdeblur.options import RestoreOptions
 from vdeblur.pipeline.deblur_video import deblur_video
 
 logger = logging.getLogger(__name__)
 
-State = Literal["waiting", "working", "done", "failed", "cancelled"]
+JobState = Literal["waiting", "working", "done", "failed", "cancelled"]
 
 #: Container of the result, by the source's; whatever is not here becomes Matroska, which holds everything.
 _RESULTS = {".mp4": ".mp4", ".m4v": ".mp4", ".mov": ".mov", ".mkv": ".mkv", ".webm": ".webm"}
@@ -25,14 +25,14 @@ OTHER_SUFFIX = ".mkv"
 
 
 @dataclass(eq=False)
-class Job:
-    """A video on its way; its fields are written by the worker and read by everybody."""
+class UploadJob:
+    """An uploaded video and its progress; written by the worker thread, read by any."""
 
-    source: Stored
-    target: Stored
+    source: StoredFile
+    target: StoredFile
     options: RestoreOptions
-    state: State = "waiting"
-    #: Part that is done, 0 to 1; ``None`` where the video does not say how long it is.
+    state: JobState = "waiting"
+    #: Completed fraction, 0 to 1; ``None`` if the length of the video is unknown.
     done: float | None = 0.0
     fps: float = 0.0
     eta_seconds: float | None = None
@@ -48,8 +48,8 @@ class Job:
     def ended(self) -> bool:
         return self.state in ("done", "failed", "cancelled")
 
-    def described(self) -> dict[str, Any]:
-        """What the page is told."""
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form for the page."""
         return {
             "id": self.id,
             "name": self.target.name,
@@ -63,17 +63,17 @@ class Job:
         }
 
 
-class Jobs:
+class JobQueue:
     """The queue and its worker; a context manager.
 
     Args:
-        restore: what makes the target of a source; called as :func:`vdeblur.pipeline.deblur_video.deblur_video` is.
+        restore: function with the signature of :func:`vdeblur.pipeline.deblur_video.deblur_video`.
     """
 
     def __init__(self, restore: Callable[..., Any] = deblur_video) -> None:
         self._restore = restore
-        self._queue: deque[Job] = deque()
-        self._current: Job | None = None
+        self._queue: deque[UploadJob] = deque()
+        self._current: UploadJob | None = None
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="vdeblur-page-jobs", daemon=True)
@@ -81,13 +81,13 @@ class Jobs:
     def start(self) -> None:
         self._thread.start()
 
-    def add(self, job: Job) -> None:
+    def add(self, job: UploadJob) -> None:
         with self._changed:
             self._queue.append(job)
             self._changed.notify_all()
 
-    def cancel(self, job: Job) -> None:
-        """Stop a job at its next frame; one that waits never begins."""
+    def cancel(self, job: UploadJob) -> None:
+        """Cancel a job, at its next frame if it is running."""
         job.cancelled.set()
         with self._changed:
             if job in self._queue:
@@ -110,7 +110,7 @@ class Jobs:
         while (job := self._next()) is not None:
             self._run(job)
 
-    def _next(self) -> Job | None:
+    def _next(self) -> UploadJob | None:
         with self._changed:
             self._current = None
             while not self._queue and not self._closed:
@@ -121,7 +121,7 @@ class Jobs:
             self._current.state = "working"
             return self._current
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: UploadJob) -> None:
         try:
             report = self._restore(
                 job.source.path, job.target.path,
@@ -144,17 +144,17 @@ class Jobs:
 
 
 def result_suffix(name: str) -> str:
-    """Ending of the result of a video of that name."""
+    """File name suffix of the result of a video of that name."""
     return _RESULTS.get(Path(name).suffix.lower(), OTHER_SUFFIX)
 
 
-def _tell(job: Job, progress: Any) -> None:
+def _tell(job: UploadJob, progress: Any) -> None:
     total = progress.frames_total
     job.done = min(1.0, progress.frames / total) if total else None
     job.fps, job.eta_seconds = progress.frames_per_second, progress.eta_seconds
 
 
-def _without_paths(words: str, job: Job) -> str:
+def _without_paths(words: str, job: UploadJob) -> str:
     """A message with the names that the browser knows, not those of the server's folder."""
     for stored in (job.source, job.target):
         words = words.replace(str(stored.path), stored.name).replace(stored.path.name, stored.name)

@@ -1,7 +1,6 @@
-"""Messages: what page and server say to each other over the WebSocket.
+"""WebSocket protocol of the page: parsing and packing of messages.
 
-Text messages are JSON objects with a ``type``. Binary ones are pictures: a header, then JPEGs. Numbers in headers are
-little-endian.
+Text messages are JSON objects with a ``type``. Binary messages are pictures: a header, little-endian, then JPEGs.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from vdeblur.options import OPTIONS, PAGE_OPTIONS
 
 #: Kinds of binary messages to the page.
 SHARP, BOTH, SNAPSHOT = 1, 2, 3
-#: Kind, number of the picture, milliseconds it has been here, bytes of the raw JPEG (0: the page has it).
+#: Kind, number of the picture, milliseconds since its capture, bytes of the raw JPEG (0: the page has it).
 _OUT = struct.Struct("<B3xIfI")
 #: Number of the picture, milliseconds of the browser's clock when it was taken.
 _IN = struct.Struct("<Id")
 _LONGEST_TEXT = 4096
 _LARGEST_NUMBER = 2**32 - 1
 
-#: What a page may say: each type with its fields and their types.
+#: Messages of the page: each type with its fields and their types.
 _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "start": {"source": (str,)},
     "leave": {},
@@ -40,11 +39,11 @@ _NEEDS_ALL = {"start", "ack", "record", "ping"}
 
 
 class ProtocolError(VdeblurError):
-    """The other side says what no page of ours would say."""
+    """A message that violates the protocol."""
 
 
 @dataclass(frozen=True)
-class Said:
+class TextMessage:
     """A text message from the page."""
 
     type: str
@@ -52,7 +51,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Sent:
+class CameraPicture:
     """A picture from the browser's camera."""
 
     number: int
@@ -60,11 +59,11 @@ class Sent:
     jpeg: bytes
 
 
-def parse_text(text: str) -> Said:
-    """The message in a text.
+def parse_text(text: str) -> TextMessage:
+    """Parse and validate a text message.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: it is invalid.
     """
     if len(text) > _LONGEST_TEXT:
         raise ProtocolError(f"a message of {len(text)} characters is too long")
@@ -81,30 +80,30 @@ def parse_text(text: str) -> Said:
             raise ProtocolError(f"a message of type {kind} has a wrong field")
     if kind in _NEEDS_ALL and len(data) != len(known):
         raise ProtocolError(f"a message of type {kind} lacks a field")
-    return Said(kind, data)
+    return TextMessage(kind, data)
 
 
-def parse_picture(data: bytes) -> Sent:
-    """The picture in a binary message; the JPEG is not looked at.
+def parse_picture(data: bytes) -> CameraPicture:
+    """Parse a binary message; the JPEG itself is not validated.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: the header is invalid.
     """
     if len(data) <= _IN.size:
         raise ProtocolError(f"a picture of {len(data)} bytes is too short")
     number, captured_ms = _IN.unpack_from(data)
     if not math.isfinite(captured_ms) or not 0 <= captured_ms < 1e15:
         raise ProtocolError(f"a picture was taken at {captured_ms}")
-    return Sent(number, captured_ms, data[_IN.size :])
+    return CameraPicture(number, captured_ms, data[_IN.size :])
 
 
 def pack_picture(kind: int, number: int, here_ms: float, jpeg: bytes, raw: bytes = b"") -> bytes:
-    """A picture for the page: header, raw JPEG if there is one, JPEG of the sharp picture."""
+    """Pack a picture for the page: header, raw JPEG if there is one, JPEG of the sharp picture."""
     return _OUT.pack(kind, number & _LARGEST_NUMBER, here_ms, len(raw)) + raw + jpeg
 
 
-def text_of(kind: str, fields: Mapping[str, Any]) -> str:
-    """A text message for the page."""
+def pack_text(kind: str, fields: Mapping[str, Any]) -> str:
+    """Pack a text message for the page."""
     return json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""The page's options, checked once."""
+"""Server options of the page: address, TLS and limits."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class PageOptions:
-    """Where the page is served, and what it takes.
+    """Address, TLS files and limits of the page's server.
 
     Args:
         host: address to listen on. Any but this machine's own (127.0.0.1, ::1, localhost) is served over HTTPS and
             asks for a token.
         port: the next free one is taken if this one is not; 0 = any.
-        token: what a browser must show; ``None`` = one is made where the address needs it.
+        token: access token; ``None`` = one is generated where the address needs it.
         tls_cert, tls_key: PEM files; ``None`` = a certificate is made where the address needs one.
-        upload_limit: most bytes of a video that is sent to be restored.
+        upload_limit: most bytes of an uploaded video.
         cameras: browsers that may send their own camera at the same time; each has a session of its own.
         open_browser: open the page in this machine's browser.
 

@@ -1,4 +1,4 @@
-"""Recordings: what is shown becomes an MP4, every frame of it, with the times at which it was taken."""
+"""Recording sink of the page: writes every restored frame to an MP4, with the capture timestamps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vdeblur.errors import TargetError, VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.live.types import Shown
+from vdeblur.live.types import LiveFrame
 from vdeblur.video.encode.encoder_options import EncodeOptions
 from vdeblur.video.realtime.uniform_frames import described
 from vdeblur.video.sink.writer import Writer
@@ -38,13 +38,13 @@ class Recording:
         self._path = path
         self._writer: Writer | None = None
         self._first: Frame | None = None
-        self._before: Shown | None = None
+        self._before: LiveFrame | None = None
         self._failure: VdeblurError | None = None
         self._full = False
         #: Length so far.
         self.seconds = 0.0
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: LiveFrame) -> None:
         frame = shown.sharp
         if self._writer is None and not self._full:
             self._first, self._writer = frame, _writer_for(self._path, frame)
@@ -66,7 +66,7 @@ class Recording:
         if self._failure is not None:
             raise TargetError(f"the recording could not be written: {self._failure}") from self._failure
 
-    def _step_to(self, shown: Shown) -> float:
+    def _step_to(self, shown: LiveFrame) -> float:
         """Seconds from the frame before; by the frames' own times where these make sense."""
         if self._before is None:
             return 0.0

@@ -1,4 +1,4 @@
-"""A room: one live session and the browsers that look at it."""
+"""Room: one live session and the viewers that subscribe to it."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from vdeblur.live.page.pictures import Picture, PictureSink
+from vdeblur.live.page.pictures import EncodedPicture, PictureSink
 from vdeblur.live.page.recordings import Recording
-from vdeblur.live.page.store import Store, Stored
-from vdeblur.live.session import Session
+from vdeblur.live.page.store import FileStore, StoredFile
+from vdeblur.live.session import LiveSession
 from vdeblur.live.settings import LiveSettings
 from vdeblur.live.sources import Source
-from vdeblur.live.types import Sink
+from vdeblur.live.types import LiveSink
 from vdeblur.options import PAGE_OPTIONS
 
 
-class Looker(Protocol):
-    """A browser that looks."""
+class PictureReceiver(Protocol):
+    """Subscriber to the pictures of a room."""
 
-    def offer(self, picture: Picture) -> None: ...
+    def offer(self, picture: EncodedPicture) -> None: ...
 
 
 class Room:
-    """A session, the sink that makes pictures of it, and those who look; for the event loop's thread.
+    """A session, its JPEG sink, and the subscribed viewers; for the event loop's thread.
 
     Args:
         source: closed with the room.
-        own: the source is a browser's own camera: that browser has the raw pictures, and nobody else looks.
-        sinks: further ones, beside the page.
-        store: where recordings lie.
-        note: told what is worth saying, from any thread.
+        own: the source is a browser's own camera: that browser has the raw pictures, and is the only viewer.
+        sinks: further sinks, beside the page.
+        store: holds the recordings.
+        note: message callback, called from any thread.
     """
 
     def __init__(
@@ -41,33 +41,33 @@ class Room:
         settings: LiveSettings,
         *,
         own: bool,
-        store: Store,
-        sinks: Sequence[Sink] = (),
+        store: FileStore,
+        sinks: Sequence[LiveSink] = (),
         note: Callable[[str], None] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._store = store
-        self._lookers: set[Looker] = set()
+        self._lookers: set[PictureReceiver] = set()
         self._pictures = PictureSink(self._from_thread, with_raw=not own)
-        self._recording: tuple[Recording, Stored] | None = None
-        self._session = Session(source, settings, [self._pictures, *sinks], note=note)
+        self._recording: tuple[Recording, StoredFile] | None = None
+        self._session = LiveSession(source, settings, [self._pictures, *sinks], note=note)
 
     async def open(self) -> None:
-        """Start the session; loading a network takes a moment, and the event loop goes on meanwhile."""
+        """Start the session in a worker thread, for loading a network takes a moment."""
         await asyncio.to_thread(self._session.start)
 
     async def close(self) -> None:
         await self.stop_recording()
         await asyncio.to_thread(self._session.close)
 
-    def enter(self, looker: Looker) -> None:
+    def enter(self, looker: PictureReceiver) -> None:
         self._lookers.add(looker)
 
-    def leave(self, looker: Looker) -> None:
+    def leave(self, looker: PictureReceiver) -> None:
         self._lookers.discard(looker)
 
     async def change(self, fields: dict[str, Any]) -> None:
-        """Change settings of the session; all who look are told by its status.
+        """Change settings of the session; all viewers see them in its status.
 
         Raises:
             UsageError: a value cannot be.
@@ -75,7 +75,7 @@ class Room:
         await asyncio.to_thread(self._session.change, **fields)
 
     def status(self) -> dict[str, Any]:
-        """What the page shows of the session."""
+        """Status message of the session for the page."""
         status, settings = self._session.status(), self._session.settings
         before, after = self._pictures.sharpness or (None, None)
         return {
@@ -103,7 +103,7 @@ class Room:
         return await asyncio.to_thread(self._pictures.snapshot)
 
     def start_recording(self) -> None:
-        """Record what is shown from now on.
+        """Start a recording.
 
         Raises:
             TargetError: there is no room on the disk.
@@ -115,8 +115,8 @@ class Room:
             self._session.add_sink(recording)
             self._recording = recording, stored
 
-    async def stop_recording(self) -> Stored | None:
-        """The finished recording; None if there is none, or if nothing was shown.
+    async def stop_recording(self) -> StoredFile | None:
+        """Finish the recording and return it; None if there is none, or if it has no frames.
 
         Raises:
             TargetError: it could not be written.
@@ -138,10 +138,10 @@ class Room:
             return None
         return stored
 
-    def _from_thread(self, picture: Picture) -> None:
+    def _from_thread(self, picture: EncodedPicture) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody looks any more
             self._loop.call_soon_threadsafe(self._deliver, picture)
 
-    def _deliver(self, picture: Picture) -> None:
+    def _deliver(self, picture: EncodedPicture) -> None:
         for looker in self._lookers:
             looker.offer(picture)

@@ -1,4 +1,4 @@
-"""The server: the page on an address, in a thread of its own, from the first socket to the last file."""
+"""HTTP server of the page (uvicorn), in a thread of its own: socket, TLS, start and shutdown."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any, Self
 import uvicorn
 
 from vdeblur.errors import TargetError, UsageError, VdeblurError
+from vdeblur.live.page.admission import Admission
 from vdeblur.live.page.app import application
-from vdeblur.live.page.connections import PatientOnce
-from vdeblur.live.page.desk import Desk
+from vdeblur.live.page.connections import LimitedH11Protocol
 from vdeblur.live.page.guard import Guard
-from vdeblur.live.page.jobs import Jobs
+from vdeblur.live.page.jobs import JobQueue
 from vdeblur.live.page.options import PageOptions, is_loopback
-from vdeblur.live.page.store import Store
+from vdeblur.live.page.store import FileStore
 from vdeblur.live.page.tls import make_certificate, tls_context
-from vdeblur.live.page.videos import Videos
+from vdeblur.live.page.videos import VideoEndpoints
 from vdeblur.live.settings import LiveSettings
 from vdeblur.live.sources import Source
-from vdeblur.live.types import Sink
+from vdeblur.live.types import LiveSink
 from vdeblur.options import SERVER_OPTIONS
 
 #: Ports that are tried after the one asked for.
@@ -45,11 +45,11 @@ class PageServer:
 
     Args:
         source: the server's own camera; ``None`` = browsers bring theirs.
-        settings: with which sessions begin.
-        options: where and how it is served.
-        sinks: further ones for the server's own camera, e.g. a recording.
-        jobs: where sent videos are restored.
-        note: told what is worth saying of the server's own camera, from any thread.
+        settings: initial settings of every session.
+        options: address, TLS and limits.
+        sinks: further sinks of the server's own camera, e.g. a recording.
+        jobs: queue that restores uploaded videos.
+        note: callback for messages about the server's own camera, called from any thread.
 
     Raises:
         UsageError: the address cannot be listened on, or the certificate is none.
@@ -61,28 +61,28 @@ class PageServer:
         settings: LiveSettings,
         options: PageOptions,
         *,
-        sinks: Sequence[Sink] = (),
-        jobs: Jobs | None = None,
+        sinks: Sequence[LiveSink] = (),
+        jobs: JobQueue | None = None,
         note: Callable[[str], None] | None = None,
     ) -> None:
         self._options = options
         self._socket = _listening(options)
         self.port: int = self._socket.getsockname()[1]
         self.token = options.token or (None if options.is_local else secrets.token_urlsafe(24))
-        self._store = Store()
+        self._store = FileStore()
         #: SHA-256 of the certificate, if one was made.
         self.fingerprint: str | None = None
-        jobs = jobs or Jobs()
-        videos = Videos(self._store, jobs, limit=options.upload_limit, fixed=settings.values(SERVER_OPTIONS))
+        jobs = jobs or JobQueue()
+        videos = VideoEndpoints(self._store, jobs, limit=options.upload_limit, fixed=settings.values(SERVER_OPTIONS))
 
-        def open_desk() -> Desk:
-            return Desk(
+        def open_admission() -> Admission:
+            return Admission(
                 source, settings, store=self._store, cameras=options.cameras, upload_limit=options.upload_limit,
                 sinks=sinks, note=note,
             )  # fmt: skip
 
         try:
-            self._server = uvicorn.Server(self._config(open_desk, videos, jobs))
+            self._server = uvicorn.Server(self._config(open_admission, videos, jobs))
         except BaseException:
             self._socket.close()
             self._store.close()
@@ -99,7 +99,7 @@ class PageServer:
         return [f"{scheme}://{_in_url(name)}:{self.port}/{query}" for name in _names(self._options.host)]
 
     def start(self) -> None:
-        """Serve; returns once the page can be opened.
+        """Start serving; return once the page can be opened.
 
         Raises:
             VdeblurError: what the server failed with.
@@ -141,17 +141,19 @@ class PageServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _config(self, open_desk: Callable[[], Desk], videos: Videos, jobs: Jobs) -> uvicorn.Config:
+    def _config(
+        self, open_admission: Callable[[], Admission], videos: VideoEndpoints, jobs: JobQueue
+    ) -> uvicorn.Config:
         options = self._options
         guard = Guard(
-            _Startable(application(self._store, jobs, videos, open_desk), self),
+            _Startable(application(self._store, jobs, videos, open_admission), self),
             local=options.is_local,
             names=frozenset(_host_names(options.host)),
             token=self.token,
             cookie=f"vdeblur-{self.port}",
         )
         config = uvicorn.Config(
-            guard, http=PatientOnce, ws="websockets-sansio", lifespan="on", loop="asyncio", log_config=None,
+            guard, http=LimitedH11Protocol, ws="websockets-sansio", lifespan="on", loop="asyncio", log_config=None,
             log_level="warning", access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=15,
             timeout_graceful_shutdown=_GRACE_SECONDS, ws_max_size=_LARGEST_MESSAGE, ws_ping_interval=_PING_SECONDS,
             ws_ping_timeout=_PING_SECONDS, ws_per_message_deflate=False,
@@ -180,12 +182,12 @@ class PageServer:
         finally:
             self._over.set()
 
-    def failed(self, exc: BaseException) -> None:
+    def set_failure(self, exc: BaseException) -> None:
         self._failure = exc
 
 
 class _Startable:
-    """The application, whose failure to start is kept instead of logged."""
+    """ASGI middleware that keeps a startup failure of the application instead of logging it."""
 
     def __init__(self, app: Any, server: PageServer) -> None:
         self._app, self._server = app, server
@@ -195,7 +197,7 @@ class _Startable:
             await self._app(scope, receive, send)
         except VdeblurError as exc:
             if scope["type"] == "lifespan":
-                self._server.failed(exc)
+                self._server.set_failure(exc)
             raise
 
 

@@ -1,4 +1,4 @@
-"""Sharpness: one number for how much fine detail a picture shows, cheap enough to be taken while it is shown."""
+"""Live sharpness measure: variance of the Laplacian on the centre of the frame, cheap enough for real time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store: files of the page in a temporary folder, under names of the server's own, each for a while."""
+"""Temporary file store of the page: random names, expiry, and sanitized download names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Self
 
 from vdeblur.errors import TargetError
 
-#: So long a file is kept that nobody asks for.
+#: Expiry of a file without requests.
 IDLE_SECONDS = 30 * 60.0
-#: So long one is kept that has been fetched, for a download that must be begun again.
+#: Expiry of a file after its download, in case that must be restarted.
 FETCHED_SECONDS = 60.0
 #: The disk is never filled further than this.
 _FREE_BYTES = 512 << 20
@@ -24,8 +24,8 @@ _UNSAFE = re.compile(r'[\\/:*?"<>|%;\x00-\x1f\x7f]')
 
 
 @dataclass(eq=False)
-class Stored:
-    """A file and what a browser may call it."""
+class StoredFile:
+    """A file in the store, and its download name."""
 
     id: str
     path: Path
@@ -39,7 +39,7 @@ class Stored:
     def touch(self) -> None:
         self.touched_at = time.monotonic()
 
-    def fetched(self) -> None:
+    def mark_fetched(self) -> None:
         self.fetched_at = time.monotonic()
 
     def is_stale(self, now: float) -> bool:
@@ -50,32 +50,32 @@ class Stored:
         return now - self.touched_at > IDLE_SECONDS
 
 
-class Store:
+class FileStore:
     """Files in a temporary folder that goes away with the store. A context manager; for one thread."""
 
     def __init__(self) -> None:
         from vdeblur.video.temp_folders import scratch_folder
 
         self._folder = scratch_folder()
-        self._files: dict[str, Stored] = {}
+        self._files: dict[str, StoredFile] = {}
 
     @property
     def folder(self) -> Path:
         return Path(self._folder.name)
 
-    def new(self, suffix: str, name: str) -> Stored:
-        """A file that does not exist yet.
+    def new(self, suffix: str, name: str) -> StoredFile:
+        """Reserve a new file.
 
         Args:
-            suffix: ".mp4" or the like; one of ours, never what a browser said.
-            name: what a browser calls it; only made harmless and handed back to browsers.
+            suffix: ".mp4" or the like; chosen by the server, never by a browser.
+            name: download name as a browser gives it; sanitized, and used for downloads only.
 
         Raises:
             TargetError: the disk is nearly full.
         """
         self.check_room(0)
         key = secrets.token_urlsafe(18)
-        stored = Stored(key, self.folder / f"{secrets.token_hex(12)}{suffix}", harmless(name))
+        stored = StoredFile(key, self.folder / f"{secrets.token_hex(12)}{suffix}", sanitize_name(name))
         self._files[key] = stored
         return stored
 
@@ -84,18 +84,18 @@ class Store:
         if shutil.disk_usage(self.folder).free < size + _FREE_BYTES:
             raise TargetError("the server's disk has no room for this file")
 
-    def find(self, key: str) -> Stored | None:
+    def find(self, key: str) -> StoredFile | None:
         stored = self._files.get(key)
         if stored is not None:
             stored.touch()
         return stored
 
-    def remove(self, stored: Stored) -> None:
+    def remove(self, stored: StoredFile) -> None:
         self._files.pop(stored.id, None)
         stored.path.unlink(missing_ok=True)
 
-    def sweep(self) -> list[Stored]:
-        """Remove what nobody has asked for; returns it."""
+    def sweep(self) -> list[StoredFile]:
+        """Remove expired files; return them."""
         now = time.monotonic()
         stale = [stored for stored in self._files.values() if stored.is_stale(now)]
         for stored in stale:
@@ -113,8 +113,8 @@ class Store:
         self.close()
 
 
-def harmless(name: str) -> str:
-    """A file name without folders, control and formatting characters, of bounded length; "video" if nothing is left."""
+def sanitize_name(name: str) -> str:
+    """Strip folders, control and formatting characters from a name, and bound its length; "video" if none is left."""
     name = PurePosixPath(PureWindowsPath(name).name).name
     name = "".join(letter for letter in name if unicodedata.category(letter)[0] != "C")
     name = _UNSAFE.sub("_", name).strip(" .")
@@ -124,7 +124,7 @@ def harmless(name: str) -> str:
     return name[:_LONGEST_NAME] or "video"
 
 
-def with_ending(name: str, addition: str, suffix: str) -> str:
-    """ "holiday.mov" with ".sharp" and ".mp4": "holiday.sharp.mp4"."""
+def add_to_stem(name: str, addition: str, suffix: str) -> str:
+    """Replace the suffix and add to the stem: "holiday.mov" with ".sharp" and ".mp4" is "holiday.sharp.mp4"."""
     stem = PurePosixPath(name).stem or "video"
     return f"{stem}{addition}{suffix}"

@@ -1,4 +1,4 @@
-"""TLS: a certificate made on the fly, so that a browser elsewhere may use its camera."""
+"""TLS context and self-signed certificate: browsers allow a camera to remote pages over HTTPS only."""
 
 from __future__ import annotations
 

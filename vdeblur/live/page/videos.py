@@ -1,4 +1,4 @@
-"""Videos: a file comes in as it is sent, is restored, and is fetched; recordings are fetched the same way."""
+"""HTTP endpoints of videos: upload, job status, cancellation, and download of results and recordings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from vdeblur.config import WEIGHTS_FOLDER
 from vdeblur.errors import TargetError, UsageError, VdeblurError
-from vdeblur.live.page.jobs import Job, Jobs, result_suffix
-from vdeblur.live.page.store import Store, Stored, with_ending
+from vdeblur.live.page.jobs import JobQueue, UploadJob, result_suffix
+from vdeblur.live.page.store import FileStore, StoredFile, add_to_stem
 from vdeblur.options import PAGE_OPTIONS, RestoreOptions
 
 #: Without a byte for so long, or slower than this on the whole, whoever sends has gone or means harm.
@@ -32,36 +32,36 @@ _SWEEP_SECONDS = 10.0
 _MIB = 1 << 20
 
 
-class Refused(VdeblurError):
-    """A request cannot be served; with the status of the answer."""
+class RequestRefused(VdeblurError):
+    """A request that cannot be served, with the HTTP status of the response."""
 
     def __init__(self, status: int, words: str) -> None:
         super().__init__(words)
         self.status = status
 
 
-class Videos:
+class VideoEndpoints:
     """The endpoints of videos.
 
     Args:
-        store: where files lie.
-        jobs: where videos are restored.
+        store: holds uploads and results.
+        jobs: queue that restores uploads.
         limit: most bytes of an upload.
         fixed: the server's own restoration options, by their names.
     """
 
-    def __init__(self, store: Store, jobs: Jobs, *, limit: int, fixed: Mapping[str, Any]) -> None:
+    def __init__(self, store: FileStore, jobs: JobQueue, *, limit: int, fixed: Mapping[str, Any]) -> None:
         self._store, self._queue, self._limit, self._fixed = store, jobs, limit, fixed
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, UploadJob] = {}
         self._uploads = 0
 
-    async def send(self, request: Request) -> Response:
-        """POST: the video as the body, its name in ``X-Name``, options in the query; answers with the job."""
+    async def upload(self, request: Request) -> Response:
+        """POST: the video as the body, its name in ``X-Name``, options in the query; responds with the job."""
         try:
             options = _options(request, self._fixed)
             with self._place_for_upload():
                 job = await self._received(request, options)
-        except Refused as exc:
+        except RequestRefused as exc:
             return _told(exc.status, str(exc))
         except TargetError as exc:
             return _told(507, str(exc))
@@ -69,18 +69,18 @@ class Videos:
             return Response(status_code=400)
         self._jobs[job.id] = job
         self._queue.add(job)
-        return JSONResponse(job.described(), 202)
+        return JSONResponse(job.as_dict(), 202)
 
-    async def look(self, request: Request) -> Response:
-        """GET: how a job stands."""
+    async def job_status(self, request: Request) -> Response:
+        """GET: status of a job."""
         job = self._jobs.get(request.path_params["id"])
         if job is None:
             return _told(404, "This video is no longer here.")
         self._store.find(job.id)
-        return JSONResponse(job.described())
+        return JSONResponse(job.as_dict())
 
-    async def drop(self, request: Request) -> Response:
-        """DELETE: stop a job, or throw its result away."""
+    async def delete(self, request: Request) -> Response:
+        """DELETE: cancel a job, or delete its result."""
         job = self._jobs.pop(request.path_params["id"], None)
         if job is None:
             return _told(404, "This video is no longer here.")
@@ -90,15 +90,15 @@ class Videos:
         self._forget(job)
         return Response(status_code=204)
 
-    async def fetch(self, request: Request) -> Response:
+    async def download(self, request: Request) -> Response:
         """GET: a result or a recording, as a download."""
         stored = self._store.find(request.path_params["id"])
         if stored is None or stored.busy or not stored.path.is_file():
             return _told(404, "This file is no longer here.")
-        return Download(stored)
+        return StoredFileResponse(stored)
 
     async def sweep(self) -> None:
-        """Remove what nobody has asked for; runs until cancelled."""
+        """Remove expired files periodically; runs until cancelled."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             for stored in self._store.sweep():
@@ -107,30 +107,30 @@ class Videos:
     @contextlib.contextmanager
     def _place_for_upload(self) -> Any:
         if self._uploads >= _MOST_UPLOADS or len(self._jobs) >= _MOST_JOBS:
-            raise Refused(503, "The server is busy with other videos; try again later.")
+            raise RequestRefused(503, "The server is busy with other videos; try again later.")
         self._uploads += 1
         try:
             yield
         finally:
             self._uploads -= 1
 
-    async def _received(self, request: Request, options: RestoreOptions) -> Job:
-        """The job of a request's body, once all of it is here."""
+    async def _received(self, request: Request, options: RestoreOptions) -> UploadJob:
+        """Receive the body of a request; return its job."""
         size = _announced(request)
         if size is not None and size > self._limit:
-            raise Refused(413, f"The video is larger than this server takes ({self._limit / _MIB:.0f} MiB).")
+            raise RequestRefused(413, f"The video is larger than this server takes ({self._limit / _MIB:.0f} MiB).")
         self._store.check_room(size or 0)
         name = unquote(request.headers.get("x-name", ""), errors="replace")
         source = self._store.new(".source", name)
         try:
             await self._write(request, source.path)
             suffix = result_suffix(source.name)
-            target = self._store.new(suffix, with_ending(source.name, ".sharp", suffix))
+            target = self._store.new(suffix, add_to_stem(source.name, ".sharp", suffix))
         except BaseException:
             self._store.remove(source)
             raise
         source.busy = target.busy = True
-        return Job(source, target, options)
+        return UploadJob(source, target, options)
 
     async def _write(self, request: Request, path: Path) -> None:
         received, started = 0, time.monotonic()
@@ -140,14 +140,16 @@ class Videos:
                 received += len(chunk)
                 block += chunk
                 if received > self._limit:
-                    raise Refused(413, f"The video is larger than this server takes ({self._limit / _MIB:.0f} MiB).")
+                    raise RequestRefused(
+                        413, f"The video is larger than this server takes ({self._limit / _MIB:.0f} MiB)."
+                    )
                 if received < _LEAST_BYTES_A_SECOND * (time.monotonic() - started - _GRACE_SECONDS):
-                    raise Refused(408, "The video comes too slowly.")
+                    raise RequestRefused(408, "The video comes too slowly.")
                 if len(block) >= _BLOCK_BYTES:
                     await self._save(file, block)
             await self._save(file, block)
         if received == 0:
-            raise Refused(400, "The file is empty.")
+            raise RequestRefused(400, "The file is empty.")
 
     async def _save(self, file: IO[bytes], block: bytearray) -> None:
         self._store.check_room(len(block))
@@ -157,15 +159,15 @@ class Videos:
             raise TargetError(f"the server cannot keep this file: {exc.strerror}") from exc
         block.clear()
 
-    def _forget(self, job: Job) -> None:
+    def _forget(self, job: UploadJob) -> None:
         for stored in (job.source, job.target):
             self._store.remove(stored)
 
 
-class Download(FileResponse):
-    """A file under the name the browser knows; kept from then on only for a while."""
+class StoredFileResponse(FileResponse):
+    """File response under the download name; the file expires soon after."""
 
-    def __init__(self, stored: Stored) -> None:
+    def __init__(self, stored: StoredFile) -> None:
         super().__init__(stored.path, filename=stored.name, headers={"cache-control": "no-store"})
         self._stored = stored
 
@@ -174,7 +176,7 @@ class Download(FileResponse):
         try:
             await super().__call__(scope, receive, send)
             if scope["method"] == "GET":
-                self._stored.fetched()
+                self._stored.mark_fetched()
         finally:
             self._stored.busy = False
             self._stored.touch()
@@ -184,15 +186,15 @@ def _options(request: Request, fixed: Mapping[str, Any]) -> RestoreOptions:
     """The restoration options in a query, with those that are the server's own."""
     query: dict[str, Any] = {name: value for name, value in request.query_params.items() if name in PAGE_OPTIONS}
     if query.get("model", RestoreOptions.model) not in model_names():
-        raise Refused(400, f"There is no model of that name; there are {', '.join(model_names())}.")
+        raise RequestRefused(400, f"There is no model of that name; there are {', '.join(model_names())}.")
     try:
         return RestoreOptions(**query, **fixed)
     except UsageError as exc:
-        raise Refused(400, str(exc)) from exc
+        raise RequestRefused(400, str(exc)) from exc
 
 
 def model_names() -> list[str]:
-    """Networks that are shipped, the quickest first."""
+    """Names of the shipped networks, the default one first."""
     return sorted((path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors")), key=lambda name: (name != "fast", name))
 
 
@@ -208,13 +210,13 @@ async def _with_timeout(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             async with asyncio.timeout(_SILENCE_SECONDS):
                 chunk = await anext(stream, None)
         except TimeoutError:
-            raise Refused(408, "Nothing more of the video has come.") from None
+            raise RequestRefused(408, "Nothing more of the video has come.") from None
         if chunk is None:
             return
         yield chunk
 
 
-def _wait_for(job: Job) -> None:
+def _wait_for(job: UploadJob) -> None:
     """Wait until a stopped job has ended, for a few frames at most."""
     deadline = time.monotonic() + 60
     while not job.ended and time.monotonic() < deadline:

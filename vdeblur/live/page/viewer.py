@@ -1,4 +1,4 @@
-"""A viewer: one browser's WebSocket, from its greeting to its end."""
+"""WebSocket session of one viewer: messages, back-pressure on pictures, and the browser's camera."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from vdeblur.errors import SourceError, UsageError, VdeblurError
 from vdeblur.frames import Frame
-from vdeblur.live.page.desk import Busy, Desk
+from vdeblur.live.page.admission import Admission, ServerBusy
 from vdeblur.live.page.messages import (
     SNAPSHOT,
+    CameraPicture,
     ProtocolError,
-    Said,
-    Sent,
+    TextMessage,
     pack_picture,
+    pack_text,
     parse_picture,
     parse_text,
-    text_of,
 )
-from vdeblur.live.page.pictures import Picture
+from vdeblur.live.page.pictures import EncodedPicture
 from vdeblur.live.page.room import Room
 from vdeblur.live.sources import PushSource
 from vdeblur.video.realtime.jpeg import decode_jpeg
@@ -48,33 +48,33 @@ _POLICY, _TRY_LATER = 1008, 1013
 
 
 class Viewer:
-    """One browser: what it says is done, and it is shown the newest picture as soon as it can take one.
+    """WebSocket session of one browser, with flow control.
 
-    At most two pictures are on their way that the page has not drawn; while they are, a newer one replaces the one
-    that waits. So what is drawn is never older than the network and the browser make it.
+    At most two unacknowledged pictures are in flight; meanwhile a newer picture replaces the one that waits. So the
+    latency of the drawn picture is that of network and browser alone.
     """
 
-    def __init__(self, socket: WebSocket, desk: Desk) -> None:
-        self._socket, self._desk = socket, desk
+    def __init__(self, socket: WebSocket, admission: Admission) -> None:
+        self._socket, self._admission = socket, admission
         self._room: Room | None = None
         self._camera: PushSource | None = None
-        self._newest: Picture | None = None
+        self._newest: EncodedPicture | None = None
         self._in_flight: deque[int] = deque()
         self._texts: deque[str | bytes] = deque()
         self._wake = asyncio.Event()
         self._last_pts = -1
         self._bad_pictures = 0
-        #: Pictures that gave way to newer ones.
+        #: Number of pictures dropped in favour of newer ones.
         self.skipped = 0
 
     async def run(self) -> None:
         """Serve the browser until it, or the server, ends."""
         await self._socket.accept()
-        if not self._desk.admit(self):
+        if not self._admission.admit(self):
             await self._say_and_close("busy", "Too many browsers look at this server.", _TRY_LATER)
             return
         try:
-            self.tell("hello", self._desk.hello())
+            self.tell("hello", self._admission.greeting())
             async with asyncio.TaskGroup() as tasks:
                 work = [tasks.create_task(part()) for part in (self._listen, self._send, self._report)]
                 for task in work:
@@ -85,13 +85,13 @@ class Viewer:
             logger.warning("a browser was sent away: %s", errors.exceptions[0])
             await self._close(_POLICY)
         finally:
-            self._desk.dismiss(self)
+            self._admission.dismiss(self)
             await self._leave()
 
     # --- To the browser -----------------------------------------------------------------------------------------------
 
-    def offer(self, picture: Picture) -> None:
-        """The room has a new picture."""
+    def offer(self, picture: EncodedPicture) -> None:
+        """Queue the newest picture, in place of one that waits."""
         if self._newest is not None:
             self.skipped += 1
         self._newest = picture
@@ -99,7 +99,7 @@ class Viewer:
 
     def tell(self, kind: str, fields: dict[str, Any]) -> None:
         """Queue a text message."""
-        self._queue(text_of(kind, fields))
+        self._queue(pack_text(kind, fields))
 
     def _queue(self, message: str | bytes) -> None:
         if len(self._texts) >= _MOST_TEXTS:
@@ -120,7 +120,7 @@ class Viewer:
             if self._newest is not None and len(self._in_flight) < IN_FLIGHT:
                 picture, self._newest = self._newest, None
                 self._in_flight.append(picture.number)
-                await self._socket.send_bytes(picture.packed())
+                await self._socket.send_bytes(picture.pack())
                 if self._newest is not None:
                     self._wake.set()
 
@@ -142,17 +142,17 @@ class Viewer:
             else:
                 await self._take(parse_picture(message.get("bytes") or b""))
 
-    async def _hear(self, said: Said) -> None:
+    async def _hear(self, said: TextMessage) -> None:
         try:
             await getattr(self, f"_on_{said.type}")(**said.fields)
-        except Busy as exc:
+        except ServerBusy as exc:
             self.tell("busy", {"message": str(exc)})
         except ProtocolError:
             raise
         except VdeblurError as exc:
             self.tell("problem", {"message": str(exc)})
 
-    async def _take(self, sent: Sent) -> None:
+    async def _take(self, sent: CameraPicture) -> None:
         """A picture from the browser's camera; that it is here is said at once, so that the next may come."""
         if self._camera is None:
             return  # sent before the page heard that it has left
@@ -169,7 +169,7 @@ class Viewer:
             self._camera.push(frame, sent.number)
         self.tell("got", {"number": sent.number})
 
-    def _frame_of(self, sent: Sent) -> Frame:
+    def _frame_of(self, sent: CameraPicture) -> Frame:
         """The frame in a picture; its time is the browser's, and always later than that of the one before."""
         pts = max(self._last_pts + 1, round(sent.captured_ms * 90))
         frame = decode_jpeg(sent.jpeg, pts=pts, time_base=_TICK, most_pixels=_MOST_PIXELS)
@@ -179,11 +179,11 @@ class Viewer:
     async def _on_start(self, source: str) -> None:
         await self._leave()
         if source == "server":
-            self._room = self._desk.shared_room()
+            self._room = self._admission.shared_room()
         elif source == "camera":
             self._camera = PushSource("the browser's camera")
             self._last_pts = -1
-            self._room = await self._desk.open_room(self._camera)
+            self._room = await self._admission.open_room(self._camera)
         else:
             raise ProtocolError("no such source")
         self._room.enter(self)
@@ -201,7 +201,7 @@ class Viewer:
             self._wake.set()
 
     async def _on_change(self, **fields: Any) -> None:
-        self._desk.check_model(fields.get("model"))
+        self._admission.check_model(fields.get("model"))
         await self._here().change(fields)
 
     async def _on_record(self, on: bool) -> None:
@@ -238,11 +238,11 @@ class Viewer:
         if room is not None:
             room.leave(self)
         if room is not None and camera is not None:
-            await self._desk.close_room(room)
+            await self._admission.close_room(room)
 
     async def _say_and_close(self, kind: str, words: str, code: int) -> None:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-            await self._socket.send_text(text_of(kind, {"message": words}))
+            await self._socket.send_text(pack_text(kind, {"message": words}))
         await self._close(code)
 
     async def _close(self, code: int) -> None:

@@ -1,4 +1,4 @@
-"""The desk: who may come in, which rooms there are, and how many."""
+"""Admission control of the page: limits on viewers and sessions, and the rooms that are open."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 
 from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.live.page.room import Room
-from vdeblur.live.page.store import Store
+from vdeblur.live.page.store import FileStore
 from vdeblur.live.page.videos import model_names
 from vdeblur.live.settings import LiveSettings
 from vdeblur.live.sources import PushSource, Source
-from vdeblur.live.types import Sink
+from vdeblur.live.types import LiveSink
 from vdeblur.options import OPTIONS, PAGE_OPTIONS
 
 #: Browsers at a time, those that only look included.
 MOST_VIEWERS = 16
 
 
-class Busy(VdeblurError):
-    """Others have all there is."""
+class ServerBusy(VdeblurError):
+    """All sessions are in use by others."""
 
 
-class Desk:
-    """Rooms and viewers; for the event loop's thread.
+class Admission:
+    """Registry of rooms and viewers, with their limits; for the event loop's thread.
 
     Args:
-        source: the server's own camera, which all may look at; ``None`` = there is none.
-        settings: with which each session begins.
-        sinks: further ones for the server's own camera.
-        cameras: browsers' cameras at a time.
-        upload_limit: said to the page.
-        store: where recordings lie.
-        note: told what is worth saying of the server's own camera.
+        source: the server's own camera, shared by all viewers; ``None`` = there is none.
+        settings: initial settings of every session.
+        sinks: further sinks of the server's own camera.
+        cameras: most browsers' cameras at a time.
+        upload_limit: in bytes, for the greeting.
+        store: holds the recordings.
+        note: callback for messages about the server's own camera.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class Desk:
         source: Source | None,
         settings: LiveSettings,
         *,
-        store: Store,
+        store: FileStore,
         cameras: int,
         upload_limit: int,
-        sinks: Sequence[Sink] = (),
+        sinks: Sequence[LiveSink] = (),
         note: Callable[[str], None] | None = None,
     ) -> None:
         self._source, self._settings, self._sinks = source, settings, sinks
@@ -64,12 +64,12 @@ class Desk:
             await self._shared.open()
 
     async def close(self) -> None:
-        """End every session; the server has sent everybody away."""
+        """Close every session; after the server has closed the connections."""
         rooms = [*self._own, *([self._shared] if self._shared is not None else [])]
         await asyncio.gather(*(room.close() for room in rooms))
 
     def admit(self, guest: object) -> bool:
-        """Whether there is room for one more; then it is in."""
+        """Admit a viewer if there is room for one more; return whether it was admitted."""
         if len(self._guests) >= MOST_VIEWERS:
             return False
         self._guests.add(guest)
@@ -78,8 +78,8 @@ class Desk:
     def dismiss(self, guest: object) -> None:
         self._guests.discard(guest)
 
-    def hello(self) -> dict[str, Any]:
-        """What a page must know at first."""
+    def greeting(self) -> dict[str, Any]:
+        """First message to a page: models, initial settings, bounds of options, limits."""
         return {
             "models": model_names(),
             "server_source": None if self._source is None else self._source.name,
@@ -90,7 +90,7 @@ class Desk:
         }
 
     def shared_room(self) -> Room:
-        """The room of the server's own camera.
+        """Return the room of the server's own camera.
 
         Raises:
             UsageError: there is none.
@@ -100,14 +100,14 @@ class Desk:
         return self._shared
 
     async def open_room(self, camera: PushSource) -> Room:
-        """A new room for a browser's camera.
+        """Open a room for a browser's camera.
 
         Raises:
-            Busy: as many as may be are there already.
+            ServerBusy: the limit is reached.
         """
         if len(self._own) + self._opening >= self._cameras:
             others = "another browser is" if self._cameras == 1 else f"{self._cameras} browsers are"
-            raise Busy(f"The server is busy: {others} using it with a camera. Try again later.")
+            raise ServerBusy(f"The server is busy: {others} using it with a camera. Try again later.")
         self._opening += 1
         try:
             room = Room(camera, self._settings, own=True, store=self._store)

@@ -1,4 +1,4 @@
-"""What `vdeblur live` says: notes as they come, a status line on a terminal, JSON for programs, a line at the end."""
+"""Console output of `vdeblur live`: messages, a status line on a terminal, JSON events, a summary."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vdeblur.live.session import Session
-    from vdeblur.live.types import Status
+    from vdeblur.live.session import LiveSession
+    from vdeblur.live.types import SessionStatus
 
 _STATUS_SECONDS = 1.0
 #: Short, so that Ctrl-C is heard at once where a wait cannot be interrupted.
@@ -18,7 +18,7 @@ _TICK_SECONDS = 0.2
 
 
 class LiveReport:
-    """Says how a session goes. Notes may come from any thread."""
+    """Reports messages and status of a session. :meth:`note` may be called from any thread."""
 
     def __init__(self, stream: IO[str], *, as_json: bool, quiet: bool) -> None:
         self._stream, self._json, self._quiet = stream, as_json, quiet
@@ -27,17 +27,17 @@ class LiveReport:
         self._shown_line = False
 
     def note(self, words: str) -> None:
-        """Something worth knowing."""
+        """Report a message."""
         if self._json:
             self._write(json.dumps({"event": "note", "words": words}))
         elif not self._quiet:
             self._write(f"vdeblur: {words}")
 
-    def watch(self, session: Session, seconds: float | None) -> None:
-        """Wait for the end of a session, or so long, or Ctrl-C; tell of it once a second.
+    def watch(self, session: LiveSession, seconds: float | None) -> None:
+        """Report the status once a second, until the session ends, the seconds are over, or Ctrl-C.
 
         Raises:
-            VdeblurError, BrokenPipeError: what it failed with.
+            VdeblurError, BrokenPipeError: the failure of the session.
         """
         self._began = told = time.monotonic()
         try:
@@ -51,15 +51,15 @@ class LiveReport:
         except KeyboardInterrupt:
             return
 
-    def end(self, status: Status) -> None:
-        """The line at the end."""
+    def end(self, status: SessionStatus) -> None:
+        """Report the summary."""
         if self._json:
             self._write(json.dumps({"event": "end", **status.as_dict()}))
         elif not self._quiet and status.frames:
             seconds = time.monotonic() - self._began
             self._write(f"vdeblur: {status.frames} frames in {seconds:.1f} s, {status.dropped} of them left out")
 
-    def _status(self, status: Status) -> None:
+    def _status(self, status: SessionStatus) -> None:
         if self._json:
             self._write(json.dumps({"event": "status", **status.as_dict()}))
         elif self._on_terminal:
@@ -74,8 +74,8 @@ class LiveReport:
         self._stream.flush()
 
 
-def status_words(status: Status) -> str:
-    """One line for a terminal."""
+def status_words(status: SessionStatus) -> str:
+    """Status line for a terminal."""
     if status.state != "running":
         return status.message or status.state
     now = status.settings
@@ -87,7 +87,7 @@ def status_words(status: Status) -> str:
 
 
 def show_cameras(*, as_json: bool) -> int:
-    """Print the cameras of this machine and their modes, the chosen one marked; say why where there are none."""
+    """Print the cameras of this machine and their modes, the default one marked, or the reason why there are none."""
     from vdeblur.video.realtime.cameras import choose_mode, list_cameras, why_none
 
     cameras = list_cameras()
