@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from support.cli_fixtures import COMMAND, Call, call, media, tiny_model
-from support.wall_clock import patience
+from support.wall_clock import patience, until
 from vdeblur.cli.help import JSON_EVENTS
 from vdeblur.cli.io_plan import RunJob
 from vdeblur.cli.progress_bar import BarReporter
@@ -219,7 +219,7 @@ def test_a_terminal_sees_a_bar(tmp_path: Path) -> None:
         reporter.start(job, 1, 2)
         reporter.note("an early note")
         reporter.progress(Progress(frames=5, frames_total=10, media_seconds=0.2, elapsed_seconds=0.4))
-        time.sleep(0.5)  # the bar is drawn five times a second
+        until(lambda: "5/10" in screen.getvalue())  # the bar is drawn five times a second
         reporter.skipped(job, "it exists")
         reporter.done(job, Report(10, 1, 2.0, ("an early note", "a late note"), job.target))
         reporter.end(1, 1, 0)

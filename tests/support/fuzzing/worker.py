@@ -18,6 +18,7 @@ from typing import Any
 
 from support.doubles import Identity
 from support.processes import children
+from support.wall_clock import scaled
 from vdeblur.errors import VdeblurError
 from vdeblur.pipeline.deblur_video import deblur_video
 from vdeblur.video.encode.encoder_options import EncodeOptions
@@ -84,12 +85,13 @@ def _open_files() -> int:
 
 def _left(temporary: Path) -> list[str]:
     """Files, processes and threads that should be gone."""
-    deadline = time.monotonic() + 2
+    began = time.monotonic()
     while True:
         threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("vdeblur")]
         left = [*(f"file {entry.name}" for entry in temporary.iterdir()), *(f"thread {name}" for name in threads)]
         left += [f"process {child}" for child in children()]
-        if not left or time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if not left or (waited > 2 and waited > scaled(2)):
             return left
         time.sleep(0.02)
 
