@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from support import deblur_nets, luma_nets
+from support.networks import deblur_nets, luma_nets
 from vdeblur.model.block_sampling import shifts
 from vdeblur.model.motion import motion_between
 from vdeblur.model.network import RestorationNetwork

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.deblur_nets import clip, drifting, step_by_step, tiny
 from support.doubles import assert_all_learn
+from support.networks.deblur_nets import clip, drifting, step_by_step, tiny
 from vdeblur.config import find_config, load_config
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model import motion_taps

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from support.deblur_nets import drifting, step_by_step
 from support.doubles import assert_all_learn
+from support.networks.deblur_nets import drifting, step_by_step
 from support.synthetic import tiles
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.checkpoint import load_network, save_network

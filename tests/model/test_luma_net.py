@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from support.deblur_nets import clip, drifting
 from support.doubles import assert_all_learn
-from support.luma_nets import step_by_step, tiny
+from support.networks.deblur_nets import clip, drifting
+from support.networks.luma_nets import step_by_step, tiny
 from vdeblur.config import find_config
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.block_sampling import gathered, inside, places, sampled, shifts, spread, steps

@@ -1,0 +1,1 @@
+"""Tiny networks of each kind, and clips for them."""
