@@ -42,10 +42,10 @@ def config_from(data: dict[str, Any], *, where: str) -> NetworkSettings:
         UsageError: there is no such kind, or as :func:`vdeblur.config.build`.
     """
     kind = data.get("kind")
-    for row in KINDS:
-        if row.name == kind:
-            return build(row.config, data, where=where)
-    names = ", ".join(row.name for row in KINDS if row.name is not None)
+    for entry in KINDS:
+        if entry.name == kind:
+            return build(entry.config, data, where=where)
+    names = ", ".join(entry.name for entry in KINDS if entry.name is not None)
     raise UsageError(f"{where}: kind cannot be {str(kind)[:80]!r}; it is {names}, or left out")
 
 
@@ -64,7 +64,7 @@ def network_of(config: NetworkSettings) -> RestorationNetwork:
     Raises:
         UsageError: the config's class is not registered.
     """
-    for row in KINDS:
-        if type(config) is row.config:
-            return row.network(config)
+    for entry in KINDS:
+        if type(config) is entry.config:
+            return entry.network(config)
     raise UsageError(f"no network is registered for a {type(config).__name__}")
