@@ -235,7 +235,11 @@ def _shown(number: float | None) -> str:
 
 
 def _compared(before: dict[str, Any], now: dict[str, Any], tolerance: float, stream: IO[str]) -> int:
-    """Say what has changed; 1 if something is worse, or if there is nothing to compare."""
+    """Report the changes; return 1 if a number is worse.
+
+    Raises:
+        UsageError: there is nothing to compare.
+    """
     from vdeblur.bench.comparison import changes, differences
 
     for words in differences(before, now):

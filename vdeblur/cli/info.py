@@ -103,7 +103,7 @@ def _target_name(source: SourceInfo) -> str:
 
 
 def _video_words(video: VideoInfo) -> list[tuple[str, str]]:
-    """Names and values of what is known about the video; a value may be empty."""
+    """Names and values of the video's known properties; a value may be empty."""
     shape = video.sample_aspect_ratio
     display, light = video.mastering_display, video.content_light
     bright = "" if display is None or display.max_luminance is None else f"up to {float(display.max_luminance):g} cd/m²"
@@ -126,7 +126,7 @@ def _video_words(video: VideoInfo) -> list[tuple[str, str]]:
 
 
 def _field_words(found: Interlacing) -> str:
-    """As they are flagged and as the pictures show; empty for whole frames that nobody calls anything else."""
+    """Interlacing by flags and by the pictures; empty for progressive video that is flagged as such."""
     if found == Interlacing():
         return ""
     words = {"tff": "top field first", "bff": "bottom field first", "telecine": "3:2 pulldown", None: "whole frames"}
@@ -181,7 +181,7 @@ def _length(seconds: float) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses as mappings, fractions as "n/d", paths as text: what JSON has words for."""
+    """Convert to JSON types: dataclasses to mappings, fractions to "n/d", paths to text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):

@@ -75,7 +75,7 @@ def new_folder(folder: Path | None) -> Iterator[None]:
     Raises:
         TargetError: it cannot be created.
     """
-    if folder is None or folder.is_dir():
+    if folder is None or os.path.isdir(folder):
         yield
         return
     try:

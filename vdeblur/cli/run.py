@@ -146,7 +146,7 @@ def _start_logging(options: RunOptions) -> None:
 
 
 def _decide(jobs: Sequence[RunJob], options: RunOptions) -> list[tuple[RunJob, str]]:
-    """What to do about each target, before any work: "write", "replace", "resume" or "skip"."""
+    """Decide on each target before any work: "write", "replace", "resume" or "skip"."""
     if any(job.to_pipe for job in jobs) and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; redirect it, or name a file with -o")
     return [(job, _decide_one(job, options)) for job in jobs]
@@ -192,7 +192,7 @@ class _Run:
         return wrong[0] if wrong else 0
 
     def _one(self, job: RunJob, number: int, count: int, decision: str) -> int:
-        """Do one job and say what became of it; return its exit code."""
+        """Run one job and report its result; return its exit code."""
         self._reporter.start(job, number, count)
         try:
             report = self._restore(job, decision)
@@ -263,7 +263,7 @@ def _say_failure(
     job: RunJob | None = None,
     named: bool = False,
 ) -> int:
-    """Say it in one line, with the input's name where there are several; return the exit code."""
+    """Report a failure in one line, with the input's name if there are several; return the exit code."""
     message = str(error)
     if named and job is not None and job.source not in message:
         message = f"{job.source}: {message}"

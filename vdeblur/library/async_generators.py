@@ -27,10 +27,10 @@ async def adeblur_frames(
 ) -> AsyncGenerator[P, None]:
     """As :func:`vdeblur.deblur_frames`, for ``async for``: inference does not block the event loop.
 
-    Loading the network, restoring, and asking an ordinary iterable for its next picture happen in one thread of this
-    generator's own. An asynchronous iterable is asked in the event loop. A picture is asked for only when the one
-    before it has been taken. Cancelling the task, ``aclose()``, or a failure ends the thread, and closes ``frames`` if
-    it is a generator of either kind.
+    Loading the network, inference, and iterating an ordinary iterable happen in a worker thread of this generator's
+    own; an asynchronous iterable runs in the event loop. The next picture is requested only when the previous one has
+    been consumed. Cancelling the task, ``aclose()``, or a failure ends the thread, and closes ``frames`` if it is a
+    generator of either kind.
 
     Example::
 
@@ -43,8 +43,8 @@ async def adeblur_frames(
         options: as for :func:`vdeblur.deblur_frames`. ``progress`` is called in the event loop, ``stop`` in the thread.
 
     Raises:
-        UsageError, NetworkError, DeviceError, Interrupted: as :func:`vdeblur.deblur_frames`, with the first picture
-            that is asked for, or when its turn comes.
+        UsageError, NetworkError, DeviceError, Interrupted: as :func:`vdeblur.deblur_frames`, at the first picture or
+            in its turn.
     """
     loop = asyncio.get_running_loop()
     told = options.get("progress")

@@ -49,12 +49,12 @@ def deblur_frames(
     stop: Callable[[], bool] | None = None,
     **restoration: Unpack[RestoreArguments],
 ) -> Generator[Any, None, None]:
-    """Take the motion blur out of pictures that follow each other. Lazy: one comes out for each that goes in.
+    """Take the motion blur out of a sequence of pictures. Lazy: one comes out for each that goes in.
 
-    What comes out has the type, dtype, shape and device of what went in, and is new memory. A picture is asked for
-    only when the one before it (with lookahead 1: the one before that) has been taken. A change of size, dtype or
-    format starts anew, and so does a scene cut. Closing the generator, leaving it to the garbage collector, or a
-    failure closes ``frames``, if that is a generator too; there are no threads.
+    Restored pictures have the type, dtype, shape and device of the input, in new memory. The next picture is requested
+    only when the previous one (with lookahead 1: the one before that) has been consumed. The recurrent state is reset
+    at a change of size, dtype or format, and at a scene cut. Closing the generator, garbage collection, or a failure
+    closes ``frames``, if that is a generator too; there are no threads.
 
     Example::
 
@@ -84,12 +84,12 @@ def deblur_frames(
             comes back as one; as ``frames`` it is T items. Alpha is left as it is.
         model, device, precision, strength, lookahead, tile, reduce: as for :class:`vdeblur.Deblurrer`.
         channels: order of the colours in arrays and tensors, "rgb" or "bgr" (as OpenCV has it).
-        progress: called before each picture comes out. ``frames_total`` is known where ``frames`` has a length;
-            ``media_seconds`` is 0 for pictures that have no times.
-        stop: asked before each picture comes out; True ends it with Interrupted.
+        progress: callback before each picture comes out. ``frames_total`` is known if ``frames`` has a length;
+            ``media_seconds`` is 0 for pictures without timestamps.
+        stop: callback before each picture comes out; True ends it with Interrupted.
 
     Raises:
-        UsageError: an option cannot be, at once; or a picture, when its turn comes.
+        UsageError: an option is invalid, at once; or a picture, in its turn.
         NetworkError, DeviceError: with the number or the time of the picture.
         Interrupted: ``stop`` said so.
     """
@@ -108,9 +108,9 @@ def deblur_streams(
     """Take the motion blur out of several independent streams beside each other: cameras that share a machine. Lazy.
 
     The n-th tuple has the n-th restored picture of each stream, and None for those that have ended before. Frames of
-    one size go through the network in one pass. Each stream has a memory of its own, and comes out as it would alone:
-    exactly where the sums of a batch are those of its frames, else to the rounding of sums. Streams may differ in kind
-    and size. Closing the generator closes those that are generators.
+    one size are batched. Each stream has a state of its own, and its result is that of the stream alone: exactly, or up
+    to floating-point rounding where batched sums round differently. Streams may differ in type and size. Closing the
+    generator closes those that are generators.
 
     Example::
 

@@ -120,7 +120,7 @@ class LiveSession:
         """Wait until the session has ended; whether it has.
 
         Raises:
-            VdeblurError, BrokenPipeError: what it failed with, once.
+            VdeblurError, BrokenPipeError: the failure of the session, once.
         """
         if not self._over.wait(timeout):
             return False

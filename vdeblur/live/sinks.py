@@ -65,7 +65,7 @@ class PipeSink:
 
 
 class WindowSink:
-    """A window of ``ffplay``, which comes with FFmpeg. Closing the window ends the session.
+    """A window of ``ffplay``. Closing the window ends the session.
 
     Raises:
         UsageError: there is no ``ffplay``.

@@ -90,10 +90,10 @@ def deblur_video(
 ) -> Report:
     """Take the motion blur out of a video, and keep everything else in it as it was.
 
-    Decoding, the network and encoding run beside each other; a few frames wait between them, however long the video.
-    Every frame keeps its timestamp. Sound, subtitles, chapters, tags and colour description come along where the
-    target's container can hold them; the report says what could not. The target appears under its name only when it
-    is complete.
+    Decoding, inference and encoding run concurrently with bounded queues between them, so memory does not grow with
+    the video. Every frame keeps its timestamp. Audio, subtitles, chapters, tags and colour description are passed
+    through where the target's container can hold them; the report lists the losses. The target appears under its name
+    only when it is complete.
 
     Example::
 
@@ -111,34 +111,34 @@ def deblur_video(
         target: a file (its ending says the container), a pattern, a folder (for pictures under their own names), "-"
             (standard output) or a binary file object.
         model, device, precision, strength, lookahead, tile, reduce: as for :class:`vdeblur.engine.deblurrer.Deblurrer`.
-        start_seconds, duration_seconds: the stretch of the video to restore, from its start; the target begins at 0.
+        start_seconds, duration_seconds: time range to restore, from the start of the video; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
         plot: a .png or .svg file for the sharpness of each frame, before and after, over time. It appears at the end;
-            where an interrupted job goes on, it shows the frames from there on.
+            that of a resumed job shows the frames from the resume point on.
         encode: codec, quality, pixel format and further FFmpeg options.
         overwrite: replace an existing target, and an existing plot.
-        progress: called in this thread whenever more frames have been written, and at the end.
-        note: called in this thread before work starts, with each thing that is copied, converted or not kept. The
-            report has these again, and those that come up later.
-        frame_rate: of picture sequences, which have no times of their own (default 25).
-        interlaced: what to do with interlaced video, by its flags and its pictures: "keep" restores each field and
+        progress: callback in this thread whenever more frames have been written, and at the end.
+        note: callback in this thread before work starts, with a message on each stream or tag that is copied,
+            converted or dropped. The report repeats these, with later ones.
+        frame_rate: of picture sequences, which have no timestamps (default 25).
+        interlaced: handling of interlaced video, detected by flags and pictures: "keep" restores each field and
             gives interlaced video again, "frame" makes one whole frame of each frame, "field" one of each field, and
             "refuse" raises UsageError. Whole frames are restored as they are in every case.
-        size_change: what to do where the size or the pixel format of the source changes: "stop" with a SourceError, or
-            "fit" all later frames into the first size, with bars, and into the first format.
+        size_change: handling of a change of size or pixel format in mid-stream: "stop" with a SourceError, or "fit"
+            all later frames into the first size, with bars, and into the first format.
         allow_network: open a URL (http, https, rtmp, rtsp, srt …). Without it nothing is read but the file itself, and
             playlists, which name other files, are never opened from a file.
-        segment_seconds: make the video in pieces of so many seconds of work. Finished pieces outlive a failure, a
-            crash and a power cut, in a hidden folder beside the target; ``resume`` goes on with them. Ignored where
-            the target or its codec cannot be made in pieces.
-        resume: go on where the interrupted job of this target stopped. Everything else must be as it was then.
-        stop: asked after every frame; True ends the job with Interrupted, and keeps what is done where pieces are made.
+        segment_seconds: write the video in segments of so many seconds of work. Finished segments outlive a failure,
+            a crash and a power cut, in a hidden folder beside the target, for ``resume``. Ignored where the target or
+            its codec cannot be segmented.
+        resume: continue the interrupted job of this target. All other arguments must be the same.
+        stop: callback after every frame; True ends the job with Interrupted, and keeps finished segments.
 
     Raises:
-        UsageError: an argument cannot be; before any work starts.
+        UsageError: an argument is invalid; before any work starts.
         SourceError, NetworkError, DeviceError, TargetError: with the stage and the time of the frame at hand.
         Interrupted: Ctrl-C, or ``stop``. In every case no thread, process or half-written target is left.
-            ``error.kept`` says what of the work is kept.
+            ``error.kept`` tells the kept frames.
     """
     restore = RestoreOptions(model=model, **restoration)
     read = ReadOptions(

@@ -34,14 +34,14 @@ def restorations(
     after: Snapshot | None = None,
     done: Sequence[Frame] = (),
 ) -> Generator[RestoredFrame, None, None]:
-    """Restore frames, whole ones or interlaced ones in the order of their fields: N in, N out, in order. Lazy.
+    """Restore progressive or interlaced frames: N in, N out, in order. Lazy.
 
-    Rows that the network leaves alone come back bit for bit.
+    Rows that the network does not change come back bit for bit.
 
     Args:
-        order: which field comes first; ``None`` = frames are whole.
-        after: what was remembered where an interrupted job goes on.
-        done: then the last frame that was restored, for interlaced frames behind the one before it, if there is one.
+        order: field order; ``None`` = progressive frames.
+        after: snapshot of an interrupted job that goes on.
+        done: then its last restored frame; for interlaced video behind the one before it, if there is one.
 
     Raises:
         NetworkError, DeviceError, SourceError: as :meth:`vdeblur.engine.deblurrer.Deblurrer.restorations`.

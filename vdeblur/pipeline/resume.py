@@ -53,7 +53,7 @@ class SegmentTimer:
 
 
 def job_terms(info: SourceInfo, deblurrer: Deblurrer, read: ReadOptions, compare: str | None) -> dict[str, Any]:
-    """Everything that decides what comes out, beside the encoder: source files as they are now, network, options."""
+    """Fingerprint of a job beside its encoder: source files with mtimes, network, restoration and read options."""
     return {
         "version": VERSION,
         "source": _digest_of_files(info.pictures or ((info.path,) if info.path is not None else ())),

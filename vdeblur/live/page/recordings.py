@@ -28,7 +28,7 @@ _LONGEST_SECONDS = 2 * 3600.0
 class Recording:
     """A sink that writes every frame it is shown to a file.
 
-    Where the picture's size or format changes, or after two hours, the recording ends with what it has.
+    The recording ends at a change of size or format, or after two hours.
     """
 
     name = "recording"

@@ -102,7 +102,7 @@ class PageServer:
         """Start serving; return once the page can be opened.
 
         Raises:
-            VdeblurError: what the server failed with.
+            VdeblurError: the failure of the server.
         """
         self._thread.start()
         waited = 0.0
@@ -123,7 +123,7 @@ class PageServer:
         """End every session, job and connection, and empty the temporary folder.
 
         Raises:
-            VdeblurError: what the server failed with, once.
+            VdeblurError: the failure of the server, once.
         """
         self._server.should_exit = True
         if self._thread.ident is not None:

@@ -199,7 +199,7 @@ def model_names() -> list[str]:
 
 
 def _announced(request: Request) -> int | None:
-    """Length of the body as the request says it, if it does."""
+    """Content length of the request; None if it is missing or malformed."""
     words = request.headers.get("content-length")
     return int(words) if words is not None and words.isdecimal() and len(words) < 20 else None
 
