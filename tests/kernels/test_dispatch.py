@@ -30,7 +30,7 @@ LUMA_NETWORKS = ("fast", "swift")
 def interpreted(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Kernels on the CPU, step by step."""
     kernels = pytest.importorskip("vdeblur.kernels.triton", reason="Triton is not installed")
-    for module in ("celltaps", "flow", "steering"):
+    for module in ("block_taps", "optical_flow", "motion_taps"):
         monkeypatch.setattr(f"vdeblur.model.{module}.attempt", lambda like, work: work(kernels))
     return kernels
 
