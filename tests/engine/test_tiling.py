@@ -31,7 +31,7 @@ from vdeblur.library import generators
 from vdeblur.library.generators import deblur_frames
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.layers import upsample
-from vdeblur.model.regions import Area, in_tiles, tiles_of, upsample_area
+from vdeblur.model.regions import Region, in_tiles, tiles_of, upsample_area
 from vdeblur.pipeline import deblur_video as pipeline_module
 from vdeblur.runtime import host_memory
 from vdeblur.runtime.device import is_out_of_memory
@@ -98,7 +98,7 @@ class Bounded(Mixing):
 @pytest.mark.parametrize(("height", "width", "side"), [(16, 16, 64), (64, 64, 64), (80, 336, 64), (1088, 1920, 256)])
 def test_tiles_cover_a_frame_once(height: int, width: int, side: int) -> None:
     count = torch.zeros(height, width)
-    for tile in tiles_of(Area(0, height, 0, width), side, 16):
+    for tile in tiles_of(Region(0, height, 0, width), side, 16):
         assert not any(edge % 16 for edge in tile)
         assert max(tile.bottom - tile.top, tile.width) <= side
         tile.of(count).add_(1)
@@ -110,9 +110,9 @@ def test_a_convolution_in_tiles_is_the_convolution() -> None:
     blur = torch.nn.Conv2d(2, 3, 5, padding=2)
     with torch.inference_mode():
         whole = blur(x)
-        parts = in_tiles(lambda a: blur(a.of(x)), Area(0, 80, 0, 112), 32, reach=2, multiple=16, scale=1)
+        parts = in_tiles(lambda a: blur(a.of(x)), Region(0, 80, 0, 112), 32, reach=2, multiple=16, scale=1)
         torch.testing.assert_close(parts, whole, atol=1e-6, rtol=0)
-        torn = in_tiles(lambda a: blur(a.of(x)), Area(0, 80, 0, 112), 32, reach=1, multiple=16, scale=1)
+        torn = in_tiles(lambda a: blur(a.of(x)), Region(0, 80, 0, 112), 32, reach=1, multiple=16, scale=1)
         assert (torn - whole).abs().max() > 1e-3, "this test can fail"
 
 
@@ -121,7 +121,7 @@ def test_a_convolution_in_tiles_is_the_convolution() -> None:
 def test_part_of_an_enlargement_is_the_enlargement(dtype: torch.dtype, memory_format: torch.memory_format) -> None:
     x = torch.randn(1, 8, 12, 20).to(dtype).contiguous(memory_format=memory_format)
     whole = upsample(x, 8)
-    for area in (Area(0, 96, 0, 160), Area(0, 40, 0, 160), Area(44, 60, 12, 100), Area(88, 96, 152, 160)):
+    for area in (Region(0, 96, 0, 160), Region(0, 40, 0, 160), Region(44, 60, 12, 100), Region(88, 96, 152, 160)):
         part, expected = upsample_area(x, 8, area), area.of(whole)
         if area.width == 160:  # strips of a frame; elsewhere vector lanes may fall differently
             assert torch.equal(part, expected)
@@ -143,7 +143,7 @@ def test_tiles_leave_no_seam(model: str, precision: str) -> None:
     tiled = list(on_cpu(network, precision=precision, tile=64).run(frames))
     assert np.abs(whole[-1].planes[0].astype(int) - frames[-1].planes[0]).mean() > 0.5, "it restores something"
     near = np.zeros((112, 176), bool)
-    for tile in tiles_of(Area(0, 112, 0, 176), 64, 16):
+    for tile in tiles_of(Region(0, 112, 0, 176), 64, 16):
         for edge in (tile.top, tile.bottom):
             near[max(0, edge - 24) : edge + 24] |= 0 < edge < 112
         for edge in (tile.left, tile.right):

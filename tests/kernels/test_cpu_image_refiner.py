@@ -12,8 +12,8 @@ from support.tap_scenes import PRESENT, noise, scene
 from vdeblur.kernels import cpu as cpu_kernels
 from vdeblur.kernels import dispatch
 from vdeblur.kernels.dispatch import kernels_for, without_kernels
-from vdeblur.model.image_refiner import Finish, Scene
-from vdeblur.model.regions import Area, whole_of
+from vdeblur.model.image_refiner import FrameContext, ImageRefiner
+from vdeblur.model.regions import Region, whole_of
 
 DETAILS, COARSE = 5, 4
 
@@ -26,14 +26,14 @@ def _working() -> Any:
     assert not dispatch._broken
 
 
-def finish() -> Finish:
+def finish() -> ImageRefiner:
     torch.manual_seed(0)
-    made = Finish(channels=(8, 8, 8), blocks=(1, 1, 1), details=DETAILS, coarse=COARSE)
+    made = ImageRefiner(channels=(8, 8, 8), blocks=(1, 1, 1), details=DETAILS, coarse=COARSE)
     torch.nn.init.normal_(made.head.weight, std=0.1)
     return made
 
 
-def restored(present: tuple[bool, ...], height: int, width: int, batch: int, dtype: torch.dtype) -> Scene:
+def restored(present: tuple[bool, ...], height: int, width: int, batch: int, dtype: torch.dtype) -> FrameContext:
     frame, other, after = (noise(batch, 3, height, width, scale=0.2, seed=seed).add(0.5) for seed in range(3))
     _, motion, found = scene(present, height, width, batch)
     motion[..., width // 16 :] = 3  # here pixels are picked from windows
@@ -41,10 +41,10 @@ def restored(present: tuple[bool, ...], height: int, width: int, batch: int, dty
     neighbours = [one._replace(frame=None if one.frame is None else picture) for one, picture in frames]
     residual, details = noise(batch, 3, height, width, scale=0.1, seed=5), noise(batch, DETAILS, height, width, seed=6)
     coarse = noise(batch, COARSE, height // 8, width // 8, seed=7).to(dtype)
-    return Scene.of(frame, residual, details, neighbours, coarse, motion)
+    return FrameContext.of(frame, residual, details, neighbours, coarse, motion)
 
 
-def both(form: Finish, seen: Scene, area: Area) -> tuple[Tensor, Tensor]:
+def both(form: ImageRefiner, seen: FrameContext, area: Region) -> tuple[Tensor, Tensor]:
     """What kernels and what operators see."""
     with torch.inference_mode():
         found = form._seen(seen, area)
@@ -57,7 +57,7 @@ def both(form: Finish, seen: Scene, area: Area) -> tuple[Tensor, Tensor]:
 def test_kernels_see_what_operators_see(height: int, width: int, batch: int, dtype: torch.dtype) -> None:
     for present in PRESENT:
         seen = restored(present, height, width, batch, dtype)
-        for area in (whole_of(seen.frame), Area(8, 24, 16, width - 8)):
+        for area in (whole_of(seen.frame), Region(8, 24, 16, width - 8)):
             found, wanted = both(finish(), seen, area)
             assert (found.shape, found.stride(), found.dtype) == (wanted.shape, wanted.stride(), dtype)
             difference = (found - wanted).float().abs()
@@ -67,7 +67,7 @@ def test_kernels_see_what_operators_see(height: int, width: int, batch: int, dty
 
 @pytest.mark.parametrize("rounded", [True, False])
 def test_a_processor_without_bfloat16_gives_the_same(rounded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_kernels.finish, "PAIRS", cpu_kernels.finish.PAIRS and rounded)
+    monkeypatch.setattr(cpu_kernels.image_refiner, "PAIRS", cpu_kernels.image_refiner.PAIRS and rounded)
     seen = restored((True, True), 40, 72, 1, torch.bfloat16)
     found, wanted = both(finish(), seen, whole_of(seen.frame))
     assert (found - wanted).float().abs().mean() < 1e-5
@@ -77,7 +77,7 @@ def test_a_finish_uses_them_and_areas_give_the_same_bits(monkeypatch: pytest.Mon
     calls: list[Any] = []
     kernel = cpu_kernels.finish_sight
     monkeypatch.setattr(cpu_kernels, "finish_sight", lambda *args: (calls.append(args), kernel(*args))[1])
-    seen, area = restored((True, True), 96, 320, 1, torch.float32), Area(8, 80, 24, 296)
+    seen, area = restored((True, True), 96, 320, 1, torch.float32), Region(8, 80, 24, 296)
     with torch.inference_mode():
         form = finish()
         change = form(seen, whole_of(seen.frame))

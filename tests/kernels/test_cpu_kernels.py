@@ -16,7 +16,7 @@ from numba import njit
 from torch import Tensor
 
 from support import tap_scenes
-from support.tap_scenes import PRESENT, mixed_taps, noise, plain_taps
+from support.tap_scenes import PRESENT, mixed_taps, noise, shared_taps
 from vdeblur import Deblurrer
 from vdeblur.kernels import cpu as cpu_kernels
 from vdeblur.kernels import dispatch
@@ -24,7 +24,7 @@ from vdeblur.kernels.cpu import compiling
 from vdeblur.kernels.cpu.compiling import Kernel
 from vdeblur.kernels.cpu.jit import vectors
 from vdeblur.kernels.dispatch import kernels_for, without_kernels
-from vdeblur.model.block_taps import Looking
+from vdeblur.model.block_taps import BlockTaps
 from vdeblur.model.motion_taps import Neighbour
 
 CPU = torch.device("cpu")
@@ -42,9 +42,9 @@ def scene(present: tuple[bool, ...], height: int, width: int, batch: int = 1) ->
     return tap_scenes.scene(present, height, width, batch, far=25, moved=12)
 
 
-FORMS: dict[str, Callable[[], Looking]] = {
-    "plain": lambda: plain_taps(depth=2, neighbour_points=3),
-    "odd": lambda: plain_taps(taps=5, reach=1.0, hidden=21, depth=0, neighbour_points=0),  # they fill no block
+FORMS: dict[str, Callable[[], BlockTaps]] = {
+    "plain": lambda: shared_taps(depth=2, neighbour_points=3),
+    "odd": lambda: shared_taps(taps=5, reach=1.0, hidden=21, depth=0, neighbour_points=0),  # they fill no block
     "mixed": mixed_taps,
     "odd mixed": lambda: mixed_taps(hidden=21, experts=3, code=10, neighbour_points=1),
     "mixed alone": lambda: mixed_taps(neighbour_points=0),
@@ -122,7 +122,7 @@ def test_changed_weights_count(form: str) -> None:
 def test_operators_do_what_kernels_cannot() -> None:
     """Other dtypes, and gradients."""
     frame, motion, neighbours = scene((True, True), 40, 72)
-    taps = plain_taps(depth=2, neighbour_points=3)
+    taps = shared_taps(depth=2, neighbour_points=3)
     with torch.inference_mode():
         exact = taps(frame, motion, neighbours)
     taps(frame, motion, neighbours).sum().backward()

@@ -14,16 +14,16 @@ from support.tap_scenes import PRESENT, noise, scene, steered_taps
 from vdeblur.kernels import cpu as cpu_kernels
 from vdeblur.kernels import dispatch
 from vdeblur.kernels.cpu.jit import vectors
-from vdeblur.kernels.cpu.processor import LANES, PAIRS
+from vdeblur.kernels.cpu.simd import LANES, PAIRS
 from vdeblur.kernels.dispatch import kernels_for, without_kernels
 from vdeblur.metrics import psnr
 from vdeblur.model.checkpoint import load_network
-from vdeblur.model.motion_taps import Deconvolved, Neighbour, SteeredTaps
-from vdeblur.model.regions import Area
+from vdeblur.model.motion_taps import Deconvolution, MotionTaps, Neighbour
+from vdeblur.model.regions import Region
 
 Seen = tuple[Tensor, Tensor, Tensor, list[Neighbour]]
 
-FORMS: dict[str, Callable[[], SteeredTaps]] = {
+FORMS: dict[str, Callable[[], MotionTaps]] = {
     "balanced": steered_taps,
     "quality": lambda: steered_taps(details=12),
     "odd": lambda: steered_taps(taps=5, hidden=21, depth=0, features=1, guides=3, points=1, beside=0, details=1),
@@ -40,7 +40,7 @@ def _working() -> Any:
 
 
 def sights(
-    taps: SteeredTaps, present: tuple[bool, ...], height: int, width: int, batch: int = 1, *, smooth: bool = False
+    taps: MotionTaps, present: tuple[bool, ...], height: int, width: int, batch: int = 1, *, smooth: bool = False
 ) -> Seen:
     """``smooth``: motion that changes little from cell to cell, so that pixels are picked from windows."""
     frame, motion, neighbours = scene(present, height, width, batch)
@@ -51,7 +51,7 @@ def sights(
     return frame, motion, guide, neighbours if len(taps.neighbour_offsets) else []
 
 
-def both(taps: SteeredTaps, seen: Seen, area: Area | None = None) -> tuple[Deconvolved, Deconvolved]:
+def both(taps: MotionTaps, seen: Seen, area: Region | None = None) -> tuple[Deconvolution, Deconvolution]:
     """What kernels and what operators make of it."""
     with torch.inference_mode():
         found = taps(*seen, area)
@@ -65,7 +65,7 @@ def both(taps: SteeredTaps, seen: Seen, area: Area | None = None) -> tuple[Decon
 def test_kernels_give_what_operators_give(form: str, smooth: bool, height: int, width: int, batch: int) -> None:
     taps = FORMS[form]()
     for present in PRESENT if len(taps.neighbour_offsets) else [()]:
-        for area in (None, Area(8, 28, 12, width - 4)):
+        for area in (None, Region(8, 28, 12, width - 4)):
             found, wanted = both(taps, sights(taps, present, height, width, batch, smooth=smooth), area)
             assert wanted.correction.abs().max() > 0.01
             for one, other in zip(found, wanted, strict=True):
@@ -91,14 +91,14 @@ def test_pairs_are_taken_where_the_processor_has_them(monkeypatch: pytest.Monkey
     """Elsewhere bfloat16 weights meet float32 numbers: both are nearer to the truth than operators."""
     asked: list[str] = []
     for name in ("_rows", "_rows_in_pairs"):
-        kernel = getattr(cpu_kernels.steered, name)
-        monkeypatch.setattr(cpu_kernels.steered, name, lambda *args, k=kernel, n=name: (asked.append(n), k(*args)))
+        kernel = getattr(cpu_kernels.motion_taps, name)
+        monkeypatch.setattr(cpu_kernels.motion_taps, name, lambda *args, k=kernel, n=name: (asked.append(n), k(*args)))
     seen = sights(steered_taps(), (True, True), 32, 32)
     with torch.inference_mode():
         steered_taps()(*seen)
         steered_taps().to(torch.bfloat16)(*seen)
         assert asked == ["_rows", "_rows_in_pairs" if PAIRS else "_rows"]
-        monkeypatch.setattr(cpu_kernels.steered, "PAIRS", False)
+        monkeypatch.setattr(cpu_kernels.motion_taps, "PAIRS", False)
         steered_taps().to(torch.bfloat16)(*seen)
     assert asked[2:] == ["_rows"]
 
@@ -106,7 +106,7 @@ def test_pairs_are_taken_where_the_processor_has_them(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("smooth", [True, False])
 def test_areas_strips_and_threads_give_the_same_bits(smooth: bool) -> None:
     taps = steered_taps()
-    seen, area = sights(taps, (True, True), 128, 320, smooth=smooth), Area(4, 124, 20, 300)
+    seen, area = sights(taps, (True, True), 128, 320, smooth=smooth), Region(4, 124, 20, 300)
     threads = torch.get_num_threads()
     with torch.inference_mode():
         whole = []

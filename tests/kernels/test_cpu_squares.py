@@ -58,7 +58,7 @@ def test_pixels_come_back_corrected(size: tuple[int, ...], last: bool, dtype: to
 
 
 def test_a_processor_without_bfloat16_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_kernels.squares, "PAIRS", False)
+    monkeypatch.setattr(cpu_kernels.pixel_shuffle, "PAIRS", False)
     picture = noise(1, 3, 32, 64)
     with torch.inference_mode():
         assert torch.equal(

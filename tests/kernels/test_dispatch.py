@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from support.media.recording import Recording
-from support.tap_scenes import PRESENT, mixed_taps, noise, plain_taps, scene, steered_taps
+from support.tap_scenes import PRESENT, mixed_taps, noise, scene, shared_taps, steered_taps
 from vdeblur.kernels import dispatch
 from vdeblur.model.block_sampling import medians
-from vdeblur.model.block_taps import Looking
+from vdeblur.model.block_taps import BlockTaps
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.motion_taps import Neighbour
 from vdeblur.model.optical_flow import flows, pyramid
-from vdeblur.model.regions import Area
+from vdeblur.model.regions import Region
 
 LUMA_NETWORKS = ("fast", "swift")
 
@@ -45,9 +45,9 @@ def on(device: str, *things: Any) -> list[Any]:
 
 
 def test_interpreted_taps_give_what_operators_give(interpreted: Any) -> None:
-    plain, small = plain_taps(depth=1, neighbour_points=1), {"taps": 7, "hidden": 12, "experts": 3, "code": 10}
-    bare = plain_taps(taps=5, reach=1.0, hidden=20, depth=0, neighbour_points=0)
-    cases: list[tuple[Looking, tuple[bool, ...]]] = [(plain, one) for one in PRESENT]
+    plain, small = shared_taps(depth=1, neighbour_points=1), {"taps": 7, "hidden": 12, "experts": 3, "code": 10}
+    bare = shared_taps(taps=5, reach=1.0, hidden=20, depth=0, neighbour_points=0)
+    cases: list[tuple[BlockTaps, tuple[bool, ...]]] = [(plain, one) for one in PRESENT]
     cases += [(bare, ()), (mixed_taps(neighbour_points=0, **small), ())]
     cases += [(mixed_taps(**small), one) for one in PRESENT]
     for taps, present in cases:
@@ -63,14 +63,14 @@ def test_interpreted_taps_give_what_operators_give(interpreted: Any) -> None:
 
 STEERED_CASES = [
     *((present, 3, 3, 5, None) for present in PRESENT),
-    ((True, True), 3, 0, 0, Area(8, 24, 16, 68)),
-    ((), 0, 3, 5, Area(4, 32, 0, 72)),
+    ((True, True), 3, 0, 0, Region(8, 24, 16, 68)),
+    ((), 0, 3, 5, Region(4, 32, 0, 72)),
 ]
 
 
 @pytest.mark.parametrize(("present", "points", "beside", "details", "area"), STEERED_CASES)
 def test_interpreted_steered_taps_give_what_operators_give(
-    present: tuple[bool, ...], points: int, beside: int, details: int, area: Area | None, interpreted: Any
+    present: tuple[bool, ...], points: int, beside: int, details: int, area: Region | None, interpreted: Any
 ) -> None:
     taps = steered_taps(taps=7, hidden=24, features=3, guides=4, points=points, beside=beside, details=details)
     frame, motion, neighbours = scene(present, 32, 72, batch=2)
@@ -88,11 +88,11 @@ def test_interpreted_steered_taps_give_what_operators_give(
 
 
 def test_weights_for_kernels_are_made_on_the_device(interpreted: Any) -> None:
-    mixed, plain, steered = mixed_taps(), plain_taps(depth=1, neighbour_points=1), steered_taps()
+    mixed, plain, steered = mixed_taps(), shared_taps(depth=1, neighbour_points=1), steered_taps()
     with torch.inference_mode(), Recording() as recording:
-        interpreted.cells._mixed_weights(mixed, 32)
-        interpreted.cells.weights_of(plain.filters, plain.mix, plain.correction)
-        interpreted.steered._weights(steered)
+        interpreted.block_taps._mixed_weights(mixed, 32)
+        interpreted.block_taps.weights_of(plain.filters, plain.mix, plain.correction)
+        interpreted.motion_taps._weights(steered)
     assert recording.operations
 
 
@@ -226,8 +226,8 @@ def test_cuda_steered_taps_give_what_operators_give(name: str, dtype: torch.dtyp
 @pytest.mark.cuda
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_one_filter_for_all_pixels_on_cuda(dtype: torch.dtype) -> None:
-    plain = plain_taps(hidden=48, depth=2, neighbour_points=3)
-    taps = plain_taps(hidden=48, depth=2, neighbour_points=3).to("cuda", dtype)
+    plain = shared_taps(hidden=48, depth=2, neighbour_points=3)
+    taps = shared_taps(hidden=48, depth=2, neighbour_points=3).to("cuda", dtype)
     plain.offsets, plain.neighbour_offsets = taps.offsets.float().cpu(), taps.neighbour_offsets.float().cpu()
     frame, motion, neighbours = scene((True, True), 64, 200, batch=2)
     with torch.inference_mode():

@@ -18,7 +18,7 @@ from vdeblur.model.checkpoint import available_models, load_network, read_proven
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
 from vdeblur.model.exposure import LAGS, POINTS, PROFILE, REACH, motion_profile
 from vdeblur.model.layers import warp
-from vdeblur.model.motion_taps import CONTRAST, Neighbour, SteeredTaps, luma
+from vdeblur.model.motion_taps import CONTRAST, MotionTaps, Neighbour, luma
 from vdeblur.model.registry import read_config
 
 SIZES = ("steered", "balanced", "quality")
@@ -91,7 +91,7 @@ def test_warp_fetches_from_the_displacement() -> None:
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
 def test_strips_change_nothing(scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    taps = SteeredTaps(taps=5, reach=1.5, scale=scale, hidden=8, features=4, guides=2, neighbours=2, neighbour_points=3)
+    taps = MotionTaps(taps=5, reach=1.5, scale=scale, hidden=8, features=4, guides=2, neighbours=2, neighbour_points=3)
     torch.nn.init.normal_(taps.correction.weight)
     frame, motion, guide = torch.rand(1, 3, 80, 48), 6 * torch.randn(1, 2, 10, 6), torch.randn(1, 2, 10, 6)
     before = Neighbour(torch.rand(1, 3, 80, 48), 6 * torch.randn(1, 2, 10, 6), 0.1 * torch.rand(1, 1, 10, 6))
@@ -104,7 +104,7 @@ def test_strips_change_nothing(scale: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_motion_no_correction_along_it() -> None:
-    taps = SteeredTaps(taps=7, reach=1.5, scale=1, hidden=8, features=4, guides=2)
+    taps = MotionTaps(taps=7, reach=1.5, scale=1, hidden=8, features=4, guides=2)
     for parameter in taps.parameters():
         torch.nn.init.normal_(parameter)
     torch.nn.init.zeros_(taps.correction.bias)  # type: ignore[arg-type]
@@ -113,7 +113,7 @@ def test_no_motion_no_correction_along_it() -> None:
 
 
 def test_taps_look_along_the_motion() -> None:
-    taps = SteeredTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2)
+    taps = MotionTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2)
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 3, 64, 64) / 64
     motion = torch.zeros(1, 2, 8, 8)
     motion[:, 0] = 4.0
@@ -127,7 +127,7 @@ def test_taps_look_along_the_motion() -> None:
 
 def test_taps_look_beside_the_motion() -> None:
     """On a ramp across the motion, one line is darker by one pixel's slope, and the other one brighter."""
-    taps = SteeredTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, beside=2)
+    taps = MotionTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, beside=2)
     ramp = torch.arange(64.0).view(1, 1, 64, 1).expand(1, 3, 64, 64) / 64
     motion = torch.zeros(1, 2, 8, 8)
     motion[:, 0] = 4.0
@@ -138,7 +138,7 @@ def test_taps_look_beside_the_motion() -> None:
 
 def test_taps_find_the_pixel_in_a_neighbour() -> None:
     """A picture moved by 3 pixels and brought back differs by nothing, and by the slope one exposure length away."""
-    taps = SteeredTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, neighbours=1, neighbour_points=3)
+    taps = MotionTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, neighbours=1, neighbour_points=3)
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 3, 64, 64) / 64
     motion, back = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
     motion[:, 0], back[:, 0] = 4.0, -3.0

@@ -17,7 +17,7 @@ from support.synthetic import tiles
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
-from vdeblur.model.image_refiner import POINTS, Finish, Scene, _along, _aside
+from vdeblur.model.image_refiner import POINTS, FrameContext, ImageRefiner, _along, _aside
 from vdeblur.model.layers import normal_grid
 from vdeblur.model.motion_refiner import _unexplained
 from vdeblur.model.motion_taps import Neighbour
@@ -41,12 +41,12 @@ def network(**changes: Any) -> DeblurNet:
     return net
 
 
-def scene(frame: Tensor, motion: Tensor, neighbours: tuple[Neighbour, ...] = ()) -> Scene:
+def scene(frame: Tensor, motion: Tensor, neighbours: tuple[Neighbour, ...] = ()) -> FrameContext:
     """A frame that is restored already, with a motion everywhere (2,), in pixels."""
     cells = frame.shape[-2] // 8, frame.shape[-1] // 8
     everywhere = motion.view(1, 2, 1, 1).expand(1, 2, *cells)
     none = torch.zeros(1, 4, *frame.shape[-2:])
-    return Scene.of(frame, torch.zeros_like(frame), none, neighbours, torch.zeros(1, 8, *cells), everywhere)
+    return FrameContext.of(frame, torch.zeros_like(frame), none, neighbours, torch.zeros(1, 8, *cells), everywhere)
 
 
 def test_quality_starts_as_balanced() -> None:
@@ -117,7 +117,7 @@ def test_tiles_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     assert net.tile_overlap == net.finish.reach == 64
     assert net.smallest_tile > DeblurNet.smallest_tile
     assert tiled_and_whole(net) < 1e-4
-    monkeypatch.setattr(Finish, "reach", 16)
+    monkeypatch.setattr(ImageRefiner, "reach", 16)
     assert tiled_and_whole(net) > 1e-3
 
 

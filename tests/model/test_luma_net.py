@@ -15,10 +15,10 @@ from support.luma_nets import step_by_step, tiny
 from vdeblur.config import find_config
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.block_sampling import gathered, inside, places, sampled, shifts, spread, steps
-from vdeblur.model.block_taps import CellTaps
+from vdeblur.model.block_taps import SharedTaps
 from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.luma_net import LumaConfig, LumaNet
-from vdeblur.model.motion_taps import CONTRAST, Neighbour, SteeredTaps
+from vdeblur.model.motion_taps import CONTRAST, MotionTaps, Neighbour
 from vdeblur.model.regions import whole_of
 from vdeblur.model.registry import read_config
 
@@ -65,10 +65,10 @@ def test_cell_taps_are_steered_taps_where_motion_is_the_same() -> None:
     """With the same filters: the same correction, but for places that differ by the rounding of sums."""
     torch.manual_seed(6)
     shape = {"taps": 7, "reach": 1.5, "hidden": 8, "depth": 2}
-    steered = SteeredTaps(scale=1, features=2, guides=1, neighbours=2, neighbour_points=3, **shape)  # type: ignore[arg-type]
+    steered = MotionTaps(scale=1, features=2, guides=1, neighbours=2, neighbour_points=3, **shape)  # type: ignore[arg-type]
     torch.nn.init.normal_(steered.correction.weight)
     torch.nn.init.zeros_(steered.correction.bias)  # type: ignore[arg-type]
-    cells = CellTaps(neighbour_points=3, **shape)  # type: ignore[arg-type]
+    cells = SharedTaps(neighbour_points=3, **shape)  # type: ignore[arg-type]
     weights = {name: value for name, value in steered.state_dict().items() if "texture" not in name}
     weights["filters.weight"] = weights["filters.weight"][:, :-1]  # that of the guide, which is zero here
     cells.load_state_dict(weights)
@@ -91,7 +91,7 @@ def test_no_motion_no_correction() -> None:
 
 def test_what_pixels_see_is_in_order() -> None:
     """On a ramp: the differences along the motion, its length, the pixel's own luma; a missing neighbour is zeros."""
-    taps = CellTaps(taps=3, reach=1.0, hidden=8, depth=1, neighbour_points=1)
+    taps = SharedTaps(taps=3, reach=1.0, hidden=8, depth=1, neighbour_points=1)
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 1, 64, 64) / 64
     motion, back = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
     motion[:, 0], back[:, 0] = 4.0, -3.0

@@ -29,18 +29,14 @@ STILL_TWICE = {
     "Job",
     "Picture",
     "Pipe",
-    "Restored",
     "Session",
     "Settings",
     "Shown",
-    "Sight",
     "Sink",
     "Slot",
     "Stored",
     "Teller",
     "Trial",
-    "View",
-    "Weights",
 }
 #: Kernels: one function each, for what is inlined stays in registers.
 KERNELS = ("kernels/triton/", "kernels/cpu/jit/")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vdeblur.model.block_taps import CellTaps
-from vdeblur.model.mixture_taps import MixedTaps
-from vdeblur.model.motion_taps import Neighbour, SteeredTaps
+from vdeblur.model.block_taps import SharedTaps
+from vdeblur.model.mixture_taps import MixtureTaps
+from vdeblur.model.motion_taps import MotionTaps, Neighbour
 
 #: Which neighbours there are.
 PRESENT = [(True, True), (False, True), (True, False), (False, False)]
@@ -34,18 +34,22 @@ def scene(
     return frames[0], noise(batch, 2, *small, scale=moved, seed=30), neighbours
 
 
-def plain_taps(*, taps: int = 13, reach: float = 1.5, hidden: int = 32, depth: int, neighbour_points: int) -> CellTaps:
+def shared_taps(
+    *, taps: int = 13, reach: float = 1.5, hidden: int = 32, depth: int, neighbour_points: int
+) -> SharedTaps:
     torch.manual_seed(0)
-    made = CellTaps(taps=taps, reach=reach, hidden=hidden, depth=depth, neighbour_points=neighbour_points)
+    made = SharedTaps(taps=taps, reach=reach, hidden=hidden, depth=depth, neighbour_points=neighbour_points)
     torch.nn.init.normal_(made.correction.weight)
     return made
 
 
 def mixed_taps(
     *, taps: int = 13, hidden: int = 24, experts: int = 16, code: int = 32, neighbour_points: int = 3
-) -> MixedTaps:
+) -> MixtureTaps:
     torch.manual_seed(0)
-    made = MixedTaps(taps=taps, reach=1.5, hidden=hidden, experts=experts, code=code, neighbour_points=neighbour_points)
+    made = MixtureTaps(
+        taps=taps, reach=1.5, hidden=hidden, experts=experts, code=code, neighbour_points=neighbour_points
+    )
     torch.nn.init.normal_(made.last)
     torch.nn.init.normal_(made.head.weight, std=0.2)
     torch.nn.init.normal_(made.bias, std=0.2)
@@ -55,10 +59,10 @@ def mixed_taps(
 def steered_taps(
     *, taps: int = 25, hidden: int = 96, depth: int = 2, features: int = 6, guides: int = 8, neighbours: int = 2,
     points: int = 7, beside: int = 9, details: int = 0, scale: int = 1,
-) -> SteeredTaps:  # fmt: skip
+) -> MotionTaps:  # fmt: skip
     """As large as those of ``balanced``, where nothing else is said."""
     torch.manual_seed(0)
-    made = SteeredTaps(
+    made = MotionTaps(
         taps=taps, reach=2.0, scale=scale, hidden=hidden, depth=depth, features=features, guides=guides,
         neighbours=neighbours, neighbour_points=points, beside=beside, details=details,
     )  # fmt: skip

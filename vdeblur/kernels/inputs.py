@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Looks(NamedTuple):
+class BlockInputs(NamedTuple):
     """A frame whose pixels share motions in squares of ``cell`` pixels each way: h × w of them.
 
     ``frames``: luma of the frame, and where there are neighbours of the one before and the one after (B, 1, H, W),
@@ -23,10 +23,10 @@ class Looks(NamedTuple):
     cell: int
 
 
-class Steered(NamedTuple):
+class PixelInputs(NamedTuple):
     """A frame whose pixels have motions of their own, between those of the 8×8 cells around.
 
-    ``frames`` are as in :class:`Looks`. ``maps`` (B, C, H/8, W/8), float32, are what is known of cells: motion,
+    ``frames`` are as in :class:`BlockInputs`. ``maps`` (B, C, H/8, W/8), float32, are what is known of cells: motion,
     x before y, its length, the displacement to each neighbour, the trust in each, guides; lengths are in pixels. All
     that is wanted are the pixels of rows ``top`` to ``bottom`` and columns ``left`` to ``right``, the ends left out.
     """
@@ -40,14 +40,14 @@ class Steered(NamedTuple):
     right: int
 
 
-class Restored(NamedTuple):
-    """A restored picture and what it rests on, as :class:`vdeblur.model.image_refiner.Finish` looks at it, float32.
+class RefinerInputs(NamedTuple):
+    """Inputs of the image refiner: a restored frame, its residual, details and neighbours, float32.
 
     ``frame``, ``residual``, ``restored`` (B, 3, H, W) and ``details`` (B, C, H, W); ``frames``: the neighbours
     (B, 3, H, W), None for one that is missing. ``maps`` (B, C, H/8, W/8): motion, x before y, the displacement to each
     neighbour, the trust in each, then what is passed on. Points along the motion lie at ``offsets``; those from number
     ``first`` to number ``last`` within the exposure, in the middle of which the pixel itself lies. Differences count
-    ``contrast`` times, those to neighbours ``aside`` times. The rectangle is as in :class:`Steered`.
+    ``contrast`` times, those to neighbours ``aside`` times. The rectangle is as in :class:`PixelInputs`.
     """
 
     frame: Tensor

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.kernels.dispatch import attempt
-from vdeblur.kernels.inputs import Looks
+from vdeblur.kernels.inputs import BlockInputs
 from vdeblur.model.block_sampling import gathered, places, sampled, shifts, spread, steps
 from vdeblur.model.block_taps_export import whole_correction
 from vdeblur.model.layers import leaky_linear, zero_init
 from vdeblur.model.motion_taps import CONTRAST, Neighbour, looked_at, luma, trust_in
-from vdeblur.model.regions import Area, tiles_of, whole_of
+from vdeblur.model.regions import Region, tiles_of, whole_of
 from vdeblur.runtime.cpu_pool import side_by_side
 
 #: Pixels each way that share a motion: those of one of its vectors.
@@ -32,7 +32,7 @@ STRIP_PIXELS = 131_072
 CACHED_PIXELS = 32_768
 
 
-class View(NamedTuple):
+class NeighbourBlocks(NamedTuple):
     """A neighbour made ready: its :func:`shifts`, the cells' places there (B, h, w, 2) and the trust (B, 1, h, w)."""
 
     shifts: Tensor
@@ -40,7 +40,7 @@ class View(NamedTuple):
     trust: Tensor
 
 
-class Sight(NamedTuple):
+class FrameBlocks(NamedTuple):
     """A frame made ready, h × w cells.
 
     Its pixels (B, 64, h, w) and its :func:`shifts`; the cells' places (1, h, w, 2), their motion in the same units
@@ -52,7 +52,7 @@ class Sight(NamedTuple):
     place: Tensor
     step: Tensor
     length: Tensor
-    views: tuple[View | None, ...]
+    views: tuple[NeighbourBlocks | None, ...]
 
 
 def faded(length: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def faded(length: Tensor) -> Tensor:
     return square / (1 + square) / CONTRAST
 
 
-class Column(NamedTuple):
+class FeatureSpec(NamedTuple):
     """What stands in a row of what is seen.
 
     ``kind``: a "difference" at ``offset`` exposure lengths along the motion, the motion's "length", the "own" luma, or
@@ -72,12 +72,12 @@ class Column(NamedTuple):
     side: int = 0
     offset: float = 0.0
 
-    def backwards(self) -> Column:
+    def backwards(self) -> FeatureSpec:
         """What it is if the film runs backwards."""
-        return Column(self.kind, -self.side, -self.offset + 0.0)
+        return FeatureSpec(self.kind, -self.side, -self.offset + 0.0)
 
 
-class Looking(nn.Module, ABC):
+class BlockTaps(nn.Module, ABC):
     """Looks at luma along its motion, cell by cell; what is made of it is for a subclass to say.
 
     It sees ``taps`` points from −reach to +reach exposure lengths around the pixel, as differences to the pixel itself,
@@ -103,13 +103,13 @@ class Looking(nn.Module, ABC):
         self.seen = len(self.offsets) + 2 + (2 * (neighbour_points + 1) if neighbour_points else 0)
 
     @property
-    def columns(self) -> list[Column]:
+    def columns(self) -> list[FeatureSpec]:
         """What the rows of what is seen (:meth:`look`) are."""
-        found = [Column("difference", 0, round(offset, 4)) for offset in self.offsets.tolist()]
-        found += [Column("length"), Column("own")]
+        found = [FeatureSpec("difference", 0, round(offset, 4)) for offset in self.offsets.tolist()]
+        found += [FeatureSpec("length"), FeatureSpec("own")]
         around = [round(offset, 4) for offset in self.neighbour_offsets.tolist()]
         for side in (-1, 1) if around else ():
-            found += [*(Column("difference", side, offset) for offset in around), Column("trust", side)]
+            found += [*(FeatureSpec("difference", side, offset) for offset in around), FeatureSpec("trust", side)]
         return found
 
     @property
@@ -119,14 +119,14 @@ class Looking(nn.Module, ABC):
 
     @abstractmethod
     def kernel(self, kernels: Any) -> Any:
-        """The one of a module of kernels that does the same, given :class:`vdeblur.kernels.inputs.Looks` and this."""
+        """The fused twin in a kernel module; it takes :class:`vdeblur.kernels.inputs.BlockInputs` and this module."""
 
     @abstractmethod
     def corrected(self, seen: Tensor) -> Tensor:
         """What pixels of cells see (seen, B, 64, h, w) → (B, 64, h, w), before it is weighted by the motion."""
 
     @abstractmethod
-    def whole(self, sight: Sight) -> Tensor:
+    def whole(self, sight: FrameBlocks) -> Tensor:
         """Correction (B, 64, h, w) of a whole frame in few operations, for programs elsewhere."""
 
     def forward(
@@ -148,7 +148,7 @@ class Looking(nn.Module, ABC):
             return spread(self.whole(sight), CELL)
         result = torch.empty_like(sight.own)
 
-        def work(area: Area) -> None:
+        def work(area: Region) -> None:
             area.of(result).copy_(self.corrected(self.look(sight, area)) * faded(area.of(sight.length)))
 
         side_by_side([partial(work, area) for area in self._areas(sight, side)], frame.device)
@@ -163,22 +163,22 @@ class Looking(nn.Module, ABC):
         def work(kernels: Any) -> Tensor:
             moves = motion.float()
             frames, places, trusts = looked_at(frame, moves, neighbours)
-            looks = Looks(frames, moves, places, trusts, CONTRAST, CELL)
+            looks = BlockInputs(frames, moves, places, trusts, CONTRAST, CELL)
             result: Tensor = self.kernel(kernels)(looks, self)
             return result
 
         return attempt(frame, work)
 
-    def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
+    def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> FrameBlocks:
         """All that is computed once for a frame."""
         grey, motion = luma(frame), motion.float()
         height, width = motion.shape[-2:]
         place = places(height, width, CELL, motion.device)
         length = motion.square().sum(1, keepdim=True).sqrt()
         views = tuple(_view(one, place) for one in neighbours)
-        return Sight(gathered(grey, CELL), shifts(grey, CELL), place, steps(motion, CELL), length, views)
+        return FrameBlocks(gathered(grey, CELL), shifts(grey, CELL), place, steps(motion, CELL), length, views)
 
-    def look(self, sight: Sight, area: Area) -> Tensor:
+    def look(self, sight: FrameBlocks, area: Region) -> Tensor:
         """What the pixels of an area of cells see, all of the order of 1: (seen, B, 64, h, w), in the filters' dtype.
 
         Differences along the motion, the motion's length, the pixel's own luma, and for each neighbour the differences
@@ -200,12 +200,12 @@ class Looking(nn.Module, ABC):
                 part[points] = trust
         return seen
 
-    def sights(self, sight: Sight) -> Tensor:
+    def sights(self, sight: FrameBlocks) -> Tensor:
         """What all pixels of a frame see, as a picture (B, seen, H, W); for training."""
         seen = self.look(sight, whole_of(sight.own))
         return torch.stack([spread(channel, CELL)[:, 0] for channel in seen], 1)
 
-    def _areas(self, sight: Sight, side: int | None) -> list[Area]:
+    def _areas(self, sight: FrameBlocks, side: int | None) -> list[Region]:
         """Areas of cells to work on one after the other: tiles, and on a CPU strips of them."""
         whole = whole_of(sight.own)
         tiles = [whole] if side is None else tiles_of(whole, side // CELL, 1)
@@ -215,7 +215,7 @@ class Looking(nn.Module, ABC):
         return [strip for tile in tiles for strip in _strips(tile, max(1, cells // tile.width))]
 
 
-class CellTaps(Looking):
+class SharedTaps(BlockTaps):
     """Deconvolves luma with one small shared network of what each pixel sees along its motion."""
 
     def __init__(self, *, taps: int, reach: float, hidden: int, depth: int, neighbour_points: int) -> None:
@@ -234,7 +234,7 @@ class CellTaps(Looking):
     def corrected(self, seen: Tensor) -> Tensor:
         return self._corrected(seen.flatten(1).t()).view(seen.shape[1:])
 
-    def whole(self, sight: Sight) -> Tensor:
+    def whole(self, sight: FrameBlocks) -> Tensor:
         return whole_correction(self, sight, CELL)
 
     def change(self, seen: Tensor, length: Tensor) -> Tensor:
@@ -254,19 +254,19 @@ class CellTaps(Looking):
         return F.linear(rows, self.correction.weight.flatten(1), self.correction.bias)[:, 0].float()
 
 
-def _strips(area: Area, rows: int) -> list[Area]:
+def _strips(area: Region, rows: int) -> list[Region]:
     tops = range(area.top, area.bottom, rows)
     return [area._replace(top=top, bottom=min(area.bottom, top + rows)) for top in tops]
 
 
-def _view(neighbour: Neighbour, place: Tensor) -> View | None:
+def _view(neighbour: Neighbour, place: Tensor) -> NeighbourBlocks | None:
     if neighbour.frame is None:
         return None
     there = place + steps(neighbour.displacement.float(), CELL)
-    return View(shifts(luma(neighbour.frame), CELL), there, trust_in(neighbour))
+    return NeighbourBlocks(shifts(luma(neighbour.frame), CELL), there, trust_in(neighbour))
 
 
-def _cut(grid: Tensor, area: Area) -> Tensor:
+def _cut(grid: Tensor, area: Region) -> Tensor:
     """An area of a grid (B, h, w, 2)."""
     return grid[:, area.top : area.bottom, area.left : area.right]
 

@@ -16,10 +16,10 @@ from vdeblur.model.block_sampling import sampled
 from vdeblur.model.motion_taps import CONTRAST
 
 if TYPE_CHECKING:
-    from vdeblur.model.block_taps import CellTaps, Sight
+    from vdeblur.model.block_taps import FrameBlocks, SharedTaps
 
 
-def whole_correction(taps: CellTaps, sight: Sight, cell: int) -> Tensor:
+def whole_correction(taps: SharedTaps, sight: FrameBlocks, cell: int) -> Tensor:
     """Correction of all pixels of a frame of ``cell``² pixels a cell: (B, cell², h, w), float32."""
     own, length = sight.own[:, :, None], sight.length[:, :, None]
     parts = [_differences(sight.shifts, sight.place, sight.step, taps.offsets, own, cell) * CONTRAST]

@@ -14,13 +14,13 @@ from vdeblur.errors import UsageError
 from vdeblur.kernels.dispatch import natively
 from vdeblur.model.convgru import HalfGRU
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
-from vdeblur.model.image_refiner import Finish, Scene
+from vdeblur.model.image_refiner import FrameContext, ImageRefiner
 from vdeblur.model.layers import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.motion import CLUES, Motion, Present, clip_motion, frames_motion, match_sides
-from vdeblur.model.motion_refiner import Refiner
-from vdeblur.model.motion_taps import STRIP_PIXELS, Neighbour, SteeredTaps, luma
+from vdeblur.model.motion_refiner import MotionRefiner
+from vdeblur.model.motion_taps import STRIP_PIXELS, MotionTaps, Neighbour, luma
 from vdeblur.model.optical_flow import Level, pyramid
-from vdeblur.model.regions import Area, in_tiles, upsample_area, whole_of
+from vdeblur.model.regions import Region, in_tiles, upsample_area, whole_of
 from vdeblur.runtime.cpu_pool import one_thread
 
 
@@ -103,7 +103,7 @@ class State(NamedTuple):
     profile: Tensor
 
 
-class Joined(NamedTuple):
+class RecurrentFeatures(NamedTuple):
     """A frame with its motion and memory: features (B, C, H/8, W/8) and the exposure fraction (B, 1, 1, 1)."""
 
     features: Tensor
@@ -161,10 +161,10 @@ class DeblurNet(nn.Module):
         self.refine = zero_init(conv3x3(c8, 2))
         self.refiner = None
         if any(config.refine):
-            self.refiner = Refiner(channels=config.refine, blocks=config.refine_blocks, known=c8)
+            self.refiner = MotionRefiner(channels=config.refine, blocks=config.refine_blocks, known=c8)
         self.guide = conv3x3(c8, config.tap_guides)
 
-        self.taps = SteeredTaps(
+        self.taps = MotionTaps(
             taps=config.taps,
             reach=config.reach,
             scale=config.tap_scale,
@@ -179,7 +179,7 @@ class DeblurNet(nn.Module):
         )
         self.finish = None
         if any(config.finish):
-            self.finish = Finish(
+            self.finish = ImageRefiner(
                 channels=config.finish, blocks=config.finish_blocks, details=config.finish_details, coarse=c8
             )
             self.smallest_tile, self.tile_overlap = 128, self.finish.reach
@@ -281,7 +281,7 @@ class DeblurNet(nn.Module):
             joined = joined._replace(exposure=exposure)
         return self._restore(features, joined, motion, self._neighbours(beside(clip, lookahead), motion), steer)
 
-    def _remember_clip(self, features: Features, motion: Motion, length: int) -> Joined:
+    def _remember_clip(self, features: Features, motion: Motion, length: int) -> RecurrentFeatures:
         """All frames of packed clips, one after the other through the memory; packed again."""
         profile = motion_profile(features.picture, motion.velocity)
         state: State | None = None
@@ -290,7 +290,7 @@ class DeblurNet(nn.Module):
             current, moved = features_at(features, t, length), motion_at(motion, t, length)
             joined, state = self._remember(current, moved, at(profile, t, length), state)
             steps.append(joined)
-        return Joined(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*steps, strict=True)))
+        return RecurrentFeatures(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*steps, strict=True)))
 
     def motions(self, clip: Tensor, *, lookahead: int) -> Motion:
         """Motions of all frames of a clip (B, T, 3, H, W), packed, without the rest of the network; for training."""
@@ -301,7 +301,7 @@ class DeblurNet(nn.Module):
         """What the taps see of a clip (B, T, 3, H, W) under known exposure fractions (B·T, 1, 1, 1); for training.
 
         Returns:
-            As :meth:`SteeredTaps.look` tells (B·T, K, h, w), and the length of the motion (B·T, 1, h, w).
+            As :meth:`MotionTaps.look` tells (B·T, K, h, w), and the length of the motion (B·T, 1, h, w).
         """
         frames, motion = clip.flatten(0, 1), self.motions(clip, lookahead=lookahead)
         neighbours = self._neighbours(beside(clip, lookahead), motion)
@@ -311,7 +311,7 @@ class DeblurNet(nn.Module):
 
     def _remember(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
-    ) -> tuple[Joined, State]:
+    ) -> tuple[RecurrentFeatures, State]:
         """Join features and motion with the state, which is fetched from where the pixels were a frame before."""
         profile = remembered(profile, None if state is None else state.profile)
         dtype = self.head.weight.dtype
@@ -323,7 +323,7 @@ class DeblurNet(nn.Module):
         x16, state16 = self.gru16(x16, before16)
         parts = (current.eighth, upsample(x16, 2), motion.clues.to(dtype))
         x8, state8 = self.gru8(activate(self.join8(torch.cat(parts, 1))), before8)
-        return Joined(x8, torch.sigmoid(self.fraction(profile))), State(state8, state16, profile)
+        return RecurrentFeatures(x8, torch.sigmoid(self.fraction(profile))), State(state8, state16, profile)
 
     def _neighbours(self, frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
         return neighbours_of(frames, motion) if self.config.tap_neighbours else ()
@@ -331,7 +331,7 @@ class DeblurNet(nn.Module):
     def _restore(
         self,
         current: Features,
-        joined: Joined,
+        joined: RecurrentFeatures,
         motion: Motion,
         neighbours: tuple[Neighbour, ...],
         steer: Tensor | None = None,
@@ -346,7 +346,7 @@ class DeblurNet(nn.Module):
         x = self.decode8(torch.cat((fused, (steer / 16).to(fused.dtype)), 1))
         guide, coarse = self.guide(x), self.up4(x)
 
-        def detail(outer: Area) -> Tensor:
+        def detail(outer: Region) -> Tensor:
             found = self.taps(current.picture, steer, guide, neighbours, outer)
             quarter = outer.divided(4)
             x = quarter.of(current.quarter) + upsample_area(coarse, 2, quarter)
@@ -371,7 +371,7 @@ class DeblurNet(nn.Module):
     ) -> Tensor:
         """The residual (B, 3, H, W) after the finish; ``first`` holds the one before it and the taps' details."""
         assert self.finish is not None
-        finish, scene = self.finish, Scene.of(frame, first[:, :3], first[:, 3:], neighbours, coarse, steer)
+        finish, scene = self.finish, FrameContext.of(frame, first[:, :3], first[:, 3:], neighbours, coarse, steer)
         finished = in_tiles(
             lambda outer: finish(scene, outer),
             whole_of(frame), side, reach=finish.reach, multiple=self.stride, scale=1,

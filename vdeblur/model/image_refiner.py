@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.kernels.dispatch import natively
-from vdeblur.kernels.inputs import Restored
+from vdeblur.kernels.inputs import RefinerInputs
 from vdeblur.model.layers import Activation, activate, conv3x3, normal_grid, residual_blocks, upsample, zero_init
 from vdeblur.model.motion_taps import CONTRAST, Neighbour, luma, sampled, steps, trust_in
-from vdeblur.model.regions import Area, upsample_area
+from vdeblur.model.regions import Region, upsample_area
 
 #: Points along the motion at which the restored picture is looked at, and how far they reach, in exposure lengths.
 POINTS, REACH = 17, 1.0
@@ -34,7 +34,7 @@ CELL = 8
 SEEN = 3 + 3 + 3 + (POINTS - 1) + 2 * 4 + 3
 
 
-class View(NamedTuple):
+class WarpSource(NamedTuple):
     """A neighbour frame (B, 3, H, W); at 1/8 the step to a pixel's place there, and the trust in it."""
 
     frame: Tensor
@@ -42,7 +42,7 @@ class View(NamedTuple):
     trust: Tensor
 
 
-class Scene(NamedTuple):
+class FrameContext(NamedTuple):
     """A whole frame with all that is known of it.
 
     ``frame``, ``residual``, ``restored`` (B, 3, H, W) float32: the last is their sum, which passes no gradient;
@@ -59,7 +59,7 @@ class Scene(NamedTuple):
     step: Tensor
     way: Tensor
     length: Tensor
-    views: tuple[View | None, ...]
+    views: tuple[WarpSource | None, ...]
 
     @classmethod
     def of(
@@ -70,7 +70,7 @@ class Scene(NamedTuple):
         neighbours: Sequence[Neighbour],
         coarse: Tensor,
         motion: Tensor,
-    ) -> Scene:
+    ) -> FrameContext:
         """``motion`` is that during the exposure (B, 2, H/8, W/8), in pixels."""
         motion = motion.float()
         x, y = motion.chunk(2, 1)
@@ -82,7 +82,7 @@ class Scene(NamedTuple):
         return cls(frame, residual, restored, details, coarse, steps(motion), way, length, views)
 
 
-class Finish(nn.Module):
+class ImageRefiner(nn.Module):
     """A U at 1/2, 1/4 and 1/8 of the resolution that corrects the restored picture; it starts as no correction.
 
     Args:
@@ -119,7 +119,7 @@ class Finish(nn.Module):
         pixels = 2 * (4 * at2 + 3) + 4 * (4 * at4 + 2) + 8 * (2 * at8 + 1)
         return ceil(pixels / CELL) * CELL
 
-    def forward(self, scene: Scene, area: Area) -> Tensor:
+    def forward(self, scene: FrameContext, area: Region) -> Tensor:
         """Correction (B, 3, h, w), float32, of an area whose edges are multiples of 8."""
         x2 = self.down2(activate(self.enter(self._seen(scene, area))))
         x4 = self.down4(activate(self.to4(activate(x2))))
@@ -130,7 +130,7 @@ class Finish(nn.Module):
         change: Tensor = F.pixel_shuffle(self.head(x2), 2).float()
         return change * (length * length / (1 + length * length) / CONTRAST)
 
-    def _seen(self, scene: Scene, area: Area) -> Tensor:
+    def _seen(self, scene: FrameContext, area: Region) -> Tensor:
         """What :meth:`look` gives, in squares of 2 × 2 pixels, in channels_last: by a kernel where one works."""
         dtype = scene.coarse.dtype
         fused: Tensor | None = natively(
@@ -141,7 +141,7 @@ class Finish(nn.Module):
         seen = F.pixel_unshuffle(self.look(scene, area).to(dtype), 2)
         return seen.contiguous(memory_format=torch.channels_last)
 
-    def look(self, scene: Scene, area: Area) -> Tensor:
+    def look(self, scene: FrameContext, area: Region) -> Tensor:
         """All that is seen of an area, (B, SEEN + details, h, w) float32, of the order of 1."""
         frame = area.of(scene.frame)
         height, width = scene.frame.shape[-2:]
@@ -155,7 +155,7 @@ class Finish(nn.Module):
         return torch.cat(parts, 1)
 
 
-def _restored(scene: Scene, area: Area) -> Restored:
+def _restored(scene: FrameContext, area: Region) -> RefinerInputs:
     """All that is looked at, as a kernel is given it."""
     height, width = scene.frame.shape[-2:]
     half = torch.tensor([width / 2, height / 2]).view(1, 2, 1, 1)
@@ -163,14 +163,14 @@ def _restored(scene: Scene, area: Area) -> Restored:
     places = [none if view is None else view.step * half for view in scene.views]
     trusts = [none[:, :1] if view is None else view.trust for view in scene.views]
     before, after = (None if view is None else view.frame for view in scene.views)
-    return Restored(
+    return RefinerInputs(
         scene.frame, scene.residual, scene.restored, scene.details.float(), (before, after),
         torch.cat((scene.step * half, *places, *trusts, scene.way), 1), torch.linspace(-REACH, REACH, POINTS),
         _WITHIN.start, _WITHIN.stop - 1, CONTRAST, _ASIDE, *area,
     )  # fmt: skip
 
 
-def _along(scene: Scene, area: Area, place: Tensor) -> tuple[Tensor, Tensor]:
+def _along(scene: FrameContext, area: Region, place: Tensor) -> tuple[Tensor, Tensor]:
     """The restored picture along the motion: luma's differences (B, POINTS − 1, h, w), and the mean over the exposure,
     (B, 3, h, w), which is the restored picture blurred again."""
     offsets = torch.linspace(-REACH, REACH, POINTS, device=place.device)
@@ -184,7 +184,7 @@ def _along(scene: Scene, area: Area, place: Tensor) -> tuple[Tensor, Tensor]:
     return (others - grey[:, middle : middle + 1]) * CONTRAST, again
 
 
-def _aside(view: View | None, frame: Tensor, area: Area, place: Tensor) -> Tensor:
+def _aside(view: WarpSource | None, frame: Tensor, area: Region, place: Tensor) -> Tensor:
     """A neighbour's colours, less the frame's own, and the trust in them by which they are weighted: (B, 4, h, w)."""
     if view is None:
         return torch.cat((torch.zeros_like(frame), torch.zeros_like(frame[:, :1])), 1)
@@ -193,12 +193,12 @@ def _aside(view: View | None, frame: Tensor, area: Area, place: Tensor) -> Tenso
     return torch.cat(((there - frame) * (trust * _ASIDE), trust), 1)
 
 
-def _view(neighbour: Neighbour) -> View | None:
+def _view(neighbour: Neighbour) -> WarpSource | None:
     if neighbour.frame is None:
         return None
-    return View(neighbour.frame.float(), steps(neighbour.displacement.float()), trust_in(neighbour))
+    return WarpSource(neighbour.frame.float(), steps(neighbour.displacement.float()), trust_in(neighbour))
 
 
-def _raised(step: Tensor, area: Area) -> Tensor:
+def _raised(step: Tensor, area: Region) -> Tensor:
     """Steps (B, 2, H/8, W/8) → (B, h, w, 2) in an area."""
     return upsample_area(step, 8, area).permute(0, 2, 3, 1).contiguous()

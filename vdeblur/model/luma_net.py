@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vdeblur.errors import UsageError
-from vdeblur.model.block_taps import CELL, STRIP_PIXELS, CellTaps
+from vdeblur.model.block_taps import CELL, STRIP_PIXELS, SharedTaps
 from vdeblur.model.deblur_net import Estimate, at, beside, neighbours_of
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
-from vdeblur.model.mixture_taps import MixedTaps
+from vdeblur.model.mixture_taps import MixtureTaps
 from vdeblur.model.motion import Motion, Present, frames_motion, match_sides
 from vdeblur.model.motion_taps import Neighbour, luma
 from vdeblur.model.optical_flow import Level, pyramid
@@ -32,7 +32,7 @@ class LumaConfig:
     tap_hidden: int
     tap_depth: int
     tap_neighbours: int = 0
-    #: With some, each cell has a filter of its own (:class:`vdeblur.model.mixture_taps.MixedTaps`), from a network of
+    #: With some, each cell has a filter of its own (:class:`vdeblur.model.mixture_taps.MixtureTaps`), from a network of
     #: ``tap_code`` units.
     tap_experts: int = 0
     tap_code: int = 32
@@ -50,13 +50,13 @@ class LumaConfig:
             raise UsageError(f"flow_finest must be 2, 4 or 8, not {self.flow_finest}")
 
 
-def _taps_of(config: LumaConfig) -> CellTaps | MixedTaps:
+def _taps_of(config: LumaConfig) -> SharedTaps | MixtureTaps:
     if config.tap_experts:
-        return MixedTaps(
+        return MixtureTaps(
             taps=config.taps, reach=config.reach, hidden=config.tap_hidden, experts=config.tap_experts,
             code=config.tap_code, neighbour_points=config.tap_neighbours,
         )  # fmt: skip
-    return CellTaps(
+    return SharedTaps(
         taps=config.taps, reach=config.reach, hidden=config.tap_hidden, depth=config.tap_depth,
         neighbour_points=config.tap_neighbours,
     )  # fmt: skip
@@ -80,7 +80,7 @@ class LumaState(NamedTuple):
     profile: Tensor
 
 
-class Matched(NamedTuple):
+class TapInputs(NamedTuple):
     """A frame whose motion is known: its luma, its motion during the exposure, and its neighbours."""
 
     luma: Tensor
@@ -147,7 +147,7 @@ class LumaNet(nn.Module):
         following: LumaFeatures | None,
         state: LumaState | None,
         present: Present = (None, None),
-    ) -> tuple[Matched, LumaState]:
+    ) -> tuple[TapInputs, LumaState]:
         """The first half of :meth:`residual`, which every later frame waits for."""
         sides = (previous, following)
         levels = [None if one is None else one.levels for one in sides]
@@ -157,9 +157,9 @@ class LumaNet(nn.Module):
             profile = remembered(profile, None if state is None else state.profile)
             exposed = motion.velocity * torch.sigmoid(self.fraction(profile))
         frames = tuple(None if one is None else one.luma for one in sides)
-        return Matched(current.luma, exposed, self._neighbours(frames, motion)), LumaState(profile)
+        return TapInputs(current.luma, exposed, self._neighbours(frames, motion)), LumaState(profile)
 
-    def correct(self, matched: Matched, *, side: int | None = None) -> Tensor:
+    def correct(self, matched: TapInputs, *, side: int | None = None) -> Tensor:
         """The second half, which no other frame waits for."""
         with one_thread(matched.luma.device):
             residual: Tensor = self.taps(*matched, side=side)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vdeblur.model.block_taps import Looking, Sight, faded
+from vdeblur.model.block_taps import BlockTaps, FrameBlocks, faded
 from vdeblur.model.layers import activate
 from vdeblur.model.regions import whole_of
 
@@ -22,7 +22,7 @@ from vdeblur.model.regions import whole_of
 ROWS = {"differences": ("difference",), "constants": ("length", "trust"), "inputs": ("difference", "own")}
 
 
-class Mixture(NamedTuple):
+class BlockFilters(NamedTuple):
     """Filters of N cells of 64 pixels.
 
     ``weight`` (N, hidden, inputs) and ``bias`` (N, hidden) of the hidden layer; ``last`` (N, hidden) and ``shift``
@@ -36,7 +36,7 @@ class Mixture(NamedTuple):
     straight: Tensor
 
 
-class MixedTaps(Looking):
+class MixtureTaps(BlockTaps):
     """Deconvolves luma with a filter for each cell, mixed of ``experts`` learned ones.
 
     The cell's own network has ``code`` units a layer. It is given the mean size of each difference, the length of the
@@ -79,7 +79,7 @@ class MixedTaps(Looking):
         each = cells.reshape(-1, *cells.shape[3:])
         return self._of_pixels(each, self.known(each)).view(cells.shape[:4]).permute(0, 3, 1, 2)
 
-    def whole(self, sight: Sight) -> Tensor:
+    def whole(self, sight: FrameBlocks) -> Tensor:
         return self.corrected(self.look(sight, whole_of(sight.own))) * faded(sight.length)
 
     def change(self, seen: Tensor, length: Tensor, known: Tensor) -> Tensor:
@@ -94,14 +94,16 @@ class MixedTaps(Looking):
         sizes = cells.index_select(-1, self.differences).float().abs().mean(1).sqrt().sqrt()
         return torch.cat((sizes, cells[:, 0].index_select(-1, self.constants).float()), 1)
 
-    def filters_of(self, known: Tensor) -> Mixture:
+    def filters_of(self, known: Tensor) -> BlockFilters:
         """The filters of N cells."""
         code = known.to(self.dtype)
         for layer in self.code:
             code = activate(layer(code))
         shares, bias, last, shift, straight = self.head(code).split(self.sizes, 1)
         weight = torch.addmm(self.weight[0].flatten(), shares, self.weight[1:].flatten(1))
-        return Mixture(weight.view(-1, *self.weight.shape[1:]), self.bias + bias, self.last + last, shift, straight)
+        return BlockFilters(
+            weight.view(-1, *self.weight.shape[1:]), self.bias + bias, self.last + last, shift, straight
+        )
 
     def _of_pixels(self, cells: Tensor, known: Tensor) -> Tensor:
         """What P pixels of cells see (N, P, seen) → (N, P), float32, before it is weighted by the motion."""

@@ -25,7 +25,7 @@ _LIMIT, _CONTRAST = 0.25, 8.0
 _STEP_PX = 4.0
 
 
-class Refiner(nn.Module):
+class MotionRefiner(nn.Module):
     """A small U at 1/8 and 1/16 that corrects the motion during the exposure; it starts as no correction.
 
     Args:

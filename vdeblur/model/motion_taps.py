@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.kernels.dispatch import attempt
-from vdeblur.kernels.inputs import Steered
+from vdeblur.kernels.inputs import PixelInputs
 from vdeblur.model.layers import activate, normal_grid, normal_steps, upsample, zero_init
-from vdeblur.model.regions import Area, upsample_area, whole_of
+from vdeblur.model.regions import Region, upsample_area, whole_of
 from vdeblur.runtime.cpu_pool import side_by_side
 
 #: Luma weights of R', G', B' (ITU-R BT.601): any fixed weights would do, the network only needs one sharpness channel.
@@ -51,7 +51,7 @@ class Neighbour(NamedTuple):
     mismatch: Tensor
 
 
-class View(NamedTuple):
+class PreparedNeighbour(NamedTuple):
     """A neighbour made ready to be looked at: its luma (B, 1, h, w) at the resolution of the taps; at 1/8 the step to
     the pixel's place there (B, 2, H/8, W/8) in the units of ``grid_sample``, and the trust in it (B, 1, H/8, W/8)."""
 
@@ -60,30 +60,30 @@ class View(NamedTuple):
     trust: Tensor
 
 
-class Sight(NamedTuple):
-    """A frame made ready to be looked at, as a :class:`View`; the motion's length (B, 1, H/8, W/8) is in pixels."""
+class PreparedFrame(NamedTuple):
+    """A frame prepared for sampling, as :class:`PreparedNeighbour`; motion ``length`` (B, 1, H/8, W/8) in pixels."""
 
     luma: Tensor
     step: Tensor
     length: Tensor
-    views: tuple[View | None, ...]
+    views: tuple[PreparedNeighbour | None, ...]
 
 
-class Path(NamedTuple):
+class SamplingPath(NamedTuple):
     """Where the pixels of an area look: their place (1, h, w, 2), the motion (B, h, w, 2), its length (B, 1, h, w).
 
     Places are in the units of ``grid_sample``, lengths in pixels of the frame.
     """
 
-    area: Area
+    area: Region
     base: Tensor
     step: Tensor
     length: Tensor
 
 
-class Deconvolved(NamedTuple):
+class Deconvolution(NamedTuple):
     """What the taps make of an area: the luma correction (B, 1, h, w), float32; texture features at 1/4 of the frame
-    (B, features · (4/scale)², H/4, W/4); and details for a :class:`vdeblur.model.image_refiner.Finish`
+    (B, features · (4/scale)², H/4, W/4); and details for a :class:`vdeblur.model.image_refiner.ImageRefiner`
     (B, details, h, w)."""
 
     correction: Tensor
@@ -91,7 +91,7 @@ class Deconvolved(NamedTuple):
     details: Tensor
 
 
-class SteeredTaps(nn.Module):
+class MotionTaps(nn.Module):
     """Samples luma at ``taps`` points along each pixel's motion and deconvolves there with one shared filter bank.
 
     The points run from −reach to +reach exposure lengths around the pixel. They enter as differences to the pixel
@@ -144,8 +144,8 @@ class SteeredTaps(nn.Module):
         motion: Tensor,
         guide: Tensor,
         neighbours: Sequence[Neighbour] = (),
-        area: Area | None = None,
-    ) -> Deconvolved:
+        area: Region | None = None,
+    ) -> Deconvolution:
         """Deconvolve a frame along its motion.
 
         Args:
@@ -168,56 +168,58 @@ class SteeredTaps(nn.Module):
         if self.scale > 1:
             correction = upsample(correction, self.scale)
             details = upsample(details, self.scale) if self.details is not None else correction[:, :0]
-        return Deconvolved(correction, texture, details)
+        return Deconvolution(correction, texture, details)
 
     def _fused(
-        self, frame: Tensor, motion: Tensor, guide: Tensor, neighbours: Sequence[Neighbour], area: Area
-    ) -> Deconvolved | None:
+        self, frame: Tensor, motion: Tensor, guide: Tensor, neighbours: Sequence[Neighbour], area: Region
+    ) -> Deconvolution | None:
         """The same from one kernel; None where there is none."""
         half = self.filters.weight.dtype == torch.float16 and frame.device.type == "cpu"
         if self.scale != 1 or len(neighbours) not in (0, 2) or half:
             return None
 
-        def work(kernels: Any) -> Deconvolved:
+        def work(kernels: Any) -> Deconvolution:
             moves = motion.float()
             length = moves.square().sum(dim=1, keepdim=True).sqrt()
             frames, places, trusts = looked_at(frame, moves, neighbours)
             maps = torch.cat((moves, length, places, trusts, guide.float()), 1)
-            return Deconvolved(*kernels.steered_taps(Steered(frames, maps, CONTRAST, *area), self))
+            return Deconvolution(*kernels.steered_taps(PixelInputs(frames, maps, CONTRAST, *area), self))
 
         return attempt(frame, work)
 
-    def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
+    def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> PreparedFrame:
         """All that is computed once for a frame."""
         motion = motion.float()
         length = motion.square().sum(dim=1, keepdim=True).sqrt()
-        return Sight(self._grey(frame), steps(motion), length, tuple(self._view(one) for one in neighbours))
+        return PreparedFrame(self._grey(frame), steps(motion), length, tuple(self._view(one) for one in neighbours))
 
-    def path(self, sight: Sight, area: Area | None = None) -> Path:
+    def path(self, sight: PreparedFrame, area: Region | None = None) -> SamplingPath:
         """Where the pixels of an area look, of the whole frame where none is given."""
         area = whole_of(sight.luma) if area is None else area
-        return Path(area, _places(sight.luma, area), self._raised(sight.step, area), self._upsample(sight.length, area))
+        return SamplingPath(
+            area, _places(sight.luma, area), self._raised(sight.step, area), self._upsample(sight.length, area)
+        )
 
     def _grey(self, frame: Tensor) -> Tensor:
         """Luma at the resolution of the taps: (B, 3, H, W) → (B, 1, h, w)."""
         return F.avg_pool2d(luma(frame), self.scale) if self.scale > 1 else luma(frame)
 
-    def _upsample(self, x: Tensor, area: Area) -> Tensor:
+    def _upsample(self, x: Tensor, area: Region) -> Tensor:
         """(B, C, H/8, W/8) → an area of it at the resolution of the taps."""
         return upsample_area(x, 8 // self.scale, area)
 
-    def _raised(self, step: Tensor, area: Area) -> Tensor:
+    def _raised(self, step: Tensor, area: Region) -> Tensor:
         """Steps (B, 2, H/8, W/8) → (B, h, w, 2) in an area."""
         return self._upsample(step, area).permute(0, 2, 3, 1).contiguous()
 
-    def _view(self, neighbour: Neighbour) -> View | None:
+    def _view(self, neighbour: Neighbour) -> PreparedNeighbour | None:
         """A neighbour made ready to be looked at, None where there is none."""
         if neighbour.frame is None:
             return None
         trust = trust_in(neighbour)
-        return View(self._grey(neighbour.frame), steps(neighbour.displacement.float()), trust)
+        return PreparedNeighbour(self._grey(neighbour.frame), steps(neighbour.displacement.float()), trust)
 
-    def _deconvolve(self, sight: Sight, guide: Tensor, area: Area) -> Deconvolved:
+    def _deconvolve(self, sight: PreparedFrame, guide: Tensor, area: Region) -> Deconvolution:
         """An area at the resolution of the taps."""
         dtype = self.filters.weight.dtype
         path = self.path(sight, area)
@@ -225,7 +227,7 @@ class SteeredTaps(nn.Module):
         x = self.invert(seen.contiguous(memory_format=torch.channels_last), path.length)
         correction = self.correction(x).float() / CONTRAST
         details = correction[:, :0] if self.details is None else self.details(x)  # a view of x would keep all of it
-        return Deconvolved(correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale), details)
+        return Deconvolution(correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale), details)
 
     def invert(self, seen: Tensor, length: Tensor) -> Tensor:
         """What a pixel sees along its motion, guides last (B, K, h, w), and that motion's length give its features."""
@@ -241,7 +243,7 @@ class SteeredTaps(nn.Module):
         correction: Tensor = self.correction(features)[0, 0, :, 0] / CONTRAST
         return correction
 
-    def look(self, sight: Sight, path: Path) -> Tensor:
+    def look(self, sight: PreparedFrame, path: SamplingPath) -> Tensor:
         """What the pixels of an area see, (B, K, h, w) float32, of the order of 1.
 
         Differences to the pixel along its motion, the motion's length, the pixel's own luma, and for each neighbour the
@@ -255,7 +257,7 @@ class SteeredTaps(nn.Module):
             parts += [(seen - here) * CONTRAST for seen in self._look_beside(sight.luma, path)]
         return torch.cat(parts, 1)
 
-    def _look_beside(self, centre: Tensor, path: Path) -> list[Tensor]:
+    def _look_beside(self, centre: Tensor, path: SamplingPath) -> list[Tensor]:
         """Luma on the two lines beside the motion: (B, K, h, w) each."""
         height, width = centre.shape[-2:]
         x, y = path.step[..., 0] * (width / 2), path.step[..., 1] * (height / 2)
@@ -263,7 +265,7 @@ class SteeredTaps(nn.Module):
         across = torch.stack((-y / length * (2 / width), x / length * (2 / height)), -1)
         return [_sampled(centre, path.base + side * across, path.step, self.beside_offsets) for side in (-1.0, 1.0)]
 
-    def _look_into(self, view: View | None, here: Tensor, path: Path) -> Tensor:
+    def _look_into(self, view: PreparedNeighbour | None, here: Tensor, path: SamplingPath) -> Tensor:
         """A neighbour's differences to the centre times CONTRAST, and the trust in them: (B, K + 1, h, w).
 
         All are weighted by the trust, so that a missing neighbour and a wrong match are zeros.
@@ -300,7 +302,7 @@ def steps(displacement: Tensor) -> Tensor:
     return normal_steps(displacement, 8 * height, 8 * width).permute(0, 3, 1, 2)
 
 
-def _places(picture: Tensor, area: Area) -> Tensor:
+def _places(picture: Tensor, area: Region) -> Tensor:
     """Places of an area's pixels (1, h, w, 2) in a picture (B, C, H, W)."""
     height, width = picture.shape[-2:]
     rows, columns = slice(area.top, area.bottom), slice(area.left, area.right)
@@ -319,7 +321,7 @@ def sampled(picture: Tensor, base: Tensor, step: Tensor, offsets: Tensor) -> Ten
     return taps.view(*picture.shape[:2], len(offsets), *step.shape[1:3])
 
 
-def _strips(picture: Tensor, area: Area, multiple: int, pixels: int) -> list[Area]:
+def _strips(picture: Tensor, area: Region, multiple: int, pixels: int) -> list[Region]:
     """Rows of an area to work on at a time: on a CPU so few that what is computed of them stays in its cache."""
     if picture.device.type != "cpu" or torch.compiler.is_exporting():
         return [area]

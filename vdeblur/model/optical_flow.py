@@ -106,7 +106,7 @@ def _level(grey: Tensor) -> Level:
     return Level(soft, torch.cat((across, down), 1))
 
 
-class _Own(NamedTuple):
+class _LevelBlocks(NamedTuple):
     """The cells of a level, n pixels each: luma (1, B, n, h, w), slope in x and y (1, B, 2, n, h, w).
 
     ``squares`` (1, B, 3, h, w): means over a cell of xx, xy and yy of the slope.
@@ -176,14 +176,16 @@ def _improved_at_once(level: Level, others: list[Tensor], found: Tensor, scale: 
     return attempt(found, work)
 
 
-def _own(level: Level, cell: int) -> _Own:
+def _own(level: Level, cell: int) -> _LevelBlocks:
     """The cells of a level."""
     x, y = (gathered(slope, cell) for slope in level.slope.chunk(2, 1))
     squares = torch.stack([(one * other).mean(1) for one, other in ((x, x), (x, y), (y, y))], 1)
-    return _Own(gathered(level.luma, cell)[None], torch.stack((x, y), 1)[None], squares[None])
+    return _LevelBlocks(gathered(level.luma, cell)[None], torch.stack((x, y), 1)[None], squares[None])
 
 
-def _improve(own: _Own, views: Sequence[Tensor], place: Tensor, found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+def _improve(
+    own: _LevelBlocks, views: Sequence[Tensor], place: Tensor, found: Tensor, scale: int
+) -> tuple[Tensor, Tensor]:
     """One sampling of the other frames (N of them), and the flows (N, B, 2, h, w) that explain what differs after it.
 
     A cell that is badly explained counts less, as a whole: that is no less exact than weighing each of its pixels.

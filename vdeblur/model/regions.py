@@ -13,7 +13,7 @@ from torch import Tensor
 from vdeblur.model.layers import upsample
 
 
-class Area(NamedTuple):
+class Region(NamedTuple):
     """Rows from ``top`` to ``bottom`` and columns from ``left`` to ``right``, the ends left out."""
 
     top: int
@@ -29,40 +29,40 @@ class Area(NamedTuple):
         """Its part of (…, H, W)."""
         return x[..., self.top : self.bottom, self.left : self.right]
 
-    def divided(self, scale: int) -> Area:
+    def divided(self, scale: int) -> Region:
         """The same rectangle of a smaller picture, as far as it is touched."""
-        return Area(self.top // scale, -(-self.bottom // scale), self.left // scale, -(-self.right // scale))
+        return Region(self.top // scale, -(-self.bottom // scale), self.left // scale, -(-self.right // scale))
 
-    def grown(self, margin: int, whole: Area) -> Area:
+    def grown(self, margin: int, whole: Region) -> Region:
         """With ``margin`` more on every side, as far as ``whole`` goes."""
-        return Area(
+        return Region(
             max(whole.top, self.top - margin),
             min(whole.bottom, self.bottom + margin),
             max(whole.left, self.left - margin),
             min(whole.right, self.right + margin),
         )
 
-    def within(self, outer: Area) -> Area:
+    def within(self, outer: Region) -> Region:
         """Where it lies in the part of the picture that is ``outer``."""
-        return Area(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)
+        return Region(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)
 
 
-def whole_of(x: Tensor) -> Area:
+def whole_of(x: Tensor) -> Region:
     """All of (…, H, W)."""
-    return Area(0, x.shape[-2], 0, x.shape[-1])
+    return Region(0, x.shape[-2], 0, x.shape[-1])
 
 
-def tiles_of(whole: Area, side: int, multiple: int) -> list[Area]:
+def tiles_of(whole: Region, side: int, multiple: int) -> list[Region]:
     """Rectangles that cover ``whole``, none longer or wider than ``side``, as equal as multiples of ``multiple`` are.
 
     ``side`` and the size of ``whole`` are multiples of ``multiple``.
     """
     rows, columns = _cut(whole.top, whole.bottom, side, multiple), _cut(whole.left, whole.right, side, multiple)
-    return [Area(top, bottom, left, right) for top, bottom in rows for left, right in columns]
+    return [Region(top, bottom, left, right) for top, bottom in rows for left, right in columns]
 
 
 def in_tiles(
-    work: Callable[[Area], Tensor], whole: Area, side: int | None, *, reach: int, multiple: int, scale: int
+    work: Callable[[Region], Tensor], whole: Region, side: int | None, *, reach: int, multiple: int, scale: int
 ) -> Tensor:
     """What ``work`` makes of a whole picture, or tile by tile the same.
 
@@ -93,14 +93,14 @@ def _cut(start: int, end: int, side: int, multiple: int) -> list[tuple[int, int]
     return list(pairwise(edges))
 
 
-def upsample_area(x: Tensor, factor: int, area: Area) -> Tensor:
+def upsample_area(x: Tensor, factor: int, area: Region) -> Tensor:
     """The samples that ``area`` has of ``upsample(x, factor)``, without computing the others."""
     whole = whole_of(x)
-    if area == Area(0, whole.bottom * factor, 0, whole.right * factor):
+    if area == Region(0, whole.bottom * factor, 0, whole.right * factor):
         return upsample(x, factor)
     cells = area.divided(factor).grown(1, whole)
     near = cells.of(x)
     if near.shape != x.shape:  # the same kernel as for the whole, so that not even the last bit differs
         last = x.is_contiguous(memory_format=torch.channels_last)
         near = near.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
-    return area.within(Area(*(edge * factor for edge in cells))).of(upsample(near, factor))
+    return area.within(Region(*(edge * factor for edge in cells))).of(upsample(near, factor))

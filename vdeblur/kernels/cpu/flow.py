@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vdeblur.kernels.cpu.compiling import Kernel
-from vdeblur.kernels.cpu.processor import STEP, memory, padded
+from vdeblur.kernels.cpu.simd import STEP, memory, padded
 
 #: Numbers that are noted of each cell of a row, and those that sweeps multiply.
 NOTES, FACTORS = 11, 5

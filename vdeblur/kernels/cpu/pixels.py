@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vdeblur.kernels.cpu.compiling import Kernel
-from vdeblur.kernels.cpu.processor import LANES
+from vdeblur.kernels.cpu.simd import LANES
 
 #: Dtypes of planes, and whether a sample has 16 bits.
 _WORDS = {torch.uint8: 0, torch.uint16: 1}

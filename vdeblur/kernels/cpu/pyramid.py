@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vdeblur.kernels.cpu.compiling import Kernel
-from vdeblur.kernels.cpu.processor import STEP, memory
+from vdeblur.kernels.cpu.simd import STEP, memory
 
 _halve, _smooth = Kernel("pyramid", "halve"), Kernel("pyramid", "smooth")
 

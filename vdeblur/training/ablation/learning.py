@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vdeblur.errors import NetworkError
 from vdeblur.model.deblur_net import DeblurNet, Estimate
-from vdeblur.model.motion_taps import SteeredTaps
+from vdeblur.model.motion_taps import MotionTaps
 from vdeblur.training.ablation.clips import ByteClips, known
 from vdeblur.training.ablation.library_flow import library_motion
 from vdeblur.training.ablation.settings import AblationConfig, Variant
@@ -26,7 +26,7 @@ RESTORING = ("guide", "taps", "decode8", "up4", "join4", "decode4", "head")
 def train(config: AblationConfig, variant: Variant, seed: int, net: DeblurNet, clips: ByteClips) -> float:
     """Train: the taps first, on single pixels, then everything; return the median processor seconds of a step."""
     net.train()
-    if isinstance(net.taps, SteeredTaps):
+    if isinstance(net.taps, MotionTaps):
         batches = range(0, min(config.taps_clips, len(clips.blurry)), config.batch)
         drawn = (clips.chosen(range(first, first + config.batch)) for first in batches)
         pixels = draw_pixels(net, drawn, per_frame=config.taps_pixels, seed=seed)

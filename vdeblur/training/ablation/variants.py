@@ -14,8 +14,8 @@ from vdeblur.model.deblur_net import (
     DeblurNet,
     Estimate,
     Features,
-    Joined,
     NetworkConfig,
+    RecurrentFeatures,
     State,
     at,
     beside,
@@ -24,8 +24,8 @@ from vdeblur.model.deblur_net import (
 )
 from vdeblur.model.layers import zero_init
 from vdeblur.model.motion import Motion, clip_motion
-from vdeblur.model.motion_taps import Deconvolved, Neighbour, SteeredTaps
-from vdeblur.model.regions import Area
+from vdeblur.model.motion_taps import Deconvolution, MotionTaps, Neighbour
+from vdeblur.model.regions import Region
 
 
 class NothingKept(DeblurNet):
@@ -33,7 +33,7 @@ class NothingKept(DeblurNet):
 
     def _remember(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
-    ) -> tuple[Joined, State]:
+    ) -> tuple[RecurrentFeatures, State]:
         return super()._remember(current, motion, profile, None)
 
 
@@ -42,7 +42,7 @@ class NoState(DeblurNet):
 
     def _remember(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
-    ) -> tuple[Joined, State]:
+    ) -> tuple[RecurrentFeatures, State]:
         if state is not None:
             state = State(torch.zeros_like(state.eighth), torch.zeros_like(state.sixteenth), state.profile)
         return super()._remember(current, motion, profile, state)
@@ -53,7 +53,7 @@ class StateAtEighth(DeblurNet):
 
     def _remember(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
-    ) -> tuple[Joined, State]:
+    ) -> tuple[RecurrentFeatures, State]:
         if state is not None:
             state = state._replace(sixteenth=torch.zeros_like(state.sixteenth))
         return super()._remember(current, motion, profile, state)
@@ -64,7 +64,7 @@ class UnwarpedState(DeblurNet):
 
     def _remember(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
-    ) -> tuple[Joined, State]:
+    ) -> tuple[RecurrentFeatures, State]:
         return super()._remember(current, motion._replace(back=torch.zeros_like(motion.back)), profile, state)
 
 
@@ -90,19 +90,19 @@ class FullChannelState(DeblurNet):
 
 
 class NoTaps(nn.Module):
-    """Looks nowhere, called as :class:`vdeblur.model.motion_taps.SteeredTaps` is: no correction, no texture."""
+    """Looks nowhere, called as :class:`vdeblur.model.motion_taps.MotionTaps` is: no correction, no texture."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
 
     def forward(
-        self, frame: Tensor, _motion: Tensor, _guide: Tensor, _neighbours: tuple[Neighbour, ...], _area: Area
-    ) -> Deconvolved:
+        self, frame: Tensor, _motion: Tensor, _guide: Tensor, _neighbours: tuple[Neighbour, ...], _area: Region
+    ) -> Deconvolution:
         batch, _, height, width = frame.shape
         correction = torch.zeros_like(frame[:, :1])
         texture = frame.new_zeros(batch, self.channels, height // 4, width // 4)
-        return Deconvolved(correction, texture, correction[:, :0])
+        return Deconvolution(correction, texture, correction[:, :0])
 
 
 class Tapless(DeblurNet):
@@ -129,7 +129,7 @@ class FedBack(DeblurNet):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
-        self.taps = SteeredTaps(
+        self.taps = MotionTaps(
             taps=config.taps,
             reach=config.reach,
             scale=config.tap_scale,
@@ -167,7 +167,7 @@ class FedBack(DeblurNet):
         estimates = []
         for t in range(length):
             moved = motion_at(motion, t, length)
-            now = Joined(*(at(tensor, t, length) for tensor in joined))
+            now = RecurrentFeatures(*(at(tensor, t, length) for tensor in joined))
             around = tuple(None if packed is None else at(packed, t, length) for packed in beside(clip, lookahead))
             fed_back = Neighbour(restored, moved.back, moved.mismatch[:, :1])
             neighbours = (*super()._neighbours(around, moved), fed_back)

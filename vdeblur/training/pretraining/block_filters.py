@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from vdeblur.errors import UsageError
-from vdeblur.model.block_taps import CELL, CellTaps, Looking
+from vdeblur.model.block_taps import CELL, BlockTaps, SharedTaps
 from vdeblur.model.luma_net import LumaNet
-from vdeblur.model.mixture_taps import MixedTaps
+from vdeblur.model.mixture_taps import MixtureTaps
 from vdeblur.model.motion_taps import luma
 from vdeblur.training.losses import wrong_luma
 from vdeblur.training.pretraining.regression import fit
@@ -71,7 +71,7 @@ def in_cells(picture: Tensor) -> Tensor:
     return parts.reshape(batch, -1, CELL * CELL, channels)
 
 
-def rows_in(part: Looking, whole: Looking) -> list[int]:
+def rows_in(part: BlockTaps, whole: BlockTaps) -> list[int]:
     """Where what ``part`` sees stands in what ``whole`` sees.
 
     Raises:
@@ -85,15 +85,15 @@ def rows_in(part: Looking, whole: Looking) -> list[int]:
 
 
 def learn_cells(
-    taps: MixedTaps,
+    taps: MixtureTaps,
     cells: BlockSamples,
     *,
     steps: int,
     batch: int = 8192,
     learning_rate: float = 4e-3,
     seed: int = 0,
-    seen_by: Looking | None = None,
-    teacher: MixedTaps | CellTaps | None = None,
+    seen_by: BlockTaps | None = None,
+    teacher: MixtureTaps | SharedTaps | None = None,
 ) -> float:
     """Teach the filters of cells, ``batch`` pixels a step, :data:`AT_A_STEP` of each cell.
 
@@ -139,12 +139,12 @@ def learn_cells(
 class _Pupil:
     """Taps and their part of what was drawn, the second half of each batch backwards in time."""
 
-    def __init__(self, taps: MixedTaps | CellTaps, seen: Tensor, rows: list[int], backwards: Tensor) -> None:
+    def __init__(self, taps: MixtureTaps | SharedTaps, seen: Tensor, rows: list[int], backwards: Tensor) -> None:
         self._taps = taps
         self._forth = torch.tensor(rows, device=seen.device)
         self._back = backwards[self._forth]
         self._known: tuple[Tensor, ...] = ()
-        if isinstance(taps, MixedTaps):
+        if isinstance(taps, MixtureTaps):
             with torch.no_grad():
                 self._known = tuple(
                     torch.cat([
@@ -158,7 +158,7 @@ class _Pupil:
         """Correction (N, P) of pixels that see (N, P, K), of the cells ``at`` (N,)."""
         half = len(at) // 2
         rows = torch.cat((seen[:half][..., self._forth], seen[half:][..., self._back])).float()
-        if isinstance(self._taps, MixedTaps):
+        if isinstance(self._taps, MixtureTaps):
             forth, back = self._known
             return self._taps.change(rows, length, torch.cat((forth[at[:half]], back[at[half:]])))
         each = self._taps.change(rows.flatten(0, 1), length.repeat_interleave(rows.shape[1]))

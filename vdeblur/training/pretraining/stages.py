@@ -14,7 +14,7 @@ from vdeblur.errors import UsageError
 from vdeblur.model.block_taps import CELL
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.luma_net import LumaNet
-from vdeblur.model.mixture_taps import MixedTaps
+from vdeblur.model.mixture_taps import MixtureTaps
 from vdeblur.model.registry import Net
 from vdeblur.training.config import TapsPretraining, TrainConfig
 from vdeblur.training.data.sources import BatchStream, closing_iterator
@@ -49,17 +49,17 @@ def learn_first(net: Net, config: TrainConfig, synthetic_for: Callable[[Synthesi
         options: dict[str, Any] = {
             "steps": taps.steps, "batch": taps.batch, "learning_rate": taps.learning_rate, "seed": config.seed
         }  # fmt: skip
-        if isinstance(net, LumaNet) and isinstance(net.taps, MixedTaps):
+        if isinstance(net, LumaNet) and isinstance(net.taps, MixtureTaps):
             _learn_cells_first(net, net.taps, taps, clips, options)
         elif taps.teacher:
             raise UsageError("taps_first: only filters of cells (tap_experts) have a teacher")
         else:
-            assert not isinstance(net.taps, MixedTaps)
+            assert not isinstance(net.taps, MixtureTaps)
             learn_taps(net.taps, draw_pixels(net, clips, per_frame=taps.pixels, seed=config.seed), **options)
 
 
 def _learn_cells_first(
-    net: LumaNet, taps: MixedTaps, first: TapsPretraining, clips: Iterator[Clip], options: dict[str, Any]
+    net: LumaNet, taps: MixtureTaps, first: TapsPretraining, clips: Iterator[Clip], options: dict[str, Any]
 ) -> None:
     teacher = load_network(first.teacher) if first.teacher else None
     if teacher is not None and not isinstance(teacher, LumaNet):

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.model.block_taps import CellTaps
-from vdeblur.model.motion_taps import SteeredTaps, luma
+from vdeblur.model.block_taps import SharedTaps
+from vdeblur.model.motion_taps import MotionTaps, luma
 from vdeblur.model.registry import Net
 from vdeblur.training.losses import charbonnier, wrong_luma
 from vdeblur.training.pretraining.regression import fit
@@ -85,7 +85,7 @@ def told(steps: int) -> Callable[[int, Tensor], None]:
 
 
 def learn_taps(
-    taps: SteeredTaps | CellTaps,
+    taps: MotionTaps | SharedTaps,
     pixels: PixelSamples,
     *,
     steps: int,

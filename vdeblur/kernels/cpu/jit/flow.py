@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from vdeblur.kernels.cpu.flow import FACTORS, NOTES
-from vdeblur.kernels.cpu.jit.rows import (
+from vdeblur.kernels.cpu.jit.registers import (
     between,
     fill_row,
     floor,
@@ -23,7 +23,7 @@ from vdeblur.kernels.cpu.jit.rows import (
     whole,
 )  # fmt: skip
 from vdeblur.kernels.cpu.jit.vectors import larger, number, part, put, size, smaller, store
-from vdeblur.kernels.cpu.processor import STEP
+from vdeblur.kernels.cpu.simd import STEP
 
 ZERO, HALF, ONE, TWO, FOUR, TWELVE = (np.float32(number) for number in (0, 0.5, 1, 2, 4, 12))
 #: Of a number in memory.

@@ -13,7 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from vdeblur.kernels.cpu.jit.vectors import fill, instruction, larger, load, smaller, store, wide
-from vdeblur.kernels.cpu.processor import LANES
+from vdeblur.kernels.cpu.simd import LANES
 
 ZERO, ONE = np.float32(0), np.float32(1)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.kernels.cpu.jit.rows import alternate, load
+from vdeblur.kernels.cpu.jit.registers import alternate, load
 from vdeblur.kernels.cpu.jit.vectors import number, put, store
-from vdeblur.kernels.cpu.processor import STEP
+from vdeblur.kernels.cpu.simd import STEP
 
 MIDDLE, BESIDE = np.float32(0.56), np.float32(0.22)
 HALF, QUARTER = np.float32(0.5), np.float32(0.25)

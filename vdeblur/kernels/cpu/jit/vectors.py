@@ -19,7 +19,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from vdeblur.kernels.cpu.compiling import OPTIONS
-from vdeblur.kernels.cpu.processor import LANES
+from vdeblur.kernels.cpu.simd import LANES
 
 #: A part of kernels, compiled with each of them.
 part: Callable[[Any], Any] = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)

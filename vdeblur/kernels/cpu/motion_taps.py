@@ -1,4 +1,4 @@
-"""Each pixel along a motion of its own, on a CPU, by :mod:`vdeblur.kernels.cpu.jit.steered`."""
+"""Each pixel along a motion of its own, on a CPU, by :mod:`vdeblur.kernels.cpu.jit.motion_taps`."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.kernels.cpu.cells import kept_weights
+from vdeblur.kernels.cpu.block_operands import kept_weights
 from vdeblur.kernels.cpu.compiling import Kernel
-from vdeblur.kernels.cpu.lines import NOTED, PAIR, check_maps, in_strips, span_of
-from vdeblur.kernels.cpu.processor import LANES, PAIRS, SUMS, address, memory
-from vdeblur.kernels.inputs import Steered
+from vdeblur.kernels.cpu.scanlines import NOTED, PAIR, check_maps, in_strips, span_of
+from vdeblur.kernels.cpu.simd import LANES, PAIRS, SUMS, address, memory
+from vdeblur.kernels.inputs import PixelInputs
 
 #: Lines of a row: the pixels' luma and places, then maps.
 LUMA, PLACES, MAPS = range(3)
 #: Maps: the motion, its length, places in the frames before and after, the trust in them; then guides.
 X, Y, LENGTH, BEFORE, TRUST, NOTES = 0, 1, 2, 3, 7, 9
 
-_rows, _rows_in_pairs = Kernel("steered", "rows"), Kernel("steered", "rows_in_pairs")
+_rows, _rows_in_pairs = Kernel("motion_taps", "rows"), Kernel("motion_taps", "rows_in_pairs")
 
 
-def steered_taps(looks: Steered, form: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """What :class:`vdeblur.model.motion_taps.SteeredTaps` ``form`` makes of an area: the parts of a ``Deconvolved``."""
+def steered_taps(looks: PixelInputs, form: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """What :class:`vdeblur.model.motion_taps.MotionTaps` ``form`` makes of an area: the parts of a ``Deconvolved``."""
     pairs = PAIRS and form.filters.weight.dtype == torch.bfloat16
     weights = kept_weights(form, lambda: weights_of(form, looks.contrast, pairs))
     frames = [None if frame is None else memory(frame) for frame in (*looks.frames, None, None)[:3]]
@@ -55,7 +55,7 @@ def steered_taps(looks: Steered, form: Any) -> tuple[Tensor, Tensor, Tensor]:
     return correction, texture.to(form.filters.weight.dtype), details
 
 
-class Weights(NamedTuple):
+class MotionTapWeights(NamedTuple):
     """Layers in the order in which they are read, and their sizes; numbers of units fill multiples of SUMS.
 
     The last layer's bias stands alone, since it is added behind the weight of the motion.
@@ -72,7 +72,7 @@ class Weights(NamedTuple):
     details: int
 
 
-def weights_of(form: Any, contrast: float, pairs: bool) -> Weights:
+def weights_of(form: Any, contrast: float, pairs: bool) -> MotionTapWeights:
     """The weights of a SteeredTaps, as pairs of bfloat16 numbers or as float32; its correction counts 1/contrast."""
     layers = [form.filters, *form.mix]
     ends = [form.correction, form.texture, *([] if form.details is None else [form.details])]
@@ -91,7 +91,7 @@ def weights_of(form: Any, contrast: float, pairs: bool) -> Weights:
     filled = [F.pad(bias, (0, _full(len(bias)) - len(bias))) for bias in biases]
     features, outputs = len(form.texture.weight), len(last)
     sizes = seen, hidden, len(form.mix), _full(outputs), features, outputs - 1 - features
-    return Weights(torch.cat(blocks), torch.cat(filled), last, *sizes)
+    return MotionTapWeights(torch.cat(blocks), torch.cat(filled), last, *sizes)
 
 
 def _full(count: int) -> int:

@@ -10,8 +10,8 @@ import triton.language as tl
 from torch import Tensor
 
 from vdeblur.kernels.dispatch import stacked
-from vdeblur.kernels.inputs import Looks
-from vdeblur.kernels.triton.parts import (
+from vdeblur.kernels.inputs import BlockInputs
+from vdeblur.kernels.triton.building_blocks import (
     LENGTH,
     NOTHING,
     OWN,
@@ -98,8 +98,8 @@ def _taps(  # type: ignore[no-untyped-def]
     tl.store(result + (batch * height + y) * width + x, change, inside)
 
 
-def taps(looks: Looks, form: Any) -> Tensor:
-    """What :class:`vdeblur.model.block_taps.CellTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
+def taps(looks: BlockInputs, form: Any) -> Tensor:
+    """What :class:`vdeblur.model.block_taps.SharedTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
     seen, (batch, height, width) = _seen_by(form, looks)
     weights = weights_of(form.filters, form.mix, form.correction)
     result = torch.empty(batch, 1, height, width, device=seen[0].device)
@@ -115,7 +115,7 @@ def taps(looks: Looks, form: Any) -> Tensor:
     return result
 
 
-def _seen_by(form: Any, looks: Looks) -> tuple[tuple[Tensor, ...], tuple[int, int, int]]:
+def _seen_by(form: Any, looks: BlockInputs) -> tuple[tuple[Tensor, ...], tuple[int, int, int]]:
     """Pictures one behind the other, their cells, and what the points of ``form`` are; batch, height and width."""
     neighbours = looks.frames[1:] if len(form.neighbour_offsets) else ()
     pictures = stacked([*looks.frames, None, None][:3])
@@ -218,8 +218,8 @@ def _mixed(  # type: ignore[no-untyped-def]
     tl.store(result + (batch * height + first_y + y) * width + first_x + x, change)
 
 
-def mixed_taps(looks: Looks, form: Any) -> Tensor:
-    """What :class:`vdeblur.model.mixture_taps.MixedTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
+def mixed_taps(looks: BlockInputs, form: Any) -> Tensor:
+    """What :class:`vdeblur.model.mixture_taps.MixtureTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
     seen, (batch, height, width) = _seen_by(form, looks)
     result = torch.empty(batch, 1, height, width, device=seen[0].device)
     rows = len(seen[-1])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vdeblur.kernels.cpu.cells import CELL, VECTORS
-from vdeblur.kernels.cpu.jit.cells import at_line, layer, look_along, look_aside, own_luma, weighted_sum, write
+from vdeblur.kernels.cpu.block_operands import CELL, VECTORS
+from vdeblur.kernels.cpu.block_taps import ROUND
+from vdeblur.kernels.cpu.jit.block_sampling import at_line, layer, look_along, look_aside, own_luma, weighted_sum, write
 from vdeblur.kernels.cpu.jit.vectors import fill_eight, number, part, store
-from vdeblur.kernels.cpu.processor import LANES
-from vdeblur.kernels.cpu.taps import ROUND
+from vdeblur.kernels.cpu.simd import LANES
 
 
 @part

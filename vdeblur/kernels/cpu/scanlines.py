@@ -12,8 +12,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vdeblur.kernels.cpu.cells import CELL
-from vdeblur.kernels.cpu.processor import LANES, address
+from vdeblur.kernels.cpu.block_operands import CELL
+from vdeblur.kernels.cpu.simd import LANES, address
 from vdeblur.runtime.cpu_pool import side_by_side
 
 #: Cells before the first one of a line: with them a vector of pixels begins where one of memory does.

@@ -10,8 +10,8 @@ import triton.language as tl
 from torch import Tensor
 
 from vdeblur.kernels.dispatch import stacked
-from vdeblur.kernels.inputs import Steered
-from vdeblur.kernels.triton.parts import (
+from vdeblur.kernels.inputs import PixelInputs
+from vdeblur.kernels.triton.building_blocks import (
     LENGTH,
     NOTHING,
     OWN,
@@ -135,11 +135,11 @@ def _steered(  # type: ignore[no-untyped-def]
         tl.store(details + place, found.to(dtype), inside & (o > FEATURES) & (o <= FEATURES + DETAILS))
 
 
-def steered_taps(looks: Steered, form: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """What :class:`vdeblur.model.motion_taps.SteeredTaps` ``form``, at full resolution, makes of an area.
+def steered_taps(looks: PixelInputs, form: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """What :class:`vdeblur.model.motion_taps.MotionTaps` ``form``, at full resolution, makes of an area.
 
     Returns:
-        Its correction, texture and details, as :class:`vdeblur.model.motion_taps.Deconvolved` has them.
+        Its correction, texture and details, as :class:`vdeblur.model.motion_taps.Deconvolution` has them.
     """
     frames = stacked([*looks.frames, None, None][:3])
     batch, _, height, width = frames.shape

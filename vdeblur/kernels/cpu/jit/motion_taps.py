@@ -1,7 +1,6 @@
-"""Rows of pixels deconvolved along their motion: the twin of ``SteeredTaps``' plain operators.
+"""Motion taps, row by row: deconvolution with one bilinearly interpolated motion vector per pixel.
 
-Unlike the cells of :mod:`vdeblur.kernels.cpu.jit.cells`, each pixel has a motion of its own, between those of four
-cells. All that a vector of pixels sees, and its hidden units, stay in the first cache.
+The twin of ``MotionTaps``' plain operators. The features and hidden units of a vector of pixels stay in the L1 cache.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from vdeblur.kernels.cpu.cells import CELL
-from vdeblur.kernels.cpu.jit.lines import copy_line, enlarge_lines, place_line
-from vdeblur.kernels.cpu.jit.products import block, last_block, last_paired_block, paired_block, store_pairs
-from vdeblur.kernels.cpu.jit.rows import root
-from vdeblur.kernels.cpu.jit.sampling import fetch, find, sample
-from vdeblur.kernels.cpu.jit.squares import write_fours, write_rounded_fours
+from vdeblur.kernels.cpu.block_operands import CELL
+from vdeblur.kernels.cpu.jit.bilinear import fetch, find, sample
+from vdeblur.kernels.cpu.jit.linear_layers import block, last_block, last_paired_block, paired_block, store_pairs
+from vdeblur.kernels.cpu.jit.pixel_shuffle import write_fours, write_rounded_fours
+from vdeblur.kernels.cpu.jit.registers import root
+from vdeblur.kernels.cpu.jit.scanlines import copy_line, enlarge_lines, place_line
 from vdeblur.kernels.cpu.jit.vectors import exponent, fill, load, mantissa, number, part, store
-from vdeblur.kernels.cpu.lines import MARGIN, NOTED
-from vdeblur.kernels.cpu.processor import LANES, SUMS
-from vdeblur.kernels.cpu.steered import BEFORE, LENGTH, LUMA, MAPS, NOTES, PLACES, TRUST, X, Y
+from vdeblur.kernels.cpu.motion_taps import BEFORE, LENGTH, LUMA, MAPS, NOTES, PLACES, TRUST, X, Y
+from vdeblur.kernels.cpu.scanlines import MARGIN, NOTED
+from vdeblur.kernels.cpu.simd import LANES, SUMS
 
 HALF, ONE, TWO, FOUR = (np.float32(value) for value in (0.5, 1, 2, 4))
 FAINT, LOG_2 = np.float32(1e-3), np.float32(np.log(2))

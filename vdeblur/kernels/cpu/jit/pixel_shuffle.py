@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from vdeblur.kernels.cpu.cells import CELL
-from vdeblur.kernels.cpu.jit.lines import copy_line
-from vdeblur.kernels.cpu.jit.products import store_rounded
-from vdeblur.kernels.cpu.jit.rows import load_like
+from vdeblur.kernels.cpu.block_operands import CELL
+from vdeblur.kernels.cpu.jit.linear_layers import store_rounded
+from vdeblur.kernels.cpu.jit.registers import load_like
+from vdeblur.kernels.cpu.jit.scanlines import copy_line
 from vdeblur.kernels.cpu.jit.vectors import load, load_four, load_four_rounded, number, part, put, store
-from vdeblur.kernels.cpu.lines import MARGIN
-from vdeblur.kernels.cpu.processor import LANES
+from vdeblur.kernels.cpu.scanlines import MARGIN
+from vdeblur.kernels.cpu.simd import LANES
 
 FOUR, TWO = np.float32(4), np.float32(2)
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from vdeblur.kernels.cpu.processor import LANES, address, memory
-from vdeblur.kernels.inputs import Looks
+from vdeblur.kernels.cpu.simd import LANES, address, memory
+from vdeblur.kernels.inputs import BlockInputs
 from vdeblur.runtime.cpu_pool import side_by_side
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ PATCH_ROW = 16
 PATCH = (CELL + 1) * PATCH_ROW
 
 
-class Seen(NamedTuple):
+class BlockOperands(NamedTuple):
     """Looks in memory, and of each cell the logarithm of its motion's length and the weight of its correction."""
 
     frames: tuple[Tensor | None, ...]
@@ -43,8 +43,8 @@ class Seen(NamedTuple):
         return [*each, address(self.offsets), len(self.offsets), address(self.around), len(self.around)]
 
 
-def seen_by(form: Any, looks: Looks) -> Seen:
-    """What the points of ``form``, a :class:`vdeblur.model.block_taps.Looking`, look at."""
+def seen_by(form: Any, looks: BlockInputs) -> BlockOperands:
+    """What the points of ``form``, a :class:`vdeblur.model.block_taps.BlockTaps`, look at."""
     assert looks.cell == CELL, looks.cell
     frames = (*looks.frames, None, None)[:3]
     square = looks.motion.square().sum(1)
@@ -55,21 +55,21 @@ def seen_by(form: Any, looks: Looks) -> Seen:
         torch.log1p(square.sqrt()) / 4,
         square / (1 + square) / looks.contrast,
     )
-    return Seen(
+    return BlockOperands(
         tuple(None if frame is None else memory(frame) for frame in frames),
         tuple(memory(each) for each in cells), memory(form.offsets), memory(form.neighbour_offsets),
     )  # fmt: skip
 
 
 def in_strips(
-    seen: Seen, numbers: int, kernel: Callable[..., None], weights: Sequence[int | float], contrast: float
+    seen: BlockOperands, numbers: int, kernel: Callable[..., None], weights: Sequence[int | float], contrast: float
 ) -> Tensor:
     """A correction (B, 1, H, W) of the frame that is looked at, strip by strip, :func:`side_by_side`.
 
     Args:
         numbers: of the memory that a strip works in, zeros at first.
-        kernel: is given what :meth:`Seen.addresses` gives, ``weights``, ``contrast``, height and width of the frame,
-            rows of cells from the first to before the last, and the address of that memory.
+        kernel: called with :meth:`BlockOperands.addresses`, ``weights``, ``contrast``, height and width of the frame,
+            the first row of blocks and the one past the last, and the address of the scratch memory.
     """
     frame = seen.frames[0]
     assert frame is not None

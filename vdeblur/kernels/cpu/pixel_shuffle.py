@@ -1,4 +1,4 @@
-"""Pictures in squares of 4 × 4 pixels on a CPU, by :mod:`vdeblur.kernels.cpu.jit.squares`."""
+"""Pictures in squares of 4 × 4 pixels on a CPU, by :mod:`vdeblur.kernels.cpu.jit.pixel_shuffle`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from vdeblur.kernels.cpu.compiling import Kernel
-from vdeblur.kernels.cpu.lines import in_strips, span_of
-from vdeblur.kernels.cpu.processor import LANES, PAIRS, address, memory
+from vdeblur.kernels.cpu.scanlines import in_strips, span_of
+from vdeblur.kernels.cpu.simd import LANES, PAIRS, address, memory
 
-_corrected, _corrected_rounded = Kernel("squares", "corrected"), Kernel("squares", "corrected_rounded")
-_quarters, _quarters_rounded = Kernel("squares", "quarters"), Kernel("squares", "quarters_rounded")
+_corrected, _corrected_rounded = Kernel("pixel_shuffle", "corrected"), Kernel("pixel_shuffle", "corrected_rounded")
+_quarters, _quarters_rounded = Kernel("pixel_shuffle", "quarters"), Kernel("pixel_shuffle", "quarters_rounded")
 
 
 def quarters(picture: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a finish looks at on a CPU, by :mod:`vdeblur.kernels.cpu.jit.finish`."""
+"""What a finish looks at on a CPU, by :mod:`vdeblur.kernels.cpu.jit.image_refiner`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from vdeblur.kernels.cpu.compiling import Kernel
-from vdeblur.kernels.cpu.lines import NOTED, PAIR, check_maps, in_strips, span_of
-from vdeblur.kernels.cpu.processor import LANES, PAIRS, address, memory
-from vdeblur.kernels.inputs import Restored
+from vdeblur.kernels.cpu.scanlines import NOTED, PAIR, check_maps, in_strips, span_of
+from vdeblur.kernels.cpu.simd import LANES, PAIRS, address, memory
+from vdeblur.kernels.inputs import RefinerInputs
 
 #: Colours of a pixel.
 COLOURS = 3
@@ -18,11 +18,11 @@ MAPS = PLACES + 1
 #: Maps: the motion, places in the frames before and after, the trust in them; then what is passed on.
 X, Y, BEFORE, TRUST, PASSED = 0, 1, 2, 6, 8
 
-_rows, _rows_rounded = Kernel("finish", "rows"), Kernel("finish", "rows_rounded")
+_rows, _rows_rounded = Kernel("image_refiner", "rows"), Kernel("image_refiner", "rows_rounded")
 
 
-def finish_sight(looks: Restored, dtype: torch.dtype) -> Tensor:
-    """``pixel_unshuffle(look(…), 2)`` of :class:`vdeblur.model.image_refiner.Finish`, of an area, in channels_last."""
+def finish_sight(looks: RefinerInputs, dtype: torch.dtype) -> Tensor:
+    """Input of an :class:`vdeblur.model.image_refiner.ImageRefiner` for a region: ``pixel_unshuffle(look(…), 2)``."""
     rounded = PAIRS and dtype == torch.bfloat16
     check_maps(looks.frame, looks.maps)
     pictures: list[Tensor | None] = [

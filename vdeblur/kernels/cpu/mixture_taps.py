@@ -1,4 +1,4 @@
-"""A filter of its own for each cell, of what its pixels see, on a CPU, by :mod:`vdeblur.kernels.cpu.jit.mixed`."""
+"""Mixture taps on the CPU: launches :mod:`vdeblur.kernels.cpu.jit.mixture_taps` for :class:`MixtureTaps`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.kernels.cpu.cells import BLOCK, PATCH, VECTORS, in_strips, kept_weights, seen_by
+from vdeblur.kernels.cpu.block_operands import BLOCK, PATCH, VECTORS, in_strips, kept_weights, seen_by
 from vdeblur.kernels.cpu.compiling import Kernel
-from vdeblur.kernels.cpu.processor import LANES, address, memory
-from vdeblur.kernels.inputs import Looks
+from vdeblur.kernels.cpu.simd import LANES, address, memory
+from vdeblur.kernels.inputs import BlockInputs
 
 #: Cells that are worked on together.
 TOGETHER = 4
 
-_rows = Kernel("mixed", "rows")
+_rows = Kernel("mixture_taps", "rows")
 
 
-def mixed_taps(looks: Looks, form: Any) -> Tensor:
-    """What :class:`vdeblur.model.mixture_taps.MixedTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
+def mixed_taps(looks: BlockInputs, form: Any) -> Tensor:
+    """What :class:`vdeblur.model.mixture_taps.MixtureTaps` ``form`` makes of a frame: (B, 1, H, W), float32."""
     weights, seen = kept_weights(form, lambda: weights_of(form)), seen_by(form, looks)
     differences = len(seen.offsets) + 2 * len(seen.around)
     sizes = weights.hidden, weights.code, weights.made, weights.mixed
@@ -29,7 +29,7 @@ def mixed_taps(looks: Looks, form: Any) -> Tensor:
     return in_strips(seen, TOGETHER * numbers + weights.hidden * LANES + PATCH, _rows, given, float(looks.contrast))
 
 
-class Weights(NamedTuple):
+class MixtureWeights(NamedTuple):
     """What makes filters, in the order in which it is read, float32.
 
     ``tensors``: the first and the second layer and the head, each (inputs, outputs) and a bias, and the filter that all
@@ -44,7 +44,7 @@ class Weights(NamedTuple):
     mixed: int
 
 
-def weights_of(form: Any) -> Weights:
+def weights_of(form: Any) -> MixtureWeights:
     """The weights of a MixedTaps; hidden units that are nothing fill up a multiple of BLOCK."""
     experts, hidden, inputs = form.weight.shape
     missing = -hidden % BLOCK
@@ -64,7 +64,7 @@ def weights_of(form: Any) -> Weights:
         _full(F.pad(weight, (0, code - first.out_features)).t()), _full(torch.cat(common)),
     )  # fmt: skip
     tensors = tuple(memory(each) for each in (*matrices, filters))
-    return Weights(tensors, experts - 1, hidden, code, tensors[5].shape[0], filters.shape[1])
+    return MixtureWeights(tensors, experts - 1, hidden, code, tensors[5].shape[0], filters.shape[1])
 
 
 def _full(x: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.kernels.cpu.cells import CELL, PIXELS, VECTORS
-from vdeblur.kernels.cpu.jit.cells import layer, leaky, look_along, look_aside, own_luma, weighted_sum, write
-from vdeblur.kernels.cpu.jit.rows import total
+from vdeblur.kernels.cpu.block_operands import CELL, PIXELS, VECTORS
+from vdeblur.kernels.cpu.jit.block_sampling import layer, leaky, look_along, look_aside, own_luma, weighted_sum, write
+from vdeblur.kernels.cpu.jit.registers import total
 from vdeblur.kernels.cpu.jit.vectors import fill_from, fma, load, number, part, put, size, store
-from vdeblur.kernels.cpu.mixed import TOGETHER
-from vdeblur.kernels.cpu.processor import LANES
+from vdeblur.kernels.cpu.mixture_taps import TOGETHER
+from vdeblur.kernels.cpu.simd import LANES
 
 NONE, SHARE = np.float32(0), np.float32(1 / PIXELS)
 

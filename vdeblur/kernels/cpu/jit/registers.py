@@ -13,7 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from vdeblur.kernels.cpu.jit.vectors import Vector, _element, _filled, _filler, _larger, _loader, instruction
-from vdeblur.kernels.cpu.processor import STEP
+from vdeblur.kernels.cpu.simd import STEP
 
 row = Vector(STEP)
 

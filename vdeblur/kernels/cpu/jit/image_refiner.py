@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from vdeblur.kernels.cpu.cells import CELL
-from vdeblur.kernels.cpu.finish import BEFORE, COLOURS, MAPS, PASSED, PLACES, TRUST, X, Y
-from vdeblur.kernels.cpu.jit.lines import copy_line, enlarge_lines, place_line
-from vdeblur.kernels.cpu.jit.sampling import fetch, find, sample
-from vdeblur.kernels.cpu.jit.squares import write_rounded_twos, write_twos
+from vdeblur.kernels.cpu.block_operands import CELL
+from vdeblur.kernels.cpu.image_refiner import BEFORE, COLOURS, MAPS, PASSED, PLACES, TRUST, X, Y
+from vdeblur.kernels.cpu.jit.bilinear import fetch, find, sample
+from vdeblur.kernels.cpu.jit.pixel_shuffle import write_rounded_twos, write_twos
+from vdeblur.kernels.cpu.jit.scanlines import copy_line, enlarge_lines, place_line
 from vdeblur.kernels.cpu.jit.vectors import fill, load, part, store
-from vdeblur.kernels.cpu.lines import MARGIN, NOTED
-from vdeblur.kernels.cpu.processor import LANES
+from vdeblur.kernels.cpu.scanlines import MARGIN, NOTED
+from vdeblur.kernels.cpu.simd import LANES
 
 HALF = np.float32(0.5)
 RED, GREEN, BLUE = np.float32(0.299), np.float32(0.587), np.float32(0.114)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.kernels.cpu.cells import BLOCK, CELL, PATCH_ROW
+from vdeblur.kernels.cpu.block_operands import BLOCK, CELL, PATCH_ROW
 from vdeblur.kernels.cpu.jit.vectors import fill, fill_from, fma, larger, load, load_eight, number, part, put, store
-from vdeblur.kernels.cpu.processor import LANES
+from vdeblur.kernels.cpu.simd import LANES
 
 #: Lines of a cell in a vector.
 LINES = LANES // CELL

@@ -6,7 +6,7 @@ from math import log, sqrt
 
 import numpy as np
 
-from vdeblur.kernels.cpu.jit.rows import (
+from vdeblur.kernels.cpu.jit.registers import (
     alternate,
     fill_row,
     floor,
@@ -20,8 +20,8 @@ from vdeblur.kernels.cpu.jit.rows import (
     whole,
 )  # fmt: skip
 from vdeblur.kernels.cpu.jit.vectors import number, part, put, store
-from vdeblur.kernels.cpu.processor import STEP
-from vdeblur.kernels.cpu.profile import BLOCK, POINTS, STEP_X, STEP_Y, X, Y
+from vdeblur.kernels.cpu.motion_profile import BLOCK, POINTS, STEP_X, STEP_Y, X, Y
+from vdeblur.kernels.cpu.simd import STEP
 
 #: Before a product of so many logarithms' arguments would overflow, its own is taken.
 LARGE = 1e200
@@ -91,7 +91,7 @@ def correlate(  # type: ignore[no-untyped-def]
     grey, velocity, offsets, line, sums, result,
     height, width, rows, columns, down, across, points, lags, least_speed,
 ):  # fmt: skip
-    """Find what :func:`vdeblur.kernels.cpu.profile.correlated` returns, of one picture."""
+    """Find what :func:`vdeblur.kernels.cpu.motion_profile.correlated` returns, of one picture."""
     right, bottom = np.float32(width - 1), np.float32(height - 1)
     size_x, size_y = np.float32(width) / np.float32(columns), np.float32(height) / np.float32(rows)
     changes, turns_across = POINTS + 5 * points * STEP, (columns + across - 1) // across

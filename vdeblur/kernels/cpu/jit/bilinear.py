@@ -14,10 +14,20 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from vdeblur.kernels.cpu.jit.rows import alternate, floor, from_zero_to, least, load, load_like, row, store_place, whole
+from vdeblur.kernels.cpu.jit.registers import (
+    alternate,
+    floor,
+    from_zero_to,
+    least,
+    load,
+    load_like,
+    row,
+    store_place,
+    whole,
+)
 from vdeblur.kernels.cpu.jit.vectors import _element, number, part, store
 from vdeblur.kernels.cpu.jit.vectors import load as load_wide
-from vdeblur.kernels.cpu.processor import LANES, STEP
+from vdeblur.kernels.cpu.simd import LANES, STEP
 
 ONE = np.float32(1)
 #: Pixels of a window.

@@ -1,4 +1,4 @@
-"""The motion profile on a CPU, by :mod:`vdeblur.kernels.cpu.jit.profile`."""
+"""The motion profile on a CPU, by :mod:`vdeblur.kernels.cpu.jit.motion_profile`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from vdeblur.kernels.cpu.compiling import Kernel
-from vdeblur.kernels.cpu.processor import STEP, memory
+from vdeblur.kernels.cpu.simd import STEP, memory
 
 #: Lags whose sums are added up at a time.
 BLOCK = 8
 #: Where in the notes of some cells the notes of each point begin, after the places and steps of the cells.
 X, Y, STEP_X, STEP_Y, POINTS = (STEP * number for number in range(5))
 
-_correlate = Kernel("profile", "correlate")
+_correlate = Kernel("motion_profile", "correlate")
 
 
 def correlated(

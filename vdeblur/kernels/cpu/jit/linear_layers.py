@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from vdeblur.kernels.cpu.jit.vectors import _element, _filled, _larger, wide
-from vdeblur.kernels.cpu.processor import LANES, SUMS
+from vdeblur.kernels.cpu.simd import LANES, SUMS
 
 #: Numbers of a register of 512 bits, and its pairs of bfloat16 numbers.
 _REGISTER = 16

@@ -1,12 +1,12 @@
-"""Lines of what is known of a row's pixels, copied or made of maps; see :mod:`vdeblur.kernels.cpu.lines`."""
+"""Lines of what is known of a row's pixels, copied or made of maps; see :mod:`vdeblur.kernels.cpu.scanlines`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.kernels.cpu.cells import CELL
+from vdeblur.kernels.cpu.block_operands import CELL
 from vdeblur.kernels.cpu.jit.vectors import fill_eight, load_eight, number, part, put, store
-from vdeblur.kernels.cpu.lines import MARGIN
+from vdeblur.kernels.cpu.scanlines import MARGIN
 
 HALF = np.float32(0.5)
 
