@@ -44,7 +44,7 @@ def smooth(*shape: int, scale: float, seed: int = 0) -> Tensor:
 
 def settings(scale: int) -> dict[str, float | int]:
     return {
-        "scale": scale, "cell": max(1, optical_flow.CELL // scale), "robust": optical_flow.ROBUST,
+        "scale": scale, "block_px": max(1, optical_flow.CELL // scale), "robust": optical_flow.ROBUST,
         "smoothness": optical_flow.SMOOTHNESS,
         "sweeps": optical_flow.SWEEPS, "relaxation": optical_flow.RELAXATION,
     }  # fmt: skip
@@ -52,7 +52,7 @@ def settings(scale: int) -> dict[str, float | int]:
 
 def by_a_kernel(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     """The same by kernels."""
-    return cpu_kernels.improve_level(level.luma, level.slope, others, found, samplings=1, **settings(scale))
+    return cpu_kernels.refine_level(level.luma, level.slope, others, found, warps=1, **settings(scale))
 
 
 def by_operators(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:

@@ -67,7 +67,7 @@ def test_kernels_see_what_operators_see(height: int, width: int, batch: int, dty
 
 @pytest.mark.parametrize("rounded", [True, False])
 def test_a_processor_without_bfloat16_gives_the_same(rounded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_kernels.image_refiner, "PAIRS", cpu_kernels.image_refiner.PAIRS and rounded)
+    monkeypatch.setattr(cpu_kernels.image_refiner, "BF16_DOT", cpu_kernels.image_refiner.BF16_DOT and rounded)
     seen = restored((True, True), 40, 72, 1, torch.bfloat16)
     found, wanted = both(finish(), seen, whole_of(seen.frame))
     assert (found - wanted).float().abs().mean() < 1e-5
@@ -75,8 +75,8 @@ def test_a_processor_without_bfloat16_gives_the_same(rounded: bool, monkeypatch:
 
 def test_a_finish_uses_them_and_areas_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    kernel = cpu_kernels.finish_sight
-    monkeypatch.setattr(cpu_kernels, "finish_sight", lambda *args: (calls.append(args), kernel(*args))[1])
+    kernel = cpu_kernels.gather_refiner_inputs
+    monkeypatch.setattr(cpu_kernels, "gather_refiner_inputs", lambda *args: (calls.append(args), kernel(*args))[1])
     seen, area = restored((True, True), 96, 320, 1, torch.float32), Region(8, 80, 24, 296)
     with torch.inference_mode():
         form = finish()
@@ -99,7 +99,7 @@ def test_what_is_no_number_does_no_harm(value: float) -> None:
 
 
 def test_gradients_come_from_operators(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_kernels, "finish_sight", lambda *args: pytest.fail("not for kernels"))
+    monkeypatch.setattr(cpu_kernels, "gather_refiner_inputs", lambda *args: pytest.fail("not for kernels"))
     form, seen = finish(), restored((True, True), 32, 32, 1, torch.float32)
     form(seen, whole_of(seen.frame)).sum().backward()
     assert form.enter.weight.grad is not None

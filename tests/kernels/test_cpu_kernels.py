@@ -135,9 +135,9 @@ def test_operators_do_what_kernels_cannot() -> None:
 
 @pytest.mark.parametrize("kind", [vectors.wide, vectors.eight])
 def test_vectors_compute_lane_by_lane(kind: vectors.Vector) -> None:
-    load = vectors.load if kind is vectors.wide else vectors.load_eight
-    fill = vectors.fill if kind is vectors.wide else vectors.fill_eight
-    fma, larger, store = vectors.fma, vectors.larger, vectors.store
+    load = vectors.load if kind is vectors.wide else vectors.load8
+    fill = vectors.broadcast if kind is vectors.wide else vectors.broadcast8
+    fma, larger, store = vectors.fma, vectors.maximum, vectors.store
 
     @njit
     def work(x: Any, y: Any, result: Any) -> None:
@@ -185,22 +185,22 @@ def test_planes_become_luma_and_are_corrected(dtype: torch.dtype, height: int, w
     plane, change = samples.to(dtype)[:, :width], noise(height, width + 3, scale=0.3)[:, :width]
     offset, scale = 16.0 * (peak + 1) / 256, 219.0 * (peak + 1) / 256
     luma = cpu_kernels.luma(plane, offset, 1 / scale)
-    corrected = cpu_kernels.corrected(plane, change, scale, peak)
+    corrected = cpu_kernels.add_residual(plane, change, scale, peak)
     assert luma is not None
     assert corrected is not None
     assert torch.allclose(luma, ((plane.float() - offset) / scale).clamp(0, 1), atol=1e-6)
     wanted = (plane.double() + change.double() * scale).clamp(0, peak)
     assert (corrected.double() - wanted).abs().max() < 0.51
-    assert torch.equal(cpu_kernels.corrected(plane, change, 0.0, peak), plane)
+    assert torch.equal(cpu_kernels.add_residual(plane, change, 0.0, peak), plane)
 
 
 def test_other_planes_are_left_to_operators() -> None:
     for plane in (torch.zeros(8, 64), torch.zeros(64, 40, dtype=torch.uint8).t(), torch.zeros(8, 9, dtype=torch.uint8)):
         assert cpu_kernels.luma(plane, 0.0, 1.0) is None
-        assert cpu_kernels.corrected(plane, torch.zeros(plane.shape), 1.0, 255.0) is None
+        assert cpu_kernels.add_residual(plane, torch.zeros(plane.shape), 1.0, 255.0) is None
     plane = torch.zeros(8, 64, dtype=torch.uint8)
-    assert cpu_kernels.corrected(plane, torch.zeros(64, 8).t(), 1.0, 255.0) is None
-    assert cpu_kernels.corrected(plane, torch.zeros(8, 1), 1.0, 255.0) is None
+    assert cpu_kernels.add_residual(plane, torch.zeros(64, 8).t(), 1.0, 255.0) is None
+    assert cpu_kernels.add_residual(plane, torch.zeros(8, 1), 1.0, 255.0) is None
 
 
 # --- What is kept -----------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_kernels_work_where_nothing_can_be_kept(
 
 
 def test_kernels_work_where_nobody_has_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "folder", lambda: None)
+    monkeypatch.setattr(compiling, "cache_folder", lambda: None)
     halved()
 
 
@@ -273,7 +273,7 @@ def test_a_full_disk_leaves_no_part(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_kernel_that_needs_numba_itself_still_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "_object_of", lambda *args: None)
+    monkeypatch.setattr(compiling, "_compile_object", lambda *args: None)
     halved(2)
     assert not folder.exists()
 
@@ -296,7 +296,7 @@ def test_the_folder_is_the_systems(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", system)
-    assert compiling.folder() == Path(expected)
+    assert compiling.cache_folder() == Path(expected)
 
 
 def test_another_processor_or_version_has_other_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from support.tap_scenes import PRESENT, noise, scene, steered_taps
 from vdeblur.kernels import cpu as cpu_kernels
 from vdeblur.kernels import dispatch
 from vdeblur.kernels.cpu.jit import vectors
-from vdeblur.kernels.cpu.simd import LANES, PAIRS
+from vdeblur.kernels.cpu.simd import BF16_DOT, LANES
 from vdeblur.kernels.dispatch import kernels_for, without_kernels
 from vdeblur.metrics import psnr
 from vdeblur.model.checkpoint import load_network
@@ -90,15 +90,15 @@ def test_bfloat16_is_as_near_as_with_operators(form: str) -> None:
 def test_pairs_are_taken_where_the_processor_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere bfloat16 weights meet float32 numbers: both are nearer to the truth than operators."""
     asked: list[str] = []
-    for name in ("_rows", "_rows_in_pairs"):
+    for name in ("_rows", "_rows_bf16"):
         kernel = getattr(cpu_kernels.motion_taps, name)
         monkeypatch.setattr(cpu_kernels.motion_taps, name, lambda *args, k=kernel, n=name: (asked.append(n), k(*args)))
     seen = sights(steered_taps(), (True, True), 32, 32)
     with torch.inference_mode():
         steered_taps()(*seen)
         steered_taps().to(torch.bfloat16)(*seen)
-        assert asked == ["_rows", "_rows_in_pairs" if PAIRS else "_rows"]
-        monkeypatch.setattr(cpu_kernels.motion_taps, "PAIRS", False)
+        assert asked == ["_rows", "_rows_bf16" if BF16_DOT else "_rows"]
+        monkeypatch.setattr(cpu_kernels.motion_taps, "BF16_DOT", False)
         steered_taps().to(torch.bfloat16)(*seen)
     assert asked[2:] == ["_rows"]
 
@@ -141,8 +141,8 @@ def test_what_is_no_number_does_no_harm_and_comes_through(dtype: torch.dtype, wh
 def test_networks_use_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And stay what they are: within rounding in float32, and beyond 50 dB from there in bfloat16."""
     calls: list[Any] = []
-    kernel = cpu_kernels.steered_taps
-    monkeypatch.setattr(cpu_kernels, "steered_taps", lambda *args: (calls.append(args), kernel(*args))[1])
+    kernel = cpu_kernels.apply_motion_taps
+    monkeypatch.setattr(cpu_kernels, "apply_motion_taps", lambda *args: (calls.append(args), kernel(*args))[1])
     network = load_network(name).eval()
     frames = [noise(1, 3, 32, 32, scale=0.25, seed=seed).add(0.5).clamp(0, 1) for seed in range(3)]
     frames = [torch.nn.functional.interpolate(frame, scale_factor=4, mode="bilinear") for frame in frames]
@@ -181,7 +181,7 @@ def test_changed_weights_count() -> None:
 
 def test_operators_do_what_kernels_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Coarser taps, other dtypes, and gradients."""
-    monkeypatch.setattr(cpu_kernels, "steered_taps", lambda *args: pytest.fail("not for kernels"))
+    monkeypatch.setattr(cpu_kernels, "apply_motion_taps", lambda *args: pytest.fail("not for kernels"))
     for taps in (steered_taps(scale=2), steered_taps().half()):
         with torch.inference_mode():
             taps(*sights(taps, (True, True), 32, 32))

@@ -58,7 +58,7 @@ def test_pixels_come_back_corrected(size: tuple[int, ...], last: bool, dtype: to
 
 
 def test_a_processor_without_bfloat16_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_kernels.pixel_shuffle, "PAIRS", False)
+    monkeypatch.setattr(cpu_kernels.pixel_shuffle, "BF16_DOT", False)
     picture = noise(1, 3, 32, 64)
     with torch.inference_mode():
         assert torch.equal(
@@ -68,11 +68,11 @@ def test_a_processor_without_bfloat16_gives_the_same(monkeypatch: pytest.MonkeyP
 
 def test_other_sizes_are_refused_and_networks_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="not squares of 32 × 32"):
-        cpu_kernels.corrected_quarters(noise(1, 48, 8, 9), noise(1, 1, 32, 32))
+        cpu_kernels.shuffle_and_add(noise(1, 48, 8, 9), noise(1, 1, 32, 32))
     asked: list[str] = []
-    for name in ("quarters", "corrected_quarters"):
+    for name in ("unshuffle", "shuffle_and_add"):
         kernel = getattr(cpu_kernels, name)
         monkeypatch.setattr(cpu_kernels, name, lambda *args, k=kernel, n=name: (asked.append(n), k(*args))[1])
     with torch.inference_mode():
         load_network("balanced").eval()((None, noise(1, 3, 32, 32, scale=0.2) + 0.5, None))
-    assert asked == ["quarters", "corrected_quarters"]
+    assert asked == ["unshuffle", "shuffle_and_add"]

@@ -31,7 +31,7 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Kernels on the CPU, step by step."""
     kernels = pytest.importorskip("vdeblur.kernels.triton", reason="Triton is not installed")
     for module in ("block_taps", "optical_flow", "motion_taps"):
-        monkeypatch.setattr(f"vdeblur.model.{module}.attempt", lambda like, work: work(kernels))
+        monkeypatch.setattr(f"vdeblur.model.{module}.try_kernels", lambda like, work: work(kernels))
     return kernels
 
 
@@ -55,7 +55,7 @@ def test_interpreted_taps_give_what_operators_give(interpreted: Any) -> None:
         with torch.inference_mode():
             found = taps(frame, motion, neighbours)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("vdeblur.model.block_taps.attempt", lambda like, work: None)
+                patch.setattr("vdeblur.model.block_taps.try_kernels", lambda like, work: None)
                 wanted = taps(frame, motion, neighbours)
         assert wanted.abs().max() > 0.01
         assert (found - wanted).abs().max() < 2e-5
@@ -78,7 +78,7 @@ def test_interpreted_steered_taps_give_what_operators_give(
     with torch.inference_mode():
         found = taps(frame, motion, guide, neighbours, area)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("vdeblur.model.motion_taps.attempt", lambda like, work: None)
+            patch.setattr("vdeblur.model.motion_taps.try_kernels", lambda like, work: None)
             wanted = taps(frame, motion, guide, neighbours, area)
     for one, other in zip(found, wanted, strict=True):
         assert one.shape == other.shape
@@ -90,9 +90,9 @@ def test_interpreted_steered_taps_give_what_operators_give(
 def test_weights_for_kernels_are_made_on_the_device(interpreted: Any) -> None:
     mixed, plain, steered = mixed_taps(), shared_taps(depth=1, neighbour_points=1), steered_taps()
     with torch.inference_mode(), Recording() as recording:
-        interpreted.block_taps._mixed_weights(mixed, 32)
-        interpreted.block_taps.weights_of(plain.filters, plain.mix, plain.correction)
-        interpreted.motion_taps._weights(steered)
+        interpreted.block_taps._pack_mixture_weights(mixed, 32)
+        interpreted.block_taps.pack_weights(plain.filters, plain.mix, plain.correction)
+        interpreted.motion_taps._pack_weights(steered)
     assert recording.operations
 
 
@@ -103,7 +103,7 @@ def test_interpreted_flows_are_those_of_operators(interpreted: Any, height: int,
     here, *others = (pyramid(frame, 2) for frame in frames)
     found = flows(here, others, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vdeblur.model.optical_flow.attempt", lambda like, work: None)
+        patch.setattr("vdeblur.model.optical_flow.try_kernels", lambda like, work: None)
         wanted = flows(here, others, 2)
     for one, other in zip(found, wanted, strict=True):
         assert other.displacement.abs().max() > 1
@@ -113,7 +113,7 @@ def test_interpreted_flows_are_those_of_operators(interpreted: Any, height: int,
 
 def test_interpreted_medians_are_those_of_operators(interpreted: Any) -> None:
     for shape in ((2, 2, 5, 7), (1, 1, 24, 40), (1, 2, 3, 3)):
-        assert torch.equal(interpreted.medians(noise(*shape)), medians(noise(*shape)))
+        assert torch.equal(interpreted.median_filter(noise(*shape)), medians(noise(*shape)))
 
 
 class Elsewhere:
@@ -136,8 +136,8 @@ def test_kernels_that_fail_are_left_and_the_log_says_so_once(
 
     like: Any = Elsewhere()
     with caplog.at_level(logging.WARNING), torch.no_grad():
-        assert dispatch.attempt(like, work) is None
-        assert dispatch.attempt(like, work) is None
+        assert dispatch.try_kernels(like, work) is None
+        assert dispatch.try_kernels(like, work) is None
     assert len(tried) == 1
     (record,) = caplog.records
     assert "unsupported toolchain" in record.message
@@ -153,10 +153,10 @@ def test_kernels_are_not_tried_where_they_cannot_be(case: str, monkeypatch: pyte
     with torch.set_grad_enabled(case == "gradients"):
         if case == "without":
             with dispatch.without_kernels():
-                assert dispatch.attempt(like, lambda kernels: 1) is None
-            assert dispatch.attempt(like, lambda kernels: 1) == 1
+                assert dispatch.try_kernels(like, lambda kernels: 1) is None
+            assert dispatch.try_kernels(like, lambda kernels: 1) == 1
         else:
-            assert dispatch.attempt(like, lambda kernels: 1) is None
+            assert dispatch.try_kernels(like, lambda kernels: 1) is None
 
 
 def test_memory_that_runs_out_in_a_kernel_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_memory_that_runs_out_in_a_kernel_comes_through(monkeypatch: pytest.Monk
 
     like: Any = Elsewhere()
     with torch.no_grad(), pytest.raises(torch.OutOfMemoryError):
-        dispatch.attempt(like, work)
+        dispatch.try_kernels(like, work)
     assert not dispatch._broken
 
 
@@ -203,7 +203,7 @@ def test_cuda_taps_give_what_operators_give(name: str, dtype: torch.dtype) -> No
 def test_cuda_steered_taps_give_what_operators_give(name: str, dtype: torch.dtype) -> None:
     plain = load_network(name).taps
     taps = load_network(name).taps.to("cuda", dtype)
-    for buffer in ("offsets", "neighbour_offsets", "beside_offsets"):
+    for buffer in ("offsets", "neighbour_offsets", "lateral_offsets"):
         setattr(plain, buffer, getattr(taps, buffer).float().cpu())
     for present in PRESENT:
         frame, motion, neighbours = scene(present, 64, 200, batch=2)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.kernels.dispatch import attempt
+from vdeblur.kernels.dispatch import try_kernels
 from vdeblur.kernels.inputs import BlockInputs
 from vdeblur.model.block_sampling import gathered, places, sampled, shifts, spread, steps
 from vdeblur.model.block_taps_export import whole_correction
@@ -99,7 +99,7 @@ class BlockTaps(nn.Module, ABC):
         #: Pixels of a strip, None for STRIP_PIXELS.
         self.strip_pixels: int | None = None
         #: What a kernel keeps with these weights.
-        self.kept: dict[Any, Any] = {}
+        self.kernel_cache: dict[Any, Any] = {}
         self.seen = len(self.offsets) + 2 + (2 * (neighbour_points + 1) if neighbour_points else 0)
 
     @property
@@ -167,7 +167,7 @@ class BlockTaps(nn.Module, ABC):
             result: Tensor = self.kernel(kernels)(looks, self)
             return result
 
-        return attempt(frame, work)
+        return try_kernels(frame, work)
 
     def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> FrameBlocks:
         """All that is computed once for a frame."""
@@ -229,7 +229,7 @@ class SharedTaps(BlockTaps):
         return self.filters.weight.dtype
 
     def kernel(self, kernels: Any) -> Any:
-        return kernels.taps
+        return kernels.apply_shared_taps
 
     def corrected(self, seen: Tensor) -> Tensor:
         return self._corrected(seen.flatten(1).t()).view(seen.shape[1:])

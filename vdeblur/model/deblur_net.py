@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.errors import UsageError
-from vdeblur.kernels.dispatch import natively
+from vdeblur.kernels.dispatch import try_cpu_kernels
 from vdeblur.model.convgru import HalfGRU
 from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
 from vdeblur.model.image_refiner import FrameContext, ImageRefiner
@@ -385,13 +385,13 @@ class DeblurNet(nn.Module):
 
 def quarters(frame: Tensor, dtype: torch.dtype) -> Tensor:
     """(B, C, H, W) in [0, 1] → (B, 16 · C, H/4, W/4) around 0, as a network computes with it."""
-    fused: Tensor | None = natively(frame, lambda native: native.quarters(frame, dtype))
+    fused: Tensor | None = try_cpu_kernels(frame, lambda native: native.unshuffle(frame, dtype))
     return (F.pixel_unshuffle(frame, 4) * 4 - 2).to(dtype) if fused is None else fused
 
 
 def corrected_quarters(x: Tensor, correction: Tensor) -> Tensor:
     """(B, 16 · C, H/4, W/4) → (B, C, H, W), float32, and a correction (B, 1, H, W) of all channels."""
-    fused: Tensor | None = natively(x, lambda native: native.corrected_quarters(x, correction))
+    fused: Tensor | None = try_cpu_kernels(x, lambda native: native.shuffle_and_add(x, correction))
     return F.pixel_shuffle(x, 4).float() + correction if fused is None else fused
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.kernels.dispatch import natively
+from vdeblur.kernels.dispatch import try_cpu_kernels
 from vdeblur.model.layers import activate, normal_grid, normal_steps, upsample
 from vdeblur.model.motion_taps import luma
 
@@ -57,10 +57,10 @@ def _profile(grey: Tensor, velocity: Tensor, rows: slice = slice(None), columns:
     height, width = velocity.shape[-2:]
     offsets = torch.linspace(-REACH, REACH, POINTS, device=grey.device)
     down, across = rows.step or 1, columns.step or 1
-    sums: Tensor | None = natively(
+    sums: Tensor | None = try_cpu_kernels(
         grey,
-        lambda native: native.correlated(
-            grey, velocity, offsets=offsets, lags=LAGS, least_speed=LEAST_SPEED_PX, down=down, across=across
+        lambda native: native.motion_autocorrelation(
+            grey, velocity, offsets=offsets, lags=LAGS, least_speed=LEAST_SPEED_PX, row_step=down, column_step=across
         ),
     )
     if sums is not None:

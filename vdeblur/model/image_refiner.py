@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.kernels.dispatch import natively
+from vdeblur.kernels.dispatch import try_cpu_kernels
 from vdeblur.kernels.inputs import RefinerInputs
 from vdeblur.model.layers import Activation, activate, conv3x3, normal_grid, residual_blocks, upsample, zero_init
 from vdeblur.model.motion_taps import CONTRAST, Neighbour, luma, sampled, steps, trust_in
@@ -133,8 +133,8 @@ class ImageRefiner(nn.Module):
     def _seen(self, scene: FrameContext, area: Region) -> Tensor:
         """What :meth:`look` gives, in squares of 2 × 2 pixels, in channels_last: by a kernel where one works."""
         dtype = scene.coarse.dtype
-        fused: Tensor | None = natively(
-            scene.frame, lambda kernels: kernels.finish_sight(_restored(scene, area), dtype)
+        fused: Tensor | None = try_cpu_kernels(
+            scene.frame, lambda kernels: kernels.gather_refiner_inputs(_restored(scene, area), dtype)
         )
         if fused is not None:
             return fused

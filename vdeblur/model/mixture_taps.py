@@ -56,8 +56,8 @@ class MixtureTaps(BlockTaps):
         self.code = nn.ModuleList([nn.Linear(len(self.differences) + len(self.constants), code), nn.Linear(code, code)])
         #: What the head makes of a cell's code: shares of the experts, a bias of the hidden units, the output's
         #: weights and its shift, and weights that lead from the differences straight to the output.
-        self.sizes = [experts, hidden, hidden, 1, len(self.differences)]
-        self.head = nn.Linear(code, sum(self.sizes))
+        self.head_sizes = [experts, hidden, hidden, 1, len(self.differences)]
+        self.head = nn.Linear(code, sum(self.head_sizes))
         #: The filter that all cells have, and the experts.
         self.weight = nn.Parameter(torch.empty(experts + 1, hidden, inputs))
         self.bias = nn.Parameter(torch.zeros(hidden))
@@ -72,7 +72,7 @@ class MixtureTaps(BlockTaps):
         return self.bias.dtype
 
     def kernel(self, kernels: Any) -> Any:
-        return kernels.mixed_taps
+        return kernels.apply_mixture_taps
 
     def corrected(self, seen: Tensor) -> Tensor:
         cells = seen.permute(1, 3, 4, 2, 0)  # (B, h, w, 64, seen)
@@ -99,7 +99,7 @@ class MixtureTaps(BlockTaps):
         code = known.to(self.dtype)
         for layer in self.code:
             code = activate(layer(code))
-        shares, bias, last, shift, straight = self.head(code).split(self.sizes, 1)
+        shares, bias, last, shift, straight = self.head(code).split(self.head_sizes, 1)
         weight = torch.addmm(self.weight[0].flatten(), shares, self.weight[1:].flatten(1))
         return BlockFilters(
             weight.view(-1, *self.weight.shape[1:]), self.bias + bias, self.last + last, shift, straight

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.kernels.dispatch import attempt
+from vdeblur.kernels.dispatch import try_kernels
 from vdeblur.kernels.inputs import PixelInputs
 from vdeblur.model.layers import activate, normal_grid, normal_steps, upsample, zero_init
 from vdeblur.model.regions import Region, upsample_area, whole_of
@@ -123,15 +123,15 @@ class MotionTaps(nn.Module):
         around = torch.linspace(-1, 1, neighbour_points) if neighbour_points > 1 else torch.zeros(neighbour_points)
         self.register_buffer("neighbour_offsets", around, persistent=False)
         self.neighbour_offsets: Tensor
-        self.register_buffer("beside_offsets", torch.linspace(-reach, reach, beside), persistent=False)
-        self.beside_offsets: Tensor
+        self.register_buffer("lateral_offsets", torch.linspace(-reach, reach, beside), persistent=False)
+        self.lateral_offsets: Tensor
         seen = neighbours * (neighbour_points + 1) if neighbour_points else 0
         seen += 2 * beside
         self.guides = guides
         #: Pixels of a strip, None for STRIP_PIXELS.
         self.strip_pixels: int | None = None
         #: What a kernel keeps with these weights.
-        self.kept: dict[Any, Any] = {}
+        self.kernel_cache: dict[Any, Any] = {}
         self.filters = nn.Conv2d(len(self.offsets) + 2 + seen + guides, hidden, 1)
         self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
         self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
@@ -183,9 +183,9 @@ class MotionTaps(nn.Module):
             length = moves.square().sum(dim=1, keepdim=True).sqrt()
             frames, places, trusts = looked_at(frame, moves, neighbours)
             maps = torch.cat((moves, length, places, trusts, guide.float()), 1)
-            return Deconvolution(*kernels.steered_taps(PixelInputs(frames, maps, CONTRAST, *area), self))
+            return Deconvolution(*kernels.apply_motion_taps(PixelInputs(frames, maps, CONTRAST, *area), self))
 
-        return attempt(frame, work)
+        return try_kernels(frame, work)
 
     def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> PreparedFrame:
         """All that is computed once for a frame."""
@@ -253,7 +253,7 @@ class MotionTaps(nn.Module):
         along = _sampled(sight.luma, path.base, path.step, self.offsets)
         parts = [(along - here) * CONTRAST, torch.log1p(path.length) / 4, here - 0.5]
         parts += [self._look_into(view, here, path) for view in sight.views]
-        if len(self.beside_offsets):
+        if len(self.lateral_offsets):
             parts += [(seen - here) * CONTRAST for seen in self._look_beside(sight.luma, path)]
         return torch.cat(parts, 1)
 
@@ -263,7 +263,7 @@ class MotionTaps(nn.Module):
         x, y = path.step[..., 0] * (width / 2), path.step[..., 1] * (height / 2)
         length = (x * x + y * y).sqrt() + 1e-3
         across = torch.stack((-y / length * (2 / width), x / length * (2 / height)), -1)
-        return [_sampled(centre, path.base + side * across, path.step, self.beside_offsets) for side in (-1.0, 1.0)]
+        return [_sampled(centre, path.base + side * across, path.step, self.lateral_offsets) for side in (-1.0, 1.0)]
 
     def _look_into(self, view: PreparedNeighbour | None, here: Tensor, path: SamplingPath) -> Tensor:
         """A neighbour's differences to the centre times CONTRAST, and the trust in them: (B, K + 1, h, w).

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.kernels.dispatch import attempt, natively
+from vdeblur.kernels.dispatch import try_cpu_kernels, try_kernels
 from vdeblur.model.block_sampling import gathered, inside, medians, places, sampled, shifts, steps
 from vdeblur.model.layers import upsample
 from vdeblur.model.motion_taps import luma
@@ -77,7 +77,7 @@ def _pooled(grey: Tensor, factor: int) -> Tensor:
     """Means of squares of pixels (B, 1, H, W); rows first, which processors add much faster."""
     if grey.device.type != "cpu":
         return F.avg_pool2d(grey, factor)
-    pooled: Tensor | None = natively(grey, lambda native: native.pooled(grey, factor))
+    pooled: Tensor | None = try_cpu_kernels(grey, lambda native: native.average_pool(grey, factor))
     if pooled is not None:
         return pooled
     rows = [grey[..., first::factor, :] for first in range(factor)]
@@ -88,13 +88,13 @@ def _pooled(grey: Tensor, factor: int) -> Tensor:
 
 def _halved(grey: Tensor) -> Tensor:
     """Means of 2 × 2 pixels, an odd row or column by itself."""
-    small: Tensor | None = natively(grey, lambda native: native.halved(grey))
+    small: Tensor | None = try_cpu_kernels(grey, lambda native: native.halve(grey))
     # the edge repeated: an odd row or column has its own mean, an even one leaves the repeated one out
     return F.avg_pool2d(F.pad(grey, (0, 1, 0, 1), "replicate"), 2) if small is None else small
 
 
 def _level(grey: Tensor) -> Level:
-    done = natively(grey, lambda native: native.level(grey))
+    done = try_cpu_kernels(grey, lambda native: native.smooth_and_differentiate(grey))
     if done is not None:
         return Level(*done)
     wide = F.pad(grey, (1, 1, 1, 1), "replicate")
@@ -167,13 +167,13 @@ def _improved_at_once(level: Level, others: list[Tensor], found: Tensor, scale: 
     """All samplings of a level by a few kernels, where there are some; else None."""
 
     def work(kernels: Any) -> tuple[Tensor, Tensor]:
-        result: tuple[Tensor, Tensor] = kernels.improve_level(
-            level.luma, level.slope, others, found, samplings=SAMPLINGS[scale], scale=scale, cell=max(1, CELL // scale),
+        result: tuple[Tensor, Tensor] = kernels.refine_level(
+            level.luma, level.slope, others, found, warps=SAMPLINGS[scale], scale=scale, block_px=max(1, CELL // scale),
             robust=ROBUST, smoothness=SMOOTHNESS, sweeps=SWEEPS, relaxation=RELAXATION,
         )  # fmt: skip
         return result
 
-    return attempt(found, work)
+    return try_kernels(found, work)
 
 
 def _own(level: Level, cell: int) -> _LevelBlocks:

@@ -1,4 +1,4 @@
-"""What both kinds of taps share on a CPU: looks as kernels read them, and strips of cells for the cores."""
+"""Block operands: addresses, launch in strips and packed-weight cache shared by the CPU kernels of block taps."""
 
 from __future__ import annotations
 
@@ -9,95 +9,101 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from vdeblur.kernels.cpu.simd import LANES, address, memory
-from vdeblur.kernels.inputs import BlockInputs
+from vdeblur.kernels.cpu.simd import LANES, address, contiguous_float32
+from vdeblur.kernels.inputs import BLOCK_PX, BlockInputs
 from vdeblur.runtime.cpu_pool import side_by_side
 
 T = TypeVar("T")
 
-#: Pixels each way of a cell.
-CELL = 8
-PIXELS = CELL * CELL
-#: Vectors of a cell's pixels.
-VECTORS = PIXELS // LANES
-#: Outputs of a layer that are worked on at a time.
-BLOCK = 4
-#: Pixels of a strip, which one core works on.
+#: Pixels of a block.
+BLOCK_PIXELS = BLOCK_PX * BLOCK_PX
+#: Wide vectors of a block.
+BLOCK_VECTORS = BLOCK_PIXELS // LANES
+#: Outputs of a linear layer computed together: its register tile.
+OUTPUT_TILE = 4
+#: Pixels of a strip, the work item of one core.
 STRIP_PIXELS = 32_768
-#: Numbers of a row of the copy of a cell's surroundings, and of all of it.
-PATCH_ROW = 16
-PATCH = (CELL + 1) * PATCH_ROW
+#: Row stride and size of the copy of a block that crosses the frame's border, (8 + 1) × (8 + 1) pixels.
+PATCH_STRIDE = 16
+PATCH_SIZE = (BLOCK_PX + 1) * PATCH_STRIDE
 
 
 class BlockOperands(NamedTuple):
-    """Looks in memory, and of each cell the logarithm of its motion's length and the weight of its correction."""
+    """Contiguous :class:`BlockInputs`, each block's log motion length and motion weight, and sampling offsets.
+
+    ``blocks``: motion, displacements, confidences, log lengths and motion weights, (B, C, h, w) each. ``offsets`` and
+    ``neighbour_offsets`` (K,), in exposure lengths. All float32.
+    """
 
     frames: tuple[Tensor | None, ...]
-    cells: tuple[Tensor, ...]
+    blocks: tuple[Tensor, ...]
     offsets: Tensor
-    around: Tensor
+    neighbour_offsets: Tensor
 
-    def addresses(self, result: Tensor, number: int) -> list[int]:
-        """The first arguments of a kernel of taps, for one picture of the batch."""
-        each = [address(tensor, number) for tensor in (result, *self.frames, *self.cells)]
-        return [*each, address(self.offsets), len(self.offsets), address(self.around), len(self.around)]
+    def addresses(self, result: Tensor, index: int) -> list[int]:
+        """Leading arguments of a block-tap kernel, for one frame of the batch."""
+        each = [address(tensor, index) for tensor in (result, *self.frames, *self.blocks)]
+        points = [(address(offsets), len(offsets)) for offsets in (self.offsets, self.neighbour_offsets)]
+        return [*each, *points[0], *points[1]]
 
 
-def seen_by(form: Any, looks: BlockInputs) -> BlockOperands:
-    """What the points of ``form``, a :class:`vdeblur.model.block_taps.BlockTaps`, look at."""
-    assert looks.cell == CELL, looks.cell
-    frames = (*looks.frames, None, None)[:3]
-    square = looks.motion.square().sum(1)
-    cells = (
-        looks.motion,
-        looks.places,
-        looks.trusts,
+def pack_operands(module: Any, inputs: BlockInputs) -> BlockOperands:
+    """Operands of a :class:`vdeblur.model.block_taps.BlockTaps` ``module``."""
+    assert inputs.block_px == BLOCK_PX, inputs.block_px
+    frames = (*inputs.frames, None, None)[:3]
+    square = inputs.motion.square().sum(1)
+    blocks = (
+        inputs.motion,
+        inputs.displacements,
+        inputs.confidences,
         torch.log1p(square.sqrt()) / 4,
-        square / (1 + square) / looks.contrast,
+        square / (1 + square) / inputs.gain,
     )
     return BlockOperands(
-        tuple(None if frame is None else memory(frame) for frame in frames),
-        tuple(memory(each) for each in cells), memory(form.offsets), memory(form.neighbour_offsets),
-    )  # fmt: skip
+        tuple(None if frame is None else contiguous_float32(frame) for frame in frames),
+        tuple(contiguous_float32(each) for each in blocks),
+        contiguous_float32(module.offsets),
+        contiguous_float32(module.neighbour_offsets),
+    )
 
 
-def in_strips(
-    seen: BlockOperands, numbers: int, kernel: Callable[..., None], weights: Sequence[int | float], contrast: float
+def run_in_strips(
+    operands: BlockOperands, scratch_size: int, kernel: Callable[..., None], weights: Sequence[int | float], gain: float
 ) -> Tensor:
-    """A correction (B, 1, H, W) of the frame that is looked at, strip by strip, :func:`side_by_side`.
+    """Launch a block-tap kernel on strips of the frame in the CPU pool; returns the correction (B, 1, H, W), float32.
 
     Args:
-        numbers: of the memory that a strip works in, zeros at first.
-        kernel: called with :meth:`BlockOperands.addresses`, ``weights``, ``contrast``, height and width of the frame,
-            the first row of blocks and the one past the last, and the address of the scratch memory.
+        scratch_size: float32 numbers of a strip's scratch memory, zero-initialised.
+        kernel: called with :meth:`BlockOperands.addresses`, ``weights``, ``gain``, height and width of the frame, the
+            first row of blocks and the one past the last, and the address of the scratch memory.
     """
-    frame = seen.frames[0]
+    frame = operands.frames[0]
     assert frame is not None
     batch, _, height, width = frame.shape
     result = torch.empty_like(frame)
 
-    def strip(given: list[int | float], top: int, bottom: int) -> None:
-        scratch = torch.zeros(numbers)  # what is not seen counts as nothing
-        kernel(*given, top, bottom, address(scratch))
+    def strip(arguments: list[int | float], top: int, bottom: int) -> None:
+        scratch = torch.zeros(scratch_size)  # missing neighbours stay zero
+        kernel(*arguments, top, bottom, address(scratch))
 
-    given = [[*seen.addresses(result, number), *weights, contrast, height, width] for number in range(batch)]
-    rows = height // CELL
-    step = max(1, STRIP_PIXELS // (CELL * width))
-    strips = [partial(strip, each, top, min(rows, top + step)) for each in given for top in range(0, rows, step)]
+    arguments = [[*operands.addresses(result, index), *weights, gain, height, width] for index in range(batch)]
+    rows = height // BLOCK_PX
+    step = max(1, STRIP_PIXELS // (BLOCK_PX * width))
+    strips = [partial(strip, each, top, min(rows, top + step)) for each in arguments for top in range(0, rows, step)]
     side_by_side(strips, frame.device)
     return result
 
 
-def kept_weights(form: Any, make: Callable[[], T]) -> T:
-    """What ``make`` makes of a form's parameters, kept until one of them changes."""
-    parameters = list(form.parameters())
-    if any(each.is_inference() for each in parameters):  # their changes are not counted
-        return make()
-    state = [(each.data_ptr(), each._version) for each in parameters]
-    before, weights, _ = form.kept.get("weights", (None, None, None))
-    if before != state:
-        weights = make()
-        read = [each.detach() for each in parameters]  # held, so that no other weights get their addresses
-        form.kept["weights"] = state, weights, read
-    kept: T = weights
-    return kept
+def cached_weights(module: Any, pack: Callable[[], T]) -> T:
+    """Packed parameters of a module, cached until one of them changes."""
+    parameters = list(module.parameters())
+    if any(each.is_inference() for each in parameters):  # inference tensors have no version counter
+        return pack()
+    versions = [(each.data_ptr(), each._version) for each in parameters]
+    before, weights, _ = module.kernel_cache.get("weights", (None, None, None))
+    if before != versions:
+        weights = pack()
+        detached = [each.detach() for each in parameters]  # kept alive, so that no other tensor gets their address
+        module.kernel_cache["weights"] = versions, weights, detached
+    packed: T = weights
+    return packed

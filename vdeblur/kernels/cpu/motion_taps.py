@@ -1,4 +1,4 @@
-"""Each pixel along a motion of its own, on a CPU, by :mod:`vdeblur.kernels.cpu.jit.motion_taps`."""
+"""Motion taps on the CPU: samples along each pixel's motion, and an MLP, :mod:`vdeblur.kernels.cpu.jit.motion_taps`."""
 
 from __future__ import annotations
 
@@ -8,62 +8,67 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.kernels.cpu.block_operands import kept_weights
+from vdeblur.kernels.cpu.block_operands import cached_weights
 from vdeblur.kernels.cpu.compiling import Kernel
-from vdeblur.kernels.cpu.scanlines import NOTED, PAIR, check_maps, in_strips, span_of
-from vdeblur.kernels.cpu.simd import LANES, PAIRS, SUMS, address, memory
+from vdeblur.kernels.cpu.scanlines import PAIR_ROWS, POSITION_ROWS, check_maps, line_length, run_in_strips
+from vdeblur.kernels.cpu.simd import ACCUMULATORS, BF16_DOT, LANES, address, contiguous_float32
 from vdeblur.kernels.inputs import PixelInputs
 
-#: Lines of a row: the pixels' luma and places, then maps.
-LUMA, PLACES, MAPS = range(3)
-#: Maps: the motion, its length, places in the frames before and after, the trust in them; then guides.
-X, Y, LENGTH, BEFORE, TRUST, NOTES = 0, 1, 2, 3, 7, 9
+#: Lines of a row: luma, x positions, then the upsampled maps.
+LUMA, POSITIONS, MAPS = range(3)
+#: First map of each kind: motion, its length, displacements to both neighbours, their confidences; then guides.
+X, Y, LENGTH, DISPLACEMENT, CONFIDENCE, GUIDES = 0, 1, 2, 3, 7, 9
 
-_rows, _rows_in_pairs = Kernel("motion_taps", "rows"), Kernel("motion_taps", "rows_in_pairs")
+_rows, _rows_bf16 = Kernel("motion_taps", "rows"), Kernel("motion_taps", "rows_bf16")
 
 
-def steered_taps(looks: PixelInputs, form: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """What :class:`vdeblur.model.motion_taps.MotionTaps` ``form`` makes of an area: the parts of a ``Deconvolved``."""
-    pairs = PAIRS and form.filters.weight.dtype == torch.bfloat16
-    weights = kept_weights(form, lambda: weights_of(form, looks.contrast, pairs))
-    frames = [None if frame is None else memory(frame) for frame in (*looks.frames, None, None)[:3]]
+def apply_motion_taps(inputs: PixelInputs, module: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Fields of a ``Deconvolution`` of a region, by a :class:`vdeblur.model.motion_taps.MotionTaps` ``module``.
+
+    Correction (B, 1, h, w), texture (B, 16 · features, h/4, w/4) in channels_last, details (B, details, h, w).
+    """
+    use_bf16 = BF16_DOT and module.filters.weight.dtype == torch.bfloat16
+    weights = cached_weights(module, lambda: pack_weights(module, inputs.gain, use_bf16))
+    frames = [None if frame is None else contiguous_float32(frame) for frame in (*inputs.frames, None, None)[:3]]
     assert frames[0] is not None
     batch, _, height, width = frames[0].shape
-    check_maps(frames[0], looks.maps)
-    high, across = looks.bottom - looks.top, looks.right - looks.left
-    correction = torch.empty(batch, 1, high, across)
+    check_maps(frames[0], inputs.maps)
+    region_height, region_width = inputs.bottom - inputs.top, inputs.right - inputs.left
+    correction = torch.empty(batch, 1, region_height, region_width)
     texture = torch.empty(
-        (batch, 16 * weights.features, high // 4, across // 4), dtype=torch.bfloat16 if pairs else torch.float32,
+        (batch, 16 * weights.features, region_height // 4, region_width // 4),
+        dtype=torch.bfloat16 if use_bf16 else torch.float32,
         memory_format=torch.channels_last,
-    )  # fmt: skip
-    details = torch.empty(batch, weights.details, high, across)
-    maps = memory(looks.maps)
-    points = [memory(each) for each in (form.offsets, form.neighbour_offsets, form.beside_offsets)]
-    span, most = span_of(across), max(len(each) for each in points)
-    wide = max(weights.hidden, weights.outputs, weights.inputs + 1) * LANES
+    )
+    details = torch.empty(batch, weights.details, region_height, region_width)
+    maps = contiguous_float32(inputs.maps)
+    offsets = [contiguous_float32(each) for each in (module.offsets, module.neighbour_offsets, module.lateral_offsets)]
+    stride, largest = line_length(region_width), max(len(each) for each in offsets)
+    layer_size = max(weights.hidden, weights.outputs, weights.inputs + 1) * LANES
 
-    def work(number: int, top: int, bottom: int, scratch: list[int]) -> None:
-        (_rows_in_pairs if pairs else _rows)(
-            *(address(each, number) for each in (correction, texture, details, *frames, maps)),
-            *(part for each in points for part in (address(each), len(each))),
-            *(address(each) for each in weights[:3]), *weights[3:], maps.shape[1] - NOTES, float(looks.contrast),
-            height, width, looks.top, looks.bottom, looks.left, looks.right, top, bottom, span, *scratch,
+    def work(index: int, top: int, bottom: int, scratch: list[int]) -> None:
+        (_rows_bf16 if use_bf16 else _rows)(
+            *(address(each, index) for each in (correction, texture, details, *frames, maps)),
+            *(part for each in offsets for part in (address(each), len(each))),
+            *(address(each) for each in weights[:3]), *weights[3:], maps.shape[1] - GUIDES, float(inputs.gain),
+            height, width, inputs.top, inputs.bottom, inputs.left, inputs.right, top, bottom, stride, *scratch,
         )  # fmt: skip
 
-    sizes = (MAPS + maps.shape[1]) * span, LANES, (NOTED + 1 + PAIR) * most * LANES, wide, wide, wide
-    in_strips(batch, looks.top, looks.bottom, across, sizes, work)
-    return correction, texture.to(form.filters.weight.dtype), details
+    lines, samples = (MAPS + maps.shape[1]) * stride, (POSITION_ROWS + 1 + PAIR_ROWS) * largest * LANES
+    scratch_sizes = lines, LANES, samples, layer_size, layer_size, layer_size
+    run_in_strips(batch, inputs.top, inputs.bottom, region_width, scratch_sizes, work)
+    return correction, texture.to(module.filters.weight.dtype), details
 
 
 class MotionTapWeights(NamedTuple):
-    """Layers in the order in which they are read, and their sizes; numbers of units fill multiples of SUMS.
+    """Packed layers in reading order and their sizes, units padded to multiples of ``ACCUMULATORS``.
 
-    The last layer's bias stands alone, since it is added behind the weight of the motion.
+    The output bias is separate, since it is added after weighting by the motion.
     """
 
     layers: Tensor
     biases: Tensor
-    last: Tensor
+    output_bias: Tensor
     inputs: int
     hidden: int
     depth: int
@@ -72,39 +77,39 @@ class MotionTapWeights(NamedTuple):
     details: int
 
 
-def weights_of(form: Any, contrast: float, pairs: bool) -> MotionTapWeights:
-    """The weights of a SteeredTaps, as pairs of bfloat16 numbers or as float32; its correction counts 1/contrast."""
-    layers = [form.filters, *form.mix]
-    ends = [form.correction, form.texture, *([] if form.details is None else [form.details])]
-    shares = [1 / contrast, 1.0, 1.0]
-    last = torch.cat([_bias(layer) * share for layer, share in zip(ends, shares, strict=False)])
+def pack_weights(module: Any, gain: float, use_bf16: bool) -> MotionTapWeights:
+    """Pack a MotionTaps, as bfloat16 pairs or float32; the correction head is scaled by 1/``gain``."""
+    layers = [module.filters, *module.mix]
+    heads = [module.correction, module.texture, *([] if module.details is None else [module.details])]
+    scales = [1 / gain, 1.0, 1.0]
+    output_bias = torch.cat([_bias(layer) * scale for layer, scale in zip(heads, scales, strict=False)])
     matrices = [layer.weight.float().flatten(1) for layer in layers]
-    parts = [layer.weight.float().flatten(1) * share for layer, share in zip(ends, shares, strict=False)]
+    parts = [layer.weight.float().flatten(1) * scale for layer, scale in zip(heads, scales, strict=False)]
     matrices.append(torch.cat(parts))
-    biases = [*(_bias(layer) for layer in layers), torch.zeros_like(last)]
-    seen, hidden = matrices[0].shape[1], _full(len(biases[0]))
-    inputs = (seen, *(hidden for _ in layers))
-    blocks = [
-        _blocks(F.pad(matrix, (0, count - matrix.shape[1])), pairs)
+    biases = [*(_bias(layer) for layer in layers), torch.zeros_like(output_bias)]
+    features, hidden = matrices[0].shape[1], _round_up(len(biases[0]))
+    inputs = (features, *(hidden for _ in layers))
+    tiles = [
+        _interleave(F.pad(matrix, (0, count - matrix.shape[1])), use_bf16)
         for matrix, count in zip(matrices, inputs, strict=True)
     ]
-    filled = [F.pad(bias, (0, _full(len(bias)) - len(bias))) for bias in biases]
-    features, outputs = len(form.texture.weight), len(last)
-    sizes = seen, hidden, len(form.mix), _full(outputs), features, outputs - 1 - features
-    return MotionTapWeights(torch.cat(blocks), torch.cat(filled), last, *sizes)
+    padded = [F.pad(bias, (0, _round_up(len(bias)) - len(bias))) for bias in biases]
+    texture, outputs = len(module.texture.weight), len(output_bias)
+    sizes = features, hidden, len(module.mix), _round_up(outputs), texture, outputs - 1 - texture
+    return MotionTapWeights(torch.cat(tiles), torch.cat(padded), output_bias, *sizes)
 
 
-def _full(count: int) -> int:
-    return -(-count // SUMS) * SUMS
+def _round_up(count: int) -> int:
+    return -(-count // ACCUMULATORS) * ACCUMULATORS
 
 
-def _blocks(matrix: Tensor, pairs: bool) -> Tensor:
-    """(outputs, inputs) → numbers in the order in which they are read: of one input, or of two, for SUMS outputs."""
-    together = 2 if pairs else 1
+def _interleave(matrix: Tensor, use_bf16: bool) -> Tensor:
+    """(outputs, inputs) → reading order: the weights of ``ACCUMULATORS`` outputs for each input, or pair of inputs."""
+    pair = 2 if use_bf16 else 1
     outputs, inputs = matrix.shape
-    matrix = F.pad(matrix, (0, -inputs % together, 0, _full(outputs) - outputs))
-    blocks = matrix.view(-1, SUMS, matrix.shape[1] // together, together).transpose(1, 2)
-    return (blocks.bfloat16() if pairs else blocks).flatten()
+    matrix = F.pad(matrix, (0, -inputs % pair, 0, _round_up(outputs) - outputs))
+    tiles = matrix.view(-1, ACCUMULATORS, matrix.shape[1] // pair, pair).transpose(1, 2)
+    return (tiles.bfloat16() if use_bf16 else tiles).flatten()
 
 
 def _bias(layer: nn.Conv2d) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pictures in squares of 4 × 4 pixels on a CPU, by :mod:`vdeblur.kernels.cpu.jit.pixel_shuffle`."""
+"""Pixel shuffle and unshuffle by 4 on the CPU, in channels_last, :mod:`vdeblur.kernels.cpu.jit.pixel_shuffle`."""
 
 from __future__ import annotations
 
@@ -6,48 +6,55 @@ import torch
 from torch import Tensor
 
 from vdeblur.kernels.cpu.compiling import Kernel
-from vdeblur.kernels.cpu.scanlines import in_strips, span_of
-from vdeblur.kernels.cpu.simd import LANES, PAIRS, address, memory
+from vdeblur.kernels.cpu.scanlines import line_length, run_in_strips
+from vdeblur.kernels.cpu.simd import BF16_DOT, LANES, address, contiguous_float32
 
-_corrected, _corrected_rounded = Kernel("pixel_shuffle", "corrected"), Kernel("pixel_shuffle", "corrected_rounded")
-_quarters, _quarters_rounded = Kernel("pixel_shuffle", "quarters"), Kernel("pixel_shuffle", "quarters_rounded")
+_shuffle_and_add, _shuffle_and_add_bf16 = (
+    Kernel("pixel_shuffle", "shuffle_and_add"),
+    Kernel("pixel_shuffle", "shuffle_and_add_bf16"),
+)
+_unshuffle, _unshuffle_bf16 = Kernel("pixel_shuffle", "unshuffle"), Kernel("pixel_shuffle", "unshuffle_bf16")
 
 
-def quarters(picture: Tensor, dtype: torch.dtype) -> Tensor:
-    """``pixel_unshuffle(picture, 4) · 4 − 2`` of (B, C, H, W), in channels_last; sides are multiples of 8."""
-    rounded = PAIRS and dtype == torch.bfloat16
-    picture = memory(picture)
-    batch, channels, height, width = picture.shape
+def unshuffle(image: Tensor, dtype: torch.dtype) -> Tensor:
+    """``pixel_unshuffle(image, 4) · 4 − 2`` of (B, C, H, W) in ``dtype`` and channels_last; H, W multiples of 8."""
+    use_bf16 = BF16_DOT and dtype == torch.bfloat16
+    image = contiguous_float32(image)
+    batch, channels, height, width = image.shape
     result = torch.empty(
-        (batch, 16 * channels, height // 4, width // 4), dtype=torch.bfloat16 if rounded else torch.float32,
+        (batch, 16 * channels, height // 4, width // 4), dtype=torch.bfloat16 if use_bf16 else torch.float32,
         memory_format=torch.channels_last,
     )  # fmt: skip
-    span = span_of(width)
+    stride = line_length(width)
 
-    def work(number: int, top: int, bottom: int, scratch: list[int]) -> None:
-        (_quarters_rounded if rounded else _quarters)(
-            address(result, number), address(picture, number), channels, height, width, top, bottom, span, *scratch
+    def work(index: int, top: int, bottom: int, scratch: list[int]) -> None:
+        (_unshuffle_bf16 if use_bf16 else _unshuffle)(
+            address(result, index), address(image, index), channels, height, width, top, bottom, stride, *scratch
         )
 
-    in_strips(batch, 0, height, width, (span, LANES), work)
+    run_in_strips(batch, 0, height, width, (stride, LANES), work)
     return result.to(dtype)
 
 
-def corrected_quarters(squares: Tensor, correction: Tensor) -> Tensor:
-    """``pixel_shuffle(squares, 4) + correction``, float32: (B, 16 · C, H/4, W/4) and (B, 1, H, W) → (B, C, H, W)."""
-    rounded = squares.dtype == torch.bfloat16
-    squares = (squares if rounded else squares.float()).contiguous(memory_format=torch.channels_last)
-    correction = memory(correction)
+def shuffle_and_add(unshuffled: Tensor, correction: Tensor) -> Tensor:
+    """``pixel_shuffle(unshuffled, 4) + correction``: (B, 16 · C, H/4, W/4) and (B, 1, H, W) → (B, C, H, W), float32.
+
+    Raises:
+        ValueError: the sizes disagree.
+    """
+    use_bf16 = unshuffled.dtype == torch.bfloat16
+    unshuffled = (unshuffled if use_bf16 else unshuffled.float()).contiguous(memory_format=torch.channels_last)
+    correction = contiguous_float32(correction)
     batch, _, height, width = correction.shape
-    channels = squares.shape[1] // 16
-    if squares.shape != (batch, 16 * channels, height // 4, width // 4) or height % 4 or width % 4:
-        raise ValueError(f"{tuple(squares.shape)} are not squares of {height} × {width} pixels")
+    channels = unshuffled.shape[1] // 16
+    if unshuffled.shape != (batch, 16 * channels, height // 4, width // 4) or height % 4 or width % 4:
+        raise ValueError(f"{tuple(unshuffled.shape)} are not squares of {height} × {width} pixels")
     result = torch.empty(batch, channels, height, width)
 
-    def work(number: int, top: int, bottom: int, scratch: list[int]) -> None:
-        (_corrected_rounded if rounded else _corrected)(
-            *(address(each, number) for each in (result, squares, correction)), channels, height, width, top, bottom
+    def work(index: int, top: int, bottom: int, scratch: list[int]) -> None:
+        (_shuffle_and_add_bf16 if use_bf16 else _shuffle_and_add)(
+            *(address(each, index) for each in (result, unshuffled, correction)), channels, height, width, top, bottom
         )
 
-    in_strips(batch, 0, height, width, (0,), work)
+    run_in_strips(batch, 0, height, width, (0,), work)
     return result

@@ -1,7 +1,7 @@
-"""Samples between the pixels of pictures, the border repeated, at places of their own for each pixel of a vector.
+"""Bilinear gather: samples of an image at one position per lane, with border replication.
 
-Where motion is smooth, the pixels to the left and right of a register of places lie in a window of two registers, from
-which instructions of AVX-512 pick them; elsewhere they are read one by one.
+Where motion is smooth, all pixels of a register of positions lie in a window of two registers, from which AVX-512
+permutes (``vpermi2ps``) gather them; elsewhere they are loaded one by one.
 """
 
 from __future__ import annotations
@@ -15,116 +15,119 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from vdeblur.kernels.cpu.jit.registers import (
-    alternate,
+    clamp_from_zero,
+    clamp_max,
+    deinterleave,
     floor,
-    from_zero_to,
-    least,
     load,
+    load_int32,
     load_like,
-    row,
-    store_place,
-    whole,
+    register,
+    store_pixel_index,
 )
-from vdeblur.kernels.cpu.jit.vectors import _element, number, part, store
+from vdeblur.kernels.cpu.jit.vectors import _element, load_scalar, store, subroutine
 from vdeblur.kernels.cpu.jit.vectors import load as load_wide
-from vdeblur.kernels.cpu.simd import LANES, STEP
+from vdeblur.kernels.cpu.simd import LANES, REGISTER
 
 ONE = np.float32(1)
 #: Pixels of a window.
-WINDOW = 2 * STEP
-#: Whether the processor picks from windows.
-_PICKS = STEP == 16
+WINDOW = 2 * REGISTER
+#: Whether the CPU can permute two registers by index.
+_HAS_PERMUTE = REGISTER == 16
 
 
-@part
-def find(height, width, x, y, step_x, step_y, offsets, count, note):  # type: ignore[no-untyped-def]
-    """Note where pixels look: at their place + each offset · step."""
+@subroutine
+def store_positions(height, width, x, y, step_x, step_y, offsets, count, positions):  # type: ignore[no-untyped-def]
+    """Store the sampling positions (x, y) + offset · step for each offset: fractions and pixel indices."""
     right, bottom = np.float32(width - 1), np.float32(height - 1)
-    share_y, corner = count * LANES, 2 * count * LANES
+    fraction_y, index_row = count * LANES, 2 * count * LANES
     for k in range(0, count * LANES, LANES):
-        offset = number(offsets, k // LANES)
-        at_x, at_y = from_zero_to(step_x * offset + x, right), from_zero_to(step_y * offset + y, bottom)
-        whole_x, whole_y = least(floor(at_x), right - ONE), least(floor(at_y), bottom - ONE)
-        store(note, k, at_x - whole_x)
-        store(note, share_y + k, at_y - whole_y)
-        store_place(note, corner + k, whole_x, whole_y, width)
+        offset = load_scalar(offsets, k // LANES)
+        at_x, at_y = clamp_from_zero(step_x * offset + x, right), clamp_from_zero(step_y * offset + y, bottom)
+        floor_x, floor_y = clamp_max(floor(at_x), right - ONE), clamp_max(floor(at_y), bottom - ONE)
+        store(positions, k, at_x - floor_x)
+        store(positions, fraction_y + k, at_y - floor_y)
+        store_pixel_index(positions, index_row + k, floor_x, floor_y, width)
 
 
-def _distances(builder: Any, note: Any, index: Any, first: Any) -> Any:
-    """How far behind ``first`` a register of noted corners lies."""
-    kind = ir.VectorType(ir.IntType(32), STEP)
-    corners = builder.load(builder.bitcast(_element(builder, note, index), kind.as_pointer()), align=4)
+def _window_offsets(builder: Any, positions: Any, index: Any, first: Any) -> Any:
+    """Pixel indices of a register of positions, relative to pixel ``first``."""
+    kind = ir.VectorType(ir.IntType(32), REGISTER)
+    indices = builder.load(builder.bitcast(_element(builder, positions, index), kind.as_pointer()), align=4)
     one = builder.insert_element(
         ir.Constant(kind, ir.Undefined), builder.trunc(first, ir.IntType(32)), ir.Constant(ir.IntType(32), 0)
     )
-    return builder.sub(corners, builder.shuffle_vector(one, one, ir.Constant(kind, None)))
+    return builder.sub(indices, builder.shuffle_vector(one, one, ir.Constant(kind, None)))
 
 
 @intrinsic
-def near(typing: Any, note: Any, index: Any, first: Any) -> Any:
-    """Whether a register of noted corners, and the pixels to their right, lie in the window from ``first`` on."""
+def fits_window(typing: Any, positions: Any, index: Any, first: Any) -> Any:
+    """Whether a register of positions, and the pixels to their right, lie in the window at pixel ``first``."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if not _PICKS:
+        if not _HAS_PERMUTE:
             return ir.Constant(ir.IntType(1), 0)
         far = builder.icmp_unsigned(
-            ">", _distances(builder, *args), ir.Constant(ir.VectorType(ir.IntType(32), STEP), [WINDOW - 2] * STEP)
+            ">",
+            _window_offsets(builder, *args),
+            ir.Constant(ir.VectorType(ir.IntType(32), REGISTER), [WINDOW - 2] * REGISTER),
         )
-        return builder.icmp_unsigned("==", builder.bitcast(far, ir.IntType(STEP)), ir.Constant(ir.IntType(STEP), 0))
+        mask = ir.IntType(REGISTER)
+        return builder.icmp_unsigned("==", builder.bitcast(far, mask), ir.Constant(mask, 0))
 
     return types.boolean(types.intp, types.intp, types.intp), code
 
 
 @intrinsic
-def picked(typing: Any, picture: Any, at: Any, note: Any, index: Any, first: Any) -> Any:
-    """From the window from ``at`` on, the pixels as far behind it as noted corners lie behind ``first``."""
+def permute_window(typing: Any, image: Any, at: Any, positions: Any, index: Any, first: Any) -> Any:
+    """Gather from the window at pixel ``at``, at the positions' indices relative to pixel ``first``."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if not _PICKS:
-            return ir.Constant(row.ir, None)
-        picture, at, note, index, first = args
-        following = builder.add(at, ir.Constant(at.type, STEP))
+        if not _HAS_PERMUTE:
+            return ir.Constant(register.ir, None)
+        image, at, positions, index, first = args
+        following = builder.add(at, ir.Constant(at.type, REGISTER))
         one, other = (
-            builder.load(builder.bitcast(_element(builder, picture, each), row.ir.as_pointer()), align=4)
+            builder.load(builder.bitcast(_element(builder, image, each), register.ir.as_pointer()), align=4)
             for each in (at, following)
         )
-        places = _distances(builder, note, index, first)
-        form = ir.FunctionType(row.ir, [row.ir, places.type, row.ir])
+        places = _window_offsets(builder, positions, index, first)
+        form = ir.FunctionType(register.ir, [register.ir, places.type, register.ir])
         function = cgutils.get_or_insert_function(builder.module, form, "llvm.x86.avx512.vpermi2var.ps.512")
         return builder.call(function, (one, places, other))
 
-    return row(types.intp, types.intp, types.intp, types.intp, types.intp), code
+    return register(types.intp, types.intp, types.intp, types.intp, types.intp), code
 
 
-@part
-def fetch(picture, height, width, count, note, to, pairs):  # type: ignore[no-untyped-def]
-    """Note the samples of a picture at the noted places, from ``to`` on; what lies from ``pairs`` on is lost."""
-    share_y, corner, alone = count * LANES, 2 * count * LANES, 0
+@subroutine
+def sample_bilinear(image, height, width, count, positions, samples, columns):  # type: ignore[no-untyped-def]
+    """Gather bilinear samples of an image at stored positions into ``samples``; ``columns`` is scratch memory."""
+    fraction_y, index_row, outside = count * LANES, 2 * count * LANES, 0
     last = (height - 1) * width - WINDOW
-    for n in range(0, count * LANES, STEP):
-        first = min(whole(note, corner + n), last)
-        if near(note, corner + n, first):
-            below, part_y = first + width, load(note, share_y + n)
-            left = picked(picture, first, note, corner + n, first)
-            right = picked(picture, first, note, corner + n, first - 1)
-            left = left + (picked(picture, below, note, corner + n, first) - left) * part_y
-            right = right + (picked(picture, below, note, corner + n, first - 1) - right) * part_y
-            store(note, to + n, left + (right - left) * load(note, n))
+    for n in range(0, count * LANES, REGISTER):
+        first = min(load_int32(positions, index_row + n), last)
+        if fits_window(positions, index_row + n, first):
+            below, fraction = first + width, load(positions, fraction_y + n)
+            left = permute_window(image, first, positions, index_row + n, first)
+            right = permute_window(image, first, positions, index_row + n, first - 1)
+            left = left + (permute_window(image, below, positions, index_row + n, first) - left) * fraction
+            right = right + (permute_window(image, below, positions, index_row + n, first - 1) - right) * fraction
+            store(positions, samples + n, left + (right - left) * load(positions, n))
         else:
-            alone += 1
-            for at in range(n, n + STEP):
-                place, share = whole(note, corner + at), number(note, share_y + at)
-                upper = load_like(picture, place, (0, 0))
-                store(note, pairs + 2 * at, upper + (load_like(picture, place + width, (0, 0)) - upper) * share)
-    if alone:  # later, when what was written in pairs can be read in registers without waiting for it
-        for n in range(0, count * LANES, STEP):
-            if not near(note, corner + n, min(whole(note, corner + n), last)):
-                one, other = load(note, pairs + 2 * n), load(note, pairs + 2 * n + STEP)
-                left = alternate(one, other, 0)
-                store(note, to + n, left + (alternate(one, other, 1) - left) * load(note, n))
+            outside += 1
+            for at in range(n, n + REGISTER):
+                pixel, weight = load_int32(positions, index_row + at), load_scalar(positions, fraction_y + at)
+                upper = load_like(image, pixel, (0, 0))
+                store(positions, columns + 2 * at, upper + (load_like(image, pixel + width, (0, 0)) - upper) * weight)
+    if outside:  # in a second pass, so that wide loads need not wait for the narrow stores (store forwarding)
+        for n in range(0, count * LANES, REGISTER):
+            if not fits_window(positions, index_row + n, min(load_int32(positions, index_row + n), last)):
+                one, other = load(positions, columns + 2 * n), load(positions, columns + 2 * n + REGISTER)
+                left = deinterleave(one, other, 0)
+                store(positions, samples + n, left + (deinterleave(one, other, 1) - left) * load(positions, n))
 
 
-@part
-def sample(note, to, k):  # type: ignore[no-untyped-def]
-    """The samples at the offset of number ``k`` of a picture that was fetched."""
-    return load_wide(note, to + k * LANES)
+@subroutine
+def load_sample(positions, samples, k):  # type: ignore[no-untyped-def]
+    """Load the samples at offset ``k``."""
+    return load_wide(positions, samples + k * LANES)

@@ -1,147 +1,164 @@
-"""What the pixels of a cell see along its motion, and layers of what they see.
+"""Block sampling: bilinear samples along a block's motion, and linear layers over its pixels.
 
-All that a few cells need stays in the first cache: their samples, the hidden units of their pixels, the weights.
+The working set of a few blocks stays in the L1 cache: samples, hidden units and weights.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.kernels.cpu.block_operands import BLOCK, CELL, PATCH_ROW
-from vdeblur.kernels.cpu.jit.vectors import fill, fill_from, fma, larger, load, load_eight, number, part, put, store
+from vdeblur.kernels.cpu.block_operands import OUTPUT_TILE, PATCH_STRIDE
+from vdeblur.kernels.cpu.jit.vectors import (
+    broadcast,
+    fma,
+    load,
+    load8,
+    load_broadcast,
+    load_scalar,
+    maximum,
+    store,
+    store_scalar,
+    subroutine,
+)
 from vdeblur.kernels.cpu.simd import LANES
+from vdeblur.kernels.inputs import BLOCK_PX
 
-#: Lines of a cell in a vector.
-LINES = LANES // CELL
-HALF, SLOPE = np.float32(0.5), np.float32(0.1)
+#: Rows of a block in a wide vector.
+ROWS_PER_VECTOR = LANES // BLOCK_PX
+HALF, LEAKY_SLOPE = np.float32(0.5), np.float32(0.1)
 
 
-@part
-def _copy_patch(picture, height, width, top, left, patch):  # type: ignore[no-untyped-def]
-    """Copy 9 × 9 pixels whose first one may lie outside of the picture; the border is repeated."""
-    for j in range(CELL + 1):
+@subroutine
+def _copy_patch(image, height, width, top, left, patch):  # type: ignore[no-untyped-def]
+    """Copy 9×9 pixels that may lie outside of the image, with border replication."""
+    for j in range(BLOCK_PX + 1):
         row = min(max(top + j, 0), height - 1) * width
-        for i in range(CELL + 1):
-            put(patch, j * PATCH_ROW + i, number(picture, row + min(max(left + i, 0), width - 1)))
+        for i in range(BLOCK_PX + 1):
+            store_scalar(patch, j * PATCH_STRIDE + i, load_scalar(image, row + min(max(left + i, 0), width - 1)))
 
 
-@part
-def at_line(line, stride):  # type: ignore[no-untyped-def]
-    """Where a line of a cell lies in its vectors, which are ``stride`` numbers apart."""
-    pixel = line * CELL
+@subroutine
+def row_offset(line, stride):  # type: ignore[no-untyped-def]
+    """Offset of a row of a block in its vectors, which lie ``stride`` numbers apart."""
+    pixel = line * BLOCK_PX
     return pixel // LANES * stride + pixel % LANES
 
 
-@part
-def _sample(picture, first, width, part_x, part_y, own, own_width, weight, seen, stride):  # type: ignore[no-untyped-def]
-    """The pixels of a cell between those of a picture from ``first`` on, less their own, weighted."""
-    here = load_eight(picture, first)
-    above = here + (load_eight(picture, first + 1) - here) * part_x
-    for line in range(CELL):
+@subroutine
+def _sample_bilinear(image, first, width, fraction_x, fraction_y, pixels, own_width, weight, features, stride):  # type: ignore[no-untyped-def]
+    """Weighted difference of a bilinear sample of a block, from pixel ``first`` on, to the block's own pixels."""
+    here = load8(image, first)
+    above = here + (load8(image, first + 1) - here) * fraction_x
+    for line in range(BLOCK_PX):
         first += width
-        here = load_eight(picture, first)
-        below = here + (load_eight(picture, first + 1) - here) * part_x
-        value = above + (below - above) * part_y
-        store(seen, at_line(line, stride), (value - load_eight(own, line * own_width)) * weight)
+        here = load8(image, first)
+        below = here + (load8(image, first + 1) - here) * fraction_x
+        value = above + (below - above) * fraction_y
+        store(features, row_offset(line, stride), (value - load8(pixels, line * own_width)) * weight)
         above = below
 
 
-@part
-def look(  # type: ignore[no-untyped-def]
-    picture, height, width, x, y, step_x, step_y, offsets, count, own, weight, patch, seen, stride
+@subroutine
+def sample_block(  # type: ignore[no-untyped-def]
+    image, height, width, x, y, step_x, step_y, offsets, count, pixels, weight, patch, features, stride
 ):  # fmt: skip
-    """What a cell sees of a picture at its place + each offset · step."""
-    far_x, far_y, outside = np.float32(width), np.float32(height), np.float32(-CELL)
+    """Sample a block at (x, y) + offset · step for each offset; one vector group per offset."""
+    max_x, max_y, min_xy = np.float32(width), np.float32(height), np.float32(-BLOCK_PX)
     for k in range(count):
-        offset = number(offsets, k)
+        offset = load_scalar(offsets, k)
         at_x, at_y = x + offset * step_x, y + offset * step_y
-        # A cell may leave the picture by a cell and no more. What is no number must not become an address.
-        at_x = min(at_x, far_x) if at_x > outside else outside
-        at_y = min(at_y, far_y) if at_y > outside else outside
+        # Clamped to one block outside of the image; comparisons are ordered so that nan cannot become an address.
+        at_x = min(at_x, max_x) if at_x > min_xy else min_xy
+        at_y = min(at_y, max_y) if at_y > min_xy else min_xy
         floor_x, floor_y = np.floor(at_x), np.floor(at_y)
         left, top = int(floor_x), int(floor_y)
-        part_x, part_y = at_x - floor_x, at_y - floor_y
-        if left >= 0 and top >= 0 and left < width - CELL and top < height - CELL:
-            _sample(picture, top * width + left, width, part_x, part_y, own, width, weight, seen, stride)
+        fraction_x, fraction_y = at_x - floor_x, at_y - floor_y
+        if left >= 0 and top >= 0 and left < width - BLOCK_PX and top < height - BLOCK_PX:
+            _sample_bilinear(
+                image, top * width + left, width, fraction_x, fraction_y, pixels, width, weight, features, stride
+            )
         else:
-            _copy_patch(picture, height, width, top, left, patch)
-            _sample(patch, 0, PATCH_ROW, part_x, part_y, own, width, weight, seen, stride)
-        seen += 4 * LANES
+            _copy_patch(image, height, width, top, left, patch)
+            _sample_bilinear(patch, 0, PATCH_STRIDE, fraction_x, fraction_y, pixels, width, weight, features, stride)
+        features += 4 * LANES
 
 
-@part
-def look_aside(  # type: ignore[no-untyped-def]
-    picture, side, height, width, x, row, moves, places, trusts, offsets, count, own, contrast, patch, seen, stride
+@subroutine
+def sample_neighbour(  # type: ignore[no-untyped-def]
+    image, side, height, width, x, row, motion, displacements, confidences, offsets, count,
+    pixels, gain, patch, features, stride,
 ):  # fmt: skip
-    """What a cell sees of the frame before or after (side 0 or 1), weighted by the trust in it, which it returns."""
-    columns = width // CELL
-    cells, cell = height // CELL * columns, row * columns + x
-    trust = number(trusts, side * cells + cell)
-    look(
-        picture, height, width,
-        np.float32(x * CELL) + number(places, 2 * side * cells + cell),
-        np.float32(row * CELL) + number(places, (2 * side + 1) * cells + cell),
-        number(moves, cell), number(moves, cells + cell), offsets, count, own, contrast * trust, patch, seen, stride,
+    """Sample a block in the previous or next frame (side 0 or 1), weighted by the match confidence; return that."""
+    columns = width // BLOCK_PX
+    blocks, block = height // BLOCK_PX * columns, row * columns + x
+    confidence = load_scalar(confidences, side * blocks + block)
+    sample_block(
+        image, height, width,
+        np.float32(x * BLOCK_PX) + load_scalar(displacements, 2 * side * blocks + block),
+        np.float32(row * BLOCK_PX) + load_scalar(displacements, (2 * side + 1) * blocks + block),
+        load_scalar(motion, block), load_scalar(motion, blocks + block), offsets, count,
+        pixels, gain * confidence, patch, features, stride,
     )  # fmt: skip
-    return trust
+    return confidence
 
 
-@part
-def look_along(  # type: ignore[no-untyped-def]
-    picture, height, width, x, row, moves, offsets, count, own, contrast, patch, seen, stride
+@subroutine
+def sample_along_motion(  # type: ignore[no-untyped-def]
+    image, height, width, x, row, motion, offsets, count, pixels, gain, patch, features, stride
 ):  # fmt: skip
-    """What a cell sees of its own picture along its motion."""
-    columns = width // CELL
-    cells, cell = height // CELL * columns, row * columns + x
-    look(
-        picture, height, width, np.float32(x * CELL), np.float32(row * CELL), number(moves, cell),
-        number(moves, cells + cell), offsets, count, own, contrast, patch, seen, stride,
+    """Sample a block in its own frame along its motion."""
+    columns = width // BLOCK_PX
+    blocks, block = height // BLOCK_PX * columns, row * columns + x
+    sample_block(
+        image, height, width, np.float32(x * BLOCK_PX), np.float32(row * BLOCK_PX), load_scalar(motion, block),
+        load_scalar(motion, blocks + block), offsets, count, pixels, gain, patch, features, stride,
     )  # fmt: skip
 
 
-@part
-def own_luma(own, width, seen, stride):  # type: ignore[no-untyped-def]
-    """The luma of a cell's pixels, around 0."""
-    for line in range(CELL):
-        store(seen, at_line(line, stride), load_eight(own, line * width) - HALF)
+@subroutine
+def store_luma(pixels, width, features, stride):  # type: ignore[no-untyped-def]
+    """Store the luma of a block's pixels, centred at 0."""
+    for line in range(BLOCK_PX):
+        store(features, row_offset(line, stride), load8(pixels, line * width) - HALF)
 
 
-@part
+@subroutine
 def leaky(x):  # type: ignore[no-untyped-def]
-    """The activation."""
-    return larger(x, x * SLOPE)
+    """Leaky ReLU."""
+    return maximum(x, x * LEAKY_SLOPE)
 
 
-@part
-def layer(x, weights, biases, inputs, outputs, y):  # type: ignore[no-untyped-def]
-    """A layer with its activation: (inputs) vectors from ``x`` on → (outputs) vectors from ``y`` on."""
+@subroutine
+def linear_leaky(x, weights, biases, inputs, outputs, y):  # type: ignore[no-untyped-def]
+    """Linear layer and leaky ReLU: ``inputs`` vectors at ``x`` → ``outputs`` vectors at ``y``."""
     at = 0
-    for n in range(0, outputs, BLOCK):
-        a, b = fill_from(biases, n), fill_from(biases, n + 1)
-        c, d = fill_from(biases, n + 2), fill_from(biases, n + 3)
+    for n in range(0, outputs, OUTPUT_TILE):
+        a, b = load_broadcast(biases, n), load_broadcast(biases, n + 1)
+        c, d = load_broadcast(biases, n + 2), load_broadcast(biases, n + 3)
         for k in range(inputs):
             v = load(x, k * LANES)
-            a, b = fma(fill_from(weights, at), v, a), fma(fill_from(weights, at + 1), v, b)
-            c, d = fma(fill_from(weights, at + 2), v, c), fma(fill_from(weights, at + 3), v, d)
-            at += BLOCK
+            a, b = fma(load_broadcast(weights, at), v, a), fma(load_broadcast(weights, at + 1), v, b)
+            c, d = fma(load_broadcast(weights, at + 2), v, c), fma(load_broadcast(weights, at + 3), v, d)
+            at += OUTPUT_TILE
         store(y, n * LANES, leaky(a))
         store(y, (n + 1) * LANES, leaky(b))
         store(y, (n + 2) * LANES, leaky(c))
         store(y, (n + 3) * LANES, leaky(d))
 
 
-@part
-def weighted_sum(x, weights, bias, inputs):  # type: ignore[no-untyped-def]
-    total = fill(bias)
+@subroutine
+def dot(x, weights, bias, inputs):  # type: ignore[no-untyped-def]
+    """Dot product of ``inputs`` vectors at ``x`` with scalar weights, plus a bias."""
+    total = broadcast(bias)
     for k in range(inputs):
-        total = fma(fill_from(weights, k), load(x, k * LANES), total)
+        total = fma(load_broadcast(weights, k), load(x, k * LANES), total)
     return total
 
 
-@part
-def write(change, spare, result, width, x, row, vector, gate):  # type: ignore[no-untyped-def]
-    """The correction of one of the vectors of a cell, weighted by its motion, to where its lines lie."""
-    store(spare, 0, change * gate)
-    first = (row * width + x) * CELL + vector * LINES * width
-    for line in range(LINES):
-        store(result, first + line * width, load_eight(spare, line * CELL))
+@subroutine
+def store_correction(value, scratch, result, width, x, row, vector, motion_weight):  # type: ignore[no-untyped-def]
+    """Store one vector of a block's correction, weighted by the motion, into the rows of the result."""
+    store(scratch, 0, value * motion_weight)
+    first = (row * width + x) * BLOCK_PX + vector * ROWS_PER_VECTOR * width
+    for line in range(ROWS_PER_VECTOR):
+        store(result, first + line * width, load8(scratch, line * BLOCK_PX))

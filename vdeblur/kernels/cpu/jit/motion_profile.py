@@ -1,4 +1,4 @@
-"""The motion profile: as many cells at a time as a vector has lanes, without leaving the first cache."""
+"""Motion profile: autocorrelation of luma's derivative along the motion, a register of blocks at a time."""
 
 from __future__ import annotations
 
@@ -7,135 +7,138 @@ from math import log, sqrt
 import numpy as np
 
 from vdeblur.kernels.cpu.jit.registers import (
-    alternate,
-    fill_row,
+    broadcast_register,
+    clamp_from_zero,
+    clamp_max,
+    deinterleave,
     floor,
-    from_zero_to,
-    least,
+    horizontal_sum,
     load,
+    load_int32,
     load_like,
-    root,
-    store_place,
-    total,
-    whole,
+    square_root,
+    store_pixel_index,
 )  # fmt: skip
-from vdeblur.kernels.cpu.jit.vectors import number, part, put, store
-from vdeblur.kernels.cpu.motion_profile import BLOCK, POINTS, STEP_X, STEP_Y, X, Y
-from vdeblur.kernels.cpu.simd import STEP
+from vdeblur.kernels.cpu.jit.vectors import load_scalar, store, store_scalar, subroutine
+from vdeblur.kernels.cpu.motion_profile import LAGS_PER_PASS, POINTS, STEP_X, STEP_Y, X, Y
+from vdeblur.kernels.cpu.simd import REGISTER
 
-#: Before a product of so many logarithms' arguments would overflow, its own is taken.
-LARGE = 1e200
-ZERO, HALF, ONE, FAINT = (np.float32(number) for number in (0, 0.5, 1, 1e-5))
+#: Logarithms are summed as one logarithm of a product, which is taken before it would overflow float64.
+OVERFLOW_LIMIT = 1e200
+ZERO, HALF, ONE, EPSILON = (np.float32(number) for number in (0, 0.5, 1, 1e-5))
 
 
-@part
-def _look(grey, offsets, line, width, right, bottom, points):  # type: ignore[no-untyped-def]
-    """Luma along the motion of some cells, the border repeated; two columns of pixels that are not yet joined."""
-    x, y, step_x, step_y = load(line, X), load(line, Y), load(line, STEP_X), load(line, STEP_Y)
-    part_y = POINTS + points * STEP
-    corners, pairs = part_y + points * STEP, part_y + 2 * points * STEP
+@subroutine
+def _sample_along_motion(luma, offsets, scratch, width, right, bottom, points):  # type: ignore[no-untyped-def]
+    """Sample luma along the motion of a register of blocks, border replicated; interpolated vertically only."""
+    x, y, step_x, step_y = load(scratch, X), load(scratch, Y), load(scratch, STEP_X), load(scratch, STEP_Y)
+    fraction_y = POINTS + points * REGISTER
+    indices, columns = fraction_y + points * REGISTER, fraction_y + 2 * points * REGISTER
     for k in range(points):
-        offset = number(offsets, k)
-        at_x, at_y = from_zero_to(step_x * offset + x, right), from_zero_to(step_y * offset + y, bottom)
-        whole_x, whole_y = least(floor(at_x), right - ONE), least(floor(at_y), bottom - ONE)
-        store(line, POINTS + k * STEP, at_x - whole_x)
-        store(line, part_y + k * STEP, at_y - whole_y)
-        store_place(line, corners + k * STEP, whole_x, whole_y, width)
-    for n in range(points * STEP):
-        at, part_of = whole(line, corners + n), number(line, part_y + n)
-        upper = load_like(grey, at, (0, 0))
-        store(line, pairs + 2 * n, upper + (load_like(grey, at + width, (0, 0)) - upper) * part_of)
+        offset = load_scalar(offsets, k)
+        at_x, at_y = clamp_from_zero(step_x * offset + x, right), clamp_from_zero(step_y * offset + y, bottom)
+        floor_x, floor_y = clamp_max(floor(at_x), right - ONE), clamp_max(floor(at_y), bottom - ONE)
+        store(scratch, POINTS + k * REGISTER, at_x - floor_x)
+        store(scratch, fraction_y + k * REGISTER, at_y - floor_y)
+        store_pixel_index(scratch, indices + k * REGISTER, floor_x, floor_y, width)
+    for n in range(points * REGISTER):
+        at, fraction = load_int32(scratch, indices + n), load_scalar(scratch, fraction_y + n)
+        upper = load_like(luma, at, (0, 0))
+        store(scratch, columns + 2 * n, upper + (load_like(luma, at + width, (0, 0)) - upper) * fraction)
 
 
-@part
-def _differences(line, changes, points):  # type: ignore[no-untyped-def]
-    """Differences along the motion of what :func:`_look` saw, and their mean square; ``BLOCK`` zeros behind them."""
-    before = energy = load(line, changes + (points - 1) * STEP)
-    pairs = POINTS + 3 * points * STEP
+@subroutine
+def _differences(scratch, differences, points):  # type: ignore[no-untyped-def]
+    """Interpolate the samples horizontally, store their differences, return the mean square of those.
+
+    ``LAGS_PER_PASS`` zeros follow the differences.
+    """
+    before = energy = load(scratch, differences + (points - 1) * REGISTER)
+    columns = POINTS + 3 * points * REGISTER
     for k in range(points):
-        one, other = load(line, pairs + 2 * k * STEP), load(line, pairs + (2 * k + 1) * STEP)
-        left = alternate(one, other, 0)
-        seen = left + (alternate(one, other, 1) - left) * load(line, POINTS + k * STEP)
+        one, other = load(scratch, columns + 2 * k * REGISTER), load(scratch, columns + (2 * k + 1) * REGISTER)
+        left = deinterleave(one, other, 0)
+        sample = left + (deinterleave(one, other, 1) - left) * load(scratch, POINTS + k * REGISTER)
         if k:
-            change = seen - before
-            store(line, changes + (k - 1) * STEP, change)
-            energy = energy + change * change
-        before = seen
+            difference = sample - before
+            store(scratch, differences + (k - 1) * REGISTER, difference)
+            energy = energy + difference * difference
+        before = sample
     return energy * (ONE / np.float32(points - 1))
 
 
-@part
-def _add_products(line, changes, sums, points, lags, weight):  # type: ignore[no-untyped-def]
-    """Add the sums of weighted products of two differences, by how far apart they are."""
-    for lag in range(0, lags, BLOCK):
-        a = b = c = d = e = f = g = h = load(line, changes + (points - 1) * STEP)
-        for k in range(changes, changes + (points - 2 - lag) * STEP, STEP):
-            first, at = load(line, k), k + (lag + 1) * STEP
-            a, b = a + first * load(line, at), b + first * load(line, at + STEP)
-            c, d = c + first * load(line, at + 2 * STEP), d + first * load(line, at + 3 * STEP)
-            e, f = e + first * load(line, at + 4 * STEP), f + first * load(line, at + 5 * STEP)
-            g, h = g + first * load(line, at + 6 * STEP), h + first * load(line, at + 7 * STEP)
-        at = lag * STEP
+@subroutine
+def _add_products(scratch, differences, sums, points, lags, weight):  # type: ignore[no-untyped-def]
+    """Accumulate the weighted autocorrelation of the differences at every lag."""
+    for lag in range(0, lags, LAGS_PER_PASS):
+        a = b = c = d = e = f = g = h = load(scratch, differences + (points - 1) * REGISTER)
+        for k in range(differences, differences + (points - 2 - lag) * REGISTER, REGISTER):
+            first, at = load(scratch, k), k + (lag + 1) * REGISTER
+            a, b = a + first * load(scratch, at), b + first * load(scratch, at + REGISTER)
+            c, d = c + first * load(scratch, at + 2 * REGISTER), d + first * load(scratch, at + 3 * REGISTER)
+            e, f = e + first * load(scratch, at + 4 * REGISTER), f + first * load(scratch, at + 5 * REGISTER)
+            g, h = g + first * load(scratch, at + 6 * REGISTER), h + first * load(scratch, at + 7 * REGISTER)
+        at = lag * REGISTER
         for one in (a, b, c, d, e, f, g, h):
             store(sums, at, load(sums, at) + one * weight)
-            at += STEP
+            at += REGISTER
 
 
-@part
-def _within(place, step, first, last, end):  # type: ignore[no-untyped-def]
-    one, other = place + first * step, place + last * step
+@subroutine
+def _within(position, step, first, last, end):  # type: ignore[no-untyped-def]
+    one, other = position + first * step, position + last * step
     return one > -HALF and other > -HALF and one < end + HALF and other < end + HALF
 
 
 def correlate(  # type: ignore[no-untyped-def]
-    grey, velocity, offsets, line, sums, result,
-    height, width, rows, columns, down, across, points, lags, least_speed,
+    luma, velocity, offsets, scratch, sums, result,
+    height, width, rows, columns, row_step, column_step, points, lags, least_speed,
 ):  # fmt: skip
-    """Find what :func:`vdeblur.kernels.cpu.motion_profile.correlated` returns, of one picture."""
+    """:func:`vdeblur.kernels.cpu.motion_profile.motion_autocorrelation` of one frame, not yet normalised."""
     right, bottom = np.float32(width - 1), np.float32(height - 1)
-    size_x, size_y = np.float32(width) / np.float32(columns), np.float32(height) / np.float32(rows)
-    changes, turns_across = POINTS + 5 * points * STEP, (columns + across - 1) // across
-    first, last = number(offsets, 0), number(offsets, points - 1)
-    for n in range(lags + BLOCK):
-        store(sums, n * STEP, fill_row(ZERO))
-    for n in range(points - 1, points - 1 + BLOCK):
-        store(line, changes + n * STEP, fill_row(ZERO))
+    block_width, block_height = np.float32(width) / np.float32(columns), np.float32(height) / np.float32(rows)
+    differences, visits_across = POINTS + 5 * points * REGISTER, (columns + column_step - 1) // column_step
+    first, last = load_scalar(offsets, 0), load_scalar(offsets, points - 1)
+    for n in range(lags + LAGS_PER_PASS):
+        store(sums, n * REGISTER, broadcast_register(ZERO))
+    for n in range(points - 1, points - 1 + LAGS_PER_PASS):
+        store(scratch, differences + n * REGISTER, broadcast_register(ZERO))
     product, speeds, used = 1.0, 0.0, 0
-    turns = (rows + down - 1) // down * turns_across
-    lane = 0
-    for turn in range(turns + STEP):
-        if turn < turns:
-            row, column = turn // turns_across * down, turn % turns_across * across
-            cell = row * columns + column
-            x, y = (np.float32(column) + HALF) * size_x - HALF, (np.float32(row) + HALF) * size_y - HALF
-            step_x, step_y = number(velocity, cell), number(velocity, cell + rows * columns)
+    visits = (rows + row_step - 1) // row_step * visits_across
+    lane, energy_at = 0, (lags + LAGS_PER_PASS - 1) * REGISTER
+    for visit in range(visits + REGISTER):
+        if visit < visits:
+            row, column = visit // visits_across * row_step, visit % visits_across * column_step
+            block = row * columns + column
+            x, y = (np.float32(column) + HALF) * block_width - HALF, (np.float32(row) + HALF) * block_height - HALF
+            step_x, step_y = load_scalar(velocity, block), load_scalar(velocity, block + rows * columns)
             speed = sqrt(step_x * step_x + step_y * step_y)
             inside = _within(x, step_x, first, last, right)
             inside &= _within(y, step_y, first, last, bottom)
             if not (inside and speed > least_speed):
-                speeds += speed * 0.0  # not a number remains what it is
+                speeds += speed * 0.0  # propagates nan
                 continue
             used += 1
             product *= 1.0 + speed
-            if product > LARGE:
+            if product > OVERFLOW_LIMIT:
                 speeds, product = speeds + log(product), 1.0
         elif lane == 0:
             break
         else:
-            step_x = step_y = ZERO  # nothing changes along no motion
-        put(line, X + lane, x)
-        put(line, Y + lane, y)
-        put(line, STEP_X + lane, step_x)
-        put(line, STEP_Y + lane, step_y)
-        lane = (lane + 1) % STEP
+            step_x = step_y = ZERO  # padding lanes: no motion, zero differences
+        store_scalar(scratch, X + lane, x)
+        store_scalar(scratch, Y + lane, y)
+        store_scalar(scratch, STEP_X + lane, step_x)
+        store_scalar(scratch, STEP_Y + lane, step_y)
+        lane = (lane + 1) % REGISTER
         if lane == 0:
-            _look(grey, offsets, line, width, right, bottom, points)
-            energy = _differences(line, changes, points)
-            weight = ONE / root(energy + FAINT)
-            _add_products(line, changes, sums, points, lags, weight)
-            store(sums, (lags + BLOCK - 1) * STEP, load(sums, (lags + BLOCK - 1) * STEP) + energy * weight)
+            _sample_along_motion(luma, offsets, scratch, width, right, bottom, points)
+            energy = _differences(scratch, differences, points)
+            weight = ONE / square_root(energy + EPSILON)
+            _add_products(scratch, differences, sums, points, lags, weight)
+            store(sums, energy_at, load(sums, energy_at) + energy * weight)
     for lag in range(lags):
-        put(result, lag, total(load(sums, lag * STEP)))
-    put(result, lags, total(load(sums, (lags + BLOCK - 1) * STEP)))
-    put(result, lags + 1, np.float32(speeds + log(product)))
-    put(result, lags + 2, np.float32(used))
+        store_scalar(result, lag, horizontal_sum(load(sums, lag * REGISTER)))
+    store_scalar(result, lags, horizontal_sum(load(sums, energy_at)))
+    store_scalar(result, lags + 1, np.float32(speeds + log(product)))
+    store_scalar(result, lags + 2, np.float32(used))
