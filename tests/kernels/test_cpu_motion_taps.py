@@ -26,8 +26,10 @@ Seen = tuple[Tensor, Tensor, Tensor, list[Neighbour]]
 FORMS: dict[str, Callable[[], MotionTaps]] = {
     "balanced": steered_taps,
     "quality": lambda: steered_taps(details=12),
-    "odd": lambda: steered_taps(taps=5, hidden=21, depth=0, features=1, guides=3, points=1, beside=0, details=1),
-    "alone": lambda: steered_taps(taps=3, hidden=24, depth=1, guides=1, neighbours=0, points=0, beside=2),
+    "odd": lambda: steered_taps(
+        taps=5, hidden=21, depth=0, features=1, guides=3, points=1, lateral_points=0, details=1
+    ),
+    "alone": lambda: steered_taps(taps=3, hidden=24, depth=1, guides=1, neighbours=0, points=0, lateral_points=2),
 }
 
 
@@ -117,8 +119,8 @@ def test_areas_strips_and_threads_give_the_same_bits(smooth: bool) -> None:
         part = taps(*seen, area)
     for each in whole[1:]:
         assert all(torch.equal(one, other) for one, other in zip(each, whole[0], strict=True))
-    assert torch.equal(part.correction, area.of(whole[0].correction))
-    assert torch.equal(part.texture, area.divided(4).of(whole[0].texture))
+    assert torch.equal(part.correction, area.crop(whole[0].correction))
+    assert torch.equal(part.texture, area.downscaled(4).crop(whole[0].texture))
 
 
 @pytest.mark.parametrize("what", ["pixels", "motion", "place", "trust", "guide"])

@@ -12,7 +12,7 @@ from vdeblur.kernels import cpu as cpu_kernels
 from vdeblur.kernels import dispatch
 from vdeblur.kernels.dispatch import kernels_for, without_kernels
 from vdeblur.model.checkpoint import load_network
-from vdeblur.model.deblur_net import corrected_quarters, quarters
+from vdeblur.model.deblur_net import shuffle_and_add, unshuffle_frame
 
 SIZES = [(1, 3, 32, 32), (2, 3, 48, 80), (1, 1, 64, 400)]
 
@@ -31,9 +31,9 @@ def test_squares_hold_the_pixels(size: tuple[int, ...], dtype: torch.dtype) -> N
     whole = noise(*size)
     for picture in (whole, whole[..., 16:32, 8:]):  # a tile is a part of a picture
         with torch.inference_mode():
-            found = quarters(picture, dtype)
+            found = unshuffle_frame(picture, dtype)
             with without_kernels():
-                wanted = quarters(picture, dtype)
+                wanted = unshuffle_frame(picture, dtype)
         assert found.is_contiguous(memory_format=torch.channels_last)
         assert found.dtype == dtype
         assert torch.equal(found, wanted)
@@ -50,9 +50,9 @@ def test_pixels_come_back_corrected(size: tuple[int, ...], last: bool, dtype: to
     correction = noise(batch, 1, height, width, seed=1)
     correction[..., 0, 0] = float("nan")
     with torch.inference_mode():
-        found = corrected_quarters(squares, correction)
+        found = shuffle_and_add(squares, correction)
         with without_kernels():
-            wanted = corrected_quarters(squares, correction)
+            wanted = shuffle_and_add(squares, correction)
     assert found.dtype == torch.float32
     assert torch.equal(found.nan_to_num(9), wanted.nan_to_num(9))
 
@@ -62,7 +62,7 @@ def test_a_processor_without_bfloat16_gives_the_same(monkeypatch: pytest.MonkeyP
     picture = noise(1, 3, 32, 64)
     with torch.inference_mode():
         assert torch.equal(
-            quarters(picture, torch.bfloat16), (torch.pixel_unshuffle(picture, 4) * 4 - 2).to(torch.bfloat16)
+            unshuffle_frame(picture, torch.bfloat16), (torch.pixel_unshuffle(picture, 4) * 4 - 2).to(torch.bfloat16)
         )
 
 

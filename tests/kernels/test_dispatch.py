@@ -16,11 +16,11 @@ from torch import Tensor
 from support.media.recording import Recording
 from support.tap_scenes import PRESENT, mixed_taps, noise, scene, shared_taps, steered_taps
 from vdeblur.kernels import dispatch
-from vdeblur.model.block_sampling import medians
+from vdeblur.model.block_sampling import median_filter
 from vdeblur.model.block_taps import BlockTaps
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.motion_taps import Neighbour
-from vdeblur.model.optical_flow import flows, pyramid
+from vdeblur.model.optical_flow import build_pyramid, estimate_flows
 from vdeblur.model.regions import Region
 
 LUMA_NETWORKS = ("fast", "swift")
@@ -72,7 +72,7 @@ STEERED_CASES = [
 def test_interpreted_steered_taps_give_what_operators_give(
     present: tuple[bool, ...], points: int, beside: int, details: int, area: Region | None, interpreted: Any
 ) -> None:
-    taps = steered_taps(taps=7, hidden=24, features=3, guides=4, points=points, beside=beside, details=details)
+    taps = steered_taps(taps=7, hidden=24, features=3, guides=4, points=points, lateral_points=beside, details=details)
     frame, motion, neighbours = scene(present, 32, 72, batch=2)
     guide = noise(2, 4, 4, 9)
     with torch.inference_mode():
@@ -100,11 +100,11 @@ def test_weights_for_kernels_are_made_on_the_device(interpreted: Any) -> None:
 def test_interpreted_flows_are_those_of_operators(interpreted: Any, height: int, width: int) -> None:
     wide = torch.nn.functional.avg_pool2d(noise(2, 1, height + 26, width + 26), 15, 1)
     frames = [wide[..., 3 * n : 3 * n + height, 2 * n : 2 * n + width].contiguous() for n in range(3)]
-    here, *others = (pyramid(frame, 2) for frame in frames)
-    found = flows(here, others, 2)
+    here, *others = (build_pyramid(frame, 2) for frame in frames)
+    found = estimate_flows(here, others, 2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vdeblur.model.optical_flow.try_kernels", lambda like, work: None)
-        wanted = flows(here, others, 2)
+        wanted = estimate_flows(here, others, 2)
     for one, other in zip(found, wanted, strict=True):
         assert other.displacement.abs().max() > 1
         assert (one.displacement - other.displacement).abs().max() < 1e-3
@@ -113,7 +113,7 @@ def test_interpreted_flows_are_those_of_operators(interpreted: Any, height: int,
 
 def test_interpreted_medians_are_those_of_operators(interpreted: Any) -> None:
     for shape in ((2, 2, 5, 7), (1, 1, 24, 40), (1, 2, 3, 3)):
-        assert torch.equal(interpreted.median_filter(noise(*shape)), medians(noise(*shape)))
+        assert torch.equal(interpreted.median_filter(noise(*shape)), median_filter(noise(*shape)))
 
 
 class Elsewhere:
@@ -248,11 +248,11 @@ def test_cuda_flows_are_those_of_operators() -> None:
     height, width = 264, 392
     wide = torch.nn.functional.avg_pool2d(noise(2, 1, height + 26, width + 26), 15, 1).cuda()
     frames = [wide[..., 3 * n : 3 * n + height, 2 * n : 2 * n + width].contiguous() for n in range(3)]
-    here, *others = (pyramid(frame, 2) for frame in frames)
-    found = flows(here, others, 2)
+    here, *others = (build_pyramid(frame, 2) for frame in frames)
+    found = estimate_flows(here, others, 2)
     assert not dispatch._broken
     with dispatch.without_kernels():
-        wanted = flows(here, others, 2)
+        wanted = estimate_flows(here, others, 2)
     for one, other in zip(found, wanted, strict=True):
         assert (one.displacement - other.displacement).abs().mean() < 1e-3
         assert (one.mismatch - other.mismatch).abs().mean() < 1e-4

@@ -14,12 +14,20 @@ from support.doubles import assert_all_learn
 from support.luma_nets import step_by_step, tiny
 from vdeblur.config import find_config
 from vdeblur.errors import NetworkError, UsageError
-from vdeblur.model.block_sampling import gathered, inside, places, sampled, shifts, spread, steps
+from vdeblur.model.block_sampling import (
+    block_grid,
+    blocks_inside,
+    normalize_block_displacement,
+    sample_blocks,
+    shifted_views,
+    shuffle_blocks,
+    unshuffle_blocks,
+)
 from vdeblur.model.block_taps import SharedTaps
 from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.luma_net import LumaConfig, LumaNet
-from vdeblur.model.motion_taps import CONTRAST, MotionTaps, Neighbour
-from vdeblur.model.regions import whole_of
+from vdeblur.model.motion_taps import DIFFERENCE_GAIN, MotionTaps, Neighbour
+from vdeblur.model.regions import full_region
 from vdeblur.model.registry import read_config
 
 # --- Cells ------------------------------------------------------------------------------------------------------------
@@ -28,7 +36,7 @@ from vdeblur.model.registry import read_config
 @pytest.mark.parametrize("cell", [1, 2, 4])
 def test_gathered_pixels_are_spread_again(cell: int) -> None:
     picture = torch.rand(2, 1, 16, 24)
-    assert torch.equal(spread(gathered(picture, cell), cell), picture)
+    assert torch.equal(shuffle_blocks(unshuffle_blocks(picture, cell), cell), picture)
 
 
 @pytest.mark.parametrize("cell", [1, 2, 4])
@@ -38,10 +46,10 @@ def test_a_cell_sees_what_its_pixels_would(cell: int, far: float, batch: int) ->
     """Also far outside of the picture, where its edge goes on."""
     picture = torch.rand(batch, 1, 16, 24)
     displacement = far * torch.randn(batch, 2, 16 // cell, 24 // cell)
-    grid = places(16 // cell, 24 // cell, cell, picture.device) + steps(displacement, cell)
-    seen = spread(sampled(shifts(picture, cell), grid, cell), cell)
+    grid = block_grid(16 // cell, 24 // cell, cell, picture.device) + normalize_block_displacement(displacement, cell)
+    seen = shuffle_blocks(sample_blocks(shifted_views(picture, cell), grid, cell), cell)
     each = displacement.repeat_interleave(cell, 2).repeat_interleave(cell, 3)
-    alone = places(16, 24, 1, picture.device) + steps(each, 1)
+    alone = block_grid(16, 24, 1, picture.device) + normalize_block_displacement(each, 1)
     expected = F.grid_sample(picture, alone, "bilinear", "border", align_corners=False)
     torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
 
@@ -52,8 +60,8 @@ def test_cells_are_inside_while_their_middle_is(cell: int) -> None:
     for short in (-0.1, 0.1):
         displacement = torch.zeros(1, 2, 8, 8)
         displacement[:, 0] = short - cell / 2
-        grid = places(8, 8, cell, displacement.device) + steps(displacement, cell)
-        known = inside(grid, cell)
+        grid = block_grid(8, 8, cell, displacement.device) + normalize_block_displacement(displacement, cell)
+        known = blocks_inside(grid, cell)
         assert bool(known[..., 0].all()) == (short > 0)
         assert known[..., 1:].all()
 
@@ -97,8 +105,8 @@ def test_what_pixels_see_is_in_order() -> None:
     motion[:, 0], back[:, 0] = 4.0, -3.0
     trusted = Neighbour(ramp + 5 / 64, back, torch.full((1, 1, 8, 8), 0.1))
     sight = taps.prepare(ramp, motion, (trusted, Neighbour(None, back, torch.ones(1, 1, 8, 8))))
-    seen = taps.sights(sight)[0, :, 20, 21]
-    unit = CONTRAST / 64
+    seen = taps.feature_image(sight)[0, :, 20, 21]
+    unit = DIFFERENCE_GAIN / 64
     expected = torch.tensor([-4 * unit, 4 * unit, 5.0, 21 / 64 - 0.5, 2 * unit / 2, 0.5, 0, 0])
     expected[2] = torch.tensor(5.0).log() / 4
     torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
@@ -110,11 +118,11 @@ def test_training_sees_and_corrects_as_the_network_does() -> None:
     neighbours = (Neighbour(frames.roll(2, 3), motion, motion[:, :1] * 0),) * 2
     with torch.inference_mode():
         sight = net.taps.prepare(frames, motion, neighbours)
-        seen = net.taps.sights(sight)
-        pixels = net.taps.change(seen[0].flatten(1).t(), torch.full((32 * 48,), 13.0**0.5))
+        seen = net.taps.feature_image(sight)
+        pixels = net.taps.correct_pixels(seen[0].flatten(1).t(), torch.full((32 * 48,), 13.0**0.5))
         whole = net.taps(frames, motion, neighbours)
     torch.testing.assert_close(pixels.view(32, 48), whole[0, 0], atol=1e-6, rtol=1e-4)
-    assert net.taps.look(sight, whole_of(sight.own)).shape == (net.taps.seen, 1, 64, 4, 6)
+    assert net.taps.gather_features(sight, full_region(sight.pixels)).shape == (net.taps.feature_count, 1, 64, 4, 6)
 
 
 # --- The network ------------------------------------------------------------------------------------------------------

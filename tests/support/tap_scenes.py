@@ -58,13 +58,13 @@ def mixed_taps(
 
 def steered_taps(
     *, taps: int = 25, hidden: int = 96, depth: int = 2, features: int = 6, guides: int = 8, neighbours: int = 2,
-    points: int = 7, beside: int = 9, details: int = 0, scale: int = 1,
+    points: int = 7, lateral_points: int = 9, details: int = 0, scale: int = 1,
 ) -> MotionTaps:  # fmt: skip
     """As large as those of ``balanced``, where nothing else is said."""
     torch.manual_seed(0)
     made = MotionTaps(
         taps=taps, reach=2.0, scale=scale, hidden=hidden, depth=depth, features=features, guides=guides,
-        neighbours=neighbours, neighbour_points=points, beside=beside, details=details,
+        neighbours=neighbours, neighbour_points=points, lateral_points=lateral_points, details=details,
     )  # fmt: skip
     torch.nn.init.normal_(made.correction.weight)
     return made

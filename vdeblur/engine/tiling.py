@@ -47,7 +47,7 @@ class Tileable(Protocol):
     #: On a CPU, pixels that are taken at a time, where that makes no other difference.
     strip_pixels: int
 
-    def work_in_strips(self, pixels: int | None, /) -> None:
+    def set_strip_pixels(self, pixels: int | None, /) -> None:
         """Take so many pixels at a time instead; None: ``strip_pixels`` again."""
 
     def encode(self, frame: Tensor, /, *, side: int | None = None) -> Any: ...
@@ -189,7 +189,7 @@ class Tiles:
             logger.debug("the memory that frames take cannot be measured: %s", exc)
             return None
         finally:
-            self._network.work_in_strips(None)
+            self._network.set_strip_pixels(None)
             release(self._device)
 
     def _measured(self, size: int, side: int | None) -> int:
@@ -199,7 +199,7 @@ class Tiles:
     def _strip_bytes(self) -> int:
         """What strips of the usual size take more than the thinnest ones, with which the trials go on."""
         usual = self._measured(TRIAL, None)
-        self._network.work_in_strips(1)
+        self._network.set_strip_pixels(1)
         return max(0, usual - self._measured(TRIAL, None))
 
 

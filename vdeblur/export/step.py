@@ -16,10 +16,10 @@ from vdeblur.engine.batching import joined, separated
 from vdeblur.engine.pixels import crop, luma_from_rgb
 from vdeblur.engine.tiling import channels_of, fitting
 from vdeblur.frames import Colour
-from vdeblur.model.exposure import begun
+from vdeblur.model.exposure import has_frames
 from vdeblur.model.luma_net import LumaFeatures
 from vdeblur.model.motion_taps import luma
-from vdeblur.model.optical_flow import pyramid
+from vdeblur.model.optical_flow import build_pyramid
 
 
 class Size(NamedTuple):
@@ -50,7 +50,7 @@ class ExportableStep(nn.Module):
             self._say_what_sizes_agree(frame, others[: 2 * self._lookahead], gathered, state)
         before = pixel_shuffle(gathered, self.network.stride)
         memory = self.network.state_from(state)
-        present = begun(memory.profile)[:, :, None, None]
+        present = has_frames(memory.profile)[:, :, None, None]
         grey, exists = [before], [present, None]
         if self._lookahead:
             grey.append(self._fitting(self._luma(others[0])))
@@ -112,5 +112,5 @@ class ExportableStep(nn.Module):
 
     def _seen_beside(self, grey: list[Tensor]) -> list[LumaFeatures]:
         """What a network looks at in the frames before and after one, of their luma (B, 1, H, W)."""
-        levels = pyramid(joined(grey), self.network.config.flow_finest)
+        levels = build_pyramid(joined(grey), self.network.config.flow_finest)
         return [LumaFeatures(*parts) for parts in zip(grey, separated(levels, len(grey)), strict=True)]

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files that carry the network's config and where its weights come from."""
+"""Checkpoints: safetensors files with the network's config and provenance in their metadata."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from vdeblur.model.deblur_net import NetworkConfig
 from vdeblur.model.luma_net import LumaConfig
 from vdeblur.model.registry import Net, config_from, network_of
 
-#: Far more than any number of a network's config.
-_LARGEST_NUMBER = 1024
+#: Upper bound of every integer in a network's config.
+_MAX_CONFIG_NUMBER = 1024
 
 
 def available_models() -> list[str]:
-    """Names of the networks whose weights come with the package."""
+    """Names of the networks whose weights ship with the package."""
     return sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))
 
 
 def weights_path(name_or_path: str | Path) -> Path:
-    """File of a network by name ("fast") or of the user's own checkpoint.
+    """Path of a network's weights by name ("fast") or of a checkpoint file.
 
     Raises:
         UsageError: there is no such file; the message lists the names that exist.
@@ -42,7 +42,7 @@ def weights_path(name_or_path: str | Path) -> Path:
 
 
 def load_network(name_or_path: str | Path) -> Net:
-    """Network with its weights, float32 on the CPU, in evaluation mode. Loading runs no code from the file.
+    """Load a network, float32 on the CPU, in evaluation mode; loading never executes code from the file.
 
     Raises:
         UsageError: no such name or file.
@@ -51,7 +51,7 @@ def load_network(name_or_path: str | Path) -> Net:
     path = weights_path(name_or_path)
     header = _read_header(path)
     try:
-        config = config_from(_parsed(header["config"]), where="config")
+        config = config_from(_parse_mapping(header["config"]), where="config")
         _check_size(config, path.stat().st_size)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
@@ -65,11 +65,11 @@ def load_network(name_or_path: str | Path) -> Net:
     return net.eval()
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    """The mapping in a JSON text.
+def _parse_mapping(text: str) -> dict[str, Any]:
+    """Parse a JSON object.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is something else.
     """
     try:
         parsed = json.loads(text)
@@ -81,10 +81,10 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _check_size(config: NetworkConfig | LumaConfig, file_bytes: int) -> None:
-    """Refuse a network that is larger than the file it is said to lie in, before a layer is made.
+    """Reject a config whose network cannot fit into its file, before a layer is allocated.
 
     Raises:
-        ValueError: it is, or a number is out of any range.
+        ValueError: it cannot, or a number is out of range.
     """
     numbers: tuple[int, ...] = (config.taps, config.tap_hidden, config.tap_depth, config.tap_neighbours)
     weights = config.tap_depth * config.tap_hidden**2
@@ -97,18 +97,18 @@ def _check_size(config: NetworkConfig | LumaConfig, file_bytes: int) -> None:
         numbers += (config.tap_features, config.tap_guides, config.tap_beside)
         numbers += (*config.channels, *config.blocks, *config.decoder_blocks)
         numbers += (*config.refine, config.refine_blocks, *config.finish, *config.finish_blocks, config.finish_details)
-    if not all(0 <= number <= _LARGEST_NUMBER for number in numbers):
-        raise ValueError(f"the config has a number below 0 or above {_LARGEST_NUMBER}")
-    if not 0 < config.reach <= _LARGEST_NUMBER or (isinstance(config, NetworkConfig) and min(config.channels) < 1):
+    if not all(0 <= number <= _MAX_CONFIG_NUMBER for number in numbers):
+        raise ValueError(f"the config has a number below 0 or above {_MAX_CONFIG_NUMBER}")
+    if not 0 < config.reach <= _MAX_CONFIG_NUMBER or (isinstance(config, NetworkConfig) and min(config.channels) < 1):
         raise ValueError("the config has a number that must be above 0 and is not")
     if isinstance(config, NetworkConfig):
-        weights += _least_trunk(config)
+        weights += _min_trunk_weights(config)
     if weights > file_bytes:  # a weight takes a byte at least
         raise ValueError("the config is that of a network larger than the file")
 
 
-def _least_trunk(config: NetworkConfig) -> int:
-    """Weights of the 3×3 convolutions of the blocks, one for each."""
+def _min_trunk_weights(config: NetworkConfig) -> int:
+    """Lower bound of the trunk's weights: one 3×3 convolution per residual block."""
     quarter, eighth, sixteenth = config.channels
     encoder = zip((quarter, eighth, sixteenth), config.blocks, strict=True)
     decoder = zip((eighth, quarter), config.decoder_blocks, strict=True)
@@ -119,7 +119,7 @@ def _least_trunk(config: NetworkConfig) -> int:
 
 
 def save_network(net: Net, path: Path, provenance: dict[str, Any]) -> None:
-    """Write weights as float16 with the config and the provenance (data, steps, commit, scores) in the header."""
+    """Save weights as float16, with config and provenance (data, steps, commit, scores) in the metadata."""
     tensors = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in net.state_dict().items()}
     metadata = {"config": json.dumps(asdict(net.config)), "provenance": json.dumps(provenance)}
     part = path.with_name(path.name + ".part")
@@ -128,10 +128,10 @@ def save_network(net: Net, path: Path, provenance: dict[str, Any]) -> None:
 
 
 def read_provenance(name_or_path: str | Path) -> dict[str, Any]:
-    """Where a checkpoint comes from, as its trainer wrote it down; empty when it says nothing."""
+    """Provenance of a checkpoint as the trainer recorded it; empty if there is none."""
     path = weights_path(name_or_path)
     try:
-        return _parsed(_read_header(path).get("provenance", "{}"))
+        return _parse_mapping(_read_header(path).get("provenance", "{}"))
     except ValueError as exc:
         raise NetworkError(f"{path} does not say where it comes from: {exc}") from exc
 

@@ -95,7 +95,7 @@ class Learner:
         matched: list[MatchedClip] = []
         for _, group in itertools.groupby(clips, key=lambda clip: clip.blurry.shape):  # pairs may be shorter
             alike = list(group)
-            found = self.net.motions(torch.cat([clip.blurry for clip in alike]), lookahead=lookahead)
+            found = self.net.clip_motion(torch.cat([clip.blurry for clip in alike]), lookahead=lookahead)
             parts = zip(*(tensor.chunk(len(alike)) for tensor in found), strict=True)
             matched += [MatchedClip(clip, lookahead, Motion(*part)) for clip, part in zip(alike, parts, strict=True)]
         return matched

@@ -18,7 +18,7 @@ _correlate = Kernel("motion_profile", "correlate")
 
 
 def motion_autocorrelation(
-    grey: Tensor, velocity: Tensor, *, offsets: Tensor, lags: int, least_speed: float, row_step: int, column_step: int
+    grey: Tensor, velocity: Tensor, *, offsets: Tensor, lags: int, min_speed: float, row_step: int, column_step: int
 ) -> Tensor:
     """Autocorrelation of luma's derivative along the motion, summed over blocks.
 
@@ -41,7 +41,7 @@ def motion_autocorrelation(
         _correlate(
             image.data_ptr(), velocities.data_ptr(), offsets.data_ptr(),
             scratch.data_ptr(), sums.data_ptr(), row.data_ptr(),
-            height, width, rows, columns, row_step, column_step, points, lags, np.float32(least_speed),
+            height, width, rows, columns, row_step, column_step, points, lags, np.float32(min_speed),
         )  # fmt: skip
     result[:, :lags] /= points - 1 - torch.arange(1, lags + 1)
     result[:, lags + 3] = len(range(0, rows, row_step)) * len(range(0, columns, column_step))

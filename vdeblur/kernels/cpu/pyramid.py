@@ -39,7 +39,7 @@ def halve(grey: Tensor) -> Tensor | None:
 def smooth_and_differentiate(grey: Tensor) -> tuple[Tensor, Tensor] | None:
     """Smooth luma (B, 1, H, W) with a 3×3 binomial-like filter and differentiate it: its gradient is (B, 2, H, W).
 
-    The twin of :func:`vdeblur.model.optical_flow._level`. None where an image is narrower than a vector.
+    The twin of :func:`vdeblur.model.optical_flow._make_level`. None where an image is narrower than a vector.
     """
     batch, _, height, width = grey.shape
     if width < REGISTER + 2:

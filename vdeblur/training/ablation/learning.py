@@ -68,9 +68,11 @@ def restore(variant: Variant, net: DeblurNet, clip: Clip, lookahead: int, steer:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         if variant.window == 1:
             alone = clip.blurry.flatten(0, 1)[:, None]
-            return net.restore_clip(alone, lookahead=0, steer=steer, exposure=exposure)
+            return net.restore_clip(alone, lookahead=0, sampling_motion=steer, exposure=exposure)
         motion = library_motion(clip.blurry, lookahead) if variant.motion == "library" else None
-        return net.restore_clip(clip.blurry, lookahead=lookahead, steer=steer, exposure=exposure, motion=motion)
+        return net.restore_clip(
+            clip.blurry, lookahead=lookahead, sampling_motion=steer, exposure=exposure, motion=motion
+        )
 
 
 def _loss(

@@ -59,7 +59,7 @@ def draw_pixels(net: Net, clips: Iterable[Clip], *, per_frame: int, seed: int) -
     parts = []
     for clip in clips:
         exposure, lookahead = misread(clip, generator)
-        seen, length = net.sights(clip.blurry, lookahead=lookahead, exposure=exposure)
+        seen, length = net.sample_taps(clip.blurry, lookahead=lookahead, exposure=exposure)
         change = luma(clip.sharp.flatten(0, 1)) - luma(clip.blurry.flatten(0, 1))
         if net.taps.scale > 1:
             change = F.avg_pool2d(change, net.taps.scale)
@@ -103,7 +103,7 @@ def learn_taps(
 
     def losses() -> tuple[Tensor, Tensor]:
         at = torch.randint(len(pixels.change), (batch,), generator=generator).to(pixels.change.device)
-        wrong = taps.change(pixels.seen[at].float(), pixels.length[at].float()) - pixels.change[at]
+        wrong = taps.correct_pixels(pixels.seen[at].float(), pixels.length[at].float()) - pixels.change[at]
         return wrong_luma(wrong), charbonnier(wrong)
 
     mean = fit(

@@ -92,7 +92,7 @@ def _within(position, step, first, last, end):  # type: ignore[no-untyped-def]
 
 def correlate(  # type: ignore[no-untyped-def]
     luma, velocity, offsets, scratch, sums, result,
-    height, width, rows, columns, row_step, column_step, points, lags, least_speed,
+    height, width, rows, columns, row_step, column_step, points, lags, min_speed,
 ):  # fmt: skip
     """:func:`vdeblur.kernels.cpu.motion_profile.motion_autocorrelation` of one frame, not yet normalised."""
     right, bottom = np.float32(width - 1), np.float32(height - 1)
@@ -115,7 +115,7 @@ def correlate(  # type: ignore[no-untyped-def]
             speed = sqrt(step_x * step_x + step_y * step_y)
             inside = _within(x, step_x, first, last, right)
             inside &= _within(y, step_y, first, last, bottom)
-            if not (inside and speed > least_speed):
+            if not (inside and speed > min_speed):
                 speeds += speed * 0.0  # propagates nan
                 continue
             used += 1
