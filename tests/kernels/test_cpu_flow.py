@@ -1,4 +1,4 @@
-"""Native flow: what is compiled for a CPU finds the pyramid, the flow and the motion profile that operators find."""
+"""CPU kernels of pyramid, optical flow and motion profile against plain operators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vdeblur.model import exposure, optical_flow
 from vdeblur.model.exposure import motion_profile
 from vdeblur.model.optical_flow import Flow, Level, build_pyramid, estimate_flows
 
-#: Odd numbers of cells and of rows and columns of coarse levels, pictures narrower than a vector, and larger ones.
+#: Odd numbers of blocks and of rows and columns of coarse levels, images narrower than a vector, and larger ones.
 SIZES = [(24, 24, 2), (72, 136, 2), (200, 96, 2), (56, 328, 4), (264, 392, 2)]
 
 
@@ -50,13 +50,13 @@ def settings(scale: int) -> dict[str, float | int]:
     }  # fmt: skip
 
 
-def by_a_kernel(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """The same by kernels."""
+def refine_fused(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """One warp of a level by the kernel."""
     return cpu_kernels.refine_level(level.luma, level.gradient, others, found, warps=1, **settings(scale))
 
 
-def by_operators(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """One sampling of a level, as :func:`vdeblur.model.optical_flow.estimate_flows` does it."""
+def refine_plain(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """One warp of a level by plain operators."""
     cell = max(1, optical_flow.BLOCK_PX // scale)
     views, place = (
         [optical_flow.shifted_views(other, cell) for other in others],
@@ -68,7 +68,7 @@ def by_operators(level: Level, others: list[Tensor], found: Tensor, scale: int) 
 
 @pytest.mark.parametrize(("height", "width", "finest"), SIZES)
 @pytest.mark.parametrize("batch", [1, 2])
-def test_pyramids_and_flows_are_those_of_operators(height: int, width: int, finest: int, batch: int) -> None:
+def test_pyramids_and_flows_equal_plain_operators(height: int, width: int, finest: int, batch: int) -> None:
     frames = scene(height, width, batch)
 
     def found() -> tuple[list[tuple[Level, ...]], list[Flow]]:
@@ -89,14 +89,14 @@ def test_pyramids_and_flows_are_those_of_operators(height: int, width: int, fine
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
-def test_a_sampling_from_far_outside_is_that_of_operators(scale: int) -> None:
+def test_a_warp_from_far_outside_equals_plain_operators(scale: int) -> None:
     cell = optical_flow.BLOCK_PX // scale
     frames = scene(6 * 8 // scale, 11 * 8 // scale, 2)
     level, others = optical_flow._make_level(frames[1]), [frames[0], frames[2]]
     found = smooth(4, 2, 6, 11, scale=12).view(2, 2, 2, 6, 11)
     found[0, 1, :, 2, 3], found[1, 0, :, 4, 5] = 150.0, -150.0
-    ours, mismatch = by_a_kernel(level, others, found, scale)
-    wanted, plain = by_operators(level, others, found, scale)
+    ours, mismatch = refine_fused(level, others, found, scale)
+    wanted, plain = refine_plain(level, others, found, scale)
     assert cell * 6 == level.luma.shape[-2]
     torch.testing.assert_close(ours, wanted, atol=2e-4, rtol=1e-6)
     torch.testing.assert_close(mismatch, plain, atol=2e-6, rtol=0)
@@ -118,8 +118,8 @@ def test_nan_comes_through_the_flow(what: str) -> None:
     frames = scene(32, 48)
     level, there, found = optical_flow._make_level(frames[1]), frames[2].clone(), torch.zeros(1, 2, 16, 24)
     {"here": level.luma, "there": there, "found": found}[what][0, 0, 9, 9] = float("nan")
-    ours, mismatch = by_a_kernel(level, [there], found[None], 4)
-    wanted, plain = by_operators(level, [there], found[None], 4)
+    ours, mismatch = refine_fused(level, [there], found[None], 4)
+    wanted, plain = refine_plain(level, [there], found[None], 4)
     assert ours.isnan().any()
     assert not (ours.isnan() & ~wanted.isnan()).any()
     assert ours.isnan()[..., 6:9, 6:9].all() if what != "found" else ours.isnan()[..., 9, 9].all()
@@ -128,13 +128,13 @@ def test_nan_comes_through_the_flow(what: str) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38, -1e38])
 def test_no_flow_leads_out_of_memory(value: float) -> None:
-    """Whatever an earlier level found: what is read stays within the picture."""
+    """Reads stay within the image whatever the initial flow."""
     frames = scene(64, 96)
     level = optical_flow._make_level(frames[1])
     for scale in (2, 4, 8):
         cell = optical_flow.BLOCK_PX // scale
         found = torch.full((1, 2, 64 // cell, 96 // cell), value)
-        result, _ = by_a_kernel(level, [frames[2]], found[None], scale)
+        result, _ = refine_fused(level, [frames[2]], found[None], scale)
         assert result.shape == found[None].shape
     profile = motion_profile(frames[0], torch.full((1, 2, 8, 12), value))
     assert profile.shape == (1, exposure.PROFILE_SIZE)
@@ -143,11 +143,11 @@ def test_no_flow_leads_out_of_memory(value: float) -> None:
 def test_sizes_that_do_not_fit_are_refused() -> None:
     level = optical_flow._make_level(scene(32, 48)[0])
     with pytest.raises(ValueError, match="do not make 32 × 48 pixels"):
-        by_a_kernel(level, [level.luma], torch.zeros(1, 1, 2, 8, 12), 8)
+        refine_fused(level, [level.luma], torch.zeros(1, 1, 2, 8, 12), 8)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(4, 4), (9, 17), (72, 96), (90, 160)])
-def test_motion_profiles_are_those_of_operators(rows: int, columns: int) -> None:
+def test_motion_profiles_equal_plain_operators(rows: int, columns: int) -> None:
     frame, velocity = scene(8 * rows, 8 * columns, 2)[0], smooth(2, 2, rows, columns, scale=12)
     velocity[1] *= 0.1
     ours = motion_profile(frame, velocity)

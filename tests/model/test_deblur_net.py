@@ -112,7 +112,7 @@ def test_no_motion_no_correction_along_it() -> None:
     assert torch.equal(correction, torch.zeros_like(correction))
 
 
-def test_taps_look_along_the_motion() -> None:
+def test_taps_sample_along_the_motion() -> None:
     taps = MotionTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2)
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 3, 64, 64) / 64
     motion = torch.zeros(1, 2, 8, 8)
@@ -125,7 +125,7 @@ def test_taps_look_along_the_motion() -> None:
     assert float(path.length[0, 0, 20, 20]) == pytest.approx(4.0)
 
 
-def test_taps_look_beside_the_motion() -> None:
+def test_taps_sample_lateral_lines() -> None:
     """On a ramp across the motion, one line is darker by one pixel's slope, and the other one brighter."""
     taps = MotionTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, lateral_points=2)
     ramp = torch.arange(64.0).view(1, 1, 64, 1).expand(1, 3, 64, 64) / 64
@@ -155,7 +155,7 @@ def test_taps_find_the_pixel_in_a_neighbour() -> None:
     assert not seen[3].any()
 
 
-def test_taps_look_into_both_neighbours() -> None:
+def test_taps_sample_both_neighbours() -> None:
     """With neighbour taps a frame that is never matched away still depends on the frame before and the one after."""
     pictures = drifting(3)
     for changed in (0, 2):

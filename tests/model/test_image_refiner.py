@@ -1,4 +1,4 @@
-"""Refiner and finish: they start as nothing, see what they should, and keep the network's promises."""
+"""Motion refiner and image refiner: zero at the start, right inputs, and the network's promises."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TINY = NetworkConfig(
 
 
 def network(**changes: Any) -> DeblurNet:
-    """A small network with a refiner and a finish that do something."""
+    """A small network with random weights in both refiners."""
     torch.manual_seed(4)
     net = DeblurNet(replace(TINY, **changes)).eval()
     for parameter in net.parameters():
@@ -71,7 +71,7 @@ def test_clip_at_once_equals_frame_by_frame(lookahead: int, scale: int) -> None:
 
 @pytest.mark.parametrize("given", ["refiner", "finish"])
 def test_each_changes_what_it_is_for(given: str) -> None:
-    """The refiner the motion, and the finish the picture."""
+    """The motion refiner the motion, and the image refiner the frame."""
     whole, bare = network(), network()
     head = getattr(bare, given).head
     torch.nn.init.zeros_(head.weight)
@@ -111,7 +111,7 @@ def tiled_and_whole(net: DeblurNet) -> float:
 
 
 def test_tiles_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a quarter of what is computed around them, there is one."""
+    """With a quarter of the overlap there is one."""
     net = network()
     assert net.finish is not None
     assert net.tile_overlap == net.finish.reach == 64
@@ -121,7 +121,7 @@ def test_tiles_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tiled_and_whole(net) > 1e-3
 
 
-def test_the_restored_picture_is_blurred_again_as_the_frame_was() -> None:
+def test_the_restored_frame_is_reblurred_as_the_frame_was() -> None:
     """8 pixels across: the mean from 4 to the left to 4 to the right, the ends half; luma's differences beside it."""
     sharp = tiles(3).float()[None] / 255
     grid = sampling_grid(*sharp.shape[-2:], sharp.device)
@@ -135,8 +135,8 @@ def test_the_restored_picture_is_blurred_again_as_the_frame_was() -> None:
 
 
 @pytest.mark.parametrize("missing", [False, True])
-def test_a_neighbour_is_brought_into_place(missing: bool) -> None:
-    """A picture moved by 3 pixels and brought back differs by nothing; without one there is nothing, and no trust."""
+def test_a_neighbour_is_warped_into_place(missing: bool) -> None:
+    """A frame shifted by 3 pixels and warped back differs by nothing; a missing one gives zeros and no confidence."""
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 3, 64, 64) / 64
     back = torch.zeros(1, 2, 8, 8)
     back[:, 0] = -3.0

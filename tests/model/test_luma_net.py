@@ -1,4 +1,4 @@
-"""LumaNet: the promises of a network, kept in luma alone; cells that share a motion see what each pixel alone would."""
+"""LumaNet: the network's promises in luma alone; block samples equal samples of each pixel."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from vdeblur.model.motion_taps import DIFFERENCE_GAIN, MotionTaps, Neighbour
 from vdeblur.model.regions import full_region
 from vdeblur.model.registry import read_config
 
-# --- Cells ------------------------------------------------------------------------------------------------------------
+# --- Block sampling ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cell", [1, 2, 4])
-def test_gathered_pixels_are_spread_again(cell: int) -> None:
+def test_shuffle_inverts_unshuffle(cell: int) -> None:
     picture = torch.rand(2, 1, 16, 24)
     assert torch.equal(shuffle_blocks(unshuffle_blocks(picture, cell), cell), picture)
 
@@ -42,8 +42,8 @@ def test_gathered_pixels_are_spread_again(cell: int) -> None:
 @pytest.mark.parametrize("cell", [1, 2, 4])
 @pytest.mark.parametrize("far", [0.7, 30.0])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_cell_sees_what_its_pixels_would(cell: int, far: float, batch: int) -> None:
-    """Also far outside of the picture, where its edge goes on."""
+def test_block_samples_equal_pixel_samples(cell: int, far: float, batch: int) -> None:
+    """Also far outside of the image, where the border is replicated."""
     picture = torch.rand(batch, 1, 16, 24)
     displacement = far * torch.randn(batch, 2, 16 // cell, 24 // cell)
     grid = block_grid(16 // cell, 24 // cell, cell, picture.device) + normalize_block_displacement(displacement, cell)
@@ -55,8 +55,8 @@ def test_a_cell_sees_what_its_pixels_would(cell: int, far: float, batch: int) ->
 
 
 @pytest.mark.parametrize("cell", [1, 2, 4])
-def test_cells_are_inside_while_their_middle_is(cell: int) -> None:
-    """Moved to the left by a pixel more or less than half of the first cell."""
+def test_blocks_are_inside_while_their_centre_is(cell: int) -> None:
+    """Moved to the left by a pixel more or less than half of the first block."""
     for short in (-0.1, 0.1):
         displacement = torch.zeros(1, 2, 8, 8)
         displacement[:, 0] = short - cell / 2
@@ -69,8 +69,8 @@ def test_cells_are_inside_while_their_middle_is(cell: int) -> None:
 # --- Taps -------------------------------------------------------------------------------------------------------------
 
 
-def test_cell_taps_are_steered_taps_where_motion_is_the_same() -> None:
-    """With the same filters: the same correction, but for places that differ by the rounding of sums."""
+def test_shared_taps_equal_motion_taps_under_uniform_motion() -> None:
+    """With the same filters: the same correction, up to the rounding of positions."""
     torch.manual_seed(6)
     shape = {"taps": 7, "reach": 1.5, "hidden": 8, "depth": 2}
     steered = MotionTaps(scale=1, features=2, guides=1, neighbours=2, neighbour_points=3, **shape)  # type: ignore[arg-type]
@@ -97,7 +97,7 @@ def test_no_motion_no_correction() -> None:
     assert not net.taps(frame, still, neighbours).any()
 
 
-def test_what_pixels_see_is_in_order() -> None:
+def test_features_are_in_order() -> None:
     """On a ramp: the differences along the motion, its length, the pixel's own luma; a missing neighbour is zeros."""
     taps = SharedTaps(taps=3, reach=1.0, hidden=8, depth=1, neighbour_points=1)
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 1, 64, 64) / 64
@@ -112,7 +112,7 @@ def test_what_pixels_see_is_in_order() -> None:
     torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
 
 
-def test_training_sees_and_corrects_as_the_network_does() -> None:
+def test_training_samples_and_corrects_as_the_network_does() -> None:
     net, frames = tiny(), torch.rand(1, 1, 32, 48)
     motion = torch.tensor([2.0, 3.0]).view(1, 2, 1, 1).expand(1, 2, 4, 6)
     neighbours = (Neighbour(frames.roll(2, 3), motion, motion[:, :1] * 0),) * 2
@@ -173,7 +173,7 @@ def test_every_parameter_gets_a_finite_gradient() -> None:
     assert_all_learn(net, estimate)
 
 
-def test_luma_is_what_it_sees_of_colours() -> None:
+def test_colours_are_reduced_to_luma() -> None:
     net, pictures = tiny(), drifting(2)
     grey = (pictures * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(2, keepdim=True)
     with torch.inference_mode():

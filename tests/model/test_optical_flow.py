@@ -1,4 +1,4 @@
-"""Optical flow: how far a known shift is found, at any size and either way, and what happens at the edges."""
+"""Optical flow: accuracy on known shifts, at any size and in both directions, and behaviour at the borders."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_batch_is_its_members() -> None:
 
 @pytest.mark.parametrize("lookahead", [0, 1])
 @pytest.mark.parametrize("length", [1, 2, 4])
-def test_motions_of_a_clip_are_those_of_its_frames(length: int, lookahead: int) -> None:
+def test_clip_motion_equals_frame_by_frame(length: int, lookahead: int) -> None:
     frames = torch.cat([shifted(2.0 * t, -1.0 * t)[1] for t in range(length)])
     levels, like = build_pyramid(frames, 4), frames[..., ::8, ::8]
     packed = match_clip(levels, 4, length=length, lookahead=lookahead, like=like)
@@ -112,8 +112,8 @@ def test_motions_of_a_clip_are_those_of_its_frames(length: int, lookahead: int) 
         torch.testing.assert_close(inner, torch.tensor([2.0, -1.0]), atol=0.1, rtol=0)
 
 
-def test_a_part_of_the_cells_of_a_large_frame_tells_the_exposure_as_all_do() -> None:
-    """Of many cells only as many as are enough are looked at, and count as all."""
+def test_subsampled_blocks_of_a_large_frame_give_the_same_exposure() -> None:
+    """Of many blocks only every n-th is used, and the sums are scaled."""
     noise = torch.rand(1, 1, 640, 1060, generator=torch.Generator().manual_seed(5))
     picture = F.avg_pool2d(noise, 9, stride=1, padding=4)
     blurred = torch.stack([picture[..., shift : shift + 1024] for shift in range(9)]).mean(0)

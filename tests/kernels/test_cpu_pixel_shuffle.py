@@ -1,4 +1,4 @@
-"""Native: pictures as convolutions at 1/4 read them, and back, are what the plain operators make of them."""
+"""CPU kernels of pixel shuffle and unshuffle against plain operators."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _working() -> Any:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_squares_hold_the_pixels(size: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_unshuffle_equals_plain_operators(size: tuple[int, ...], dtype: torch.dtype) -> None:
     whole = noise(*size)
     for picture in (whole, whole[..., 16:32, 8:]):  # a tile is a part of a picture
         with torch.inference_mode():
@@ -42,7 +42,7 @@ def test_squares_hold_the_pixels(size: tuple[int, ...], dtype: torch.dtype) -> N
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_pixels_come_back_corrected(size: tuple[int, ...], last: bool, dtype: torch.dtype) -> None:
+def test_shuffle_and_add_equals_plain_operators(size: tuple[int, ...], last: bool, dtype: torch.dtype) -> None:
     batch, channels, height, width = size
     squares = noise(batch, 16 * channels, height // 4, width // 4).to(dtype)
     if last:
