@@ -34,7 +34,7 @@ from vdeblur.library.generators import deblur_frames
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.layers import upsample
 from vdeblur.model.network import NetworkTraits, TileTraits
-from vdeblur.model.regions import Area, in_tiles, tiles_of, upsample_area
+from vdeblur.model.regions import Region, run_tiled, split_tiles, upsample_region
 from vdeblur.pipeline import deblur_video as pipeline_module
 from vdeblur.runtime import host_memory
 from vdeblur.runtime.device import is_out_of_memory
@@ -74,7 +74,7 @@ class Bounded(Mixing):
         self.failure = failure or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
         self.sides: list[int | None] = []
 
-    def work_in_strips(self, pixels: int | None) -> None:
+    def set_strip_pixels(self, pixels: int | None) -> None:
         pass
 
     def encode(self, frame: Tensor, *, side: int | None = None) -> Any:
@@ -95,10 +95,10 @@ class Bounded(Mixing):
 @pytest.mark.parametrize(("height", "width", "side"), [(16, 16, 64), (64, 64, 64), (80, 336, 64), (1088, 1920, 256)])
 def test_tiles_cover_a_frame_once(height: int, width: int, side: int) -> None:
     count = torch.zeros(height, width)
-    for tile in tiles_of(Area(0, height, 0, width), side, 16):
+    for tile in split_tiles(Region(0, height, 0, width), side, 16):
         assert not any(edge % 16 for edge in tile)
         assert max(tile.bottom - tile.top, tile.width) <= side
-        tile.of(count).add_(1)
+        tile.crop(count).add_(1)
     assert torch.equal(count, torch.ones_like(count))
 
 
@@ -107,9 +107,9 @@ def test_a_convolution_in_tiles_is_the_convolution() -> None:
     blur = torch.nn.Conv2d(2, 3, 5, padding=2)
     with torch.inference_mode():
         whole = blur(x)
-        parts = in_tiles(lambda a: blur(a.of(x)), Area(0, 80, 0, 112), 32, reach=2, multiple=16, scale=1)
+        parts = run_tiled(lambda a: blur(a.crop(x)), Region(0, 80, 0, 112), 32, overlap=2, multiple=16, scale=1)
         torch.testing.assert_close(parts, whole, atol=1e-6, rtol=0)
-        torn = in_tiles(lambda a: blur(a.of(x)), Area(0, 80, 0, 112), 32, reach=1, multiple=16, scale=1)
+        torn = run_tiled(lambda a: blur(a.crop(x)), Region(0, 80, 0, 112), 32, overlap=1, multiple=16, scale=1)
         assert (torn - whole).abs().max() > 1e-3, "this test can fail"
 
 
@@ -118,8 +118,8 @@ def test_a_convolution_in_tiles_is_the_convolution() -> None:
 def test_part_of_an_enlargement_is_the_enlargement(dtype: torch.dtype, memory_format: torch.memory_format) -> None:
     x = torch.randn(1, 8, 12, 20).to(dtype).contiguous(memory_format=memory_format)
     whole = upsample(x, 8)
-    for area in (Area(0, 96, 0, 160), Area(0, 40, 0, 160), Area(44, 60, 12, 100), Area(88, 96, 152, 160)):
-        part, expected = upsample_area(x, 8, area), area.of(whole)
+    for area in (Region(0, 96, 0, 160), Region(0, 40, 0, 160), Region(44, 60, 12, 100), Region(88, 96, 152, 160)):
+        part, expected = upsample_region(x, 8, area), area.crop(whole)
         if area.width == 160:  # strips of a frame; elsewhere vector lanes may fall differently
             assert torch.equal(part, expected)
         torch.testing.assert_close(part, expected)
@@ -140,7 +140,7 @@ def test_tiles_leave_no_seam(model: str, precision: str) -> None:
     tiled = list(on_cpu(network, precision=precision, tile=64).run(frames))
     assert np.abs(whole[-1].planes[0].astype(int) - frames[-1].planes[0]).mean() > 0.5, "it restores something"
     near = np.zeros((112, 176), bool)
-    for tile in tiles_of(Area(0, 112, 0, 176), 64, 16):
+    for tile in split_tiles(Region(0, 112, 0, 176), 64, 16):
         for edge in (tile.top, tile.bottom):
             near[max(0, edge - 24) : edge + 24] |= 0 < edge < 112
         for edge in (tile.left, tile.right):
@@ -157,13 +157,13 @@ def test_tiles_leave_no_seam(model: str, precision: str) -> None:
 def differences(model: str, monkeypatch: pytest.MonkeyPatch, *, short: int = 0) -> Tensor:
     """Largest difference of the residual to the untiled one in each of 12 frames; ``short``: pixels too few around."""
     if short:
-        given: Any = network_module.in_tiles
+        given: Any = network_module.run_tiled
 
-        def torn(*args: Any, reach: int, **options: Any) -> Tensor:
-            part: Tensor = given(*args, reach=reach - short, **options)
+        def torn(*args: Any, overlap: int, **options: Any) -> Tensor:
+            part: Tensor = given(*args, overlap=overlap - short, **options)
             return part
 
-        monkeypatch.setattr(network_module, "in_tiles", torn)
+        monkeypatch.setattr(network_module, "run_tiled", torn)
     network = load_network(model)
     found = []
     with torch.inference_mode():

@@ -27,9 +27,9 @@ from vdeblur.export.tracing import shapes, traced
 from vdeblur.library.generators import deblur_frames
 from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.luma_net import LumaConfig, LumaNet
-from vdeblur.model.optical_flow import SAMPLINGS
+from vdeblur.model.optical_flow import WARPS
 
-REAL_SAMPLINGS = dict(SAMPLINGS)
+REAL_SAMPLINGS = dict(WARPS)
 SAMPLE = SAMPLES / "handheld.mp4"
 
 
@@ -37,9 +37,9 @@ SAMPLE = SAMPLES / "handheld.mp4"
 def short_flow() -> Iterator[None]:
     """The optical flow repeats itself some hundred times in a graph; a few times are enough to be the same or not."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vdeblur.model.optical_flow.SAMPLINGS", dict.fromkeys((32, 16, 8, 4, 2), 1))
+        patch.setattr("vdeblur.model.optical_flow.WARPS", dict.fromkeys((32, 16, 8, 4, 2), 1))
         patch.setattr("vdeblur.model.optical_flow.SWEEPS", 2)
-        patch.setattr("vdeblur.model.optical_flow.COARSEST", 16)
+        patch.setattr("vdeblur.model.optical_flow.COARSEST_SCALE", 16)
         yield
 
 
@@ -278,7 +278,7 @@ def test_any_size_is_tried_at_several(model: Path, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("ending", ["onnx", "pt2"])
 def test_what_is_shipped_is_exported_for_any_size(name: str, ending: str, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vdeblur.model.optical_flow.SAMPLINGS", REAL_SAMPLINGS)
+        patch.setattr("vdeblur.model.optical_flow.WARPS", REAL_SAMPLINGS)
         patch.setattr("vdeblur.model.optical_flow.SWEEPS", 9)
         exported = export_network(name, tmp_path / f"{name}.{ending}")
     assert all(one.psnr > 100 for one in exported.agreements.values())

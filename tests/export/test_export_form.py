@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from support.networks import deblur_nets, luma_nets
-from vdeblur.model.block_sampling import shifts
-from vdeblur.model.motion import motion_between
+from vdeblur.model.block_sampling import shifted_views
+from vdeblur.model.motion import combine_flows
 from vdeblur.model.network import RestorationNetwork
-from vdeblur.model.optical_flow import flow, pyramid
+from vdeblur.model.optical_flow import build_pyramid, estimate_flow
 
 KINDS = ("luma", "deblur")
 #: Whether a frame has one before and one after it: all there is.
@@ -40,9 +40,9 @@ def exporting(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 @pytest.mark.parametrize("cell", [2, 4])
 def test_shifts_are_the_same_in_a_program(cell: int, exporting: pytest.MonkeyPatch) -> None:
     picture = torch.rand(3, 1, 16, 24)
-    ours = shifts(picture, cell)
+    ours = shifted_views(picture, cell)
     exporting.setattr("torch.compiler.is_exporting", lambda: True)
-    assert torch.equal(shifts(picture, cell), ours)
+    assert torch.equal(shifted_views(picture, cell), ours)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,15 +65,15 @@ def test_the_form_for_programs_is_the_network(kind: str, exporting: pytest.Monke
 
 
 def test_motions_of_a_batch_that_lacks_different_neighbours() -> None:
-    before, here, after = (pyramid(deblur_nets.clip(3, batch=len(PLACES))[:, t], 4) for t in range(3))
-    back, ahead = flow(here, before, 4), flow(here, after, 4)
+    before, here, after = (build_pyramid(deblur_nets.clip(3, batch=len(PLACES))[:, t], 4) for t in range(3))
+    back, ahead = estimate_flow(here, before, 4), estimate_flow(here, after, 4)
     like = back.displacement
     has = [torch.tensor(side).view(-1, 1, 1, 1) for side in zip(*PLACES, strict=True)]
-    packed = motion_between(back, ahead, like, (has[0], has[1]))
+    packed = combine_flows(back, ahead, like, (has[0], has[1]))
     for number, (known, follows) in enumerate(PLACES):
         one = slice(number, number + 1)
         sides = [type(back)(*(part[one] for part in found)) for found in (back, ahead)]
-        alone = motion_between(sides[0] if known else None, sides[1] if follows else None, like[one])
+        alone = combine_flows(sides[0] if known else None, sides[1] if follows else None, like[one])
         for ours, theirs in zip(packed, alone, strict=True):
             assert torch.equal(ours[one], theirs)
 

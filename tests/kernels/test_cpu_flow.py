@@ -1,4 +1,4 @@
-"""Native flow: what is compiled for a CPU finds the pyramid, the flow and the motion profile that operators find."""
+"""CPU kernels of pyramid, optical flow and motion profile against plain operators."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from vdeblur.kernels import cpu as cpu_kernels
 from vdeblur.kernels.dispatch import without_kernels
 from vdeblur.model import exposure, optical_flow
 from vdeblur.model.exposure import motion_profile
-from vdeblur.model.optical_flow import Flow, Level, flows, pyramid
+from vdeblur.model.optical_flow import Flow, Level, build_pyramid, estimate_flows
 
-#: Odd numbers of cells and of rows and columns of coarse levels, pictures narrower than a vector, and larger ones.
+#: Odd numbers of blocks and of rows and columns of coarse levels, images narrower than a vector, and larger ones.
 SIZES = [(24, 24, 2), (72, 136, 2), (200, 96, 2), (56, 328, 4), (264, 392, 2)]
 
 
@@ -35,36 +35,36 @@ def smooth(*shape: int, scale: float, seed: int = 0) -> Tensor:
 
 def settings(scale: int) -> dict[str, float | int]:
     return {
-        "scale": scale, "cell": max(1, optical_flow.CELL // scale), "robust": optical_flow.ROBUST,
+        "scale": scale, "block_px": max(1, optical_flow.BLOCK_PX // scale), "robust": optical_flow.ROBUST_SCALE,
         "smoothness": optical_flow.SMOOTHNESS,
         "sweeps": optical_flow.SWEEPS, "relaxation": optical_flow.RELAXATION,
     }  # fmt: skip
 
 
-def by_a_kernel(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """The same by kernels."""
-    return cpu_kernels.improve_level(level.luma, level.slope, others, found, samplings=1, **settings(scale))
+def refine_fused(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """One warp of a level by the kernel."""
+    return cpu_kernels.refine_level(level.luma, level.gradient, others, found, warps=1, **settings(scale))
 
 
-def by_operators(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """One sampling of a level, as :func:`vdeblur.model.optical_flow.flows` does it."""
-    cell = max(1, optical_flow.CELL // scale)
+def refine_plain(level: Level, others: list[Tensor], found: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """One warp of a level by plain operators."""
+    cell = max(1, optical_flow.BLOCK_PX // scale)
     views, place = (
-        [optical_flow.shifts(other, cell) for other in others],
-        optical_flow.places(*found.shape[-2:], cell, found.device),
+        [optical_flow.shifted_views(other, cell) for other in others],
+        optical_flow.block_grid(*found.shape[-2:], cell, found.device),
     )
     with torch.no_grad():
-        return optical_flow._improve(optical_flow._own(level, cell), views, place, found, scale)
+        return optical_flow._refine(optical_flow._block_terms(level, cell), views, place, found, scale)
 
 
 @pytest.mark.parametrize(("height", "width", "finest"), SIZES)
 @pytest.mark.parametrize("batch", [1, 2])
-def test_pyramids_and_flows_are_those_of_operators(height: int, width: int, finest: int, batch: int) -> None:
+def test_pyramids_and_flows_equal_plain_operators(height: int, width: int, finest: int, batch: int) -> None:
     frames = scene(height, width, batch)
 
     def found() -> tuple[list[tuple[Level, ...]], list[Flow]]:
-        levels = [pyramid(frame, finest) for frame in frames]
-        return levels, flows(levels[1], (levels[0], levels[2]), finest)
+        levels = [build_pyramid(frame, finest) for frame in frames]
+        return levels, estimate_flows(levels[1], (levels[0], levels[2]), finest)
 
     levels, ours = found()
     with without_kernels():
@@ -80,14 +80,14 @@ def test_pyramids_and_flows_are_those_of_operators(height: int, width: int, fine
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
-def test_a_sampling_from_far_outside_is_that_of_operators(scale: int) -> None:
-    cell = optical_flow.CELL // scale
+def test_a_warp_from_far_outside_equals_plain_operators(scale: int) -> None:
+    cell = optical_flow.BLOCK_PX // scale
     frames = scene(6 * 8 // scale, 11 * 8 // scale, 2)
-    level, others = optical_flow._level(frames[1]), [frames[0], frames[2]]
+    level, others = optical_flow._make_level(frames[1]), [frames[0], frames[2]]
     found = smooth(4, 2, 6, 11, scale=12).view(2, 2, 2, 6, 11)
     found[0, 1, :, 2, 3], found[1, 0, :, 4, 5] = 150.0, -150.0
-    ours, mismatch = by_a_kernel(level, others, found, scale)
-    wanted, plain = by_operators(level, others, found, scale)
+    ours, mismatch = refine_fused(level, others, found, scale)
+    wanted, plain = refine_plain(level, others, found, scale)
     assert cell * 6 == level.luma.shape[-2]
     torch.testing.assert_close(ours, wanted, atol=2e-4, rtol=1e-6)
     torch.testing.assert_close(mismatch, plain, atol=2e-6, rtol=0)
@@ -97,9 +97,9 @@ def test_a_sampling_from_far_outside_is_that_of_operators(scale: int) -> None:
 
 def test_an_image_that_is_not_contiguous_is_read_as_it_is() -> None:
     frames = [frame.transpose(-1, -2) for frame in scene(96, 64)]
-    levels = [pyramid(frame, 2) for frame in frames]
+    levels = [build_pyramid(frame, 2) for frame in frames]
     with without_kernels():
-        plain = [pyramid(frame.contiguous(), 2) for frame in frames]
+        plain = [build_pyramid(frame.contiguous(), 2) for frame in frames]
     for one, other in zip(levels[0], plain[0], strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
 
@@ -107,10 +107,10 @@ def test_an_image_that_is_not_contiguous_is_read_as_it_is() -> None:
 @pytest.mark.parametrize("what", ["here", "there", "found"])
 def test_nan_comes_through_the_flow(what: str) -> None:
     frames = scene(32, 48)
-    level, there, found = optical_flow._level(frames[1]), frames[2].clone(), torch.zeros(1, 2, 16, 24)
+    level, there, found = optical_flow._make_level(frames[1]), frames[2].clone(), torch.zeros(1, 2, 16, 24)
     {"here": level.luma, "there": there, "found": found}[what][0, 0, 9, 9] = float("nan")
-    ours, mismatch = by_a_kernel(level, [there], found[None], 4)
-    wanted, plain = by_operators(level, [there], found[None], 4)
+    ours, mismatch = refine_fused(level, [there], found[None], 4)
+    wanted, plain = refine_plain(level, [there], found[None], 4)
     assert ours.isnan().any()
     assert not (ours.isnan() & ~wanted.isnan()).any()
     assert ours.isnan()[..., 6:9, 6:9].all() if what != "found" else ours.isnan()[..., 9, 9].all()
@@ -119,26 +119,26 @@ def test_nan_comes_through_the_flow(what: str) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38, -1e38])
 def test_no_flow_leads_out_of_memory(value: float) -> None:
-    """Whatever an earlier level found: what is read stays within the picture."""
+    """Reads stay within the image whatever the initial flow."""
     frames = scene(64, 96)
-    level = optical_flow._level(frames[1])
+    level = optical_flow._make_level(frames[1])
     for scale in (2, 4, 8):
-        cell = optical_flow.CELL // scale
+        cell = optical_flow.BLOCK_PX // scale
         found = torch.full((1, 2, 64 // cell, 96 // cell), value)
-        result, _ = by_a_kernel(level, [frames[2]], found[None], scale)
+        result, _ = refine_fused(level, [frames[2]], found[None], scale)
         assert result.shape == found[None].shape
     profile = motion_profile(frames[0], torch.full((1, 2, 8, 12), value))
-    assert profile.shape == (1, exposure.PROFILE)
+    assert profile.shape == (1, exposure.PROFILE_SIZE)
 
 
 def test_sizes_that_do_not_fit_are_refused() -> None:
-    level = optical_flow._level(scene(32, 48)[0])
+    level = optical_flow._make_level(scene(32, 48)[0])
     with pytest.raises(ValueError, match="do not make 32 × 48 pixels"):
-        by_a_kernel(level, [level.luma], torch.zeros(1, 1, 2, 8, 12), 8)
+        refine_fused(level, [level.luma], torch.zeros(1, 1, 2, 8, 12), 8)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(4, 4), (9, 17), (72, 96), (90, 160)])
-def test_motion_profiles_are_those_of_operators(rows: int, columns: int) -> None:
+def test_motion_profiles_equal_plain_operators(rows: int, columns: int) -> None:
     frame, velocity = scene(8 * rows, 8 * columns, 2)[0], smooth(2, 2, rows, columns, scale=12)
     velocity[1] *= 0.1
     ours = motion_profile(frame, velocity)
@@ -160,10 +160,10 @@ def test_nan_comes_through_the_profile() -> None:
 
 def test_threads_find_the_same_side_by_side() -> None:
     frames = scene(136, 200)
-    levels = [pyramid(frame, 2) for frame in frames]
+    levels = [build_pyramid(frame, 2) for frame in frames]
 
     def work(_: int) -> Tensor:
-        return flows(levels[1], (levels[0], levels[2]), 2)[0].displacement
+        return estimate_flows(levels[1], (levels[0], levels[2]), 2)[0].displacement
 
     alone = work(0)
     with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""Native: kernels for a CPU give what the plain operators give, and nan comes through them."""
+"""CPU kernels of block taps and planes against plain operators, and the cache of compiled code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from support import tap_scenes
 from support.kernel_fixtures import working_kernels  # noqa: F401
-from support.tap_scenes import PRESENT, mixed_taps, noise, plain_taps
+from support.tap_scenes import PRESENT, mixture_taps, noise, shared_taps
 from vdeblur import Deblurrer
 from vdeblur.kernels import cpu as cpu_kernels
 from vdeblur.kernels import dispatch
@@ -25,7 +25,7 @@ from vdeblur.kernels.cpu import compiling
 from vdeblur.kernels.cpu.compiling import Kernel
 from vdeblur.kernels.cpu.jit import vectors
 from vdeblur.kernels.dispatch import without_kernels
-from vdeblur.model.block_taps import Looking
+from vdeblur.model.block_taps import BlockTaps
 from vdeblur.model.motion_taps import Neighbour
 
 CPU = torch.device("cpu")
@@ -35,18 +35,18 @@ def scene(present: tuple[bool, ...], height: int, width: int, batch: int = 1) ->
     return tap_scenes.scene(present, height, width, batch, far=25, moved=12)
 
 
-FORMS: dict[str, Callable[[], Looking]] = {
-    "plain": lambda: plain_taps(depth=2, neighbour_points=3),
-    "odd": lambda: plain_taps(taps=5, reach=1.0, hidden=21, depth=0, neighbour_points=0),  # they fill no block
-    "mixed": mixed_taps,
-    "odd mixed": lambda: mixed_taps(hidden=21, experts=3, code=10, neighbour_points=1),
-    "mixed alone": lambda: mixed_taps(neighbour_points=0),
+FORMS: dict[str, Callable[[], BlockTaps]] = {
+    "plain": lambda: shared_taps(depth=2, neighbour_points=3),
+    "odd": lambda: shared_taps(taps=5, reach=1.0, hidden=21, depth=0, neighbour_points=0),  # they fill no block
+    "mixed": mixture_taps,
+    "odd mixed": lambda: mixture_taps(hidden=21, experts=3, code=10, neighbour_points=1),
+    "mixed alone": lambda: mixture_taps(neighbour_points=0),
 }
 
 
 @pytest.mark.parametrize(("height", "width", "batch"), [(32, 32, 1), (40, 72, 2), (56, 200, 1)])
 @pytest.mark.parametrize("taps", FORMS, ids=list(FORMS))
-def test_taps_give_what_operators_give(taps: str, height: int, width: int, batch: int) -> None:
+def test_taps_equal_plain_operators(taps: str, height: int, width: int, batch: int) -> None:
     form = FORMS[taps]()
     for present in PRESENT if len(form.neighbour_offsets) else [()]:
         seen = scene(present, height, width, batch)
@@ -61,8 +61,8 @@ def test_taps_give_what_operators_give(taps: str, height: int, width: int, batch
 @pytest.mark.parametrize("what", ["pixels", "motion", "place", "trust"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
 @pytest.mark.parametrize("form", ["plain", "mixed"])
-def test_what_is_no_number_does_no_harm_and_comes_through(form: str, what: str, value: float) -> None:
-    """It must not become an address; and the engine tells a failed network by nan in the residual."""
+def test_nan_and_infinity_stay_local_and_propagate(form: str, what: str, value: float) -> None:
+    """They must not become addresses; and the engine detects a failed network by nan in the residual."""
     frame, motion, neighbours = scene((True, True), 40, 72)
     there = {"pixels": frame, "motion": motion, "place": neighbours[0].displacement, "trust": neighbours[1].mismatch}
     there[what][..., 2, 3] = value
@@ -93,7 +93,7 @@ def test_strips_and_threads_give_the_same_bits(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["plain", "mixed"])
 def test_changed_weights_count(form: str) -> None:
-    """What the kernels make of them is kept."""
+    """Packed weights are cached."""
     taps, seen = FORMS[form](), scene((True, True), 40, 72)
     with torch.inference_mode():
         before = taps(*seen)
@@ -112,10 +112,10 @@ def test_changed_weights_count(form: str) -> None:
         assert torch.equal(taps(*seen), before), "weights whose changes are not counted are read each time"
 
 
-def test_operators_do_what_kernels_cannot() -> None:
+def test_operators_are_the_fallback() -> None:
     """Other dtypes, and gradients."""
     frame, motion, neighbours = scene((True, True), 40, 72)
-    taps = plain_taps(depth=2, neighbour_points=3)
+    taps = shared_taps(depth=2, neighbour_points=3)
     with torch.inference_mode():
         exact = taps(frame, motion, neighbours)
     taps(frame, motion, neighbours).sum().backward()
@@ -128,9 +128,9 @@ def test_operators_do_what_kernels_cannot() -> None:
 
 @pytest.mark.parametrize("kind", [vectors.wide, vectors.eight])
 def test_vectors_compute_lane_by_lane(kind: vectors.Vector) -> None:
-    load = vectors.load if kind is vectors.wide else vectors.load_eight
-    fill = vectors.fill if kind is vectors.wide else vectors.fill_eight
-    fma, larger, store = vectors.fma, vectors.larger, vectors.store
+    load = vectors.load if kind is vectors.wide else vectors.load8
+    fill = vectors.broadcast if kind is vectors.wide else vectors.broadcast8
+    fma, larger, store = vectors.fma, vectors.maximum, vectors.store
 
     @njit
     def work(x: Any, y: Any, result: Any) -> None:
@@ -154,9 +154,11 @@ def test_auto_takes_float32_where_kernels_are(monkeypatch: pytest.MonkeyPatch) -
         assert Deblurrer("swift", device="cpu").dtype == torch.bfloat16
 
 
-def test_without_numba_all_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_numba_operators_are_the_fallback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     seen = scene((True, True), 40, 72)
-    taps = mixed_taps()
+    taps = mixture_taps()
     with torch.inference_mode():
         wanted = taps(*seen)
         dispatch._module.cache_clear()
@@ -172,35 +174,35 @@ def test_without_numba_all_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pyte
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
 @pytest.mark.parametrize(("height", "width"), [(3, 32), (7, 33), (20, 130)])
 def test_planes_become_luma_and_are_corrected(dtype: torch.dtype, height: int, width: int) -> None:
-    """Rows of decoders and of cropped residuals are longer than what is looked at."""
+    """Rows of decoders and of cropped residuals are longer than the plane."""
     peak = torch.iinfo(dtype).max
     samples = torch.randint(0, peak + 1, (height, width + 5), generator=torch.Generator().manual_seed(1))
     plane, change = samples.to(dtype)[:, :width], noise(height, width + 3, scale=0.3)[:, :width]
     offset, scale = 16.0 * (peak + 1) / 256, 219.0 * (peak + 1) / 256
     luma = cpu_kernels.luma(plane, offset, 1 / scale)
-    corrected = cpu_kernels.corrected(plane, change, scale, peak)
+    corrected = cpu_kernels.add_residual(plane, change, scale, peak)
     assert luma is not None
     assert corrected is not None
     assert torch.allclose(luma, ((plane.float() - offset) / scale).clamp(0, 1), atol=1e-6)
     wanted = (plane.double() + change.double() * scale).clamp(0, peak)
     assert (corrected.double() - wanted).abs().max() < 0.51
-    assert torch.equal(cpu_kernels.corrected(plane, change, 0.0, peak), plane)
+    assert torch.equal(cpu_kernels.add_residual(plane, change, 0.0, peak), plane)
 
 
 def test_other_planes_are_left_to_operators() -> None:
     for plane in (torch.zeros(8, 64), torch.zeros(64, 40, dtype=torch.uint8).t(), torch.zeros(8, 9, dtype=torch.uint8)):
         assert cpu_kernels.luma(plane, 0.0, 1.0) is None
-        assert cpu_kernels.corrected(plane, torch.zeros(plane.shape), 1.0, 255.0) is None
+        assert cpu_kernels.add_residual(plane, torch.zeros(plane.shape), 1.0, 255.0) is None
     plane = torch.zeros(8, 64, dtype=torch.uint8)
-    assert cpu_kernels.corrected(plane, torch.zeros(64, 8).t(), 1.0, 255.0) is None
-    assert cpu_kernels.corrected(plane, torch.zeros(8, 1), 1.0, 255.0) is None
+    assert cpu_kernels.add_residual(plane, torch.zeros(64, 8).t(), 1.0, 255.0) is None
+    assert cpu_kernels.add_residual(plane, torch.zeros(8, 1), 1.0, 255.0) is None
 
 
-# --- What is kept -----------------------------------------------------------------------------------------------------
+# --- Cache of compiled code -------------------------------------------------------------------------------------------
 
 
-def halved(times: int = 1) -> Tensor:
-    """A small picture through a kernel that is asked for anew."""
+def halve(times: int = 1) -> Tensor:
+    """Pool a small image by a freshly loaded kernel."""
     picture, small = noise(1, 1, 4, 64), torch.empty(1, 1, 2, 32)
     kernel = Kernel("pyramid", "halve")
     for _ in range(times):
@@ -215,8 +217,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "kept"
 
 
-def test_what_was_compiled_is_kept_and_loaded_without_numba(folder: Path) -> None:
-    first = halved(2)
+def test_compiled_code_is_cached_and_loaded_without_numba(folder: Path) -> None:
+    first = halve(2)
     (file,) = folder.iterdir()
     code = (
         "import sys, torch\n"
@@ -228,32 +230,32 @@ def test_what_was_compiled_is_kept_and_loaded_without_numba(folder: Path) -> Non
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["34.5", "False"]
     assert [file] == list(folder.iterdir())
-    assert torch.equal(halved(), first)
+    assert torch.equal(halve(), first)
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
-def test_a_damaged_file_is_made_anew(folder: Path, damage: bytes | None) -> None:
-    halved()
+def test_a_damaged_cache_file_is_compiled_again(folder: Path, damage: bytes | None) -> None:
+    halve()
     (file,) = folder.iterdir()
     whole = file.read_bytes()
     file.write_bytes(whole[:-9] if damage is None else damage)
-    halved()
+    halve()
     assert compiling._read(file), "it is whole again"
 
 
-def test_kernels_work_where_nothing_can_be_kept(
+def test_kernels_work_without_a_writable_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(tmp_path / "file" / "folder"))
     with caplog.at_level(logging.INFO, logger="vdeblur"):
-        halved()
+        halve()
     assert "cannot be kept" in caplog.text
 
 
 def test_kernels_work_where_nobody_has_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "folder", lambda: None)
-    halved()
+    monkeypatch.setattr(compiling, "cache_folder", lambda: None)
+    halve()
 
 
 def test_a_full_disk_leaves_no_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,13 +263,13 @@ def test_a_full_disk_leaves_no_part(folder: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
-    halved()
+    halve()
     assert list(folder.iterdir()) == []
 
 
 def test_a_kernel_that_needs_numba_itself_still_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "_object_of", lambda *args: None)
-    halved(2)
+    monkeypatch.setattr(compiling, "_compile_object", lambda *args: None)
+    halve(2)
     assert not folder.exists()
 
 
@@ -289,7 +291,7 @@ def test_the_folder_is_the_systems(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", system)
-    assert compiling.folder() == Path(expected)
+    assert compiling.cache_folder() == Path(expected)
 
 
 def test_another_processor_or_version_has_other_files(monkeypatch: pytest.MonkeyPatch) -> None:

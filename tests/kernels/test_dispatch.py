@@ -1,4 +1,4 @@
-"""Fused: kernels give what the plain operators give, and where they do not work nobody notices but the log.
+"""Kernel dispatch: fused kernels equal plain operators, and a failing backend is disabled with one log message.
 
 Those for a CPU are tried in test_cpu_kernels.py. Triton can interpret its kernels on a CPU: that runs where Triton is
 installed. The tests marked ``cuda`` run them.
@@ -14,24 +14,24 @@ import torch
 from torch import Tensor
 
 from support.media.recording import Recording
-from support.tap_scenes import PRESENT, mixed_taps, noise, plain_taps, scene, steered_taps
+from support.tap_scenes import PRESENT, mixture_taps, motion_taps, noise, scene, shared_taps
 from vdeblur.kernels import dispatch
-from vdeblur.model.block_sampling import medians
-from vdeblur.model.block_taps import Looking
+from vdeblur.model.block_sampling import median_filter
+from vdeblur.model.block_taps import BlockTaps
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.motion_taps import Neighbour
-from vdeblur.model.optical_flow import flows, pyramid
-from vdeblur.model.regions import Area
+from vdeblur.model.optical_flow import build_pyramid, estimate_flows
+from vdeblur.model.regions import Region
 
 LUMA_NETWORKS = ("fast", "swift")
 
 
 @pytest.fixture
 def interpreted(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Kernels on the CPU, step by step."""
+    """Triton kernels run by its interpreter on the CPU."""
     kernels = pytest.importorskip("vdeblur.kernels.triton", reason="Triton is not installed")
-    for module in ("celltaps", "flow", "steering"):
-        monkeypatch.setattr(f"vdeblur.model.{module}.attempt", lambda like, work: work(kernels))
+    for module in ("block_taps", "optical_flow", "motion_taps"):
+        monkeypatch.setattr(f"vdeblur.model.{module}.try_kernels", lambda like, work: work(kernels))
     return kernels
 
 
@@ -44,41 +44,41 @@ def on(device: str, *things: Any) -> list[Any]:
     return [moved(thing) for thing in things]
 
 
-def test_interpreted_taps_give_what_operators_give(interpreted: Any) -> None:
-    plain, small = plain_taps(depth=1, neighbour_points=1), {"taps": 7, "hidden": 12, "experts": 3, "code": 10}
-    bare = plain_taps(taps=5, reach=1.0, hidden=20, depth=0, neighbour_points=0)
-    cases: list[tuple[Looking, tuple[bool, ...]]] = [(plain, one) for one in PRESENT]
-    cases += [(bare, ()), (mixed_taps(neighbour_points=0, **small), ())]
-    cases += [(mixed_taps(**small), one) for one in PRESENT]
+def test_interpreted_block_taps_equal_plain_operators(interpreted: Any) -> None:
+    plain, small = shared_taps(depth=1, neighbour_points=1), {"taps": 7, "hidden": 12, "experts": 3, "code": 10}
+    bare = shared_taps(taps=5, reach=1.0, hidden=20, depth=0, neighbour_points=0)
+    cases: list[tuple[BlockTaps, tuple[bool, ...]]] = [(plain, one) for one in PRESENT]
+    cases += [(bare, ()), (mixture_taps(neighbour_points=0, **small), ())]
+    cases += [(mixture_taps(**small), one) for one in PRESENT]
     for taps, present in cases:
         frame, motion, neighbours = scene(present, 24, 40, batch=2)
         with torch.inference_mode():
             found = taps(frame, motion, neighbours)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("vdeblur.model.block_taps.attempt", lambda like, work: None)
+                patch.setattr("vdeblur.model.block_taps.try_kernels", lambda like, work: None)
                 wanted = taps(frame, motion, neighbours)
         assert wanted.abs().max() > 0.01
         assert (found - wanted).abs().max() < 2e-5
 
 
-STEERED_CASES = [
+MOTION_TAPS_CASES = [
     *((present, 3, 3, 5, None) for present in PRESENT),
-    ((True, True), 3, 0, 0, Area(8, 24, 16, 68)),
-    ((), 0, 3, 5, Area(4, 32, 0, 72)),
+    ((True, True), 3, 0, 0, Region(8, 24, 16, 68)),
+    ((), 0, 3, 5, Region(4, 32, 0, 72)),
 ]
 
 
-@pytest.mark.parametrize(("present", "points", "beside", "details", "area"), STEERED_CASES)
-def test_interpreted_steered_taps_give_what_operators_give(
-    present: tuple[bool, ...], points: int, beside: int, details: int, area: Area | None, interpreted: Any
+@pytest.mark.parametrize(("present", "points", "beside", "details", "area"), MOTION_TAPS_CASES)
+def test_interpreted_motion_taps_equal_plain_operators(
+    present: tuple[bool, ...], points: int, beside: int, details: int, area: Region | None, interpreted: Any
 ) -> None:
-    taps = steered_taps(taps=7, hidden=24, features=3, guides=4, points=points, beside=beside, details=details)
+    taps = motion_taps(taps=7, hidden=24, features=3, guides=4, points=points, lateral_points=beside, details=details)
     frame, motion, neighbours = scene(present, 32, 72, batch=2)
     guide = noise(2, 4, 4, 9)
     with torch.inference_mode():
         found = taps(frame, motion, guide, neighbours, area)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("vdeblur.model.motion_taps.attempt", lambda like, work: None)
+            patch.setattr("vdeblur.model.motion_taps.try_kernels", lambda like, work: None)
             wanted = taps(frame, motion, guide, neighbours, area)
     for one, other in zip(found, wanted, strict=True):
         assert one.shape == other.shape
@@ -88,32 +88,32 @@ def test_interpreted_steered_taps_give_what_operators_give(
 
 
 def test_weights_for_kernels_are_made_on_the_device(interpreted: Any) -> None:
-    mixed, plain, steered = mixed_taps(), plain_taps(depth=1, neighbour_points=1), steered_taps()
+    mixed, plain, steered = mixture_taps(), shared_taps(depth=1, neighbour_points=1), motion_taps()
     with torch.inference_mode(), Recording() as recording:
-        interpreted.cells._mixed_weights(mixed, 32)
-        interpreted.cells.weights_of(plain.filters, plain.mix, plain.correction)
-        interpreted.steered._weights(steered)
+        interpreted.block_taps._pack_mixture_weights(mixed, 32)
+        interpreted.block_taps.pack_weights(plain.filters, plain.mix, plain.correction)
+        interpreted.motion_taps._pack_weights(steered)
     assert recording.operations
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (72, 136)])
-def test_interpreted_flows_are_those_of_operators(interpreted: Any, height: int, width: int) -> None:
+def test_interpreted_flows_equal_plain_operators(interpreted: Any, height: int, width: int) -> None:
     wide = torch.nn.functional.avg_pool2d(noise(2, 1, height + 26, width + 26), 15, 1)
     frames = [wide[..., 3 * n : 3 * n + height, 2 * n : 2 * n + width].contiguous() for n in range(3)]
-    here, *others = (pyramid(frame, 2) for frame in frames)
-    found = flows(here, others, 2)
+    here, *others = (build_pyramid(frame, 2) for frame in frames)
+    found = estimate_flows(here, others, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vdeblur.model.optical_flow.attempt", lambda like, work: None)
-        wanted = flows(here, others, 2)
+        patch.setattr("vdeblur.model.optical_flow.try_kernels", lambda like, work: None)
+        wanted = estimate_flows(here, others, 2)
     for one, other in zip(found, wanted, strict=True):
         assert other.displacement.abs().max() > 1
         assert (one.displacement - other.displacement).abs().max() < 1e-3
         assert (one.mismatch - other.mismatch).abs().max() < 1e-3
 
 
-def test_interpreted_medians_are_those_of_operators(interpreted: Any) -> None:
+def test_interpreted_median_filter_equals_plain_operators(interpreted: Any) -> None:
     for shape in ((2, 2, 5, 7), (1, 1, 24, 40), (1, 2, 3, 3)):
-        assert torch.equal(interpreted.medians(noise(*shape)), medians(noise(*shape)))
+        assert torch.equal(interpreted.median_filter(noise(*shape)), median_filter(noise(*shape)))
 
 
 class Elsewhere:
@@ -122,7 +122,7 @@ class Elsewhere:
     device = torch.device("cuda:0")
 
 
-def test_kernels_that_fail_are_left_and_the_log_says_so_once(
+def test_a_failing_backend_is_disabled_and_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dispatch, "_broken", set())
@@ -136,8 +136,8 @@ def test_kernels_that_fail_are_left_and_the_log_says_so_once(
 
     like: Any = Elsewhere()
     with caplog.at_level(logging.WARNING), torch.no_grad():
-        assert dispatch.attempt(like, work) is None
-        assert dispatch.attempt(like, work) is None
+        assert dispatch.try_kernels(like, work) is None
+        assert dispatch.try_kernels(like, work) is None
     assert len(tried) == 1
     (record,) = caplog.records
     assert "unsupported toolchain" in record.message
@@ -153,13 +153,13 @@ def test_kernels_are_not_tried_where_they_cannot_be(case: str, monkeypatch: pyte
     with torch.set_grad_enabled(case == "gradients"):
         if case == "without":
             with dispatch.without_kernels():
-                assert dispatch.attempt(like, lambda kernels: 1) is None
-            assert dispatch.attempt(like, lambda kernels: 1) == 1
+                assert dispatch.try_kernels(like, lambda kernels: 1) is None
+            assert dispatch.try_kernels(like, lambda kernels: 1) == 1
         else:
-            assert dispatch.attempt(like, lambda kernels: 1) is None
+            assert dispatch.try_kernels(like, lambda kernels: 1) is None
 
 
-def test_memory_that_runs_out_in_a_kernel_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_in_a_kernel_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "_broken", set())
     monkeypatch.setattr(dispatch, "_module", lambda *name: object())
     monkeypatch.setattr(dispatch, "capability", lambda device: (9, 0))
@@ -169,17 +169,17 @@ def test_memory_that_runs_out_in_a_kernel_comes_through(monkeypatch: pytest.Monk
 
     like: Any = Elsewhere()
     with torch.no_grad(), pytest.raises(torch.OutOfMemoryError):
-        dispatch.attempt(like, work)
+        dispatch.try_kernels(like, work)
     assert not dispatch._broken
 
 
-# --- The real thing ---------------------------------------------------------------------------------------------------
+# --- CUDA -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", LUMA_NETWORKS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_cuda_taps_give_what_operators_give(name: str, dtype: torch.dtype) -> None:
+def test_cuda_block_taps_equal_plain_operators(name: str, dtype: torch.dtype) -> None:
     """Against float32 operators on the CPU, the offsets rounded alike; in 16 bits as near as operators come."""
     plain = load_network(name).taps
     taps = load_network(name).taps.to("cuda", dtype)
@@ -200,10 +200,10 @@ def test_cuda_taps_give_what_operators_give(name: str, dtype: torch.dtype) -> No
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", ["balanced", "quality"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_cuda_steered_taps_give_what_operators_give(name: str, dtype: torch.dtype) -> None:
+def test_cuda_motion_taps_equal_plain_operators(name: str, dtype: torch.dtype) -> None:
     plain = load_network(name).taps
     taps = load_network(name).taps.to("cuda", dtype)
-    for buffer in ("offsets", "neighbour_offsets", "beside_offsets"):
+    for buffer in ("offsets", "neighbour_offsets", "lateral_offsets"):
         setattr(plain, buffer, getattr(taps, buffer).float().cpu())
     for present in PRESENT:
         frame, motion, neighbours = scene(present, 64, 200, batch=2)
@@ -225,9 +225,9 @@ def test_cuda_steered_taps_give_what_operators_give(name: str, dtype: torch.dtyp
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_one_filter_for_all_pixels_on_cuda(dtype: torch.dtype) -> None:
-    plain = plain_taps(hidden=48, depth=2, neighbour_points=3)
-    taps = plain_taps(hidden=48, depth=2, neighbour_points=3).to("cuda", dtype)
+def test_cuda_shared_taps_equal_plain_operators(dtype: torch.dtype) -> None:
+    plain = shared_taps(hidden=48, depth=2, neighbour_points=3)
+    taps = shared_taps(hidden=48, depth=2, neighbour_points=3).to("cuda", dtype)
     plain.offsets, plain.neighbour_offsets = taps.offsets.float().cpu(), taps.neighbour_offsets.float().cpu()
     frame, motion, neighbours = scene((True, True), 64, 200, batch=2)
     with torch.inference_mode():
@@ -244,15 +244,15 @@ def test_one_filter_for_all_pixels_on_cuda(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.cuda
-def test_cuda_flows_are_those_of_operators() -> None:
+def test_cuda_flows_equal_plain_operators() -> None:
     height, width = 264, 392
     wide = torch.nn.functional.avg_pool2d(noise(2, 1, height + 26, width + 26), 15, 1).cuda()
     frames = [wide[..., 3 * n : 3 * n + height, 2 * n : 2 * n + width].contiguous() for n in range(3)]
-    here, *others = (pyramid(frame, 2) for frame in frames)
-    found = flows(here, others, 2)
+    here, *others = (build_pyramid(frame, 2) for frame in frames)
+    found = estimate_flows(here, others, 2)
     assert not dispatch._broken
     with dispatch.without_kernels():
-        wanted = flows(here, others, 2)
+        wanted = estimate_flows(here, others, 2)
     for one, other in zip(found, wanted, strict=True):
         assert (one.displacement - other.displacement).abs().mean() < 1e-3
         assert (one.mismatch - other.mismatch).abs().mean() < 1e-4

@@ -16,9 +16,9 @@ from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model import motion_taps
 from vdeblur.model.checkpoint import available_models, load_network, read_provenance, save_network
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
-from vdeblur.model.exposure import LAGS, POINTS, PROFILE, REACH, motion_profile
+from vdeblur.model.exposure import LAGS, POINTS, PROFILE_SIZE, REACH, motion_profile
 from vdeblur.model.layers import warp
-from vdeblur.model.motion_taps import CONTRAST, Neighbour, SteeredTaps, luma
+from vdeblur.model.motion_taps import DIFFERENCE_GAIN, MotionTaps, Neighbour, luma
 from vdeblur.model.registry import read_config
 
 SIZES = ("steered", "balanced", "quality")
@@ -91,7 +91,7 @@ def test_warp_fetches_from_the_displacement() -> None:
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
 def test_strips_change_nothing(scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    taps = SteeredTaps(taps=5, reach=1.5, scale=scale, hidden=8, features=4, guides=2, neighbours=2, neighbour_points=3)
+    taps = MotionTaps(taps=5, reach=1.5, scale=scale, hidden=8, features=4, guides=2, neighbours=2, neighbour_points=3)
     torch.nn.init.normal_(taps.correction.weight)
     frame, motion, guide = torch.rand(1, 3, 80, 48), 6 * torch.randn(1, 2, 10, 6), torch.randn(1, 2, 10, 6)
     before = Neighbour(torch.rand(1, 3, 80, 48), 6 * torch.randn(1, 2, 10, 6), 0.1 * torch.rand(1, 1, 10, 6))
@@ -104,7 +104,7 @@ def test_strips_change_nothing(scale: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_motion_no_correction_along_it() -> None:
-    taps = SteeredTaps(taps=7, reach=1.5, scale=1, hidden=8, features=4, guides=2)
+    taps = MotionTaps(taps=7, reach=1.5, scale=1, hidden=8, features=4, guides=2)
     for parameter in taps.parameters():
         torch.nn.init.normal_(parameter)
     torch.nn.init.zeros_(taps.correction.bias)  # type: ignore[arg-type]
@@ -112,50 +112,50 @@ def test_no_motion_no_correction_along_it() -> None:
     assert torch.equal(correction, torch.zeros_like(correction))
 
 
-def test_taps_look_along_the_motion() -> None:
-    taps = SteeredTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2)
+def test_taps_sample_along_the_motion() -> None:
+    taps = MotionTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2)
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 3, 64, 64) / 64
     motion = torch.zeros(1, 2, 8, 8)
     motion[:, 0] = 4.0
     sight = taps.prepare(ramp, motion, [])
-    path = taps.path(sight)
-    seen = taps.look(sight, path)[0, :, 20, 20]
-    torch.testing.assert_close(seen[:2], torch.tensor([-4 / 64, 4 / 64]) * CONTRAST, atol=1e-4, rtol=0)
+    path = taps.sampling_path(sight)
+    seen = taps.gather_features(sight, path)[0, :, 20, 20]
+    torch.testing.assert_close(seen[:2], torch.tensor([-4 / 64, 4 / 64]) * DIFFERENCE_GAIN, atol=1e-4, rtol=0)
     torch.testing.assert_close(seen[2:], torch.tensor([math.log(5) / 4, 20 / 64 - 0.5]), atol=1e-4, rtol=0)
     assert float(path.length[0, 0, 20, 20]) == pytest.approx(4.0)
 
 
-def test_taps_look_beside_the_motion() -> None:
+def test_taps_sample_lateral_lines() -> None:
     """On a ramp across the motion, one line is darker by one pixel's slope, and the other one brighter."""
-    taps = SteeredTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, beside=2)
+    taps = MotionTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, lateral_points=2)
     ramp = torch.arange(64.0).view(1, 1, 64, 1).expand(1, 3, 64, 64) / 64
     motion = torch.zeros(1, 2, 8, 8)
     motion[:, 0] = 4.0
     sight = taps.prepare(ramp, motion, [])
-    seen = taps.look(sight, taps.path(sight))[0, -4:, 20, 20]
-    torch.testing.assert_close(seen, torch.tensor([-1, -1, 1, 1]) / 64 * CONTRAST, atol=1e-3, rtol=0)
+    seen = taps.gather_features(sight, taps.sampling_path(sight))[0, -4:, 20, 20]
+    torch.testing.assert_close(seen, torch.tensor([-1, -1, 1, 1]) / 64 * DIFFERENCE_GAIN, atol=1e-3, rtol=0)
 
 
 def test_taps_find_the_pixel_in_a_neighbour() -> None:
     """A picture moved by 3 pixels and brought back differs by nothing, and by the slope one exposure length away."""
-    taps = SteeredTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, neighbours=1, neighbour_points=3)
+    taps = MotionTaps(taps=3, reach=1.0, scale=1, hidden=8, features=4, guides=2, neighbours=1, neighbour_points=3)
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 3, 64, 64) / 64
     motion, back = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
     motion[:, 0], back[:, 0] = 4.0, -3.0
     trusted, wrong, missing = (torch.full((1, 1, 8, 8), value) for value in (0.0, 0.1, 1.0))
-    path = taps.path(taps.prepare(ramp, motion, []))
+    path = taps.sampling_path(taps.prepare(ramp, motion, []))
     seen = []
     for frame, mismatch in ((ramp + 3 / 64, trusted), (ramp + 3 / 64, wrong), (ramp, missing), (None, missing)):
-        view = taps._view(Neighbour(frame, back, mismatch))
-        seen.append(taps._look_into(view, luma(ramp), path)[0, :, 20, 20])
-    difference = 4 / 64 * CONTRAST
+        view = taps._prepare_neighbour(Neighbour(frame, back, mismatch))
+        seen.append(taps._sample_neighbour(view, luma(ramp), path)[0, :, 20, 20])
+    difference = 4 / 64 * DIFFERENCE_GAIN
     torch.testing.assert_close(seen[0], torch.tensor([-difference, 0, difference, 1]), atol=1e-4, rtol=0)
     torch.testing.assert_close(seen[1], seen[0] / 2)
     assert not seen[2].any()
     assert not seen[3].any()
 
 
-def test_taps_look_into_both_neighbours() -> None:
+def test_taps_sample_both_neighbours() -> None:
     """With neighbour taps a frame that is never matched away still depends on the frame before and the one after."""
     pictures = drifting(3)
     for changed in (0, 2):
@@ -169,7 +169,9 @@ def test_taps_look_into_both_neighbours() -> None:
                     torch.nn.init.zeros_(parameter)
             steer = torch.full((6, 2, 6, 8), 3.0)
             with torch.inference_mode():
-                residuals = [net.restore_clip(clip, lookahead=1, steer=steer).residual for clip in (pictures, other)]
+                residuals = [
+                    net.restore_clip(clip, lookahead=1, sampling_motion=steer).residual for clip in (pictures, other)
+                ]
             effects.append(float((residuals[0] - residuals[1]).view(2, 3, -1)[:, 1].abs().max()))
         assert effects[0] == 0
         assert effects[1] > 1e-3
@@ -199,7 +201,7 @@ def test_the_motion_profile_dips_at_the_exposure_fraction(fraction: float) -> No
 
 def test_a_still_picture_has_no_motion_profile() -> None:
     profile = motion_profile(torch.rand(2, 3, 32, 32), torch.zeros(2, 2, 4, 4))
-    assert torch.equal(profile[:, :-1], torch.zeros(2, PROFILE - 1))
+    assert torch.equal(profile[:, :-1], torch.zeros(2, PROFILE_SIZE - 1))
 
 
 def test_checkpoint_carries_config_and_provenance(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Refiner and finish: they start as nothing, see what they should, and keep the network's promises."""
+"""Motion refiner and image refiner: zero at the start, right inputs, and the network's promises."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from support.synthetic import tiles
 from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
-from vdeblur.model.image_refiner import POINTS, Finish, Scene, _along, _aside
-from vdeblur.model.layers import normal_grid
-from vdeblur.model.motion_refiner import _unexplained
+from vdeblur.model.image_refiner import POINTS, FrameContext, ImageRefiner, _sample_along_motion, _warp_neighbour
+from vdeblur.model.layers import sampling_grid
+from vdeblur.model.motion_refiner import _warp_difference
 from vdeblur.model.motion_taps import Neighbour
-from vdeblur.model.regions import whole_of
+from vdeblur.model.regions import full_region
 from vdeblur.training.config import TrainConfig
 from vdeblur.training.learner import new_network
 
@@ -33,7 +33,7 @@ TINY = NetworkConfig(
 
 
 def network(**changes: Any) -> DeblurNet:
-    """A small network with a refiner and a finish that do something."""
+    """A small network with random weights in both refiners."""
     torch.manual_seed(4)
     net = DeblurNet(replace(TINY, **changes)).eval()
     for parameter in net.parameters():
@@ -41,12 +41,12 @@ def network(**changes: Any) -> DeblurNet:
     return net
 
 
-def scene(frame: Tensor, motion: Tensor, neighbours: tuple[Neighbour, ...] = ()) -> Scene:
+def scene(frame: Tensor, motion: Tensor, neighbours: tuple[Neighbour, ...] = ()) -> FrameContext:
     """A frame that is restored already, with a motion everywhere (2,), in pixels."""
     cells = frame.shape[-2] // 8, frame.shape[-1] // 8
     everywhere = motion.view(1, 2, 1, 1).expand(1, 2, *cells)
     none = torch.zeros(1, 4, *frame.shape[-2:])
-    return Scene.of(frame, torch.zeros_like(frame), none, neighbours, torch.zeros(1, 8, *cells), everywhere)
+    return FrameContext.create(frame, torch.zeros_like(frame), none, neighbours, torch.zeros(1, 8, *cells), everywhere)
 
 
 def test_quality_starts_as_balanced() -> None:
@@ -71,7 +71,7 @@ def test_clip_at_once_equals_frame_by_frame(lookahead: int, scale: int) -> None:
 
 @pytest.mark.parametrize("given", ["refiner", "finish"])
 def test_each_changes_what_it_is_for(given: str) -> None:
-    """The refiner the motion, and the finish the picture."""
+    """The motion refiner the motion, and the image refiner the frame."""
     whole, bare = network(), network()
     head = getattr(bare, given).head
     torch.nn.init.zeros_(head.weight)
@@ -111,21 +111,21 @@ def tiled_and_whole(net: DeblurNet) -> float:
 
 
 def test_tiles_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a quarter of what is computed around them, there is one."""
+    """With a quarter of the overlap there is one."""
     net = network()
     assert net.finish is not None
     assert net.traits.tiles.overlap == net.finish.reach == 64
     assert net.traits.tiles.smallest > DeblurNet.traits.tiles.smallest
     assert tiled_and_whole(net) < 1e-4
-    monkeypatch.setattr(Finish, "reach", 16)
+    monkeypatch.setattr(ImageRefiner, "reach", 16)
     assert tiled_and_whole(net) > 1e-3
 
 
-def test_the_restored_picture_is_blurred_again_as_the_frame_was() -> None:
+def test_the_restored_frame_is_reblurred_as_the_frame_was() -> None:
     """8 pixels across: the mean from 4 to the left to 4 to the right, the ends half; luma's differences beside it."""
     sharp = tiles(3).float()[None] / 255
-    grid = normal_grid(*sharp.shape[-2:], sharp.device)
-    along, again = _along(scene(sharp, torch.tensor([8.0, 0.0])), whole_of(sharp), grid)
+    grid = sampling_grid(*sharp.shape[-2:], sharp.device)
+    along, again = _sample_along_motion(scene(sharp, torch.tensor([8.0, 0.0])), full_region(sharp), grid)
     box = torch.tensor([0.5, *[1.0] * 7, 0.5]) / 8
     blurred = F.conv2d(sharp.transpose(0, 1), box.view(1, 1, 1, 9), padding=(0, 4)).transpose(0, 1)
     inner = (..., slice(8, -8), slice(16, -16))
@@ -135,20 +135,22 @@ def test_the_restored_picture_is_blurred_again_as_the_frame_was() -> None:
 
 
 @pytest.mark.parametrize("missing", [False, True])
-def test_a_neighbour_is_brought_into_place(missing: bool) -> None:
-    """A picture moved by 3 pixels and brought back differs by nothing; without one there is nothing, and no trust."""
+def test_a_neighbour_is_warped_into_place(missing: bool) -> None:
+    """A frame shifted by 3 pixels and warped back differs by nothing; a missing one gives zeros and no confidence."""
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 3, 64, 64) / 64
     back = torch.zeros(1, 2, 8, 8)
     back[:, 0] = -3.0
     mismatch = torch.ones(1, 1, 8, 8) if missing else torch.zeros(1, 1, 8, 8)
     moved = Neighbour(None if missing else ramp + 3 / 64, back, mismatch)
     looked = scene(ramp, torch.zeros(2), (moved,))
-    seen = _aside(looked.views[0], ramp, whole_of(ramp), normal_grid(64, 64, ramp.device))[0, :, 20, 20]
+    seen = _warp_neighbour(looked.neighbours[0], ramp, full_region(ramp), sampling_grid(64, 64, ramp.device))[
+        0, :, 20, 20
+    ]
     torch.testing.assert_close(seen, torch.tensor([0.0, 0.0, 0.0, 0.0 if missing else 1.0]), atol=1e-4, rtol=0)
     grey = ramp[:, :1]
-    assert float(_unexplained(grey, moved)[0, 0, 20, 20]) == pytest.approx(0, abs=1e-3)
+    assert float(_warp_difference(grey, moved)[0, 0, 20, 20]) == pytest.approx(0, abs=1e-3)
     astray = moved._replace(displacement=torch.zeros_like(back))
-    assert float(_unexplained(grey, astray)[0, 0, 20, 20]) == pytest.approx(0 if missing else 8 * 3 / 64, abs=1e-3)
+    assert float(_warp_difference(grey, astray)[0, 0, 20, 20]) == pytest.approx(0 if missing else 8 * 3 / 64, abs=1e-3)
 
 
 def test_no_motion_no_correction() -> None:
@@ -157,7 +159,7 @@ def test_no_motion_no_correction() -> None:
     frame = torch.rand(1, 3, 64, 64)
     views = tuple(Neighbour(None, torch.zeros(1, 2, 8, 8), torch.ones(1, 1, 8, 8)) for _ in range(2))
     with torch.inference_mode():
-        still, moving = (finish(scene(frame, torch.tensor([x, 0.0]), views), whole_of(frame)) for x in (0.0, 5.0))
+        still, moving = (finish(scene(frame, torch.tensor([x, 0.0]), views), full_region(frame)) for x in (0.0, 5.0))
     assert not still.any()
     assert moving.abs().max() > 1e-3
 

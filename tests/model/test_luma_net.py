@@ -1,4 +1,4 @@
-"""LumaNet: the promises of a network, kept in luma alone; cells that share a motion see what each pixel alone would."""
+"""LumaNet: the network's promises in luma alone; block samples equal samples of each pixel."""
 
 from __future__ import annotations
 
@@ -14,46 +14,54 @@ from support.networks.deblur_nets import clip, drifting
 from support.networks.luma_nets import step_by_step, tiny
 from vdeblur.config import find_config
 from vdeblur.errors import NetworkError, UsageError
-from vdeblur.model.block_sampling import gathered, inside, places, sampled, shifts, spread, steps
-from vdeblur.model.block_taps import CellTaps
+from vdeblur.model.block_sampling import (
+    block_grid,
+    blocks_inside,
+    normalize_block_displacement,
+    sample_blocks,
+    shifted_views,
+    shuffle_blocks,
+    unshuffle_blocks,
+)
+from vdeblur.model.block_taps import SharedTaps
 from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.luma_net import LumaConfig, LumaNet
-from vdeblur.model.motion_taps import CONTRAST, Neighbour, SteeredTaps
-from vdeblur.model.regions import whole_of
+from vdeblur.model.motion_taps import DIFFERENCE_GAIN, MotionTaps, Neighbour
+from vdeblur.model.regions import full_region
 from vdeblur.model.registry import read_config
 
-# --- Cells ------------------------------------------------------------------------------------------------------------
+# --- Block sampling ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cell", [1, 2, 4])
-def test_gathered_pixels_are_spread_again(cell: int) -> None:
+def test_shuffle_inverts_unshuffle(cell: int) -> None:
     picture = torch.rand(2, 1, 16, 24)
-    assert torch.equal(spread(gathered(picture, cell), cell), picture)
+    assert torch.equal(shuffle_blocks(unshuffle_blocks(picture, cell), cell), picture)
 
 
 @pytest.mark.parametrize("cell", [1, 2, 4])
 @pytest.mark.parametrize("far", [0.7, 30.0])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_cell_sees_what_its_pixels_would(cell: int, far: float, batch: int) -> None:
-    """Also far outside of the picture, where its edge goes on."""
+def test_block_samples_equal_pixel_samples(cell: int, far: float, batch: int) -> None:
+    """Also far outside of the image, where the border is replicated."""
     picture = torch.rand(batch, 1, 16, 24)
     displacement = far * torch.randn(batch, 2, 16 // cell, 24 // cell)
-    grid = places(16 // cell, 24 // cell, cell, picture.device) + steps(displacement, cell)
-    seen = spread(sampled(shifts(picture, cell), grid, cell), cell)
+    grid = block_grid(16 // cell, 24 // cell, cell, picture.device) + normalize_block_displacement(displacement, cell)
+    seen = shuffle_blocks(sample_blocks(shifted_views(picture, cell), grid, cell), cell)
     each = displacement.repeat_interleave(cell, 2).repeat_interleave(cell, 3)
-    alone = places(16, 24, 1, picture.device) + steps(each, 1)
+    alone = block_grid(16, 24, 1, picture.device) + normalize_block_displacement(each, 1)
     expected = F.grid_sample(picture, alone, "bilinear", "border", align_corners=False)
     torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("cell", [1, 2, 4])
-def test_cells_are_inside_while_their_middle_is(cell: int) -> None:
-    """Moved to the left by a pixel more or less than half of the first cell."""
+def test_blocks_are_inside_while_their_centre_is(cell: int) -> None:
+    """Moved to the left by a pixel more or less than half of the first block."""
     for short in (-0.1, 0.1):
         displacement = torch.zeros(1, 2, 8, 8)
         displacement[:, 0] = short - cell / 2
-        grid = places(8, 8, cell, displacement.device) + steps(displacement, cell)
-        known = inside(grid, cell)
+        grid = block_grid(8, 8, cell, displacement.device) + normalize_block_displacement(displacement, cell)
+        known = blocks_inside(grid, cell)
         assert bool(known[..., 0].all()) == (short > 0)
         assert known[..., 1:].all()
 
@@ -61,14 +69,14 @@ def test_cells_are_inside_while_their_middle_is(cell: int) -> None:
 # --- Taps -------------------------------------------------------------------------------------------------------------
 
 
-def test_cell_taps_are_steered_taps_where_motion_is_the_same() -> None:
-    """With the same filters: the same correction, but for places that differ by the rounding of sums."""
+def test_shared_taps_equal_motion_taps_under_uniform_motion() -> None:
+    """With the same filters: the same correction, up to the rounding of positions."""
     torch.manual_seed(6)
     shape = {"taps": 7, "reach": 1.5, "hidden": 8, "depth": 2}
-    steered = SteeredTaps(scale=1, features=2, guides=1, neighbours=2, neighbour_points=3, **shape)  # type: ignore[arg-type]
+    steered = MotionTaps(scale=1, features=2, guides=1, neighbours=2, neighbour_points=3, **shape)  # type: ignore[arg-type]
     torch.nn.init.normal_(steered.correction.weight)
     torch.nn.init.zeros_(steered.correction.bias)  # type: ignore[arg-type]
-    cells = CellTaps(neighbour_points=3, **shape)  # type: ignore[arg-type]
+    cells = SharedTaps(neighbour_points=3, **shape)  # type: ignore[arg-type]
     weights = {name: value for name, value in steered.state_dict().items() if "texture" not in name}
     weights["filters.weight"] = weights["filters.weight"][:, :-1]  # that of the guide, which is zero here
     cells.load_state_dict(weights)
@@ -89,32 +97,32 @@ def test_no_motion_no_correction() -> None:
     assert not net.taps(frame, still, neighbours).any()
 
 
-def test_what_pixels_see_is_in_order() -> None:
+def test_features_are_in_order() -> None:
     """On a ramp: the differences along the motion, its length, the pixel's own luma; a missing neighbour is zeros."""
-    taps = CellTaps(taps=3, reach=1.0, hidden=8, depth=1, neighbour_points=1)
+    taps = SharedTaps(taps=3, reach=1.0, hidden=8, depth=1, neighbour_points=1)
     ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 1, 64, 64) / 64
     motion, back = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
     motion[:, 0], back[:, 0] = 4.0, -3.0
     trusted = Neighbour(ramp + 5 / 64, back, torch.full((1, 1, 8, 8), 0.1))
     sight = taps.prepare(ramp, motion, (trusted, Neighbour(None, back, torch.ones(1, 1, 8, 8))))
-    seen = taps.sights(sight)[0, :, 20, 21]
-    unit = CONTRAST / 64
+    seen = taps.feature_image(sight)[0, :, 20, 21]
+    unit = DIFFERENCE_GAIN / 64
     expected = torch.tensor([-4 * unit, 4 * unit, 5.0, 21 / 64 - 0.5, 2 * unit / 2, 0.5, 0, 0])
     expected[2] = torch.tensor(5.0).log() / 4
     torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
 
 
-def test_training_sees_and_corrects_as_the_network_does() -> None:
+def test_training_samples_and_corrects_as_the_network_does() -> None:
     net, frames = tiny(), torch.rand(1, 1, 32, 48)
     motion = torch.tensor([2.0, 3.0]).view(1, 2, 1, 1).expand(1, 2, 4, 6)
     neighbours = (Neighbour(frames.roll(2, 3), motion, motion[:, :1] * 0),) * 2
     with torch.inference_mode():
         sight = net.taps.prepare(frames, motion, neighbours)
-        seen = net.taps.sights(sight)
-        pixels = net.taps.change(seen[0].flatten(1).t(), torch.full((32 * 48,), 13.0**0.5))
+        seen = net.taps.feature_image(sight)
+        pixels = net.taps.correct_pixels(seen[0].flatten(1).t(), torch.full((32 * 48,), 13.0**0.5))
         whole = net.taps(frames, motion, neighbours)
     torch.testing.assert_close(pixels.view(32, 48), whole[0, 0], atol=1e-6, rtol=1e-4)
-    assert net.taps.look(sight, whole_of(sight.own)).shape == (net.taps.seen, 1, 64, 4, 6)
+    assert net.taps.gather_features(sight, full_region(sight.pixels)).shape == (net.taps.feature_count, 1, 64, 4, 6)
 
 
 # --- The network ------------------------------------------------------------------------------------------------------
@@ -165,7 +173,7 @@ def test_every_parameter_gets_a_finite_gradient() -> None:
     assert_all_learn(net, estimate)
 
 
-def test_luma_is_what_it_sees_of_colours() -> None:
+def test_colours_are_reduced_to_luma() -> None:
     net, pictures = tiny(), drifting(2)
     grey = (pictures * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(2, keepdim=True)
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Optical flow: how far a known shift is found, at any size and either way, and what happens at the edges."""
+"""Optical flow: accuracy on known shifts, at any size and in both directions, and behaviour at the borders."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vdeblur.model import exposure
-from vdeblur.model.motion import clip_motion, motion_between
-from vdeblur.model.optical_flow import Flow, flow, pyramid
+from vdeblur.model.motion import combine_flows, match_clip
+from vdeblur.model.optical_flow import Flow, build_pyramid, estimate_flow
 
 
 def texture(height: int, width: int, seed: int = 4) -> Tensor:
@@ -46,19 +46,19 @@ def error(found: Flow, x: float, y: float) -> float:
 @pytest.mark.parametrize("finest", [2, 4])
 def test_finds_a_shift(x: float, y: float, finest: int) -> None:
     here, there = shifted(x, y)
-    found = flow(pyramid(here, finest), pyramid(there, finest), finest)
+    found = estimate_flow(build_pyramid(here, finest), build_pyramid(there, finest), finest)
     assert found.displacement.shape == (1, 2, 20, 24)
     assert error(found, x, y) < 0.1 + 0.07 * finest
 
 
 def test_finds_the_shift_of_blurred_frames() -> None:
     here, there = shifted(8, 3, blur=7)
-    assert error(flow(pyramid(here, 4), pyramid(there, 4), 4), 8, 3) < 0.4
+    assert error(estimate_flow(build_pyramid(here, 4), build_pyramid(there, 4), 4), 8, 3) < 0.4
 
 
 def test_the_way_back_is_the_opposite() -> None:
-    here, there = (pyramid(picture, 4) for picture in shifted(6, -4))
-    total = flow(there, here, 4).displacement + flow(here, there, 4).displacement
+    here, there = (build_pyramid(picture, 4) for picture in shifted(6, -4))
+    total = estimate_flow(there, here, 4).displacement + estimate_flow(here, there, 4).displacement
     assert total[..., 6:-6, 6:-6].norm(dim=1).mean() < 0.4
 
 
@@ -66,7 +66,7 @@ def test_the_way_back_is_the_opposite() -> None:
 def test_any_size_will_do(height: int, width: int) -> None:
     height = height // 8 * 8
     here, there = shifted(2, 1, height, width)
-    found = flow(pyramid(here, 4), pyramid(there, 4), 4)
+    found = estimate_flow(build_pyramid(here, 4), build_pyramid(there, 4), 4)
     assert found.displacement.shape == (1, 2, height // 8, width // 8)
     assert found.mismatch.shape == (1, 1, height // 8, width // 8)
     mean = found.displacement.mean((0, 2, 3))
@@ -75,45 +75,45 @@ def test_any_size_will_do(height: int, width: int) -> None:
 
 def test_what_leaves_the_frame_is_a_mismatch() -> None:
     here, there = shifted(20, 0)
-    mismatch = flow(pyramid(here, 4), pyramid(there, 4), 4).mismatch[0, 0]
+    mismatch = estimate_flow(build_pyramid(here, 4), build_pyramid(there, 4), 4).mismatch[0, 0]
     assert (mismatch[:, -1] > 0.9).all()
     assert mismatch[:, 4:-6].mean() < 0.02
 
 
 def test_flat_pictures_do_not_move() -> None:
-    flat = pyramid(torch.full((1, 3, 64, 64), 0.5), 4)
-    found = flow(flat, flat, 4)
+    flat = build_pyramid(torch.full((1, 3, 64, 64), 0.5), 4)
+    found = estimate_flow(flat, flat, 4)
     assert torch.equal(found.displacement, torch.zeros_like(found.displacement))
 
 
 def test_a_batch_is_its_members() -> None:
     pairs = [shifted(3, 1), shifted(-5, 2)]
     heres, theres = (torch.cat(side) for side in zip(*pairs, strict=True))
-    together = flow(pyramid(heres, 4), pyramid(theres, 4), 4)
+    together = estimate_flow(build_pyramid(heres, 4), build_pyramid(theres, 4), 4)
     for index, (here, there) in enumerate(pairs):
-        alone = flow(pyramid(here, 4), pyramid(there, 4), 4)
+        alone = estimate_flow(build_pyramid(here, 4), build_pyramid(there, 4), 4)
         torch.testing.assert_close(together.displacement[index : index + 1], alone.displacement, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("lookahead", [0, 1])
 @pytest.mark.parametrize("length", [1, 2, 4])
-def test_motions_of_a_clip_are_those_of_its_frames(length: int, lookahead: int) -> None:
+def test_clip_motion_equals_frame_by_frame(length: int, lookahead: int) -> None:
     frames = torch.cat([shifted(2.0 * t, -1.0 * t)[1] for t in range(length)])
-    levels, like = pyramid(frames, 4), frames[..., ::8, ::8]
-    packed = clip_motion(levels, 4, length=length, lookahead=lookahead, like=like)
-    single = [pyramid(frames[t : t + 1], 4) for t in range(length)]
+    levels, like = build_pyramid(frames, 4), frames[..., ::8, ::8]
+    packed = match_clip(levels, 4, length=length, lookahead=lookahead, like=like)
+    single = [build_pyramid(frames[t : t + 1], 4) for t in range(length)]
     for t in range(length):
-        back = flow(single[t], single[t - 1], 4) if t else None
-        ahead = flow(single[t], single[t + 1], 4) if lookahead and t + 1 < length else None
-        for one, other in zip(motion_between(back, ahead, like[:1]), packed, strict=True):
+        back = estimate_flow(single[t], single[t - 1], 4) if t else None
+        ahead = estimate_flow(single[t], single[t + 1], 4) if lookahead and t + 1 < length else None
+        for one, other in zip(combine_flows(back, ahead, like[:1]), packed, strict=True):
             torch.testing.assert_close(one, other[t : t + 1], atol=1e-4, rtol=1e-4)
     if length > 1 + (lookahead == 0):
         inner = packed.velocity[length - 1 :, :, 5:-5, 5:-5].mean((0, 2, 3))
         torch.testing.assert_close(inner, torch.tensor([2.0, -1.0]), atol=0.1, rtol=0)
 
 
-def test_a_part_of_the_cells_of_a_large_frame_tells_the_exposure_as_all_do() -> None:
-    """Of many cells only as many as are enough are looked at, and count as all."""
+def test_subsampled_blocks_of_a_large_frame_give_the_same_exposure() -> None:
+    """Of many blocks only every n-th is used, and the sums are scaled."""
     noise = torch.rand(1, 1, 640, 1060, generator=torch.Generator().manual_seed(5))
     picture = F.avg_pool2d(noise, 9, stride=1, padding=4)
     blurred = torch.stack([picture[..., shift : shift + 1024] for shift in range(9)]).mean(0)

@@ -22,9 +22,6 @@ LONG_WITH_REASON = {
 #: Names that are still to be told apart.
 STILL_TWICE = {
     "Pipe",
-    "Sight",
-    "View",
-    "Weights",
 }
 #: Kernels: one function each, for what is inlined stays in registers.
 KERNELS = ("kernels/triton/", "kernels/cpu/jit/")

@@ -17,7 +17,7 @@ from support.wall_clock import patience
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import NetworkError
 from vdeblur.frames import Frame
-from vdeblur.kernels.dispatch import attempt, kernels_for
+from vdeblur.kernels.dispatch import kernels_for, try_kernels
 from vdeblur.model.luma_net import LumaConfig, LumaNet
 from vdeblur.runtime.cpu_pool import available_threads, one_thread, run_in_background, side_by_side
 
@@ -145,7 +145,7 @@ def test_ctrl_c_in_a_piece_is_no_failure_of_kernels() -> None:
             raise KeyboardInterrupt
 
     with torch.inference_mode():
-        work = run_in_background(lambda: attempt(torch.zeros(1), lambda _: side_by_side([piece] * 2, CPU)), CPU)
+        work = run_in_background(lambda: try_kernels(torch.zeros(1), lambda _: side_by_side([piece] * 2, CPU)), CPU)
         with pytest.raises(KeyboardInterrupt):
             work.result()
         with pytest.raises(RuntimeError, match="interrupted"):

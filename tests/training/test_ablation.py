@@ -55,7 +55,7 @@ def residuals(form: str, clip: Tensor, *, fixed: bool = False) -> Tensor:
     exposure, steer = torch.full((frames, 1, 1, 1), 0.5), torch.full((frames, 2, 6, 8), 2.0)
     with torch.inference_mode():
         estimate = network(form).restore_clip(
-            clip, lookahead=0, steer=steer if fixed else None, exposure=exposure if fixed else None
+            clip, lookahead=0, sampling_motion=steer if fixed else None, exposure=exposure if fixed else None
         )
     return estimate.residual
 
@@ -134,7 +134,7 @@ def test_the_previous_output_is_looked_at() -> None:
                     torch.nn.init.zeros_(parameter)
             with torch.inference_mode():
                 steer = torch.full((2, 2, 6, 8), 3.0)
-                found.append(net.restore_clip(pictures, lookahead=0, steer=steer).residual[1])
+                found.append(net.restore_clip(pictures, lookahead=0, sampling_motion=steer).residual[1])
         assert bool((found[0] - found[1]).abs().max() > 1e-4) == looks
 
 
@@ -148,7 +148,7 @@ def test_the_restored_frame_is_fed_back_not_the_blurred_one() -> None:
         torch.nn.init.zeros_(net.head.weight)
         torch.nn.init.constant_(net.head.bias, bias)  # type: ignore[arg-type]
         with torch.inference_mode():
-            found.append(net.restore_clip(clip, lookahead=0, steer=steer).residual[1] - bias)
+            found.append(net.restore_clip(clip, lookahead=0, sampling_motion=steer).residual[1] - bias)
     assert (found[0] - found[1]).abs().max() > 1e-4
 
 

@@ -12,12 +12,12 @@ import torch
 
 from support.synthetic import CLEAN, tiles
 from vdeblur.errors import UsageError
-from vdeblur.model.block_taps import CellTaps
+from vdeblur.model.block_taps import SharedTaps
 from vdeblur.model.checkpoint import save_network
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
 from vdeblur.model.exposure import LAGS
 from vdeblur.model.luma_net import LumaConfig, LumaNet
-from vdeblur.model.mixture_taps import MixedTaps
+from vdeblur.model.mixture_taps import MixtureTaps
 from vdeblur.model.motion_taps import luma
 from vdeblur.training.config import ExposurePretraining, TapsPretraining, TrainConfig
 from vdeblur.training.pretraining.block_filters import draw_cells, in_cells, learn_cells, rows_in
@@ -107,7 +107,7 @@ def test_cells_are_those_of_the_frames() -> None:
     """The pixels of a cell see their own luma and have their own change."""
     clip, network = taken(MOVING, 1)[0], mixed()
     cells = draw_cells(network, [clip], per_frame=5, seed=1)
-    assert cells.seen.shape == (2 * 3 * 5, 64, network.taps.seen)
+    assert cells.seen.shape == (2 * 3 * 5, 64, network.taps.feature_count)
     before, after = luma(clip.blurry.flatten(0, 1)), luma(clip.sharp.flatten(0, 1))
     known = in_cells(torch.cat((before - 0.5, after - before), 1)).flatten(0, 1).flatten(1)
     own = torch.stack((cells.seen[..., len(network.taps.offsets) + 1].float(), cells.change.float()), 2).flatten(1)
@@ -117,11 +117,11 @@ def test_cells_are_those_of_the_frames() -> None:
 def test_a_film_that_runs_backwards_is_seen_backwards() -> None:
     network, clip = mixed(), torch.rand(1, 3, 3, 32, 32)
     exposure = torch.full((3, 1, 1, 1), 0.5)
-    forth, _ = network.sights(clip, lookahead=1, exposure=exposure)
-    back, _ = network.sights(clip.flip(1), lookahead=1, exposure=exposure)
-    assert isinstance(network.taps, MixedTaps)
-    there = network.taps.columns
-    rows = [there.index(column.backwards()) for column in there]
+    forth, _ = network.sample_taps(clip, lookahead=1, exposure=exposure)
+    back, _ = network.sample_taps(clip.flip(1), lookahead=1, exposure=exposure)
+    assert isinstance(network.taps, MixtureTaps)
+    there = network.taps.feature_specs
+    rows = [there.index(column.time_reversed()) for column in there]
     torch.testing.assert_close(back[1], forth[1][rows], atol=2e-3, rtol=1e-3)
 
 
@@ -150,18 +150,20 @@ def test_a_teacher_is_followed() -> None:
     def likeness() -> float:
         seen, length = cells.seen.float(), cells.length.float()
         with torch.no_grad():
-            shown, found = (net.taps.change(seen, length, net.taps.known(seen)) for net in (teacher, pupil))
+            shown, found = (
+                net.taps.correct_pixels(seen, length, net.taps.block_statistics(seen)) for net in (teacher, pupil)
+            )
         return float((shown * found).mean() / shown.square().mean())
 
     learn_cells(pupil.taps, cells, steps=150, batch=2048, teacher=teacher.taps)
     assert likeness() > 0.2
-    less = CellTaps(taps=5, reach=1.5, hidden=4, depth=0, neighbour_points=1)
-    assert [pupil.taps.columns[row] for row in rows_in(less, pupil.taps)] == less.columns
-    small = MixedTaps(taps=5, reach=1.5, hidden=4, experts=2, code=8, neighbour_points=1)
+    less = SharedTaps(taps=5, reach=1.5, hidden=4, depth=0, neighbour_points=1)
+    assert [pupil.taps.feature_specs[row] for row in rows_in(less, pupil.taps)] == less.feature_specs
+    small = MixtureTaps(taps=5, reach=1.5, hidden=4, experts=2, code=8, neighbour_points=1)
     learn_cells(small, cells, steps=2, batch=64, seen_by=pupil.taps, teacher=less)
     learn_cells(small, cells, steps=2, batch=64, seen_by=pupil.taps, teacher=teacher.taps)
     with pytest.raises(UsageError, match="looks at"):
-        rows_in(CellTaps(taps=5, reach=1.0, hidden=4, depth=0, neighbour_points=1), pupil.taps)
+        rows_in(SharedTaps(taps=5, reach=1.0, hidden=4, depth=0, neighbour_points=1), pupil.taps)
 
 
 @pytest.mark.parametrize("taps", [5, 9, 17])

@@ -57,7 +57,7 @@ def test_a_tiny_network_learns_one_clip() -> None:
     optimiser = torch.optim.AdamW(net.parameters(), lr=4e-3)
     pixels, motions = [], []
     for _ in range(100):
-        estimate = net.restore_clip(blurry[None], lookahead=1, steer=steer)
+        estimate = net.restore_clip(blurry[None], lookahead=1, sampling_motion=steer)
         loss = (blurry + estimate.residual - sharp).abs().mean()
         motion = signless_error(estimate.motion, truth)
         optimiser.zero_grad()

@@ -108,7 +108,7 @@ def _devices() -> tuple[dict[str, str], list[str]]:
     native = kernels_for(find_device("cpu"))
     found["kernels"] = "none without Numba: swift and fast run much slower"
     if native:
-        found["kernels"] = f"kept in {native.folder() or 'no folder: compiled anew in each run'}"
+        found["kernels"] = f"kept in {native.cache_folder() or 'no folder: compiled anew in each run'}"
     return found, []
 
 

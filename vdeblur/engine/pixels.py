@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vdeblur.frames import Colour, Frame, PixelFormat
-from vdeblur.kernels.dispatch import natively
+from vdeblur.kernels.dispatch import try_cpu_kernels
 
 Row = tuple[float, float, float]
 
@@ -120,7 +120,7 @@ def luma_from_planes(
     else:
         found: Tensor | None = None
         if reduce == 1:
-            found = natively(planes[0], lambda native: native.luma(planes[0], levels.offset, 1.0 / levels.scale))
+            found = try_cpu_kernels(planes[0], lambda native: native.luma(planes[0], levels.offset, 1.0 / levels.scale))
         if found is not None:
             return found[None, None]
         luma = _shrink(_as_float(planes[0]), reduce).sub_(levels.offset).mul_(1.0 / levels.scale)
@@ -323,7 +323,9 @@ def _as_float(plane: Tensor) -> Tensor:
 
 
 def _add(plane: Tensor, correction: Tensor, gain: float, pixel_format: PixelFormat) -> Tensor:
-    done: Tensor | None = natively(plane, lambda native: native.corrected(plane, correction, gain, pixel_format.peak))
+    done: Tensor | None = try_cpu_kernels(
+        plane, lambda native: native.add_residual(plane, correction, gain, pixel_format.peak)
+    )
     if done is not None:
         return done
     total = _as_float(plane).add_(correction if gain == 1.0 else correction * gain)

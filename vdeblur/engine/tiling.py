@@ -168,7 +168,7 @@ class TileChooser:
             return None
         finally:
             if in_strips:
-                self._network.work_in_strips(None)
+                self._network.set_strip_pixels(None)
             release(self._device)
 
     def _measured(self, size: int, side: int | None) -> int:
@@ -178,7 +178,7 @@ class TileChooser:
     def _strip_bytes(self) -> int:
         """Memory of strips of the usual size beyond that of the thinnest ones, with which the trials go on."""
         usual = self._measured(TRIAL, None)
-        self._network.work_in_strips(1)
+        self._network.set_strip_pixels(1)
         return max(0, usual - self._measured(TRIAL, None))
 
 

@@ -16,11 +16,11 @@ from vdeblur.engine.batching import concatenate, split_batch
 from vdeblur.engine.pixels import crop, luma_from_rgb
 from vdeblur.engine.tiling import pad_to_network
 from vdeblur.frames import Colour
-from vdeblur.model.exposure import begun
+from vdeblur.model.exposure import has_frames
 from vdeblur.model.luma_net import LumaFeatures
 from vdeblur.model.motion_taps import luma
 from vdeblur.model.network import traits_of
-from vdeblur.model.optical_flow import pyramid
+from vdeblur.model.optical_flow import build_pyramid
 
 
 class Size(NamedTuple):
@@ -52,7 +52,7 @@ class ExportableStep(nn.Module):
             self._say_what_sizes_agree(frame, others[: 2 * self._lookahead], gathered, state)
         before = pixel_shuffle(gathered, self.network.stride)
         memory = self._traits.state_from(state)
-        present = begun(memory.profile)[:, :, None, None]
+        present = has_frames(memory.profile)[:, :, None, None]
         grey, exists = [before], [present, None]
         if self._lookahead:
             grey.append(self._fitting(self._luma(others[0])))
@@ -114,5 +114,5 @@ class ExportableStep(nn.Module):
 
     def _seen_beside(self, grey: list[Tensor]) -> list[LumaFeatures]:
         """What a network looks at in the frames before and after one, of their luma (B, 1, H, W)."""
-        levels = pyramid(concatenate(grey), self.network.config.flow_finest)
+        levels = build_pyramid(concatenate(grey), self.network.config.flow_finest)
         return [LumaFeatures(*parts) for parts in zip(grey, split_batch(levels, len(grey)), strict=True)]

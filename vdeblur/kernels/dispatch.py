@@ -1,7 +1,7 @@
-"""Fused: whether kernels take the place of many small operators, of :mod:`vdeblur.kernels.triton` or of ``native``.
+"""Kernel dispatch: use fused kernels (Triton on CUDA, Numba on the CPU) where available, else plain PyTorch.
 
-The first ones are Triton's, for a CUDA device; the others are :mod:`vdeblur.kernels.cpu`, Numba's, for a CPU. They do
-where those work, and no gradient is wanted. Where they fail once, all goes on without them.
+Kernels have no backward pass, so they run only while gradients are off. A backend that fails once is disabled for the
+rest of the process, and plain operators are the fallback.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Smallest compute capability whose matrix units the kernels are written for.
-LEAST_CAPABILITY = (8, 0)
-#: The kernels of a kind of device, and the package they need.
-MODULES = {"cuda": ("vdeblur.kernels.triton", "Triton"), "cpu": ("vdeblur.kernels.cpu", "Numba")}
+#: Lowest CUDA compute capability that the kernels support: Ampere, for its tensor cores.
+MIN_CAPABILITY = (8, 0)
+#: Kernel module by device type, and the package that it needs.
+KERNEL_MODULES = {"cuda": ("vdeblur.kernels.triton", "Triton"), "cpu": ("vdeblur.kernels.cpu", "Numba")}
 _broken: set[str] = set()
-_off = False
+_disabled = False
 
 
-def attempt(like: Tensor, work: Callable[[Any], T]) -> T | None:
-    """What ``work`` makes of the kernels, on the device of ``like``; None where they cannot be used.
+def try_kernels(like: Tensor, work: Callable[[Any], T]) -> T | None:
+    """Call ``work`` with the kernel module for the device of ``like``; None if kernels cannot be used there.
 
-    The log says so once where they fail. When memory runs out, that comes through.
+    None also while gradients are on or a program is being traced. A failure is logged once and disables the backend; an
+    out-of-memory error is raised.
     """
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return None
@@ -48,33 +49,35 @@ def attempt(like: Tensor, work: Callable[[Any], T]) -> T | None:
             raise
         _broken.add(like.device.type)
         reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
-        package = MODULES[like.device.type][1]
+        package = KERNEL_MODULES[like.device.type][1]
         logger.warning("%s's kernels do not work here (%s): plain operators are used, slower", package, reason)
         return None
 
 
-def natively(like: Tensor, work: Callable[[Any], T]) -> T | None:
-    """What ``work`` makes of the kernels of a CPU, for what has none elsewhere; None where they cannot be used."""
-    return attempt(like, work) if like.device.type == "cpu" else None
+def try_cpu_kernels(like: Tensor, work: Callable[[Any], T]) -> T | None:
+    """:func:`try_kernels` for operators with a CPU kernel only; None on any other device."""
+    return try_kernels(like, work) if like.device.type == "cpu" else None
 
 
 def kernels_for(device: torch.device) -> Any:
-    """The module of kernels that work on a device; None where there are none."""
+    """Kernel module that works on a device; None if there is none."""
     kind = device.type
-    if _off or kind not in MODULES or kind in _broken or (kind == "cuda" and capability(device) < LEAST_CAPABILITY):
+    if _disabled or kind not in KERNEL_MODULES or kind in _broken:
         return None
-    return _module(*MODULES[kind])
+    if kind == "cuda" and capability(device) < MIN_CAPABILITY:
+        return None
+    return _module(*KERNEL_MODULES[kind])
 
 
 @contextmanager
 def without_kernels() -> Iterator[None]:
-    """Plain operators alone, for those who count or compare them."""
-    global _off
-    before, _off = _off, True
+    """Disable all kernels within the context, to count operators or to compare with them."""
+    global _disabled
+    before, _disabled = _disabled, True
     try:
         yield
     finally:
-        _off = before
+        _disabled = before
 
 
 def have_kernels(device: torch.device) -> bool:
@@ -91,8 +94,8 @@ def _module(name: str, package: str) -> ModuleType | None:
         return None
 
 
-def stacked(pictures: Sequence[Tensor | None]) -> Tensor:
-    """Pictures (B, 1, H, W) as (B, N, H, W), the first one in the place of those that are missing."""
-    first = pictures[0]
+def stack_frames(frames: Sequence[Tensor | None]) -> Tensor:
+    """Stack N frames (B, 1, H, W) as (B, N, H, W); the first one fills in for missing ones."""
+    first = frames[0]
     assert first is not None
-    return torch.cat([first if picture is None else picture for picture in pictures], 1)
+    return torch.cat([first if frame is None else frame for frame in frames], 1)

@@ -1,4 +1,4 @@
-"""Looks: what a kernel is given to look along the motion of a frame's cells, whatever it then makes of that."""
+"""Kernel inputs: the tensors a fused kernel needs to sample a frame along its motion field."""
 
 from __future__ import annotations
 
@@ -6,48 +6,53 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+#: Side of a block in pixels: flow and all maps at 1/8 of the frame hold one vector per 8×8 block.
+BLOCK_PX = 8
 
-class Looks(NamedTuple):
-    """A frame whose pixels share motions in squares of ``cell`` pixels each way: h × w of them.
 
-    ``frames``: luma of the frame, and where there are neighbours of the one before and the one after (B, 1, H, W),
-    float32; None for one that is missing. ``motion`` (B, 2, h, w) in pixels, x before y; ``places``, the displacement
-    to each neighbour (B, 4, h, w) in pixels; ``trusts`` (B, 2, h, w). Differences in luma count ``contrast`` times.
+class BlockInputs(NamedTuple):
+    """Inputs of block taps: a frame with one motion vector per ``block_px`` × ``block_px`` block, h × w blocks.
+
+    ``frames``: luma of the frame and, with neighbours, of the previous and the next one (B, 1, H, W), float32; None for
+    a missing one. ``motion`` (B, 2, h, w): displacement during the exposure in pixels, x before y; ``displacements``
+    (B, 4, h, w): to both neighbours, in pixels; ``confidences`` (B, 2, h, w): match confidence of both, in [0, 1].
+    ``gain``: factor on luma differences.
     """
 
     frames: tuple[Tensor | None, ...]
     motion: Tensor
-    places: Tensor
-    trusts: Tensor
-    contrast: float
-    cell: int
+    displacements: Tensor
+    confidences: Tensor
+    gain: float
+    block_px: int
 
 
-class Steered(NamedTuple):
-    """A frame whose pixels have motions of their own, between those of the 8×8 cells around.
+class PixelInputs(NamedTuple):
+    """Inputs of motion taps: a frame with one motion vector per pixel, interpolated bilinearly between 8×8 blocks.
 
-    ``frames`` are as in :class:`Looks`. ``maps`` (B, C, H/8, W/8), float32, are what is known of cells: motion,
-    x before y, its length, the displacement to each neighbour, the trust in each, guides; lengths are in pixels. All
-    that is wanted are the pixels of rows ``top`` to ``bottom`` and columns ``left`` to ``right``, the ends left out.
+    ``frames`` and ``gain`` as in :class:`BlockInputs`. ``maps`` (B, C, H/8, W/8), float32: motion, x before y, and its
+    length, displacements to both neighbours (4), their match confidences (2), guides; lengths in pixels. The region is
+    the half-open rectangle [``top``, ``bottom``) × [``left``, ``right``).
     """
 
     frames: tuple[Tensor | None, ...]
     maps: Tensor
-    contrast: float
+    gain: float
     top: int
     bottom: int
     left: int
     right: int
 
 
-class Restored(NamedTuple):
-    """A restored picture and what it rests on, as :class:`vdeblur.model.image_refiner.Finish` looks at it, float32.
+class RefinerInputs(NamedTuple):
+    """Inputs of the image refiner: a restored frame, its residual, details and neighbours, float32.
 
     ``frame``, ``residual``, ``restored`` (B, 3, H, W) and ``details`` (B, C, H, W); ``frames``: the neighbours
-    (B, 3, H, W), None for one that is missing. ``maps`` (B, C, H/8, W/8): motion, x before y, the displacement to each
-    neighbour, the trust in each, then what is passed on. Points along the motion lie at ``offsets``; those from number
-    ``first`` to number ``last`` within the exposure, in the middle of which the pixel itself lies. Differences count
-    ``contrast`` times, those to neighbours ``aside`` times. The rectangle is as in :class:`Steered`.
+    (B, 3, H, W), None for a missing one. ``maps`` (B, C, H/8, W/8): motion, x before y, displacements to both
+    neighbours (4), their match confidences (2), then channels that are upsampled and passed through. ``offsets`` (K,):
+    sampling positions along the motion, in exposure lengths; those with index ``first`` … ``last`` lie within the
+    exposure and are centred on the pixel. ``gain`` and ``neighbour_gain``: factors on differences along the motion and
+    to neighbours. The region is as in :class:`PixelInputs`.
     """
 
     frame: Tensor
@@ -59,8 +64,8 @@ class Restored(NamedTuple):
     offsets: Tensor
     first: int
     last: int
-    contrast: float
-    aside: float
+    gain: float
+    neighbour_gain: float
     top: int
     bottom: int
     left: int

@@ -1,1 +1,1 @@
-"""The network: blocks, ConvGRU, the steered deblurring network and its checkpoints."""
+"""Networks: optical flow, taps along the motion, ConvGRU, refiners, registry and checkpoints."""

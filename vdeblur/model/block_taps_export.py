@@ -1,7 +1,7 @@
-"""What cell taps do, for a whole frame at once and as few operations: the form that is exported.
+"""Export form of block taps: the same correction for a whole frame in a dozen operations of any size.
 
-:mod:`vdeblur.model.block_taps` writes what strips of a frame see into one matrix, for a core's cache. A program of
-another runtime would be thousands of operations of one size long; this one has a dozen, of any size.
+:mod:`vdeblur.model.block_taps` works in strips that fit into a core's cache; traced, that would unroll into thousands
+of operations of one fixed size.
 """
 
 from __future__ import annotations
@@ -12,42 +12,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.model.block_sampling import sampled
-from vdeblur.model.motion_taps import CONTRAST
+from vdeblur.model.block_sampling import sample_blocks
+from vdeblur.model.motion_taps import DIFFERENCE_GAIN
 
 if TYPE_CHECKING:
-    from vdeblur.model.block_taps import CellTaps, Sight
+    from vdeblur.model.block_taps import FrameBlocks, SharedTaps
 
 
-def whole_correction(taps: CellTaps, sight: Sight, cell: int) -> Tensor:
-    """Correction of all pixels of a frame of ``cell``² pixels a cell: (B, cell², h, w), float32."""
-    own, length = sight.own[:, :, None], sight.length[:, :, None]
-    parts = [_differences(sight.shifts, sight.place, sight.step, taps.offsets, own, cell) * CONTRAST]
-    parts += [(torch.log1p(length) / 4).expand_as(own), own - 0.5]
-    for view in sight.views:
-        if view is None:
-            parts.append(torch.zeros_like(own).expand(-1, -1, len(taps.neighbour_offsets) + 1, -1, -1))
+def correction_for_export(taps: SharedTaps, blocks: FrameBlocks, block_px: int) -> Tensor:
+    """Correction of a whole frame by shared taps: (B, block², h, w), float32."""
+    pixels, length = blocks.pixels[:, :, None], blocks.length[:, :, None]
+    along = _sample_differences(blocks.views, blocks.grid, blocks.step, taps.offsets, pixels, block_px)
+    parts = [along * DIFFERENCE_GAIN, (torch.log1p(length) / 4).expand_as(pixels), pixels - 0.5]
+    for neighbour in blocks.neighbours:
+        if neighbour is None:
+            parts.append(torch.zeros_like(pixels).expand(-1, -1, len(taps.neighbour_offsets) + 1, -1, -1))
         else:
-            trust = view.trust[:, :, None]
-            there = _differences(view.shifts, view.place, sight.step, taps.neighbour_offsets, own, cell)
-            parts += [there * (CONTRAST * trust), trust.expand_as(own)]
-    seen = torch.cat(parts, 2).to(taps.filters.weight.dtype)  # (B, cell², seen, h, w)
-    x = seen.flatten(3)
+            confidence = neighbour.confidence[:, :, None]
+            differences = _sample_differences(
+                neighbour.views, neighbour.grid, blocks.step, taps.neighbour_offsets, pixels, block_px
+            )
+            parts += [differences * (DIFFERENCE_GAIN * confidence), confidence.expand_as(pixels)]
+    features = torch.cat(parts, 2).to(taps.filters.weight.dtype)  # (B, block², features, h, w)
+    x = features.flatten(3)
     for layer in (taps.filters, *taps.mix):
         assert isinstance(layer, nn.Conv2d)
-        x = F.leaky_relu(_mixed(layer, x), 0.1)
-    square = sight.length.square()
-    return _mixed(taps.correction, x).float().view_as(sight.own) * (square / (1 + square) / CONTRAST)
+        x = F.leaky_relu(_linear(layer, x), 0.1)
+    square = blocks.length.square()
+    return _linear(taps.correction, x).float().view_as(blocks.pixels) * (square / (1 + square) / DIFFERENCE_GAIN)
 
 
-def _differences(views: Tensor, place: Tensor, step: Tensor, offsets: Tensor, own: Tensor, cell: int) -> Tensor:
-    """Samples at ``place`` + each offset · ``step``, less the pixel's own: (B, cell², K, h, w)."""
-    grid = place[:, None] + offsets.view(1, -1, 1, 1, 1) * step[:, None]  # (B, K, h, w, 2)
-    seen = sampled(views, grid.flatten(1, 2), cell)
-    return seen.view(*own.shape[:2], len(offsets), *own.shape[3:]) - own
+def _sample_differences(
+    views: Tensor, grid: Tensor, step: Tensor, offsets: Tensor, pixels: Tensor, block_px: int
+) -> Tensor:
+    """Differences of samples at ``grid`` + offset · ``step`` to ``pixels``: (B, block², K, h, w)."""
+    points = grid[:, None] + offsets.view(1, -1, 1, 1, 1) * step[:, None]  # (B, K, h, w, 2)
+    samples = sample_blocks(views, points.flatten(1, 2), block_px)
+    return samples.view(*pixels.shape[:2], len(offsets), *pixels.shape[3:]) - pixels
 
 
-def _mixed(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1×1 convolution of (…, C, N)."""
+def _linear(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """1×1 convolution of (…, C, N)."""
     assert layer.bias is not None
     return layer.weight.flatten(1) @ x + layer.bias[:, None]

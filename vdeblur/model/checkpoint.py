@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files that carry the network's config and where its weights come from."""
+"""Checkpoints: safetensors files with the network's config and provenance in their metadata."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vdeblur.model.registry import config_from, network_of
 
 
 def available_models() -> list[str]:
-    """Names of the networks whose weights come with the package."""
+    """Names of the networks whose weights ship with the package."""
     return sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))
 
 
 def weights_path(name_or_path: str | Path) -> Path:
-    """File of a network by name ("fast") or of the user's own checkpoint.
+    """Path of a network's weights by name ("fast") or of a checkpoint file.
 
     Raises:
         UsageError: there is no such file; the message lists the names that exist.
@@ -48,7 +48,7 @@ def load_network(name_or_path: str | Path) -> RestorationNetwork:
     path = weights_path(name_or_path)
     header = _read_header(path)
     try:
-        config = config_from(_parsed(header["config"]), where="config")
+        config = config_from(_parse_mapping(header["config"]), where="config")
         _check_size(config, path.stat().st_size)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
@@ -62,11 +62,11 @@ def load_network(name_or_path: str | Path) -> RestorationNetwork:
     return net.eval()
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    """The mapping in a JSON text.
+def _parse_mapping(text: str) -> dict[str, Any]:
+    """Parse a JSON object.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is something else.
     """
     try:
         parsed = json.loads(text)
@@ -81,7 +81,7 @@ def _check_size(config: NetworkSettings, file_bytes: int) -> None:
     """Refuse a network that is larger than the file it is said to lie in, before a layer is made.
 
     Raises:
-        ValueError: it is, or a number is out of any range.
+        ValueError: it cannot, or a number is out of range.
     """
     if not all(0 <= number <= LARGEST_NUMBER for number in _whole_numbers(asdict(config))):
         raise ValueError(f"the config has a number below 0 or above {LARGEST_NUMBER}")
@@ -108,10 +108,10 @@ def save_network(net: RestorationNetwork, path: Path, provenance: dict[str, Any]
 
 
 def read_provenance(name_or_path: str | Path) -> dict[str, Any]:
-    """Where a checkpoint comes from, as its trainer wrote it down; empty when it says nothing."""
+    """Provenance of a checkpoint as the trainer recorded it; empty if there is none."""
     path = weights_path(name_or_path)
     try:
-        return _parsed(_read_header(path).get("provenance", "{}"))
+        return _parse_mapping(_read_header(path).get("provenance", "{}"))
     except ValueError as exc:
         raise NetworkError(f"{path} does not say where it comes from: {exc}") from exc
 

@@ -1,4 +1,4 @@
-"""DeblurNet: find each pixel's motion during the exposure, look along it, deconvolve, remember."""
+"""DeblurNet: recurrent deblurring network; optical flow, deconvolution along the motion, ConvGRU state, decoder."""
 
 from __future__ import annotations
 
@@ -10,58 +10,59 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.errors import UsageError
-from vdeblur.kernels.dispatch import natively
+from vdeblur.kernels.dispatch import try_cpu_kernels
 from vdeblur.model.convgru import HalfGRU
-from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
-from vdeblur.model.image_refiner import Finish, Scene
+from vdeblur.model.exposure import ExposureFraction, accumulate_profile, motion_profile
+from vdeblur.model.image_refiner import FrameContext, ImageRefiner
 from vdeblur.model.layers import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
-from vdeblur.model.motion import CLUES, Motion, Present, clip_motion, frames_motion, match_sides
-from vdeblur.model.motion_refiner import Refiner
-from vdeblur.model.motion_taps import STRIP_PIXELS, Neighbour, SteeredTaps, luma
+from vdeblur.model.motion import MOTION_CUES, Motion, Present, estimate_clip_motion, estimate_motion, match_clip
+from vdeblur.model.motion_refiner import MotionRefiner
+from vdeblur.model.motion_taps import STRIP_PIXELS, MotionTaps, Neighbour, luma
 from vdeblur.model.network import LARGEST_NUMBER, Estimate, NetworkTraits, RestorationNetwork, TileTraits
-from vdeblur.model.optical_flow import Level, pyramid
-from vdeblur.model.regions import Area, in_tiles, upsample_area, whole_of
+from vdeblur.model.optical_flow import Level, build_pyramid
+from vdeblur.model.regions import Region, full_region, run_tiled, upsample_region
 from vdeblur.runtime.cpu_pool import one_thread
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Size of a DeblurNet. Channels are (1/4, 1/8, 1/16 of the resolution)."""
+    """Hyperparameters of a DeblurNet, as in its YAML file and checkpoint."""
 
     name: str
+    #: Channels at 1/4, 1/8 and 1/16 of the resolution.
     channels: tuple[int, int, int]
     #: Residual blocks at each resolution in the encoder.
     blocks: tuple[int, int, int]
     #: Residual blocks in the decoder at 1/8 and 1/4.
     decoder_blocks: tuple[int, int]
-    #: Finest resolution of the optical flow: 2 half, 4 a quarter, 8 an eighth.
+    #: Finest level of the optical flow: 2 half, 4 a quarter, 8 an eighth of the resolution.
     flow_finest: int
     #: Points sampled along the motion, an odd number.
     taps: int
-    #: How far they reach to each side, in exposure lengths.
+    #: Half length of the sampled path, in exposure lengths.
     reach: float
     #: Resolution of the taps: 1 full, 2 half, 4 a quarter.
     tap_scale: int
+    #: Hidden units of the taps' MLP.
     tap_hidden: int
-    #: 1×1 layers behind the first one that looks at the taps.
+    #: Hidden layers of the taps' MLP after the first one.
     tap_depth: int
+    #: Texture channels from the taps to the decoder.
     tap_features: int
-    #: Channels by which the features at 1/8 tell the taps how to deconvolve.
+    #: Channels at 1/8 that condition the taps.
     tap_guides: int
     #: Points sampled in each neighbour frame, from −1 to +1 exposure lengths; 0 or an odd number.
     tap_neighbours: int = 0
-
-    #: Points on each of two lines beside the motion; 0 or more than 1.
+    #: Points on each of two lines parallel to the motion; 0 or more than 1.
     tap_beside: int = 0
-
-    #: Channels at 1/8 and 1/16 of the network that refines the motion; 0 leaves it out. Blocks at each of them.
+    #: Channels at 1/8 and 1/16 of the motion refiner, 0 leaves it out; and its residual blocks.
     refine: tuple[int, int] = (0, 0)
     refine_blocks: int = 1
-    #: Channels at 1/2, 1/4 and 1/8 of the network that finishes the picture; 0 leaves it out.
+    #: Channels at 1/2, 1/4 and 1/8 of the image refiner; 0 leaves it out.
     finish: tuple[int, int, int] = (0, 0, 0)
-    #: Its residual blocks down, and as many up again, at 1/2 and 1/4; those at 1/8.
+    #: Its residual blocks down, and as many up again, at 1/2 and 1/4; and those at 1/8.
     finish_blocks: tuple[int, int, int] = (1, 1, 1)
-    #: Features of the taps that it sees.
+    #: Its input channels from the taps.
     finish_details: int = 0
 
     def __post_init__(self) -> None:
@@ -97,8 +98,11 @@ class NetworkConfig:
 
 
 class Features(NamedTuple):
-    """What is computed once a frame: what later steps see of it, features at 1/4, 1/8, 1/16 and the levels that are
-    matched. ``picture`` is the frame itself, or its luma where the network corrects no more along the motion."""
+    """Per-frame features, computed once and reused while the window slides.
+
+    ``picture``: the frame (B, 3, H, W), or its luma (B, 1, H, W) without an image refiner; encoder features
+    (B, C, H/n, W/n) at 1/4, 1/8 and 1/16; ``levels``: its pyramid for optical flow.
+    """
 
     picture: Tensor
     quarter: Tensor
@@ -108,15 +112,15 @@ class Features(NamedTuple):
 
 
 class State(NamedTuple):
-    """What earlier frames taught: ConvGRU states at 1/8 and 1/16, and the motion profile summed over them."""
+    """Recurrent state: ConvGRU hidden states at 1/8 and 1/16, and the accumulated motion profile (B, PROFILE_SIZE)."""
 
     eighth: Tensor
     sixteenth: Tensor
     profile: Tensor
 
 
-class Joined(NamedTuple):
-    """A frame with its motion and memory: features (B, C, H/8, W/8) and the exposure fraction (B, 1, 1, 1)."""
+class RecurrentFeatures(NamedTuple):
+    """Output of the recurrent part: features (B, C, H/8, W/8) and exposure fraction (B, 1, 1, 1)."""
 
     features: Tensor
     exposure: Tensor
@@ -126,12 +130,12 @@ class DeblurNet(RestorationNetwork):
     """Recurrent deblurring network.
 
     Frames are R'G'B' (B, 3, H, W) in [0, 1]; H and W are multiples of ``stride`` and at least ``minimum_size``.
-    Features and states are tuples of tensors; a state of None starts. The network computes in the dtype of its
-    parameters; positions, matching and the returned residual are float32.
+    Features and states are tuples of tensors; None is the initial state. The network computes in the dtype of its
+    parameters; positions, optical flow and the returned residual are float32.
 
-    With a ``side``, a multiple of ``stride``, all that is finer than 1/8 of the frame is computed in tiles of so many
-    pixels each way, and as much around them as the convolutions reach. Motion, memory and what is looked at along the
-    motion stay whole. So features, state and residual are the same, but for the rounding of sums, for any ``side``.
+    With a ``side``, a multiple of ``stride``, all layers finer than 1/8 of the frame run in tiles of so many pixels
+    each way, which overlap by their receptive field. Motion, state and the sampled frames stay whole, so features,
+    state and residual are the same for any ``side``, up to the rounding of sums.
     """
 
     stride = 16
@@ -158,16 +162,16 @@ class DeblurNet(RestorationNetwork):
         self.down16 = nn.Sequential(conv3x3(c8, c16, stride=2), Activation(), residual_blocks(c16, config.blocks[2]))
         self.join16 = conv3x3(c16 + 2, c16)
         self.gru16 = HalfGRU(c16)
-        self.join8 = conv3x3(c8 + c16 + CLUES, c8)
+        self.join8 = conv3x3(c8 + c16 + MOTION_CUES, c8)
         self.gru8 = HalfGRU(c8)
         self.fraction = ExposureFraction()
         self.refine = zero_init(conv3x3(c8, 2))
         self.refiner = None
         if any(config.refine):
-            self.refiner = Refiner(channels=config.refine, blocks=config.refine_blocks, known=c8)
+            self.refiner = MotionRefiner(channels=config.refine, blocks=config.refine_blocks, trunk=c8)
         self.guide = conv3x3(c8, config.tap_guides)
 
-        self.taps = SteeredTaps(
+        self.taps = MotionTaps(
             taps=config.taps,
             reach=config.reach,
             scale=config.tap_scale,
@@ -177,12 +181,12 @@ class DeblurNet(RestorationNetwork):
             guides=config.tap_guides,
             neighbours=2,
             neighbour_points=config.tap_neighbours,
-            beside=config.tap_beside,
+            lateral_points=config.tap_beside,
             details=config.finish_details,
         )
         self.finish = None
         if any(config.finish):
-            self.finish = Finish(
+            self.finish = ImageRefiner(
                 channels=config.finish, blocks=config.finish_blocks, details=config.finish_details, coarse=c8
             )
             self.traits = replace(
@@ -197,27 +201,27 @@ class DeblurNet(RestorationNetwork):
         self.decode4 = residual_blocks(c4, config.decoder_blocks[1])
         self.head = zero_init(conv3x3(c4, 48))
 
-    def work_in_strips(self, pixels: int | None) -> None:
-        """On a CPU, look along the motion of so many pixels at a time; None: of as many as before."""
+    def set_strip_pixels(self, pixels: int | None) -> None:
+        """Set the pixels per strip of the taps on a CPU, to bound memory; None restores the default."""
         self.taps.strip_pixels = pixels
 
     def encode(self, frame: Tensor, *, side: int | None = None) -> Features:
-        """Features of one frame alone: computed once and kept while the window slides over it."""
-        quarter = self._quarter(frame, side)
+        """Encode one frame by itself, in tiles of ``side`` pixels if given."""
+        quarter = self._encode_quarter(frame, side)
         eighth = self.down8(quarter)
         sixteenth = self.down16(eighth)
         picture = luma(frame) if self.finish is None else frame.float()
-        return Features(picture, quarter, eighth, sixteenth, pyramid(picture, self.config.flow_finest))
+        return Features(picture, quarter, eighth, sixteenth, build_pyramid(picture, self.config.flow_finest))
 
-    def _quarter(self, frame: Tensor, side: int | None) -> Tensor:
-        """Features at 1/4, tile by tile where there is a ``side``."""
+    def _encode_quarter(self, frame: Tensor, side: int | None) -> Tensor:
+        """Encoder features at 1/4."""
         dtype = self.head.weight.dtype
-        reach = 4 * (1 + 2 * self.config.blocks[0])
-        parts = in_tiles(
-            lambda outer: self.stem(quarters(outer.of(frame), dtype)),
-            whole_of(frame), side, reach=reach, multiple=self.stride, scale=4,
+        overlap = 4 * (1 + 2 * self.config.blocks[0])
+        features = run_tiled(
+            lambda outer: self.stem(unshuffle_frame(outer.crop(frame), dtype)),
+            full_region(frame), side, overlap=overlap, multiple=self.stride, scale=4,
         )  # fmt: skip
-        return parts.contiguous(memory_format=torch.channels_last) if side else parts
+        return features.contiguous(memory_format=torch.channels_last) if side else features
 
     def residual(
         self,
@@ -229,30 +233,29 @@ class DeblurNet(RestorationNetwork):
         side: int | None = None,
         present: Present = (None, None),
     ) -> tuple[Tensor, State]:
-        """Correction of the current frame.
+        """One inference step: residual of the current frame, and the next state.
 
         Args:
-            previous, following: features of the neighbours, None where there is none; of those only ``picture``
-                and ``levels`` are looked at.
-            state: what the step before returned, None or zeros to start.
+            previous, following: features of the neighbours, None if missing; only ``picture`` and ``levels`` are read.
+            state: returned by the previous step; None or zeros at the start.
             side: of the tiles; it may differ from frame to frame.
-            present: says for each frame of a batch whether it has these neighbours.
+            present: masks of the frames of a batch that have these neighbours.
 
         Returns:
-            Residual (B, 3, H, W), float32, to be added to the frame, and the new state.
+            Residual (B, 3, H, W), float32, to be added to the frame, and the next state.
         """
         with one_thread(current.picture.device):
             sides = [None if features is None else features.levels for features in (previous, following)]
-            motion = match_sides(current.levels, sides, self.config.flow_finest, current.eighth, present)
+            motion = estimate_motion(current.levels, sides, self.config.flow_finest, current.eighth, present)
             profile = motion_profile(current.picture, motion.velocity)
-        joined, state = self._remember(current, motion, profile, state)
+        recurrent, state = self._update_state(current, motion, profile, state)
         frames = tuple(None if features is None else features.picture for features in (previous, following))
-        return self._restore(current, joined, motion, self._neighbours(frames, motion), side=side).residual, state
+        return self._restore(current, recurrent, motion, self._neighbours(frames, motion), side=side).residual, state
 
     def forward(
         self, window: tuple[Tensor | None, Tensor, Tensor | None], state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Frames t−1, t, t+1, the outer ones None where there is none, give the sharp frame t and the new state."""
+        """Restore frame t from frames t−1, t, t+1, None if missing: the sharp frame and the next state."""
         previous, current, following = (None if frame is None else self.encode(frame) for frame in window)
         assert current is not None
         residual, state = self.residual(previous, current, following, state)
@@ -263,69 +266,78 @@ class DeblurNet(RestorationNetwork):
         clip: Tensor,
         *,
         lookahead: int,
-        steer: Tensor | None = None,
+        sampling_motion: Tensor | None = None,
         exposure: Tensor | None = None,
         motion: Motion | None = None,
     ) -> Estimate:
-        """A whole clip (B, T, 3, H, W) at once, the same as frame by frame; for training.
+        """Restore a whole clip (B, T, 3, H, W) at once, equal to frame by frame; for training.
 
-        Everything but the ConvGRU runs on all frames together. Results have B·T in the batch, clip by clip. ``motion``
-        (B·T in its batch) takes the place of what matching finds, ``steer`` (B·T, 2, H/8, W/8) that of the motion
-        during the exposure, and ``exposure`` (B·T, 1, 1, 1) that of the exposure fraction read from the blur.
+        Everything but the ConvGRU is batched over time. Results are packed (B·T, …).
+
+        Args:
+            lookahead: 1 if each frame sees the next one, else 0.
+            sampling_motion: replaces the estimated motion during the exposure (B·T, 2, H/8, W/8), in pixels.
+            exposure: replaces the estimated exposure fraction (B·T, 1, 1, 1).
+            motion: replaces optical flow (B·T, …).
         """
         length = clip.shape[1]
         features = self.encode(clip.flatten(0, 1))
         if motion is None:
             finest = self.config.flow_finest
-            motion = clip_motion(features.levels, finest, length=length, lookahead=lookahead, like=features.eighth)
-        joined = self._remember_clip(features, motion, length)
+            motion = match_clip(features.levels, finest, length=length, lookahead=lookahead, like=features.eighth)
+        recurrent = self._update_clip_state(features, motion, length)
         if exposure is not None:
-            joined = joined._replace(exposure=exposure)
-        return self._restore(features, joined, motion, self._neighbours(beside(clip, lookahead), motion), steer)
+            recurrent = recurrent._replace(exposure=exposure)
+        neighbours = self._neighbours(adjacent_frames(clip, lookahead), motion)
+        return self._restore(features, recurrent, motion, neighbours, sampling_motion)
 
-    def _remember_clip(self, features: Features, motion: Motion, length: int) -> Joined:
-        """All frames of packed clips, one after the other through the memory; packed again."""
+    def _update_clip_state(self, features: Features, motion: Motion, length: int) -> RecurrentFeatures:
+        """Run the recurrent part over packed clips, frame by frame; packed again."""
         profile = motion_profile(features.picture, motion.velocity)
         state: State | None = None
         steps = []
         for t in range(length):
             current, moved = features_at(features, t, length), motion_at(motion, t, length)
-            joined, state = self._remember(current, moved, at(profile, t, length), state)
-            steps.append(joined)
-        return Joined(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*steps, strict=True)))
+            recurrent, state = self._update_state(current, moved, frame_at(profile, t, length), state)
+            steps.append(recurrent)
+        return RecurrentFeatures(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*steps, strict=True)))
 
-    def motions(self, clip: Tensor, *, lookahead: int) -> Motion:
-        """Motions of all frames of a clip (B, T, 3, H, W), packed, without the rest of the network; for training."""
-        return frames_motion(clip, self.config.flow_finest, lookahead=lookahead)
+    def clip_motion(self, clip: Tensor, *, lookahead: int) -> Motion:
+        """Motion fields of all frames of a clip (B, T, 3, H, W), packed, without the rest of the network."""
+        return estimate_clip_motion(clip, self.config.flow_finest, lookahead=lookahead)
 
     @torch.no_grad()
-    def sights(self, clip: Tensor, *, lookahead: int, exposure: Tensor) -> tuple[Tensor, Tensor]:
-        """What the taps see of a clip (B, T, 3, H, W) under known exposure fractions (B·T, 1, 1, 1); for training.
+    def sample_taps(self, clip: Tensor, *, lookahead: int, exposure: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample the taps' input features of a clip (B, T, 3, H, W) for pre-training.
+
+        Args:
+            exposure: known exposure fractions (B·T, 1, 1, 1).
 
         Returns:
-            As :meth:`SteeredTaps.look` tells (B·T, K, h, w), and the length of the motion (B·T, 1, h, w).
+            Features as :meth:`MotionTaps.gather_features` returns them (B·T, K, h, w), and the motion's length in
+            pixels (B·T, 1, h, w).
         """
-        frames, motion = clip.flatten(0, 1), self.motions(clip, lookahead=lookahead)
-        neighbours = self._neighbours(beside(clip, lookahead), motion)
-        sight = self.taps.prepare(frames, motion.velocity * exposure, neighbours)
-        path = self.taps.path(sight)
-        return self.taps.look(sight, path), path.length
+        frames, motion = clip.flatten(0, 1), self.clip_motion(clip, lookahead=lookahead)
+        neighbours = self._neighbours(adjacent_frames(clip, lookahead), motion)
+        prepared = self.taps.prepare(frames, motion.velocity * exposure, neighbours)
+        path = self.taps.sampling_path(prepared)
+        return self.taps.gather_features(prepared, path), path.length
 
-    def _remember(
+    def _update_state(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
-    ) -> tuple[Joined, State]:
-        """Join features and motion with the state, which is fetched from where the pixels were a frame before."""
-        profile = remembered(profile, None if state is None else state.profile)
+    ) -> tuple[RecurrentFeatures, State]:
+        """Fuse features and motion cues with the state, warped by the backward flow; one ConvGRU step."""
+        profile = accumulate_profile(profile, None if state is None else state.profile)
         dtype = self.head.weight.dtype
-        half = F.avg_pool2d(motion.back, 2)
-        before8 = None if state is None else warp(state.eighth, motion.back / 8)
-        before16 = None if state is None else warp(state.sixteenth, half / 16)
-        slow = F.avg_pool2d(motion.clues[:, :2], 2)
-        x16 = activate(self.join16(torch.cat((current.sixteenth, slow.to(dtype)), 1)))
-        x16, state16 = self.gru16(x16, before16)
-        parts = (current.eighth, upsample(x16, 2), motion.clues.to(dtype))
-        x8, state8 = self.gru8(activate(self.join8(torch.cat(parts, 1))), before8)
-        return Joined(x8, torch.sigmoid(self.fraction(profile))), State(state8, state16, profile)
+        flow16 = F.avg_pool2d(motion.backward_flow, 2)
+        previous8 = None if state is None else warp(state.eighth, motion.backward_flow / 8)
+        previous16 = None if state is None else warp(state.sixteenth, flow16 / 16)
+        velocity16 = F.avg_pool2d(motion.cues[:, :2], 2)
+        x16 = activate(self.join16(torch.cat((current.sixteenth, velocity16.to(dtype)), 1)))
+        x16, state16 = self.gru16(x16, previous16)
+        parts = (current.eighth, upsample(x16, 2), motion.cues.to(dtype))
+        x8, state8 = self.gru8(activate(self.join8(torch.cat(parts, 1))), previous8)
+        return RecurrentFeatures(x8, torch.sigmoid(self.fraction(profile))), State(state8, state16, profile)
 
     def _neighbours(self, frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
         return neighbours_of(frames, motion) if self.config.tap_neighbours else ()
@@ -333,93 +345,97 @@ class DeblurNet(RestorationNetwork):
     def _restore(
         self,
         current: Features,
-        joined: Joined,
+        recurrent: RecurrentFeatures,
         motion: Motion,
         neighbours: tuple[Neighbour, ...],
-        steer: Tensor | None = None,
+        sampling_motion: Tensor | None = None,
         side: int | None = None,
     ) -> Estimate:
-        """Motion during the exposure, deconvolution along it, and the decoder that joins all."""
-        fused, exposure = joined
-        exposed = motion.velocity * exposure + self.refine(fused).float()
+        """Motion during the exposure, deconvolution along it, decoder, and image refiner."""
+        features, exposure = recurrent
+        exposure_motion = motion.velocity * exposure + self.refine(features).float()
         if self.refiner is not None:
-            exposed = exposed + self.refiner(current.picture, neighbours, motion, exposed.detach(), fused)
-        steer = self._steer(exposed) if steer is None else steer
-        x = self.decode8(torch.cat((fused, (steer / 16).to(fused.dtype)), 1))
+            detached = exposure_motion.detach()
+            exposure_motion = exposure_motion + self.refiner(current.picture, neighbours, motion, detached, features)
+        sampling_motion = self._sampling_motion(exposure_motion) if sampling_motion is None else sampling_motion
+        x = self.decode8(torch.cat((features, (sampling_motion / 16).to(features.dtype)), 1))
         guide, coarse = self.guide(x), self.up4(x)
 
-        def detail(outer: Area) -> Tensor:
-            found = self.taps(current.picture, steer, guide, neighbours, outer)
-            quarter = outer.divided(4)
-            x = quarter.of(current.quarter) + upsample_area(coarse, 2, quarter)
-            x = self.decode4(x + self.join4(torch.cat((x, found.texture), 1)))
-            change = corrected_quarters(self.head(x), found.correction)
-            return change if self.finish is None else torch.cat((change, found.details.float()), 1)
+        def decode(outer: Region) -> Tensor:
+            deconvolution = self.taps(current.picture, sampling_motion, guide, neighbours, outer)
+            quarter = outer.downscaled(4)
+            x = quarter.crop(current.quarter) + upsample_region(coarse, 2, quarter)
+            x = self.decode4(x + self.join4(torch.cat((x, deconvolution.texture), 1)))
+            residual = shuffle_and_add(self.head(x), deconvolution.correction)
+            return residual if self.finish is None else torch.cat((residual, deconvolution.details.float()), 1)
 
-        reach = 4 * (2 + 2 * self.config.decoder_blocks[1])
-        residual = in_tiles(detail, whole_of(current.picture), side, reach=reach, multiple=self.stride, scale=1)
+        overlap = 4 * (2 + 2 * self.config.decoder_blocks[1])
+        frame = full_region(current.picture)
+        residual = run_tiled(decode, frame, side, overlap=overlap, multiple=self.stride, scale=1)
         if self.finish is not None:
-            residual = self._finished(current.picture, residual, x, steer, neighbours, side)
-        return Estimate(residual, motion.velocity, exposed, exposure)
+            residual = self._refine_image(current.picture, residual, x, sampling_motion, neighbours, side)
+        return Estimate(residual, motion.velocity, exposure_motion, exposure)
 
-    def _finished(
+    def _refine_image(
         self,
         frame: Tensor,
-        first: Tensor,
+        decoded: Tensor,
         coarse: Tensor,
-        steer: Tensor,
+        sampling_motion: Tensor,
         neighbours: tuple[Neighbour, ...],
         side: int | None,
     ) -> Tensor:
-        """The residual (B, 3, H, W) after the finish; ``first`` holds the one before it and the taps' details."""
+        """Add the image refiner's correction; ``decoded`` holds the residual and the taps' details. (B, 3, H, W)."""
         assert self.finish is not None
-        finish, scene = self.finish, Scene.of(frame, first[:, :3], first[:, 3:], neighbours, coarse, steer)
-        finished = in_tiles(
-            lambda outer: finish(scene, outer),
-            whole_of(frame), side, reach=finish.reach, multiple=self.stride, scale=1,
+        refiner, residual, details = self.finish, decoded[:, :3], decoded[:, 3:]
+        context = FrameContext.create(frame, residual, details, neighbours, coarse, sampling_motion)
+        correction = run_tiled(
+            lambda outer: refiner(context, outer),
+            full_region(frame), side, overlap=refiner.reach, multiple=self.stride, scale=1,
         )  # fmt: skip
-        return scene.residual + finished
+        return context.residual + correction
 
-    def _steer(self, exposed: Tensor) -> Tensor:
-        """The motion that steers: it learns from its own loss, not from what sampling along it brings."""
-        return exposed.detach()
+    def _sampling_motion(self, exposure_motion: Tensor) -> Tensor:
+        """Motion to sample along, detached: it learns from its own loss, not through sampling."""
+        return exposure_motion.detach()
 
 
-def quarters(frame: Tensor, dtype: torch.dtype) -> Tensor:
-    """(B, C, H, W) in [0, 1] → (B, 16 · C, H/4, W/4) around 0, as a network computes with it."""
-    fused: Tensor | None = natively(frame, lambda native: native.quarters(frame, dtype))
+def unshuffle_frame(frame: Tensor, dtype: torch.dtype) -> Tensor:
+    """Pixel unshuffle by 4, and [0, 1] mapped to [−2, 2]: (B, C, H, W) → (B, 16 · C, H/4, W/4) in ``dtype``."""
+    fused: Tensor | None = try_cpu_kernels(frame, lambda native: native.unshuffle(frame, dtype))
     return (F.pixel_unshuffle(frame, 4) * 4 - 2).to(dtype) if fused is None else fused
 
 
-def corrected_quarters(x: Tensor, correction: Tensor) -> Tensor:
-    """(B, 16 · C, H/4, W/4) → (B, C, H, W), float32, and a correction (B, 1, H, W) of all channels."""
-    fused: Tensor | None = natively(x, lambda native: native.corrected_quarters(x, correction))
+def shuffle_and_add(x: Tensor, correction: Tensor) -> Tensor:
+    """Pixel shuffle by 4, plus a correction (B, 1, H, W): (B, 16 · C, H/4, W/4) → (B, C, H, W), float32."""
+    fused: Tensor | None = try_cpu_kernels(x, lambda native: native.shuffle_and_add(x, correction))
     return F.pixel_shuffle(x, 4).float() + correction if fused is None else fused
 
 
-def beside(clip: Tensor, lookahead: int) -> tuple[Tensor | None, Tensor | None]:
-    """The frames before and after each one of clips (B, T, …), packed; at the ends, where there is none, the same."""
+def adjacent_frames(clip: Tensor, lookahead: int) -> tuple[Tensor | None, Tensor | None]:
+    """Previous and next frames of clips (B, T, …), packed (B·T, …); at the ends, the frame itself."""
     before = torch.cat((clip[:, :1], clip[:, :-1]), 1).flatten(0, 1)
     after = torch.cat((clip[:, 1:], clip[:, -1:]), 1).flatten(0, 1)
     return before, after if lookahead else None
 
 
-def at(packed: Tensor, t: int, length: int) -> Tensor:
+def frame_at(packed: Tensor, t: int, length: int) -> Tensor:
     """Frame ``t`` of every clip in a packed (B·T, …) batch."""
     return packed.view(-1, length, *packed.shape[1:])[:, t]
 
 
 def features_at(packed: Features, t: int, length: int) -> Features:
-    """What the recurrent part needs of frame ``t`` of every clip; it needs no levels."""
-    grey, quarter, eighth, sixteenth = (at(tensor, t, length) for tensor in packed[:4])
+    """Features of frame ``t`` of every clip in a packed batch, without levels, for the recurrent part."""
+    grey, quarter, eighth, sixteenth = (frame_at(tensor, t, length) for tensor in packed[:4])
     return Features(grey, quarter, eighth, sixteenth, levels=())
 
 
 def motion_at(packed: Motion, t: int, length: int) -> Motion:
-    return Motion(*(at(tensor, t, length) for tensor in packed))
+    """Motion field of frame ``t`` of every clip in a packed batch."""
+    return Motion(*(frame_at(tensor, t, length) for tensor in packed))
 
 
 def neighbours_of(frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
-    """The frames before and after, None where there is none, as taps look into them."""
-    displacements, mismatches = (motion.back, motion.ahead), motion.mismatch.chunk(2, 1)
+    """Previous and next frame, None if missing, with the flow to them, as inputs of the taps."""
+    displacements, mismatches = (motion.backward_flow, motion.forward_flow), motion.mismatch.chunk(2, 1)
     return tuple(Neighbour(*parts) for parts in zip(frames, displacements, mismatches, strict=True))

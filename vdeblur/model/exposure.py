@@ -1,9 +1,9 @@
-"""Exposure: which fraction of the frame interval the shutter was open, read from the blur itself.
+"""Exposure fraction: the share of the frame interval that the shutter was open, estimated from the blur itself.
 
-A box blur of length ℓ leaves its mark in the signal along the motion: the derivative is a sharp derivative minus itself
-shifted by ℓ, so its autocorrelation dips at lag ℓ (Cannon 1976 uses the same in the cepstrum). In units of the motion
-during a whole frame interval the dip lies at the exposure fraction, everywhere in the picture and in every frame, so
-sums over all pixels and over past frames make it clear.
+The derivative of a signal under a box blur of length ℓ is a sharp derivative minus itself shifted by ℓ, so its
+autocorrelation has a dip at lag ℓ (Cannon 1976 finds the same in the cepstrum). In units of the motion per frame
+interval the dip lies at the exposure fraction, everywhere in the image and in every frame, so that sums over all pixels
+and over past frames make it stand out.
 """
 
 from __future__ import annotations
@@ -12,116 +12,119 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.kernels.dispatch import natively
-from vdeblur.model.layers import activate, normal_grid, normal_steps, upsample
+from vdeblur.kernels.dispatch import try_cpu_kernels
+from vdeblur.model.layers import activate, normalize_displacement, sampling_grid, upsample
 from vdeblur.model.motion_taps import luma
 
-#: Points along the motion, in frame intervals, and the lags of the autocorrelation that are looked at.
+#: Sampling points along the motion, their reach to each side in frame intervals, and the lags of the autocorrelation.
 POINTS = 41
 REACH = 0.8
 LAGS = 34
-#: Entries of a profile: the sums at each lag, at lag 0, of the log speed, of the pixels used, and of all pixels.
-PROFILE = LAGS + 4
-#: Speeds below this many pixels a frame interval say nothing: the blur is smaller than a pixel.
-LEAST_SPEED_PX = 2.5
-#: With fewer 8×8 cells than this, four points a cell are looked at instead of one; of many more, a part of the cells.
-ENOUGH = 4096
-#: How much of the sums of earlier frames is kept.
-KEPT = 0.85
-#: How much the first frame counts: its motion is known from one side only, and so misread.
-FIRST = 0.25
+#: Entries of a profile: sums at each lag, at lag 0, of log speed, of used pixels, and of all pixels.
+PROFILE_SIZE = LAGS + 4
+#: Least speed in pixels per frame interval; below it the blur is smaller than a pixel and tells nothing.
+MIN_SPEED_PX = 2.5
+#: With fewer 8×8 blocks than this, four points per block are used instead of one; with many more, every n-th block.
+MIN_BLOCKS = 4096
+#: Decay per frame of the exponentially weighted profile.
+DECAY = 0.85
+#: Weight of a first frame, whose motion is estimated from one side only and so less accurate.
+FIRST_FRAME_WEIGHT = 0.25
 
 
 @torch.no_grad()
 def motion_profile(frame: Tensor, velocity: Tensor) -> Tensor:
-    """Sums over all pixels of the autocorrelation of luma's derivative along the motion.
+    """Autocorrelation of luma's derivative along the motion, summed over all pixels.
 
     Args:
         frame: (B, 3, H, W) in [0, 1].
-        velocity: (B, 2, H/8, W/8) in pixels a frame interval.
+        velocity: (B, 2, H/8, W/8) in pixels per frame interval.
 
     Returns:
-        (B, PROFILE), float32. Pixels count by the square root of their energy, so that no single edge rules.
+        (B, PROFILE_SIZE), float32. Pixels are weighted by the square root of their energy, so that no single edge
+        dominates.
     """
     grey, velocity = luma(frame), velocity.float()
-    cells = velocity.shape[-2] * velocity.shape[-1]
-    if isinstance(cells, torch.SymInt):  # a program for frames of any size has both, without a branch, and all cells
-        few = torch.full((), cells, device=grey.device) < ENOUGH
+    blocks = velocity.shape[-2] * velocity.shape[-1]
+    if isinstance(blocks, torch.SymInt):  # exported for any size: both, without a branch, and every block
+        few = torch.full((), blocks, device=grey.device) < MIN_BLOCKS
         return torch.where(few, _profile(grey, upsample(velocity, 2)), _profile(grey, velocity))
-    if cells < ENOUGH:
+    if blocks < MIN_BLOCKS:
         return _profile(grey, upsample(velocity, 2))
-    return _profile(grey, velocity, *_picked(cells))
+    return _profile(grey, velocity, *_subsampling(blocks))
 
 
 def _profile(grey: Tensor, velocity: Tensor, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
+    """Profile from the blocks in ``rows`` and ``columns`` of the velocity field, scaled to all of them."""
     height, width = velocity.shape[-2:]
     offsets = torch.linspace(-REACH, REACH, POINTS, device=grey.device)
-    down, across = rows.step or 1, columns.step or 1
-    sums: Tensor | None = natively(
+    row_step, column_step = rows.step or 1, columns.step or 1
+    sums: Tensor | None = try_cpu_kernels(
         grey,
-        lambda native: native.correlated(
-            grey, velocity, offsets=offsets, lags=LAGS, least_speed=LEAST_SPEED_PX, down=down, across=across
+        lambda kernels: kernels.motion_autocorrelation(
+            grey, velocity,
+            offsets=offsets, lags=LAGS, min_speed=MIN_SPEED_PX, row_step=row_step, column_step=column_step,
         ),
-    )
+    )  # fmt: skip
     if sums is not None:
         return sums * (height * width) / sums[:, -1:]
-    cells = normal_grid(height, width, grey.device, rows=rows, columns=columns)
+    blocks = sampling_grid(height, width, grey.device, rows=rows, columns=columns)
     velocity = velocity[..., rows, columns]
     share = velocity.shape[-2] * velocity.shape[-1] / (height * width)
-    step = normal_steps(velocity, grey.shape[-2], grey.shape[-1])
-    grid = torch.addcmul(cells[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
-    points = F.grid_sample(grey, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
-    points = points.view(-1, POINTS, *velocity.shape[-2:])
-    change = points[:, 1:] - points[:, :-1]
-    energy = change.square().mean(1)
+    step = normalize_displacement(velocity, grey.shape[-2], grey.shape[-1])
+    grid = torch.addcmul(blocks[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
+    samples = F.grid_sample(grey, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
+    samples = samples.view(-1, POINTS, *velocity.shape[-2:])
+    differences = samples[:, 1:] - samples[:, :-1]
+    energy = differences.square().mean(1)
     speed = velocity.square().sum(1).sqrt_()
     inside = (grid[:, 0].abs().amax(-1) < 1) & (grid[:, -1].abs().amax(-1) < 1)
-    used = (inside & (speed > LEAST_SPEED_PX)).float()
+    used = (inside & (speed > MIN_SPEED_PX)).float()
     weight = used * (energy + 1e-5).rsqrt()
     rest = ((energy * weight), torch.log1p(speed) * used, used, torch.ones_like(used))
-    sums = torch.cat((_correlations(change.flatten(2), weight.flatten(1)), torch.stack(rest, 1).sum((2, 3))), 1)
+    sums = torch.cat((_autocorrelation(differences.flatten(2), weight.flatten(1)), torch.stack(rest, 1).sum((2, 3))), 1)
     return sums / share
 
 
-def _picked(cells: int) -> tuple[slice, slice]:
-    """Rows and columns of so many cells to look at, where there are many times as many as are enough."""
-    times = cells // ENOUGH
-    down = max(1, round(times**0.5))
-    return slice(None, None, down), slice(None, None, max(1, times // down))
+def _subsampling(blocks: int) -> tuple[slice, slice]:
+    """Strides over the rows and columns of so many blocks that about MIN_BLOCKS of them remain."""
+    ratio = blocks // MIN_BLOCKS
+    row_step = max(1, round(ratio**0.5))
+    return slice(None, None, row_step), slice(None, None, max(1, ratio // row_step))
 
 
-def _correlations(change: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sums over N pixels of the mean product at each lag from 1 to LAGS; (B, K, N), (B, N) → (B, LAGS).
+def _autocorrelation(differences: Tensor, weight: Tensor) -> Tensor:
+    """Weighted autocorrelation at lags 1 … LAGS, summed over N pixels: (B, K, N), (B, N) → (B, LAGS).
 
-    All products of two points, summed over the pixels, are one matrix product; a lag is a diagonal of it, and a column
-    once the rows are sheared.
+    The products of all pairs of points, summed over the pixels, are one matrix product; a lag is a diagonal of it, and
+    a column once the rows are sheared.
     """
-    products = (change * weight[:, None]) @ change.transpose(1, 2)  # (B, K, K)
-    points = products.shape[-1]
-    longer = F.pad(F.pad(products, (0, points)).flatten(1), (0, points))
-    sheared = longer.view(-1, points, 2 * points + 1)  # each row one further to the left than the one before
-    pairs = points - torch.arange(1, LAGS + 1, device=products.device)
+    products = (differences * weight[:, None]) @ differences.transpose(1, 2)  # (B, K, K)
+    samples = products.shape[-1]
+    longer = F.pad(F.pad(products, (0, samples)).flatten(1), (0, samples))
+    sheared = longer.view(-1, samples, 2 * samples + 1)  # each row one further to the left than the one before
+    pairs = samples - torch.arange(1, LAGS + 1, device=products.device)
     sums: Tensor = sheared.sum(1)[:, 1 : LAGS + 1] / pairs
     return sums
 
 
-def remembered(profile: Tensor, before: Tensor | None) -> Tensor:
-    """A frame's profile joined with the sum of those before it: (B, PROFILE).
+def accumulate_profile(profile: Tensor, accumulated: Tensor | None) -> Tensor:
+    """Add a frame's profile to the exponentially weighted sum of earlier ones: (B, PROFILE_SIZE).
 
-    For a first frame that sum is None, or zeros.
+    ``accumulated`` is None or zeros for a first frame.
     """
-    if before is None:
-        return profile * FIRST
-    return torch.where(begun(before), profile, profile * FIRST) + KEPT * before
+    if accumulated is None:
+        return profile * FIRST_FRAME_WEIGHT
+    return torch.where(has_frames(accumulated), profile, profile * FIRST_FRAME_WEIGHT) + DECAY * accumulated
 
 
-def begun(profile: Tensor) -> Tensor:
-    """Which sums of profiles (B, PROFILE) have a frame in them, and so its pixels: (B, 1), boolean."""
+def has_frames(profile: Tensor) -> Tensor:
+    """Which accumulated profiles (B, PROFILE_SIZE) contain a frame: (B, 1), boolean."""
     return profile[:, -1:] > 0
 
 
 class ExposureFraction(nn.Module):
-    """Reads the logit of the exposure fraction from a motion profile: (B, PROFILE) → (B, 1, 1, 1), float32."""
+    """MLP that estimates the logit of the exposure fraction: (B, PROFILE_SIZE) → (B, 1, 1, 1), float32."""
 
     def __init__(self, hidden: int = 32) -> None:
         super().__init__()

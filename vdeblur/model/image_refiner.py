@@ -1,9 +1,8 @@
-"""Finish: a second look at the whole picture, with context, after the filters along the motion have done theirs.
+"""Image refiner: a U-Net over the deconvolved frame, its re-blurred version and the warped neighbours.
 
-The filters decide for each pixel alone. Here a U-shaped network of plain convolutions sees what they made. It blurs
-that again along the motion and compares it with the frame (the consistency that unrolled deconvolution rests on, as in
-Zhang et al. 2017), and it sees both neighbour frames brought into place. It adds a correction of R'G'B' that fades with
-the motion.
+Motion taps filter each pixel by itself; this network adds spatial context. The restored frame is blurred again along
+the motion and compared with the input (the data consistency of unrolled deconvolution, Zhang et al. 2017). The
+correction of R'G'B' is weighted by the length of the motion.
 """
 
 from __future__ import annotations
@@ -16,39 +15,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.kernels.dispatch import natively
-from vdeblur.kernels.inputs import Restored
-from vdeblur.model.layers import Activation, activate, conv3x3, normal_grid, residual_blocks, upsample, zero_init
-from vdeblur.model.motion_taps import CONTRAST, Neighbour, luma, sampled, steps, trust_in
-from vdeblur.model.regions import Area, upsample_area
+from vdeblur.kernels.dispatch import try_cpu_kernels
+from vdeblur.kernels.inputs import BLOCK_PX, RefinerInputs
+from vdeblur.model.layers import Activation, activate, conv3x3, residual_blocks, sampling_grid, upsample, zero_init
+from vdeblur.model.motion_taps import DIFFERENCE_GAIN, Neighbour, luma, match_confidence, normalize_motion, sample_along
+from vdeblur.model.regions import Region, upsample_region
 
-#: Points along the motion at which the restored picture is looked at, and how far they reach, in exposure lengths.
+#: Points along the motion at which the restored frame is sampled, and their reach to each side, in exposure lengths.
 POINTS, REACH = 17, 1.0
-#: Those of them that lie within the exposure, from one end to the other.
-_WITHIN = slice(4, 13)
-#: Brings differences to neighbour frames to the order of 1.
-_ASIDE = 4.0
-#: Edges of areas are multiples of it.
-CELL = 8
-#: Channels that are seen at full resolution, besides the details.
-SEEN = 3 + 3 + 3 + (POINTS - 1) + 2 * 4 + 3
+#: Points within the exposure, its ends included.
+_EXPOSURE = slice(4, 13)
+#: Factor that brings differences to warped neighbours to the order of 1.
+_NEIGHBOUR_GAIN = 4.0
+#: Input channels at full resolution, without the details.
+INPUT_CHANNELS = 3 + 3 + 3 + (POINTS - 1) + 2 * 4 + 3
 
 
-class View(NamedTuple):
-    """A neighbour frame (B, 3, H, W); at 1/8 the step to a pixel's place there, and the trust in it."""
+class WarpSource(NamedTuple):
+    """Neighbour prepared for warping.
+
+    ``frame`` (B, 3, H, W); at 1/8 ``step`` (B, 2, H/8, W/8), the flow to it in units of ``grid_sample``, and the match
+    ``confidence`` (B, 1, H/8, W/8).
+    """
 
     frame: Tensor
     step: Tensor
-    trust: Tensor
+    confidence: Tensor
 
 
-class Scene(NamedTuple):
-    """A whole frame with all that is known of it.
+class FrameContext(NamedTuple):
+    """Inputs of the image refiner for a whole frame.
 
-    ``frame``, ``residual``, ``restored`` (B, 3, H, W) float32: the last is their sum, which passes no gradient;
-    ``details`` (B, C, H, W); ``coarse`` (B, C, H/8, W/8): what the trunk knows. At 1/8, ``step`` is the motion during
-    the exposure in the units of ``grid_sample``, ``way`` its length and direction, the same for both ways along it, and
-    ``length`` is in pixels.
+    ``frame``, ``residual``, ``restored`` (B, 3, H, W) float32: the last is their sum, detached; ``details``
+    (B, C, H, W): from the motion taps; ``coarse`` (B, C, H/8, W/8): trunk features. At 1/8, ``step``: the motion during
+    the exposure in units of ``grid_sample``; ``orientation`` (B, 3, H/8, W/8): its log length, and the cosine and sine
+    of twice its angle, which are invariant to its sign; ``length``: in pixels.
     """
 
     frame: Tensor
@@ -57,12 +58,12 @@ class Scene(NamedTuple):
     details: Tensor
     coarse: Tensor
     step: Tensor
-    way: Tensor
+    orientation: Tensor
     length: Tensor
-    views: tuple[View | None, ...]
+    neighbours: tuple[WarpSource | None, ...]
 
     @classmethod
-    def of(
+    def create(
         cls,
         frame: Tensor,
         residual: Tensor,
@@ -70,26 +71,26 @@ class Scene(NamedTuple):
         neighbours: Sequence[Neighbour],
         coarse: Tensor,
         motion: Tensor,
-    ) -> Scene:
-        """``motion`` is that during the exposure (B, 2, H/8, W/8), in pixels."""
+    ) -> FrameContext:
+        """Prepare the inputs; ``motion`` is that during the exposure (B, 2, H/8, W/8), in pixels."""
         motion = motion.float()
         x, y = motion.chunk(2, 1)
         square = x * x + y * y
         length = square.sqrt()
-        way = torch.cat((torch.log1p(length) / 4, (x * x - y * y) / (square + 1), 2 * x * y / (square + 1)), 1)
+        orientation = torch.cat((torch.log1p(length) / 4, (x * x - y * y) / (square + 1), 2 * x * y / (square + 1)), 1)
         restored = frame + residual.detach()
-        views = tuple(_view(neighbour) for neighbour in neighbours)
-        return cls(frame, residual, restored, details, coarse, steps(motion), way, length, views)
+        sources = tuple(_warp_source(neighbour) for neighbour in neighbours)
+        return cls(frame, residual, restored, details, coarse, normalize_motion(motion), orientation, length, sources)
 
 
-class Finish(nn.Module):
-    """A U at 1/2, 1/4 and 1/8 of the resolution that corrects the restored picture; it starts as no correction.
+class ImageRefiner(nn.Module):
+    """U-Net at 1/2, 1/4 and 1/8 of the resolution that corrects the restored frame; its initial correction is zero.
 
     Args:
         channels: at these resolutions.
         blocks: residual blocks down, and as many up again, at 1/2 and 1/4; those at 1/8.
-        details: channels of what the filters tell.
-        coarse: channels of what the trunk knows at 1/8.
+        details: channels from the motion taps.
+        coarse: channels of the trunk features at 1/8.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Finish(nn.Module):
         super().__init__()
         c2, c4, c8 = channels
         self.blocks = blocks
-        self.enter = conv3x3(4 * (SEEN + details), c2)
+        self.enter = conv3x3(4 * (INPUT_CHANNELS + details), c2)
         self.down2 = residual_blocks(c2, blocks[0])
         self.to4 = conv3x3(c2, c4, stride=2)
         self.down4 = residual_blocks(c4, blocks[1])
@@ -113,92 +114,99 @@ class Finish(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Pixels around an area that its correction depends on, besides what is looked at along the motion."""
+        """Receptive field of the convolutions beyond a region, in pixels; sampling along the motion reaches further."""
         at2, at4, at8 = self.blocks
-        # A block is two convolutions; entering, leaving and going down are one each; enlarging takes a cell more.
+        # A residual block is two convolutions; input, output and downsampling are one each; upsampling adds a pixel.
         pixels = 2 * (4 * at2 + 3) + 4 * (4 * at4 + 2) + 8 * (2 * at8 + 1)
-        return ceil(pixels / CELL) * CELL
+        return ceil(pixels / BLOCK_PX) * BLOCK_PX
 
-    def forward(self, scene: Scene, area: Area) -> Tensor:
-        """Correction (B, 3, h, w), float32, of an area whose edges are multiples of 8."""
-        x2 = self.down2(activate(self.enter(self._seen(scene, area))))
+    def forward(self, context: FrameContext, region: Region) -> Tensor:
+        """Correction (B, 3, h, w), float32, of a region whose edges are multiples of 8."""
+        x2 = self.down2(activate(self.enter(self._inputs(context, region))))
         x4 = self.down4(activate(self.to4(activate(x2))))
-        x8 = self.middle(activate(self.to8(activate(x4)) + self.join8(area.divided(8).of(scene.coarse))))
+        x8 = self.middle(activate(self.to8(activate(x4)) + self.join8(region.downscaled(8).crop(context.coarse))))
         x4 = self.up4(x4 + upsample(self.back4(activate(x8)), 2))
         x2 = self.up2(x2 + upsample(self.back2(activate(x4)), 2))
-        length = upsample_area(scene.length, 8, area)
-        change: Tensor = F.pixel_shuffle(self.head(x2), 2).float()
-        return change * (length * length / (1 + length * length) / CONTRAST)
+        length = upsample_region(context.length, 8, region)
+        correction: Tensor = F.pixel_shuffle(self.head(x2), 2).float()
+        return correction * (length * length / (1 + length * length) / DIFFERENCE_GAIN)
 
-    def _seen(self, scene: Scene, area: Area) -> Tensor:
-        """What :meth:`look` gives, in squares of 2 × 2 pixels, in channels_last: by a kernel where one works."""
-        dtype = scene.coarse.dtype
-        fused: Tensor | None = natively(
-            scene.frame, lambda kernels: kernels.finish_sight(_restored(scene, area), dtype)
+    def _inputs(self, context: FrameContext, region: Region) -> Tensor:
+        """:meth:`gather_inputs` unshuffled by 2, in channels_last; by a fused kernel where one is available."""
+        dtype = context.coarse.dtype
+        fused: Tensor | None = try_cpu_kernels(
+            context.frame, lambda kernels: kernels.gather_refiner_inputs(_kernel_inputs(context, region), dtype)
         )
         if fused is not None:
             return fused
-        seen = F.pixel_unshuffle(self.look(scene, area).to(dtype), 2)
-        return seen.contiguous(memory_format=torch.channels_last)
+        inputs = F.pixel_unshuffle(self.gather_inputs(context, region).to(dtype), 2)
+        return inputs.contiguous(memory_format=torch.channels_last)
 
-    def look(self, scene: Scene, area: Area) -> Tensor:
-        """All that is seen of an area, (B, SEEN + details, h, w) float32, of the order of 1."""
-        frame = area.of(scene.frame)
-        height, width = scene.frame.shape[-2:]
-        rows, columns = slice(area.top, area.bottom), slice(area.left, area.right)
-        place = normal_grid(height, width, frame.device, rows=rows, columns=columns)
-        along, again = _along(scene, area, place)
-        parts = [frame - 0.5, area.of(scene.residual) * CONTRAST, (frame - again) * CONTRAST, along]
-        for view in scene.views:
-            parts.append(_aside(view, frame, area, place))
-        parts += [upsample_area(scene.way, 8, area), area.of(scene.details)]
+    def gather_inputs(self, context: FrameContext, region: Region) -> Tensor:
+        """Input channels of a region, (B, INPUT_CHANNELS + details, h, w) float32, of the order of 1."""
+        frame = region.crop(context.frame)
+        height, width = context.frame.shape[-2:]
+        rows, columns = slice(region.top, region.bottom), slice(region.left, region.right)
+        grid = sampling_grid(height, width, frame.device, rows=rows, columns=columns)
+        along, reblurred = _sample_along_motion(context, region, grid)
+        residual, inconsistency = region.crop(context.residual), frame - reblurred
+        parts = [frame - 0.5, residual * DIFFERENCE_GAIN, inconsistency * DIFFERENCE_GAIN, along]
+        parts += [_warp_neighbour(neighbour, frame, region, grid) for neighbour in context.neighbours]
+        parts += [upsample_region(context.orientation, 8, region), region.crop(context.details)]
         return torch.cat(parts, 1)
 
 
-def _restored(scene: Scene, area: Area) -> Restored:
-    """All that is looked at, as a kernel is given it."""
-    height, width = scene.frame.shape[-2:]
-    half = torch.tensor([width / 2, height / 2]).view(1, 2, 1, 1)
-    none = torch.zeros_like(scene.step)
-    places = [none if view is None else view.step * half for view in scene.views]
-    trusts = [none[:, :1] if view is None else view.trust for view in scene.views]
-    before, after = (None if view is None else view.frame for view in scene.views)
-    return Restored(
-        scene.frame, scene.residual, scene.restored, scene.details.float(), (before, after),
-        torch.cat((scene.step * half, *places, *trusts, scene.way), 1), torch.linspace(-REACH, REACH, POINTS),
-        _WITHIN.start, _WITHIN.stop - 1, CONTRAST, _ASIDE, *area,
+def _kernel_inputs(context: FrameContext, region: Region) -> RefinerInputs:
+    """Kernel inputs of a region; steps converted to pixels."""
+    height, width = context.frame.shape[-2:]
+    to_px = torch.tensor([width / 2, height / 2]).view(1, 2, 1, 1)
+    none = torch.zeros_like(context.step)
+    displacements = [none if neighbour is None else neighbour.step * to_px for neighbour in context.neighbours]
+    confidences = [none[:, :1] if neighbour is None else neighbour.confidence for neighbour in context.neighbours]
+    before, after = (None if neighbour is None else neighbour.frame for neighbour in context.neighbours)
+    return RefinerInputs(
+        context.frame, context.residual, context.restored, context.details.float(), (before, after),
+        torch.cat((context.step * to_px, *displacements, *confidences, context.orientation), 1),
+        torch.linspace(-REACH, REACH, POINTS), _EXPOSURE.start, _EXPOSURE.stop - 1,
+        DIFFERENCE_GAIN, _NEIGHBOUR_GAIN, *region,
     )  # fmt: skip
 
 
-def _along(scene: Scene, area: Area, place: Tensor) -> tuple[Tensor, Tensor]:
-    """The restored picture along the motion: luma's differences (B, POINTS − 1, h, w), and the mean over the exposure,
-    (B, 3, h, w), which is the restored picture blurred again."""
-    offsets = torch.linspace(-REACH, REACH, POINTS, device=place.device)
-    points = sampled(scene.restored, place, _raised(scene.step, area), offsets)  # (B, 3, K, h, w)
-    within = points[:, :, _WITHIN]
+def _sample_along_motion(context: FrameContext, region: Region, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample the restored frame along the motion.
+
+    Returns:
+        Luma differences to the pixel (B, POINTS − 1, h, w), and the re-blurred frame (B, 3, h, w): the mean over the
+        exposure by the trapezoidal rule.
+    """
+    offsets = torch.linspace(-REACH, REACH, POINTS, device=grid.device)
+    points = sample_along(context.restored, grid, _upsample_step(context.step, region), offsets)  # (B, 3, K, h, w)
+    within = points[:, :, _EXPOSURE]
     ends = (within[:, :, 0] + within[:, :, -1]) / 2
-    again = (within.sum(2) - ends) / (within.shape[2] - 1)
+    reblurred = (within.sum(2) - ends) / (within.shape[2] - 1)
     middle = POINTS // 2
     grey = luma(points.flatten(2, 3)).view(len(points), POINTS, *points.shape[3:])
     others = torch.cat((grey[:, :middle], grey[:, middle + 1 :]), 1)
-    return (others - grey[:, middle : middle + 1]) * CONTRAST, again
+    return (others - grey[:, middle : middle + 1]) * DIFFERENCE_GAIN, reblurred
 
 
-def _aside(view: View | None, frame: Tensor, area: Area, place: Tensor) -> Tensor:
-    """A neighbour's colours, less the frame's own, and the trust in them by which they are weighted: (B, 4, h, w)."""
-    if view is None:
+def _warp_neighbour(neighbour: WarpSource | None, frame: Tensor, region: Region, grid: Tensor) -> Tensor:
+    """Confidence-weighted colour differences of a warped neighbour, and the confidence: (B, 4, h, w)."""
+    if neighbour is None:
         return torch.cat((torch.zeros_like(frame), torch.zeros_like(frame[:, :1])), 1)
-    there = F.grid_sample(view.frame, place + _raised(view.step, area), "bilinear", "border", align_corners=False)
-    trust = upsample_area(view.trust, 8, area)
-    return torch.cat(((there - frame) * (trust * _ASIDE), trust), 1)
+    points = grid + _upsample_step(neighbour.step, region)
+    warped = F.grid_sample(neighbour.frame, points, "bilinear", "border", align_corners=False)
+    confidence = upsample_region(neighbour.confidence, 8, region)
+    return torch.cat(((warped - frame) * (confidence * _NEIGHBOUR_GAIN), confidence), 1)
 
 
-def _view(neighbour: Neighbour) -> View | None:
+def _warp_source(neighbour: Neighbour) -> WarpSource | None:
     if neighbour.frame is None:
         return None
-    return View(neighbour.frame.float(), steps(neighbour.displacement.float()), trust_in(neighbour))
+    step = normalize_motion(neighbour.displacement.float())
+    return WarpSource(neighbour.frame.float(), step, match_confidence(neighbour))
 
 
-def _raised(step: Tensor, area: Area) -> Tensor:
-    """Steps (B, 2, H/8, W/8) → (B, h, w, 2) in an area."""
-    return upsample_area(step, 8, area).permute(0, 2, 3, 1).contiguous()
+def _upsample_step(step: Tensor, region: Region) -> Tensor:
+    """Upsample a region of steps: (B, 2, H/8, W/8) → (B, h, w, 2)."""
+    return upsample_region(step, 8, region).permute(0, 2, 3, 1).contiguous()

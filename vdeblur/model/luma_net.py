@@ -1,4 +1,4 @@
-"""LumaNet: what is seen along the motion and nothing else, in luma alone, for real time on a CPU."""
+"""LumaNet: deconvolution of luma along the motion without encoder and decoder, for real time on a CPU."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import torch
 from torch import Tensor
 
 from vdeblur.errors import UsageError
-from vdeblur.model.block_taps import CELL, STRIP_PIXELS, CellTaps
-from vdeblur.model.deblur_net import at, beside, neighbours_of
-from vdeblur.model.exposure import ExposureFraction, motion_profile, remembered
-from vdeblur.model.mixture_taps import MixedTaps
-from vdeblur.model.motion import Motion, Present, frames_motion, match_sides
+from vdeblur.kernels.inputs import BLOCK_PX
+from vdeblur.model.block_taps import STRIP_PIXELS, SharedTaps
+from vdeblur.model.deblur_net import adjacent_frames, frame_at, neighbours_of
+from vdeblur.model.exposure import ExposureFraction, accumulate_profile, motion_profile
+from vdeblur.model.mixture_taps import MixtureTaps
+from vdeblur.model.motion import Motion, Present, estimate_clip_motion, estimate_motion
 from vdeblur.model.motion_taps import Neighbour, luma
 from vdeblur.model.network import LARGEST_NUMBER, Estimate, NetworkTraits, RestorationNetwork, TileTraits
-from vdeblur.model.optical_flow import Level, pyramid
+from vdeblur.model.optical_flow import Level, build_pyramid
 from vdeblur.runtime.cpu_pool import one_thread
 
 
 @dataclass(frozen=True, kw_only=True)
 class LumaConfig:
-    """Size of a LumaNet; the words are those of :class:`vdeblur.model.deblur_net.NetworkConfig`."""
+    """Hyperparameters of a LumaNet; fields as in :class:`vdeblur.model.deblur_net.NetworkConfig`."""
 
     kind: Literal["luma"]
     name: str
@@ -32,8 +33,8 @@ class LumaConfig:
     tap_hidden: int
     tap_depth: int
     tap_neighbours: int = 0
-    #: With some, each cell has a filter of its own (:class:`vdeblur.model.mixture_taps.MixedTaps`), from a network of
-    #: ``tap_code`` units.
+    #: Experts of :class:`vdeblur.model.mixture_taps.MixtureTaps`, a filter predicted per block, and units of the
+    #: predictor; 0 experts mean one shared filter.
     tap_experts: int = 0
     tap_code: int = 32
 
@@ -57,50 +58,51 @@ class LumaConfig:
         return self.tap_depth * self.tap_hidden**2 + experts
 
 
-def _taps_of(config: LumaConfig) -> CellTaps | MixedTaps:
+def _make_taps(config: LumaConfig) -> SharedTaps | MixtureTaps:
+    """Taps with fresh weights."""
     if config.tap_experts:
-        return MixedTaps(
+        return MixtureTaps(
             taps=config.taps, reach=config.reach, hidden=config.tap_hidden, experts=config.tap_experts,
             code=config.tap_code, neighbour_points=config.tap_neighbours,
         )  # fmt: skip
-    return CellTaps(
+    return SharedTaps(
         taps=config.taps, reach=config.reach, hidden=config.tap_hidden, depth=config.tap_depth,
         neighbour_points=config.tap_neighbours,
     )  # fmt: skip
 
 
 class LumaFeatures(NamedTuple):
-    """What is computed once a frame: its luma (B, 1, H, W) and the levels that are matched."""
+    """Per-frame features, computed once: luma (B, 1, H, W) and its pyramid for optical flow."""
 
     luma: Tensor
     levels: tuple[Level, ...]
 
     @property
     def picture(self) -> Tensor:
-        """What other frames look at: luma."""
+        """Image that is sampled: luma."""
         return self.luma
 
 
 class LumaState(NamedTuple):
-    """What earlier frames taught: the motion profile summed over them, from which the exposure is read."""
+    """Recurrent state: the accumulated motion profile (B, PROFILE_SIZE), from which the exposure is estimated."""
 
     profile: Tensor
 
 
-class Matched(NamedTuple):
-    """A frame whose motion is known: its luma, its motion during the exposure, and its neighbours."""
+class TapInputs(NamedTuple):
+    """Inputs of the taps: luma (B, 1, H, W), motion during the exposure (B, 2, H/8, W/8) in pixels, neighbours."""
 
     luma: Tensor
-    exposed: Tensor
+    motion: Tensor
     neighbours: tuple[Neighbour, ...]
 
 
 class LumaNet(RestorationNetwork):
     """Recurrent deblurring network without encoder and decoder.
 
-    Optical flow, the exposure fraction read from all frames so far, and one small filter along the motion: the parts of
-    :class:`vdeblur.model.deblur_net.DeblurNet` that do the work. It keeps that network's promises on shapes, state,
-    precision and tiles, but its frames and residuals have one channel: luma. R'G'B' is taken, too.
+    Optical flow, an exposure fraction estimated from all frames so far, and block taps. It has the interface of
+    :class:`vdeblur.model.deblur_net.DeblurNet` in shapes, state, precision and tiles, but frames and residuals have one
+    channel: luma. R'G'B' frames are accepted, too.
     """
 
     stride = 8
@@ -124,19 +126,19 @@ class LumaNet(RestorationNetwork):
         super().__init__()
         self.config = config
         self.fraction = ExposureFraction()
-        self.taps = _taps_of(config)
+        self.taps = _make_taps(config)
         if config.tap_experts:
             self.traits = replace(self.traits, taps="blocks")
 
-    def work_in_strips(self, pixels: int | None) -> None:
-        """On a CPU, look along the motion of so many pixels at a time; None: of as many as before."""
+    def set_strip_pixels(self, pixels: int | None) -> None:
+        """Set the pixels per strip of the taps on a CPU, to bound memory; None restores the default."""
         self.taps.strip_pixels = pixels
 
     def encode(self, frame: Tensor, *, side: int | None = None) -> LumaFeatures:
-        """What is computed of one frame alone, and kept while the window slides over it; that is done whole."""
+        """Encode one frame by itself; always whole, whatever ``side``."""
         grey = luma(frame)
         with one_thread(grey.device):
-            return LumaFeatures(grey, pyramid(grey, self.config.flow_finest))
+            return LumaFeatures(grey, build_pyramid(grey, self.config.flow_finest))
 
     def residual(
         self,
@@ -148,12 +150,12 @@ class LumaNet(RestorationNetwork):
         side: int | None = None,
         present: Present = (None, None),
     ) -> tuple[Tensor, LumaState]:
-        """Correction of the current frame's luma (B, 1, H, W), float32, and the new state.
+        """One inference step: luma residual (B, 1, H, W), float32, of the current frame, and the next state.
 
-        The arguments are those of :meth:`vdeblur.model.deblur_net.DeblurNet.residual`.
+        Arguments as :meth:`vdeblur.model.deblur_net.DeblurNet.residual`.
         """
-        matched, state = self.match(previous, current, following, state, present)
-        return self.correct(matched, side=side), state
+        inputs, state = self.match(previous, current, following, state, present)
+        return self.correct(inputs, side=side), state
 
     def match(
         self,
@@ -162,28 +164,29 @@ class LumaNet(RestorationNetwork):
         following: LumaFeatures | None,
         state: LumaState | None,
         present: Present = (None, None),
-    ) -> tuple[Matched, LumaState]:
-        """The first half of :meth:`residual`, which every later frame waits for."""
+    ) -> tuple[TapInputs, LumaState]:
+        """First half of :meth:`residual`: optical flow and state, on which the next frame depends."""
         sides = (previous, following)
-        levels = [None if one is None else one.levels for one in sides]
+        levels = [None if features is None else features.levels for features in sides]
         with one_thread(current.luma.device):
-            motion = match_sides(current.levels, levels, self.config.flow_finest, current.luma[..., ::8, ::8], present)
+            like = current.luma[..., ::BLOCK_PX, ::BLOCK_PX]
+            motion = estimate_motion(current.levels, levels, self.config.flow_finest, like, present)
             profile = motion_profile(current.luma, motion.velocity)
-            profile = remembered(profile, None if state is None else state.profile)
-            exposed = motion.velocity * torch.sigmoid(self.fraction(profile))
-        frames = tuple(None if one is None else one.luma for one in sides)
-        return Matched(current.luma, exposed, self._neighbours(frames, motion)), LumaState(profile)
+            profile = accumulate_profile(profile, None if state is None else state.profile)
+            exposure_motion = motion.velocity * torch.sigmoid(self.fraction(profile))
+        frames = tuple(None if features is None else features.luma for features in sides)
+        return TapInputs(current.luma, exposure_motion, self._neighbours(frames, motion)), LumaState(profile)
 
-    def correct(self, matched: Matched, *, side: int | None = None) -> Tensor:
-        """The second half, which no other frame waits for."""
-        with one_thread(matched.luma.device):
-            residual: Tensor = self.taps(*matched, side=side)
+    def correct(self, inputs: TapInputs, *, side: int | None = None) -> Tensor:
+        """Second half of :meth:`residual`: deconvolution, which no other frame waits for."""
+        with one_thread(inputs.luma.device):
+            residual: Tensor = self.taps(*inputs, side=side)
         return residual
 
     def forward(
         self, window: tuple[Tensor | None, Tensor, Tensor | None], state: LumaState | None = None
     ) -> tuple[Tensor, LumaState]:
-        """Frames t−1, t, t+1, the outer ones None where there is none, give the sharp frame t and the new state."""
+        """Restore frame t from frames t−1, t, t+1, None if missing: the sharp frame and the next state."""
         previous, current, following = (None if frame is None else self.encode(frame) for frame in window)
         assert current is not None
         residual, state = self.residual(previous, current, following, state)
@@ -192,50 +195,53 @@ class LumaNet(RestorationNetwork):
     def restore_clip(
         self, clip: Tensor, *, lookahead: int, exposure: Tensor | None = None, motion: Motion | None = None
     ) -> Estimate:
-        """A whole clip (B, T, C, H, W) at once, the same as frame by frame; for training.
+        """Restore a whole clip (B, T, C, H, W) at once, equal to frame by frame; for training.
 
-        Results have B·T in the batch, clip by clip. ``motion`` (B·T in its batch) takes the place of what matching
-        finds, ``exposure`` (B·T, 1, 1, 1) that of the exposure fraction read from the blur.
+        Results are packed (B·T, …). ``motion`` (B·T, …) replaces optical flow, ``exposure`` (B·T, 1, 1, 1) the
+        estimated exposure fraction.
         """
         length, frames = clip.shape[1], clip.flatten(0, 1)
-        motion = self.motions(clip, lookahead=lookahead) if motion is None else motion
+        motion = self.clip_motion(clip, lookahead=lookahead) if motion is None else motion
         if exposure is None:
-            exposure = self._exposures(motion_profile(frames, motion.velocity), length)
-        exposed = motion.velocity * exposure
-        neighbours = self._neighbours(beside(clip, lookahead), motion)
-        residual = self.taps(frames, exposed.detach(), neighbours)
-        return Estimate(residual, motion.velocity, exposed, exposure)
+            exposure = self._accumulate_exposures(motion_profile(frames, motion.velocity), length)
+        exposure_motion = motion.velocity * exposure
+        neighbours = self._neighbours(adjacent_frames(clip, lookahead), motion)
+        residual = self.taps(frames, exposure_motion.detach(), neighbours)
+        return Estimate(residual, motion.velocity, exposure_motion, exposure)
 
-    def motions(self, clip: Tensor, *, lookahead: int) -> Motion:
-        """Motions of all frames of a clip (B, T, C, H, W), packed; for training."""
-        return frames_motion(clip, self.config.flow_finest, lookahead=lookahead)
+    def clip_motion(self, clip: Tensor, *, lookahead: int) -> Motion:
+        """Motion fields of all frames of a clip (B, T, C, H, W), packed; for training."""
+        return estimate_clip_motion(clip, self.config.flow_finest, lookahead=lookahead)
 
     @torch.no_grad()
-    def sights(self, clip: Tensor, *, lookahead: int, exposure: Tensor) -> tuple[Tensor, Tensor]:
-        """What the taps see of a clip (B, T, C, H, W) under known exposure fractions (B·T, 1, 1, 1); for training.
+    def sample_taps(self, clip: Tensor, *, lookahead: int, exposure: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample the taps' input features of a clip (B, T, C, H, W) for pre-training.
+
+        Args:
+            exposure: known exposure fractions (B·T, 1, 1, 1).
 
         Returns:
-            What pixels see (B·T, K, H, W), and the length of their motion (B·T, 1, H, W).
+            Features (B·T, K, H, W), and the motion's length in pixels (B·T, 1, H, W).
         """
-        motion = self.motions(clip, lookahead=lookahead)
-        neighbours = self._neighbours(beside(clip, lookahead), motion)
-        sight = self.taps.prepare(clip.flatten(0, 1), motion.velocity * exposure, neighbours)
-        length = sight.length.repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)
-        return self.taps.sights(sight), length
+        motion = self.clip_motion(clip, lookahead=lookahead)
+        neighbours = self._neighbours(adjacent_frames(clip, lookahead), motion)
+        blocks = self.taps.prepare(clip.flatten(0, 1), motion.velocity * exposure, neighbours)
+        length = blocks.length.repeat_interleave(BLOCK_PX, 2).repeat_interleave(BLOCK_PX, 3)
+        return self.taps.feature_image(blocks), length
 
     @torch.no_grad()
-    def read_exposures(self, clip: Tensor, *, lookahead: int) -> Tensor:
-        """The exposure fractions (B·T, 1, 1, 1) read from the frames of a clip (B, T, C, H, W); for training."""
-        motion = self.motions(clip, lookahead=lookahead)
-        return self._exposures(motion_profile(clip.flatten(0, 1), motion.velocity), clip.shape[1])
+    def estimate_exposures(self, clip: Tensor, *, lookahead: int) -> Tensor:
+        """Exposure fractions (B·T, 1, 1, 1) estimated from a clip (B, T, C, H, W), for training."""
+        motion = self.clip_motion(clip, lookahead=lookahead)
+        return self._accumulate_exposures(motion_profile(clip.flatten(0, 1), motion.velocity), clip.shape[1])
 
-    def _exposures(self, profile: Tensor, length: int) -> Tensor:
-        """The exposure fraction of every frame (B·T, 1, 1, 1) of packed clips, from the profiles of their frames."""
-        before: Tensor | None = None
+    def _accumulate_exposures(self, profile: Tensor, length: int) -> Tensor:
+        """Exposure fraction of every frame of packed clips (B·T, 1, 1, 1), from the frames' profiles."""
+        accumulated: Tensor | None = None
         fractions = []
         for t in range(length):
-            before = remembered(at(profile, t, length), before)
-            fractions.append(torch.sigmoid(self.fraction(before)))
+            accumulated = accumulate_profile(frame_at(profile, t, length), accumulated)
+            fractions.append(torch.sigmoid(self.fraction(accumulated)))
         return torch.stack(fractions, 1).flatten(0, 1)
 
     def _neighbours(self, frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:

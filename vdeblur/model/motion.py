@@ -1,4 +1,4 @@
-"""Motion of each pixel at a frame, from the flows to its two neighbours."""
+"""Motion field of a frame: velocity and cues from backward and forward optical flow."""
 
 from __future__ import annotations
 
@@ -8,138 +8,142 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vdeblur.model.optical_flow import Flow, Level, flow, flows, pyramid
+from vdeblur.model.optical_flow import Flow, Level, build_pyramid, estimate_flow, estimate_flows
 
-#: For the frames before and after: which frames of a batch (B, 1, 1, 1), boolean, have one; None where all have what
-#: is given.
+#: Masks (B, 1, 1, 1), boolean, of the frames of a batch that have a previous and a next frame; None: all.
 Present = tuple[Tensor | None, Tensor | None]
 
-#: Finds the flow from one frame to another: their levels and the finest resolution, as :func:`flow` takes them.
+#: Flow estimator with the signature of :func:`vdeblur.model.optical_flow.estimate_flow`.
 Matcher = Callable[[tuple[Level, ...], tuple[Level, ...], int], Flow]
-#: Channels of :attr:`Motion.clues`.
-CLUES = 6
-#: Mismatches are small; this brings them to the order of 1.
-CONTRAST = 10.0
+#: Channels of :attr:`Motion.cues`.
+MOTION_CUES = 6
+#: Factor that brings photometric mismatches to the order of 1.
+MISMATCH_GAIN = 10.0
 
 
 class Motion(NamedTuple):
-    """What matching found, at 1/8 of the frame, float32, vectors in pixels of the frame, x before y.
+    """Motion field at 1/8 of the frame, float32; vectors in pixels of the frame, x before y.
 
-    ``velocity`` (B, 2, h, w): displacement in a frame interval, centred on the frame.
-    ``back``, ``ahead`` (B, 2, h, w): where each pixel was one frame before, and where it is one frame later.
-    ``mismatch`` (B, 2, h, w): what the flows to the frame before and to the one after leave unexplained; 1 where there
-    is no such frame.
-    ``clues`` (B, CLUES, h, w): velocity, change of velocity, and mismatch to each neighbour, all of the order of 1.
+    ``velocity`` (B, 2, h, w): displacement per frame interval, centred on the frame.
+    ``backward_flow``, ``forward_flow`` (B, 2, h, w): flow to the previous and to the next frame.
+    ``mismatch`` (B, 2, h, w): photometric mismatch of both flows; 1 for a missing frame.
+    ``cues`` (B, MOTION_CUES, h, w): velocity, acceleration and both mismatches, of the order of 1.
     """
 
     velocity: Tensor
-    back: Tensor
-    ahead: Tensor
+    backward_flow: Tensor
+    forward_flow: Tensor
     mismatch: Tensor
-    clues: Tensor
+    cues: Tensor
 
 
-def motion_between(back: Flow | None, ahead: Flow | None, like: Tensor, present: Present = (None, None)) -> Motion:
-    """Motion of a frame from its flows to the previous and the next frame, None where there is none.
+def combine_flows(back: Flow | None, ahead: Flow | None, like: Tensor, present: Present = (None, None)) -> Motion:
+    """Combine the flows to the previous and the next frame, None if missing, into a motion field.
 
-    A missing neighbour is replaced by the other one seen under constant velocity; a lone frame has no motion.
-    ``like`` (B, C, h, w) gives the size. What the flow to a neighbour is that is not ``present`` does not matter.
+    A missing flow is extrapolated from the other one under constant velocity; a lone frame has no motion. ``like``
+    (B, C, h, w) gives the size. Flows to neighbours that are not ``present`` are ignored.
     """
-    lone, (before, after) = _lone(like), present
-    mirrored = None if ahead is None else _mirrored(ahead)
-    first = _flow_or(back, before, _flow_or(mirrored, after, lone))
-    second = _flow_or(ahead, after, _mirrored(first))
-    unexplained = [_flow_or(back, before, lone).mismatch, _flow_or(ahead, after, lone).mismatch]
-    return _motion(first, second)._replace(mismatch=torch.cat(unexplained, 1))
+    zero, (before, after) = _zero_flow(like), present
+    mirrored = None if ahead is None else _mirror(ahead)
+    backward = _select_flow(back, before, _select_flow(mirrored, after, zero))
+    forward = _select_flow(ahead, after, _mirror(backward))
+    mismatches = [_select_flow(back, before, zero).mismatch, _select_flow(ahead, after, zero).mismatch]
+    return _motion(backward, forward)._replace(mismatch=torch.cat(mismatches, 1))
 
 
-def _flow_or(found: Flow | None, present: Tensor | None, other: Flow) -> Flow:
-    """A flow, or where there is none another one."""
-    if found is None or present is None:
-        return other if found is None else found
-    return Flow(*(torch.where(present, *parts) for parts in zip(found, other, strict=True)))
+def _select_flow(flow: Flow | None, present: Tensor | None, fallback: Flow) -> Flow:
+    """A flow where it is present, else the fallback."""
+    if flow is None or present is None:
+        return fallback if flow is None else flow
+    return Flow(*(torch.where(present, *parts) for parts in zip(flow, fallback, strict=True)))
 
 
-def match_sides(
-    here: tuple[Level, ...],
+def estimate_motion(
+    levels: tuple[Level, ...],
     sides: Sequence[tuple[Level, ...] | None],
     finest: int,
     like: Tensor,
     present: Present = (None, None),
 ) -> Motion:
-    """Motion of a frame from its levels and those of the frames before and after it, None where there is none.
+    """Estimate the motion field of a frame from its pyramid and those of its neighbours, None if missing.
 
-    ``like`` and ``present`` are as :func:`motion_between` takes them.
+    Args:
+        levels: pyramid of the frame, whose finest level is at 1/``finest``.
+        sides: pyramids of the previous and the next frame.
+        like, present: as :func:`combine_flows` takes them.
     """
-    found = iter(flows(here, [side for side in sides if side is not None], finest))
-    back, ahead = (None if side is None else next(found) for side in sides)
-    return motion_between(back, ahead, like, present)
+    flows = iter(estimate_flows(levels, [side for side in sides if side is not None], finest))
+    back, ahead = (None if side is None else next(flows) for side in sides)
+    return combine_flows(back, ahead, like, present)
 
 
-def frames_motion(clip: Tensor, finest: int, *, lookahead: int) -> Motion:
-    """Motions of all frames of a clip (B, T, C, H, W), packed, without any network; for training."""
+def estimate_clip_motion(clip: Tensor, finest: int, *, lookahead: int) -> Motion:
+    """Motion fields of all frames of a clip (B, T, C, H, W), packed (B·T, …), without a network; for training."""
     frames = clip.flatten(0, 1)
     like = frames[..., ::8, ::8]
-    return clip_motion(pyramid(frames, finest), finest, length=clip.shape[1], lookahead=lookahead, like=like)
+    return match_clip(build_pyramid(frames, finest), finest, length=clip.shape[1], lookahead=lookahead, like=like)
 
 
-def clip_motion(
-    levels: tuple[Level, ...], finest: int, *, length: int, lookahead: int, like: Tensor, match: Matcher = flow
+def match_clip(
+    levels: tuple[Level, ...], finest: int, *, length: int, lookahead: int, like: Tensor, match: Matcher = estimate_flow
 ) -> Motion:
-    """Motions of all frames of packed clips (B·T in the batch, T = ``length``), all flows in one batch.
+    """Motion fields of all frames of packed clips (B·T, …), T = ``length``, with all flows in one batch.
 
-    The same as :func:`motion_between` frame by frame. ``like`` (B·T, C, h, w) gives the size; ``match`` finds a flow.
+    Equals :func:`combine_flows` frame by frame. ``like`` (B·T, C, h, w) gives the size; ``match`` estimates a flow.
     """
     if length == 1:
-        return motion_between(None, None, like)
+        return combine_flows(None, None, like)
     index = torch.arange(len(like), device=like.device).view(-1, length)
     later, earlier = index[:, 1:].flatten(), index[:, :-1].flatten()
     if lookahead == 0:
-        back = _unpacked(match(_chosen(levels, later), _chosen(levels, earlier), finest), length - 1)
-        first = _lone(like[index[:, 0]])
-        motion = _motion(_joined(_unpacked(first, 1), back))
+        back = _unpack(match(_select_frames(levels, later), _select_frames(levels, earlier), finest), length - 1)
+        first = _zero_flow(like[index[:, 0]])
+        motion = _motion(_concatenate(_unpack(first, 1), back))
         motion.mismatch[:, 1] = 1
         return motion
-    here, there = torch.cat((later, earlier)), torch.cat((earlier, later))
-    found = match(_chosen(levels, here), _chosen(levels, there), finest)
-    back, ahead = (_unpacked(Flow(*half), length - 1) for half in zip(*(part.chunk(2) for part in found), strict=True))
-    before_first = _mirrored(Flow(*(part[:, :1] for part in ahead)))
-    after_last = _mirrored(Flow(*(part[:, -1:] for part in back)))
-    motion = _motion(_joined(before_first, back), _joined(ahead, after_last))
+    sources, targets = torch.cat((later, earlier)), torch.cat((earlier, later))
+    flows = match(_select_frames(levels, sources), _select_frames(levels, targets), finest)
+    back, ahead = (_unpack(Flow(*half), length - 1) for half in zip(*(part.chunk(2) for part in flows), strict=True))
+    before_first = _mirror(Flow(*(part[:, :1] for part in ahead)))
+    after_last = _mirror(Flow(*(part[:, -1:] for part in back)))
+    motion = _motion(_concatenate(before_first, back), _concatenate(ahead, after_last))
     motion.mismatch[index[:, 0], 0] = 1
     motion.mismatch[index[:, -1], 1] = 1
     return motion
 
 
 def _motion(back: Flow, ahead: Flow | None = None) -> Motion:
-    ahead = _mirrored(back) if ahead is None else ahead
+    """Motion field from both flows; under constant velocity if only the backward flow is known."""
+    ahead = _mirror(back) if ahead is None else ahead
     velocity = (ahead.displacement - back.displacement) / 2
-    change = ahead.displacement + back.displacement
-    clues = torch.cat((velocity / 16, change / 8, ahead.mismatch * CONTRAST, back.mismatch * CONTRAST), 1)
+    acceleration = ahead.displacement + back.displacement
+    cues = torch.cat(
+        (velocity / 16, acceleration / 8, ahead.mismatch * MISMATCH_GAIN, back.mismatch * MISMATCH_GAIN), 1
+    )
     mismatch = torch.cat((back.mismatch, ahead.mismatch), 1)
-    return Motion(velocity, back.displacement, ahead.displacement, mismatch, clues)
+    return Motion(velocity, back.displacement, ahead.displacement, mismatch, cues)
 
 
-def _mirrored(found: Flow) -> Flow:
-    """The flow to the other side under constant velocity."""
-    return Flow(-found.displacement, found.mismatch)
+def _mirror(flow: Flow) -> Flow:
+    """Flow to the opposite neighbour under constant velocity."""
+    return Flow(-flow.displacement, flow.mismatch)
 
 
-def _lone(like: Tensor) -> Flow:
-    """A lone frame: no motion, nothing explained."""
+def _zero_flow(like: Tensor) -> Flow:
+    """Flow of a lone frame: no motion, mismatch 1."""
     still = like.new_zeros(like.shape[0], 2, *like.shape[-2:], dtype=torch.float32)
     return Flow(still, torch.ones_like(still[:, :1]))
 
 
-def _chosen(levels: tuple[Level, ...], frames: Tensor) -> tuple[Level, ...]:
-    return tuple(Level(level.luma[frames], level.slope[frames]) for level in levels)
+def _select_frames(levels: tuple[Level, ...], frames: Tensor) -> tuple[Level, ...]:
+    return tuple(Level(level.luma[frames], level.gradient[frames]) for level in levels)
 
 
-def _unpacked(found: Flow, length: int) -> Flow:
+def _unpack(flow: Flow, length: int) -> Flow:
     """(B·T, …) → (B, T, …)."""
-    return Flow(*(part.view(-1, length, *part.shape[1:]) for part in found))
+    return Flow(*(part.view(-1, length, *part.shape[1:]) for part in flow))
 
 
-def _joined(first: Flow, second: Flow) -> Flow:
-    """Two stretches (B, T, …) of the same clips, one after the other, packed again: (B·T, …)."""
+def _concatenate(first: Flow, second: Flow) -> Flow:
+    """Concatenate flows (B, T, …) in time and pack them: (B·T, …)."""
     return Flow(*(torch.cat(parts, 1).flatten(0, 1) for parts in zip(first, second, strict=True)))

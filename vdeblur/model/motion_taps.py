@@ -1,4 +1,7 @@
-"""Steering: the frame sampled along its own blur, where every motion blur is the same unit box."""
+"""Motion taps: luma sampled along each pixel's motion during the exposure, and deconvolved there by a small MLP.
+
+In units of the exposure length every motion blur is the same box filter, so one set of learned filters inverts all.
+"""
 
 from __future__ import annotations
 
@@ -10,40 +13,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vdeblur.kernels.dispatch import attempt
-from vdeblur.kernels.inputs import Steered
-from vdeblur.model.layers import activate, normal_grid, normal_steps, upsample, zero_init
-from vdeblur.model.regions import Area, upsample_area, whole_of
+from vdeblur.kernels.dispatch import try_kernels
+from vdeblur.kernels.inputs import PixelInputs
+from vdeblur.model.layers import activate, normalize_displacement, sampling_grid, upsample, zero_init
+from vdeblur.model.regions import Region, full_region, upsample_region
 from vdeblur.runtime.cpu_pool import side_by_side
 
 #: Luma weights of R', G', B' (ITU-R BT.601): any fixed weights would do, the network only needs one sharpness channel.
-LUMA = (0.299, 0.587, 0.114)
-
-
-#: Differences along a blur are small; this brings them to the order of 1.
-CONTRAST = 8.0
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+#: Factor that brings luma differences along the motion to the order of 1.
+DIFFERENCE_GAIN = 8.0
 
 
 def luma(frame: Tensor) -> Tensor:
-    """(B, 3, H, W) → (B, 1, H, W), float32. A picture with one channel is luma already."""
+    """Luma (B, 1, H, W), float32, of R'G'B' (B, 3, H, W); one channel is returned as it is."""
     if frame.shape[1] == 1:
         return frame.float()
     red, green, blue = frame.float().chunk(3, dim=1)
-    return red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
+    return red * LUMA_WEIGHTS[0] + green * LUMA_WEIGHTS[1] + blue * LUMA_WEIGHTS[2]
 
 
-#: Pixels of a strip: at full size everything at once would be read from and written to main memory ten times over.
+#: Pixels of a strip, whose intermediate tensors fit into the cache; a whole frame's would cross main memory ten times.
 STRIP_PIXELS = 80_000
-#: A neighbour that differs by so much luma in the mean, after it is brought into place, is not looked at.
+#: Photometric mismatch at which the match confidence of a neighbour reaches 0.
 MISMATCH_LIMIT = 0.2
 
 
 class Neighbour(NamedTuple):
-    """Another frame in which each pixel is seen again.
+    """Neighbour frame and the flow to it.
 
-    ``frame`` (B, 3, H, W) in [0, 1] or its luma (B, 1, H, W), None where there is none; ``displacement``
-    (B, 2, H/8, W/8) to the pixel's place there, in pixels; ``mismatch`` (B, 1, H/8, W/8), the mean difference in luma
-    there, 1 where there is no frame.
+    ``frame``: (B, 3, H, W) in [0, 1] or its luma (B, 1, H, W), None if missing. ``displacement`` (B, 2, H/8, W/8): flow
+    to it in pixels, x before y. ``mismatch`` (B, 1, H/8, W/8): photometric mismatch after warping, 1 where missing.
     """
 
     frame: Tensor | None
@@ -51,53 +51,72 @@ class Neighbour(NamedTuple):
     mismatch: Tensor
 
 
-class View(NamedTuple):
-    """A neighbour made ready to be looked at: its luma (B, 1, h, w) at the resolution of the taps; at 1/8 the step to
-    the pixel's place there (B, 2, H/8, W/8) in the units of ``grid_sample``, and the trust in it (B, 1, H/8, W/8)."""
+class PreparedNeighbour(NamedTuple):
+    """Neighbour prepared for sampling.
 
-    luma: Tensor
-    step: Tensor
-    trust: Tensor
-
-
-class Sight(NamedTuple):
-    """A frame made ready to be looked at, as a :class:`View`; the motion's length (B, 1, H/8, W/8) is in pixels."""
-
-    luma: Tensor
-    step: Tensor
-    length: Tensor
-    views: tuple[View | None, ...]
-
-
-class Path(NamedTuple):
-    """Where the pixels of an area look: their place (1, h, w, 2), the motion (B, h, w, 2), its length (B, 1, h, w).
-
-    Places are in the units of ``grid_sample``, lengths in pixels of the frame.
+    ``luma`` (B, 1, h, w) at the resolution of the taps; at 1/8 of the frame ``step`` (B, 2, H/8, W/8), the flow to it
+    in units of ``grid_sample``, and the match ``confidence`` (B, 1, H/8, W/8).
     """
 
-    area: Area
-    base: Tensor
+    luma: Tensor
+    step: Tensor
+    confidence: Tensor
+
+
+class PreparedFrame(NamedTuple):
+    """Frame prepared for sampling, like :class:`PreparedNeighbour`.
+
+    ``step`` is the motion during the exposure in units of ``grid_sample``, ``length`` (B, 1, H/8, W/8) its length in
+    pixels.
+    """
+
+    luma: Tensor
+    step: Tensor
+    length: Tensor
+    neighbours: tuple[PreparedNeighbour | None, ...]
+
+
+class SamplingPath(NamedTuple):
+    """Sampling grid and motion of a region's pixels.
+
+    ``grid`` (1, h, w, 2) and ``step`` (B, h, w, 2), the motion during the exposure, in units of ``grid_sample``;
+    ``length`` (B, 1, h, w) of the motion in pixels of the frame.
+    """
+
+    region: Region
+    grid: Tensor
     step: Tensor
     length: Tensor
 
 
-class Deconvolved(NamedTuple):
-    """What the taps make of an area: the luma correction (B, 1, h, w), float32; texture features at 1/4 of the frame
-    (B, features · (4/scale)², H/4, W/4); and details for a :class:`vdeblur.model.image_refiner.Finish`
-    (B, details, h, w)."""
+class Deconvolution(NamedTuple):
+    """Output of motion taps for a region.
+
+    ``correction`` (B, 1, h, w): luma correction, float32. ``texture`` (B, features · (4/scale)², H/4, W/4): features at
+    1/4 of the frame. ``details`` (B, details, h, w): features for :class:`vdeblur.model.image_refiner.ImageRefiner`.
+    """
 
     correction: Tensor
     texture: Tensor
     details: Tensor
 
 
-class SteeredTaps(nn.Module):
-    """Samples luma at ``taps`` points along each pixel's motion and deconvolves there with one shared filter bank.
+class MotionTaps(nn.Module):
+    """Deconvolution along the motion: samples luma at ``taps`` points along each pixel's motion, and filters them.
 
-    The points run from −reach to +reach exposure lengths around the pixel. They enter as differences to the pixel
-    itself and are gated by the length of the motion: no motion, no correction. In each of ``neighbours`` other frames
-    ``neighbour_points`` more are looked at, from −1 to +1 exposure lengths around the pixel's place there, and
-    ``beside`` points on each of two lines one sample to the left and right of the motion.
+    The filters are an MLP of 1×1 convolutions shared by all pixels; its output is weighted by the length of the motion,
+    so that no motion means no correction. Samples enter as differences to the pixel itself.
+
+    Args:
+        taps: points from −reach to +reach exposure lengths around the pixel.
+        reach: half length of the sampled path, in exposure lengths.
+        scale: resolution of the taps: 1 full, 2 half, 4 a quarter.
+        hidden, depth: hidden units, and hidden layers after the first one.
+        features: texture channels for the decoder.
+        guides: channels of the guide.
+        neighbours, neighbour_points: neighbour frames, and points in each, from −1 to +1 exposure lengths.
+        lateral_points: points on each of two lines parallel to the motion, one sample to its left and right.
+        details: channels for the image refiner; 0 leaves them out.
     """
 
     def __init__(
@@ -112,7 +131,7 @@ class SteeredTaps(nn.Module):
         guides: int,
         neighbours: int = 0,
         neighbour_points: int = 0,
-        beside: int = 0,
+        lateral_points: int = 0,
         details: int = 0,
     ) -> None:
         super().__init__()
@@ -120,19 +139,19 @@ class SteeredTaps(nn.Module):
         offsets = torch.linspace(-reach, reach, taps)
         self.register_buffer("offsets", offsets[offsets.abs() > 1e-6], persistent=False)
         self.offsets: Tensor
-        around = torch.linspace(-1, 1, neighbour_points) if neighbour_points > 1 else torch.zeros(neighbour_points)
-        self.register_buffer("neighbour_offsets", around, persistent=False)
+        centred = torch.linspace(-1, 1, neighbour_points) if neighbour_points > 1 else torch.zeros(neighbour_points)
+        self.register_buffer("neighbour_offsets", centred, persistent=False)
         self.neighbour_offsets: Tensor
-        self.register_buffer("beside_offsets", torch.linspace(-reach, reach, beside), persistent=False)
-        self.beside_offsets: Tensor
-        seen = neighbours * (neighbour_points + 1) if neighbour_points else 0
-        seen += 2 * beside
+        self.register_buffer("lateral_offsets", torch.linspace(-reach, reach, lateral_points), persistent=False)
+        self.lateral_offsets: Tensor
+        inputs = len(self.offsets) + 2 + guides + 2 * lateral_points
+        inputs += neighbours * (neighbour_points + 1) if neighbour_points else 0
         self.guides = guides
         #: Pixels of a strip, None for STRIP_PIXELS.
         self.strip_pixels: int | None = None
-        #: What a kernel keeps with these weights.
-        self.kept: dict[Any, Any] = {}
-        self.filters = nn.Conv2d(len(self.offsets) + 2 + seen + guides, hidden, 1)
+        #: Packed weights and tables that kernels cache with this module.
+        self.kernel_cache: dict[Any, Any] = {}
+        self.filters = nn.Conv2d(inputs, hidden, 1)
         self.mix = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(depth))
         self.correction = zero_init(nn.Conv2d(hidden, 1, 1))
         self.texture = nn.Conv2d(hidden, features, 1)
@@ -144,184 +163,201 @@ class SteeredTaps(nn.Module):
         motion: Tensor,
         guide: Tensor,
         neighbours: Sequence[Neighbour] = (),
-        area: Area | None = None,
-    ) -> Deconvolved:
+        region: Region | None = None,
+    ) -> Deconvolution:
         """Deconvolve a frame along its motion.
 
         Args:
             frame: (B, 3, H, W) in [0, 1], or its luma (B, 1, H, W).
             motion: displacement during the exposure (B, 2, H/8, W/8) in pixels of the frame.
-            guide: what to mind there, noise for one (B, G, H/8, W/8).
+            guide: features that condition the filters (B, G, H/8, W/8), noise for one.
             neighbours: as many as the taps were made for.
-            area: only there; edges are multiples of 4. Where it ends inside of the frame, the outermost ``scale``
-                pixels of the correction differ from those of the whole.
+            region: restricts the output; edges are multiples of 4. At edges inside of the frame, the outermost
+                ``scale`` pixels of the correction differ from those of the whole frame.
         """
-        area = whole_of(frame) if area is None else area
-        fused = self._fused(frame, motion, guide, neighbours, area)
+        region = full_region(frame) if region is None else region
+        fused = self._forward_fused(frame, motion, guide, neighbours, region)
         if fused is not None:
             return fused
-        sight = self.prepare(frame, motion, neighbours)
-        area = area.divided(self.scale)
-        strips = _strips(sight.luma, area, 4 // self.scale, self.strip_pixels or STRIP_PIXELS)
-        parts = side_by_side([partial(self._deconvolve, sight, guide, strip) for strip in strips], frame.device)
+        prepared = self.prepare(frame, motion, neighbours)
+        region = region.downscaled(self.scale)
+        strips = _split_strips(prepared.luma, region, 4 // self.scale, self.strip_pixels or STRIP_PIXELS)
+        parts = side_by_side([partial(self._deconvolve, prepared, guide, strip) for strip in strips], frame.device)
         correction, texture, details = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
         if self.scale > 1:
             correction = upsample(correction, self.scale)
             details = upsample(details, self.scale) if self.details is not None else correction[:, :0]
-        return Deconvolved(correction, texture, details)
+        return Deconvolution(correction, texture, details)
 
-    def _fused(
-        self, frame: Tensor, motion: Tensor, guide: Tensor, neighbours: Sequence[Neighbour], area: Area
-    ) -> Deconvolved | None:
-        """The same from one kernel; None where there is none."""
+    def _forward_fused(
+        self, frame: Tensor, motion: Tensor, guide: Tensor, neighbours: Sequence[Neighbour], region: Region
+    ) -> Deconvolution | None:
+        """:meth:`forward` by a fused kernel; None if none is available."""
         half = self.filters.weight.dtype == torch.float16 and frame.device.type == "cpu"
         if self.scale != 1 or len(neighbours) not in (0, 2) or half:
             return None
 
-        def work(kernels: Any) -> Deconvolved:
-            moves = motion.float()
-            length = moves.square().sum(dim=1, keepdim=True).sqrt()
-            frames, places, trusts = looked_at(frame, moves, neighbours)
-            maps = torch.cat((moves, length, places, trusts, guide.float()), 1)
-            return Deconvolved(*kernels.steered_taps(Steered(frames, maps, CONTRAST, *area), self))
+        def work(kernels: Any) -> Deconvolution:
+            exposure_motion = motion.float()
+            length = exposure_motion.square().sum(dim=1, keepdim=True).sqrt()
+            frames, displacements, confidences = stack_neighbour_inputs(frame, exposure_motion, neighbours)
+            maps = torch.cat((exposure_motion, length, displacements, confidences, guide.float()), 1)
+            return Deconvolution(*kernels.apply_motion_taps(PixelInputs(frames, maps, DIFFERENCE_GAIN, *region), self))
 
-        return attempt(frame, work)
+        return try_kernels(frame, work)
 
-    def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> Sight:
-        """All that is computed once for a frame."""
+    def prepare(self, frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]) -> PreparedFrame:
+        """Compute the tensors that all regions of a frame share."""
         motion = motion.float()
         length = motion.square().sum(dim=1, keepdim=True).sqrt()
-        return Sight(self._grey(frame), steps(motion), length, tuple(self._view(one) for one in neighbours))
+        prepared = tuple(self._prepare_neighbour(neighbour) for neighbour in neighbours)
+        return PreparedFrame(self._scaled_luma(frame), normalize_motion(motion), length, prepared)
 
-    def path(self, sight: Sight, area: Area | None = None) -> Path:
-        """Where the pixels of an area look, of the whole frame where none is given."""
-        area = whole_of(sight.luma) if area is None else area
-        return Path(area, _places(sight.luma, area), self._raised(sight.step, area), self._upsample(sight.length, area))
+    def sampling_path(self, prepared: PreparedFrame, region: Region | None = None) -> SamplingPath:
+        """Sampling path of a region's pixels; of the whole frame by default."""
+        region = full_region(prepared.luma) if region is None else region
+        step, length = self._upsample_step(prepared.step, region), self._upsample(prepared.length, region)
+        return SamplingPath(region, _region_grid(prepared.luma, region), step, length)
 
-    def _grey(self, frame: Tensor) -> Tensor:
+    def _scaled_luma(self, frame: Tensor) -> Tensor:
         """Luma at the resolution of the taps: (B, 3, H, W) → (B, 1, h, w)."""
         return F.avg_pool2d(luma(frame), self.scale) if self.scale > 1 else luma(frame)
 
-    def _upsample(self, x: Tensor, area: Area) -> Tensor:
-        """(B, C, H/8, W/8) → an area of it at the resolution of the taps."""
-        return upsample_area(x, 8 // self.scale, area)
+    def _upsample(self, x: Tensor, region: Region) -> Tensor:
+        """Upsample a region of (B, C, H/8, W/8) to the resolution of the taps."""
+        return upsample_region(x, 8 // self.scale, region)
 
-    def _raised(self, step: Tensor, area: Area) -> Tensor:
-        """Steps (B, 2, H/8, W/8) → (B, h, w, 2) in an area."""
-        return self._upsample(step, area).permute(0, 2, 3, 1).contiguous()
+    def _upsample_step(self, step: Tensor, region: Region) -> Tensor:
+        """Upsample a region of steps: (B, 2, H/8, W/8) → (B, h, w, 2)."""
+        return self._upsample(step, region).permute(0, 2, 3, 1).contiguous()
 
-    def _view(self, neighbour: Neighbour) -> View | None:
-        """A neighbour made ready to be looked at, None where there is none."""
+    def _prepare_neighbour(self, neighbour: Neighbour) -> PreparedNeighbour | None:
+        """Prepare a neighbour for sampling; None if it is missing."""
         if neighbour.frame is None:
             return None
-        trust = trust_in(neighbour)
-        return View(self._grey(neighbour.frame), steps(neighbour.displacement.float()), trust)
+        step = normalize_motion(neighbour.displacement.float())
+        return PreparedNeighbour(self._scaled_luma(neighbour.frame), step, match_confidence(neighbour))
 
-    def _deconvolve(self, sight: Sight, guide: Tensor, area: Area) -> Deconvolved:
-        """An area at the resolution of the taps."""
+    def _deconvolve(self, prepared: PreparedFrame, guide: Tensor, region: Region) -> Deconvolution:
+        """Deconvolve a region at the resolution of the taps."""
         dtype = self.filters.weight.dtype
-        path = self.path(sight, area)
-        seen = torch.cat((self.look(sight, path).to(dtype), self._upsample(guide, area).to(dtype)), 1)
-        x = self.invert(seen.contiguous(memory_format=torch.channels_last), path.length)
-        correction = self.correction(x).float() / CONTRAST
-        details = correction[:, :0] if self.details is None else self.details(x)  # a view of x would keep all of it
-        return Deconvolved(correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale), details)
+        path = self.sampling_path(prepared, region)
+        sampled, guides = self.gather_features(prepared, path).to(dtype), self._upsample(guide, region).to(dtype)
+        features = torch.cat((sampled, guides), 1)
+        x = self.hidden_features(features.contiguous(memory_format=torch.channels_last), path.length)
+        correction = self.correction(x).float() / DIFFERENCE_GAIN
+        details = (
+            correction[:, :0] if self.details is None else self.details(x)
+        )  # a slice of x would keep its storage alive
+        return Deconvolution(correction, F.pixel_unshuffle(self.texture(x), 4 // self.scale), details)
 
-    def invert(self, seen: Tensor, length: Tensor) -> Tensor:
-        """What a pixel sees along its motion, guides last (B, K, h, w), and that motion's length give its features."""
-        x = activate(self.filters(seen))
+    def hidden_features(self, features: Tensor, length: Tensor) -> Tensor:
+        """Hidden layers: features, guides last (B, K, h, w), and motion length (B, 1, h, w) → (B, hidden, h, w)."""
+        x = activate(self.filters(features))
         for layer in self.mix:
             x = activate(layer(x))
         return x * (length * length / (1 + length * length)).to(x.dtype)
 
-    def change(self, seen: Tensor, length: Tensor) -> Tensor:
-        """Correction (N,) of pixels that see (N, K), guides apart, along ``length`` (N,) pixels; for training."""
-        guides = seen.new_zeros(len(seen), self.guides)
-        features = self.invert(torch.cat((seen, guides), 1).T[None, :, :, None], length[None, None, :, None])
-        correction: Tensor = self.correction(features)[0, 0, :, 0] / CONTRAST
+    def correct_pixels(self, features: Tensor, length: Tensor) -> Tensor:
+        """Luma correction (N,) of single pixels, for training.
+
+        Args:
+            features: as :meth:`gather_features` returns them, (N, K).
+            length: of the motion in pixels (N,).
+        """
+        guides = features.new_zeros(len(features), self.guides)
+        inputs = torch.cat((features, guides), 1).T[None, :, :, None]
+        hidden = self.hidden_features(inputs, length[None, None, :, None])
+        correction: Tensor = self.correction(hidden)[0, 0, :, 0] / DIFFERENCE_GAIN
         return correction
 
-    def look(self, sight: Sight, path: Path) -> Tensor:
-        """What the pixels of an area see, (B, K, h, w) float32, of the order of 1.
+    def gather_features(self, prepared: PreparedFrame, path: SamplingPath) -> Tensor:
+        """Input features of a region's pixels, (B, K, h, w) float32, of the order of 1.
 
-        Differences to the pixel along its motion, the motion's length, the pixel's own luma, and for each neighbour the
-        differences there and the trust in them; then the differences beside the motion.
+        Differences to the pixel along its motion, the motion's log length, the pixel's luma; for each neighbour the
+        differences there, weighted by the match confidence, and that confidence; then the lateral differences.
         """
-        here = path.area.of(sight.luma)
-        along = _sampled(sight.luma, path.base, path.step, self.offsets)
-        parts = [(along - here) * CONTRAST, torch.log1p(path.length) / 4, here - 0.5]
-        parts += [self._look_into(view, here, path) for view in sight.views]
-        if len(self.beside_offsets):
-            parts += [(seen - here) * CONTRAST for seen in self._look_beside(sight.luma, path)]
+        centre = path.region.crop(prepared.luma)
+        along = _sample_luma(prepared.luma, path.grid, path.step, self.offsets)
+        parts = [(along - centre) * DIFFERENCE_GAIN, torch.log1p(path.length) / 4, centre - 0.5]
+        parts += [self._sample_neighbour(neighbour, centre, path) for neighbour in prepared.neighbours]
+        if len(self.lateral_offsets):
+            parts += [(line - centre) * DIFFERENCE_GAIN for line in self._sample_lateral(prepared.luma, path)]
         return torch.cat(parts, 1)
 
-    def _look_beside(self, centre: Tensor, path: Path) -> list[Tensor]:
-        """Luma on the two lines beside the motion: (B, K, h, w) each."""
-        height, width = centre.shape[-2:]
+    def _sample_lateral(self, image: Tensor, path: SamplingPath) -> list[Tensor]:
+        """Sample luma on two lines parallel to the motion: (B, K, h, w) each."""
+        height, width = image.shape[-2:]
         x, y = path.step[..., 0] * (width / 2), path.step[..., 1] * (height / 2)
         length = (x * x + y * y).sqrt() + 1e-3
         across = torch.stack((-y / length * (2 / width), x / length * (2 / height)), -1)
-        return [_sampled(centre, path.base + side * across, path.step, self.beside_offsets) for side in (-1.0, 1.0)]
+        return [_sample_luma(image, path.grid + side * across, path.step, self.lateral_offsets) for side in (-1.0, 1.0)]
 
-    def _look_into(self, view: View | None, here: Tensor, path: Path) -> Tensor:
-        """A neighbour's differences to the centre times CONTRAST, and the trust in them: (B, K + 1, h, w).
+    def _sample_neighbour(self, neighbour: PreparedNeighbour | None, centre: Tensor, path: SamplingPath) -> Tensor:
+        """Sample a neighbour: differences to ``centre``, and the match confidence, (B, K + 1, h, w).
 
-        All are weighted by the trust, so that a missing neighbour and a wrong match are zeros.
+        The differences are weighted by the confidence, so that a missing neighbour and a wrong match are zeros.
         """
-        if view is None:
-            return here.new_zeros(here.shape[0], len(self.neighbour_offsets) + 1, *here.shape[2:])
-        place = path.base + self._raised(view.step, path.area)
-        taps = _sampled(view.luma, place, path.step, self.neighbour_offsets)
-        trust = self._upsample(view.trust, path.area)
-        return torch.cat(((taps - here) * (CONTRAST * trust), trust), 1)
+        if neighbour is None:
+            return centre.new_zeros(centre.shape[0], len(self.neighbour_offsets) + 1, *centre.shape[2:])
+        grid = path.grid + self._upsample_step(neighbour.step, path.region)
+        samples = _sample_luma(neighbour.luma, grid, path.step, self.neighbour_offsets)
+        confidence = self._upsample(neighbour.confidence, path.region)
+        return torch.cat(((samples - centre) * (DIFFERENCE_GAIN * confidence), confidence), 1)
 
 
-def trust_in(neighbour: Neighbour) -> Tensor:
-    """How far a neighbour is to be believed, 0 to 1: (B, 1, H/8, W/8)."""
+def match_confidence(neighbour: Neighbour) -> Tensor:
+    """Match confidence of a neighbour in [0, 1], (B, 1, H/8, W/8): 1 − mismatch / MISMATCH_LIMIT, clamped."""
     return (1 - neighbour.mismatch.float() / MISMATCH_LIMIT).clamp(min=0)
 
 
-def looked_at(
+def stack_neighbour_inputs(
     frame: Tensor, motion: Tensor, neighbours: Sequence[Neighbour]
 ) -> tuple[tuple[Tensor | None, ...], Tensor, Tensor]:
-    """A frame and two neighbours, or none, as kernels look at them: luma of each, displacements, and trusts.
+    """Stack the kernel inputs of a frame and its two neighbours, or none.
 
-    Displacements (B, 4, H/8, W/8) and trusts (B, 2, H/8, W/8) are float32; without neighbours they mean nothing.
+    Returns:
+        Luma of each frame (B, 1, H, W), displacements (B, 4, H/8, W/8) in pixels and match confidences
+        (B, 2, H/8, W/8), float32; the latter two are placeholders without neighbours.
     """
-    pictures = [None if one.frame is None else luma(one.frame) for one in neighbours]
-    places = [one.displacement.float() for one in neighbours] or [motion, motion]
-    trusts = [trust_in(one) for one in neighbours] or [motion]
-    return (luma(frame), *pictures), torch.cat(places, 1), torch.cat(trusts, 1)
+    frames = [None if one.frame is None else luma(one.frame) for one in neighbours]
+    displacements = [one.displacement.float() for one in neighbours] or [motion, motion]
+    confidences = [match_confidence(one) for one in neighbours] or [motion]
+    return (luma(frame), *frames), torch.cat(displacements, 1), torch.cat(confidences, 1)
 
 
-def steps(displacement: Tensor) -> Tensor:
-    """(B, 2, H/8, W/8) in pixels of the frame → in the units of ``grid_sample``."""
+def normalize_motion(displacement: Tensor) -> Tensor:
+    """Convert motion (B, 2, H/8, W/8) from pixels of the frame to units of ``grid_sample``."""
     height, width = displacement.shape[-2:]
-    return normal_steps(displacement, 8 * height, 8 * width).permute(0, 3, 1, 2)
+    return normalize_displacement(displacement, 8 * height, 8 * width).permute(0, 3, 1, 2)
 
 
-def _places(picture: Tensor, area: Area) -> Tensor:
-    """Places of an area's pixels (1, h, w, 2) in a picture (B, C, H, W)."""
-    height, width = picture.shape[-2:]
-    rows, columns = slice(area.top, area.bottom), slice(area.left, area.right)
-    return normal_grid(height, width, picture.device, rows=rows, columns=columns)
+def _region_grid(image: Tensor, region: Region) -> Tensor:
+    """Sampling grid (1, h, w, 2) of a region of an image (B, C, H, W)."""
+    height, width = image.shape[-2:]
+    rows, columns = slice(region.top, region.bottom), slice(region.left, region.right)
+    return sampling_grid(height, width, image.device, rows=rows, columns=columns)
 
 
-def _sampled(picture: Tensor, base: Tensor, step: Tensor, offsets: Tensor) -> Tensor:
-    """Luma (B, 1, H, W) at ``base`` + each offset · ``step``, both (B, h, w, 2): (B, K, h, w)."""
-    return sampled(picture, base, step, offsets)[:, 0]
+def _sample_luma(image: Tensor, grid: Tensor, step: Tensor, offsets: Tensor) -> Tensor:
+    """:func:`sample_along` of luma (B, 1, H, W): (B, K, h, w)."""
+    return sample_along(image, grid, step, offsets)[:, 0]
 
 
-def sampled(picture: Tensor, base: Tensor, step: Tensor, offsets: Tensor) -> Tensor:
-    """A picture (B, C, H, W) at ``base`` + each offset · ``step``, both (B, h, w, 2): (B, C, K, h, w)."""
-    grid = torch.addcmul(base[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
-    taps = F.grid_sample(picture, grid.flatten(1, 2), "bilinear", "border", align_corners=False)
-    return taps.view(*picture.shape[:2], len(offsets), *step.shape[1:3])
+def sample_along(image: Tensor, grid: Tensor, step: Tensor, offsets: Tensor) -> Tensor:
+    """Bilinear samples of an image along the motion, border replicated: (B, C, H, W) → (B, C, K, h, w).
+
+    Positions are ``grid`` + offset · ``step`` for each of K offsets, (B, h, w, 2) in units of ``grid_sample``.
+    """
+    points = torch.addcmul(grid[:, None], offsets.view(1, -1, 1, 1, 1), step[:, None])  # (B, K, h, w, 2)
+    samples = F.grid_sample(image, points.flatten(1, 2), "bilinear", "border", align_corners=False)
+    return samples.view(*image.shape[:2], len(offsets), *step.shape[1:3])
 
 
-def _strips(picture: Tensor, area: Area, multiple: int, pixels: int) -> list[Area]:
-    """Rows of an area to work on at a time: on a CPU so few that what is computed of them stays in its cache."""
-    if picture.device.type != "cpu" or torch.compiler.is_exporting():
-        return [area]
-    rows = max(8, pixels // (picture.shape[0] * area.width) // multiple * multiple)
-    return [area._replace(top=top, bottom=min(area.bottom, top + rows)) for top in range(area.top, area.bottom, rows)]
+def _split_strips(image: Tensor, region: Region, multiple: int, pixels: int) -> list[Region]:
+    """Split a region into strips whose intermediate tensors fit into a CPU's cache; elsewhere it stays whole."""
+    if image.device.type != "cpu" or torch.compiler.is_exporting():
+        return [region]
+    rows = max(8, pixels // (image.shape[0] * region.width) // multiple * multiple)
+    tops = range(region.top, region.bottom, rows)
+    return [region._replace(top=top, bottom=min(region.bottom, top + rows)) for top in tops]

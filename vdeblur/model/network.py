@@ -72,7 +72,7 @@ class NetworkTraits:
     tiles: TileTraits | None = None
     #: Makes a recurrent state of its tensors, in their order, as a snapshot keeps them.
     state_from: Callable[[Sequence[Tensor]], Any] = tuple
-    #: ``restore_clip`` estimates motion, and takes ``exposure`` and ``motion``; ``motions`` finds motion alone.
+    #: ``restore_clip`` estimates motion, and takes ``exposure`` and ``motion``; ``clip_motion`` finds motion alone.
     estimates_motion: bool = False
     #: It estimates motion, and has ``fraction``, a :class:`vdeblur.model.exposure.ExposureFraction`,
     #: which can be trained before all else.
@@ -141,7 +141,7 @@ class RestorationNetwork(nn.Module):
     traits: NetworkTraits = NetworkTraits()
     config: NetworkSettings
     #: With ``traits.estimates_motion``: motions of all frames of a clip (B, T, C, H, W), packed, for training.
-    motions: Callable[..., Motion]
+    clip_motion: Callable[..., Motion]
 
     def encode(self, frame: Tensor, /) -> Any:
         raise NotImplementedError

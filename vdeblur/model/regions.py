@@ -1,4 +1,4 @@
-"""Areas: rectangles of a frame, to work on one after the other."""
+"""Regions: rectangles of a frame, and tiled processing with overlap."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from vdeblur.model.layers import upsample
 
 
-class Area(NamedTuple):
-    """Rows from ``top`` to ``bottom`` and columns from ``left`` to ``right``, the ends left out."""
+class Region(NamedTuple):
+    """Half-open rectangle: rows [``top``, ``bottom``), columns [``left``, ``right``)."""
 
     top: int
     bottom: int
@@ -25,82 +25,84 @@ class Area(NamedTuple):
     def width(self) -> int:
         return self.right - self.left
 
-    def of(self, x: Tensor) -> Tensor:
-        """Its part of (…, H, W)."""
+    def crop(self, x: Tensor) -> Tensor:
+        """Crop (…, H, W) to the region."""
         return x[..., self.top : self.bottom, self.left : self.right]
 
-    def divided(self, scale: int) -> Area:
-        """The same rectangle of a smaller picture, as far as it is touched."""
-        return Area(self.top // scale, -(-self.bottom // scale), self.left // scale, -(-self.right // scale))
+    def downscaled(self, scale: int) -> Region:
+        """The region of an image ``scale`` times smaller that covers it."""
+        return Region(self.top // scale, -(-self.bottom // scale), self.left // scale, -(-self.right // scale))
 
-    def grown(self, margin: int, whole: Area) -> Area:
-        """With ``margin`` more on every side, as far as ``whole`` goes."""
-        return Area(
-            max(whole.top, self.top - margin),
-            min(whole.bottom, self.bottom + margin),
-            max(whole.left, self.left - margin),
-            min(whole.right, self.right + margin),
+    def expanded(self, margin: int, limits: Region) -> Region:
+        """The region grown by ``margin`` on every side, clamped to ``limits``."""
+        return Region(
+            max(limits.top, self.top - margin),
+            min(limits.bottom, self.bottom + margin),
+            max(limits.left, self.left - margin),
+            min(limits.right, self.right + margin),
         )
 
-    def within(self, outer: Area) -> Area:
-        """Where it lies in the part of the picture that is ``outer``."""
-        return Area(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)
+    def relative_to(self, outer: Region) -> Region:
+        """The region in coordinates of the crop ``outer``."""
+        return Region(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)
 
 
-def whole_of(x: Tensor) -> Area:
-    """All of (…, H, W)."""
-    return Area(0, x.shape[-2], 0, x.shape[-1])
+def full_region(x: Tensor) -> Region:
+    """Region of all of (…, H, W)."""
+    return Region(0, x.shape[-2], 0, x.shape[-1])
 
 
-def tiles_of(whole: Area, side: int, multiple: int) -> list[Area]:
-    """Rectangles that cover ``whole``, none longer or wider than ``side``, as equal as multiples of ``multiple`` are.
+def split_tiles(full: Region, side: int, multiple: int) -> list[Region]:
+    """Split a region into tiles of at most ``side`` pixels each way, as equal as multiples of ``multiple`` allow.
 
-    ``side`` and the size of ``whole`` are multiples of ``multiple``.
+    ``side`` and the size of ``full`` are multiples of ``multiple``.
     """
-    rows, columns = _cut(whole.top, whole.bottom, side, multiple), _cut(whole.left, whole.right, side, multiple)
-    return [Area(top, bottom, left, right) for top, bottom in rows for left, right in columns]
+    rows = _split_evenly(full.top, full.bottom, side, multiple)
+    columns = _split_evenly(full.left, full.right, side, multiple)
+    return [Region(top, bottom, left, right) for top, bottom in rows for left, right in columns]
 
 
-def in_tiles(
-    work: Callable[[Area], Tensor], whole: Area, side: int | None, *, reach: int, multiple: int, scale: int
+def run_tiled(
+    work: Callable[[Region], Tensor], full: Region, side: int | None, *, overlap: int, multiple: int, scale: int
 ) -> Tensor:
-    """What ``work`` makes of a whole picture, or tile by tile the same.
+    """Run ``work`` on a whole frame or in overlapping tiles, with the same result (B, C, H/scale, W/scale).
 
     Args:
-        work: given an area of the picture, returns (B, C, h/scale, w/scale). What is closer than ``reach`` to an edge
-            of the area inside of the picture may be wrong.
-        side: of the tiles; without it all is done at once.
-        multiple: of which all edges are multiples.
+        work: maps a region to (B, C, h/scale, w/scale); pixels closer than ``overlap`` to an edge of the region inside
+            of the frame may be wrong.
+        side: of the tiles; None runs the whole frame at once.
+        overlap: receptive field of ``work`` beyond its output, in pixels.
+        multiple: of all edges.
     """
     if side is None:
-        return work(whole)
+        return work(full)
     result: Tensor | None = None
-    for tile in tiles_of(whole, side, multiple):
-        outer = tile.grown(reach, whole)
+    for tile in split_tiles(full, side, multiple):
+        outer = tile.expanded(overlap, full)
         part = work(outer)
         if result is None:
-            result = part.new_empty(*part.shape[:2], whole.bottom // scale, whole.right // scale)
-        tile.divided(scale).of(result).copy_(tile.within(outer).divided(scale).of(part))
+            result = part.new_empty(*part.shape[:2], full.bottom // scale, full.right // scale)
+        tile.downscaled(scale).crop(result).copy_(tile.relative_to(outer).downscaled(scale).crop(part))
         del part
     assert result is not None
     return result
 
 
-def _cut(start: int, end: int, side: int, multiple: int) -> list[tuple[int, int]]:
+def _split_evenly(start: int, end: int, side: int, multiple: int) -> list[tuple[int, int]]:
     units, most = (end - start) // multiple, side // multiple
     count = ceil(units / most)
     edges = [start + units * n // count * multiple for n in range(count + 1)]
     return list(pairwise(edges))
 
 
-def upsample_area(x: Tensor, factor: int, area: Area) -> Tensor:
-    """The samples that ``area`` has of ``upsample(x, factor)``, without computing the others."""
-    whole = whole_of(x)
-    if area == Area(0, whole.bottom * factor, 0, whole.right * factor):
+def upsample_region(x: Tensor, factor: int, region: Region) -> Tensor:
+    """A region of ``upsample(x, factor)``, bit for bit, without computing the rest."""
+    full = full_region(x)
+    if region == Region(0, full.bottom * factor, 0, full.right * factor):
         return upsample(x, factor)
-    cells = area.divided(factor).grown(1, whole)
-    near = cells.of(x)
-    if near.shape != x.shape:  # the same kernel as for the whole, so that not even the last bit differs
+    source = region.downscaled(factor).expanded(1, full)
+    part = source.crop(x)
+    if part.shape != x.shape:  # the same memory format and so the same kernel as for the whole, bit for bit
         last = x.is_contiguous(memory_format=torch.channels_last)
-        near = near.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
-    return area.within(Area(*(edge * factor for edge in cells))).of(upsample(near, factor))
+        part = part.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+    return region.relative_to(Region(*(edge * factor for edge in source))).crop(upsample(part, factor))

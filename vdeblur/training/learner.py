@@ -98,7 +98,7 @@ class Learner:
             if not self.net.traits.estimates_motion:
                 matched += [MatchedClip(clip, lookahead, None) for clip in alike]
                 continue
-            found = self.net.motions(torch.cat([clip.blurry for clip in alike]), lookahead=lookahead)
+            found = self.net.clip_motion(torch.cat([clip.blurry for clip in alike]), lookahead=lookahead)
             parts = zip(*(tensor.chunk(len(alike)) for tensor in found), strict=True)
             matched += [MatchedClip(clip, lookahead, Motion(*part)) for clip, part in zip(alike, parts, strict=True)]
         return matched

@@ -1,21 +1,22 @@
-"""Native: kernels compiled for the processor at hand, by Numba, where PyTorch would take hundreds of small operations.
+"""CPU kernels: fused operators JIT-compiled by Numba for the host's SIMD width, where PyTorch needs hundreds of calls.
 
-Each is the twin of a few lines elsewhere, named in its docstring, and gives the same but for the rounding of sums. What
-is compiled is kept on disk, so only a machine's first run waits for it.
+Each one is the twin of a plain PyTorch function, named in its docstring, and equals it up to the rounding of sums. The
+machine code is cached on disk, so only a machine's first run compiles.
 """
 
-from vdeblur.kernels.cpu.compiling import folder
-from vdeblur.kernels.cpu.finish import finish_sight
-from vdeblur.kernels.cpu.flow import improve_level
-from vdeblur.kernels.cpu.mixed import mixed_taps
-from vdeblur.kernels.cpu.pixels import corrected, luma
-from vdeblur.kernels.cpu.profile import correlated
-from vdeblur.kernels.cpu.pyramid import halved, level, pooled
-from vdeblur.kernels.cpu.squares import corrected_quarters, quarters
-from vdeblur.kernels.cpu.steered import steered_taps
-from vdeblur.kernels.cpu.taps import taps
+from vdeblur.kernels.cpu.compiling import cache_folder
+from vdeblur.kernels.cpu.flow import refine_level
+from vdeblur.kernels.cpu.image_refiner import gather_refiner_inputs
+from vdeblur.kernels.cpu.mixture_taps import apply_mixture_taps
+from vdeblur.kernels.cpu.motion_profile import motion_autocorrelation
+from vdeblur.kernels.cpu.motion_taps import apply_motion_taps
+from vdeblur.kernels.cpu.pixel_shuffle import shuffle_and_add, unshuffle
+from vdeblur.kernels.cpu.pixels import add_residual, luma
+from vdeblur.kernels.cpu.pyramid import average_pool, halve, smooth_and_differentiate
+from vdeblur.kernels.cpu.shared_taps import apply_shared_taps
 
 __all__ = [
-    "corrected", "corrected_quarters", "correlated", "finish_sight", "folder", "halved", "improve_level", "level",
-    "luma", "mixed_taps", "pooled", "quarters", "steered_taps", "taps",
+    "add_residual", "apply_mixture_taps", "apply_motion_taps", "apply_shared_taps", "average_pool", "cache_folder",
+    "gather_refiner_inputs", "halve", "luma", "motion_autocorrelation", "refine_level", "shuffle_and_add",
+    "smooth_and_differentiate", "unshuffle",
 ]  # fmt: skip

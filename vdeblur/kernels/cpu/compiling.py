@@ -1,7 +1,7 @@
-"""Kernels: machine code that Numba makes for the processor at hand, kept on disk, and called without Numba.
+"""Kernel compilation: Numba compiles ahead to object files in an on-disk cache, which LLVM loads without Numba.
 
-Compiling takes seconds and loading Numba a third of one, so both happen only where nothing fits on disk: after an
-installation or an update, and on another processor. What is kept is an object file that LLVM loads in milliseconds.
+Compiling takes seconds and importing Numba a third of one, so both happen only on a cache miss: after an installation
+or an update, and on another CPU. LLVM's MCJIT loads a cached object file in milliseconds.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
-#: Sums may be reordered and products joined with sums; nan and infinity stay what they are.
+#: Fast-math flags: sums may be reassociated and contracted to FMA; nan and infinity are preserved.
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
-#: Names the folder for what is kept; otherwise it is the user's cache folder.
+#: Environment variable that overrides the cache folder.
 FOLDER_VARIABLE = "VDEBLUR_CACHE"
-#: What Numba's functions return where nothing went wrong: a value, or none.
-_FINE = (0, -2)
+#: Status codes of success in Numba's calling convention: a value, or None.
+_SUCCESS = (0, -2)
 
 _lock = threading.RLock()
 _engines: list[Any] = []
 
 
 class Kernel:
-    """A function of :mod:`vdeblur.kernels.cpu.jit` that Python calls, without the interpreter's lock.
+    """Compiled function of :mod:`vdeblur.kernels.cpu.jit`, called through ctypes without the GIL.
 
-    It takes whole numbers, which may be addresses, and numbers with a fraction, which it sees as float32. Which is
-    which shows the first call. Who calls keeps what lies at the addresses.
+    Arguments are int64, addresses among them, or float32; the types are fixed by the first call. The caller keeps the
+    memory at the addresses alive. Compilation is lazy and thread-safe.
 
     Args:
-        module: the last part of the module's name.
+        module: last component of the module's name.
         name: of the function.
     """
 
@@ -52,66 +52,67 @@ class Kernel:
         self._call: Callable[..., Any] | None = None
 
     def __call__(self, *args: int | float | np.floating[Any]) -> None:
-        """
+        """Run the kernel; compile or load it first if need be.
+
         Raises:
             RuntimeError: the kernel failed, or cannot be compiled.
         """
         if self._call is None:
             with _lock:
                 if self._call is None:
-                    self._call = self._made([isinstance(arg, (float, np.floating)) for arg in args])
+                    self._call = self._load([isinstance(arg, (float, np.floating)) for arg in args])
         self._call(*args)
 
-    def _made(self, fractions: Sequence[bool]) -> Callable[..., Any]:
+    def _load(self, floats: Sequence[bool]) -> Callable[..., Any]:
         label = f"{self._module.rpartition('.')[2]}-{self._name}"
-        place = folder()
-        path = None if place is None else place / f"{label}-{_key()}.bin"
+        folder = cache_folder()
+        path = None if folder is None else folder / f"{label}-{_key()}.bin"
         code = None if path is None else _read(path)
         if code is None:
             logger.info("compiling %s for this processor, once", label)
             function = getattr(importlib.import_module(self._module), self._name)
-            code = _object_of(function, fractions)
-            if code is None:  # it needs what only Numba provides
-                return _by_numba(function, fractions)
+            code = _compile_object(function, floats)
+            if code is None:  # it calls into Numba's runtime
+                return _compile_in_process(function, floats)
             if path is not None:
                 _write(path, code)
-        return self._loaded(code, fractions)
+        return self._link(code, floats)
 
-    def _loaded(self, code: bytes, fractions: Sequence[bool]) -> Callable[..., Any]:
+    def _link(self, code: bytes, floats: Sequence[bool]) -> Callable[..., Any]:
         symbol, _, data = code.partition(b"\0")
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
         engine.add_object_file(llvm.ObjectFileRef.from_data(data))
         engine.finalize_object()
-        _engines.append(engine)  # the machine code is in its memory
-        kinds = [ctypes.c_float if part else ctypes.c_int64 for part in fractions]
-        form = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)
-        entry = form(engine.get_function_address(symbol.decode()))
+        _engines.append(engine)  # owns the machine code
+        types = [ctypes.c_float if is_float else ctypes.c_int64 for is_float in floats]
+        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)
+        entry = prototype(engine.get_function_address(symbol.decode()))
 
         def call(*args: Any) -> None:
             result, problem = ctypes.c_void_p(), ctypes.c_void_p()
             status = entry(ctypes.addressof(result), ctypes.addressof(problem), *args)
-            if status not in _FINE:
+            if status not in _SUCCESS:
                 raise RuntimeError(f"the kernel {self._name} failed ({status})")
 
         return call
 
 
-def _by_numba(function: Any, fractions: Sequence[bool]) -> Callable[..., Any]:
-    """The function as Numba itself compiles it for this run."""
+def _compile_in_process(function: Any, floats: Sequence[bool]) -> Callable[..., Any]:
+    """Fallback without a cached object file: the function as Numba's own dispatcher, for this process alone."""
     call = importlib.import_module("numba").njit(**OPTIONS)(function)
 
     def exactly(*args: Any) -> None:
-        call(*(np.float32(arg) if part else arg for arg, part in zip(args, fractions, strict=True)))
+        call(*(np.float32(arg) if is_float else arg for arg, is_float in zip(args, floats, strict=True)))
 
     return exactly
 
 
-def _object_of(function: Any, fractions: Sequence[bool]) -> bytes | None:
-    """A symbol, a zero byte and the object file that has it; None where the process lacks what it needs."""
+def _compile_object(function: Any, floats: Sequence[bool]) -> bytes | None:
+    """Symbol name, a zero byte and the object file; None where it needs symbols that this process does not have."""
     numba = importlib.import_module("numba")
-    kinds = tuple(numba.types.float32 if part else numba.types.int64 for part in fractions)
+    types = tuple(numba.types.float32 if is_float else numba.types.int64 for is_float in floats)
     dispatcher = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
-    dispatcher.compile(kinds)
+    dispatcher.compile(types)
     (compiled,) = dispatcher.overloads.values()
     module = llvm.parse_assembly(dispatcher.inspect_llvm(compiled.signature.args))
     for each in module.functions:
@@ -122,7 +123,7 @@ def _object_of(function: Any, fractions: Sequence[bool]) -> bytes | None:
 
 
 def _machine() -> llvm.TargetMachine:
-    """A new one each time: an engine takes its own with it."""
+    """A new target machine for the host CPU; an execution engine takes ownership of its own."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(
@@ -133,17 +134,17 @@ def _machine() -> llvm.TargetMachine:
 
 @cache
 def _key() -> str:
-    """Changes with whatever the machine code depends on."""
+    """Cache key: digest of the Python, Numba, LLVM and CPU versions and of the kernels' sources."""
     parts = [sys.version, llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
     parts += [importlib.metadata.version(package) for package in ("numba", "llvmlite")]
     digest = hashlib.sha256("\n".join(parts).encode())
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in [*sorted(Path(__file__).parent.rglob("*.py")), Path(__file__).parents[1] / "inputs.py"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:24]
 
 
-def folder() -> Path | None:
-    """Where the system keeps what can be made again; None where nobody has a home."""
+def cache_folder() -> Path | None:
+    """The platform's user cache folder, or ``VDEBLUR_CACHE``; None without a home directory."""
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
         return Path(named)
@@ -158,7 +159,7 @@ def folder() -> Path | None:
 
 
 def _read(path: Path) -> bytes | None:
-    """What :func:`_write` has kept; None where there is none, or not as it was written."""
+    """Cached code that :func:`_write` stored; None if it is missing or its checksum is wrong."""
     try:
         digest, code = (data := path.read_bytes())[:32], data[32:]
     except OSError:
@@ -167,7 +168,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, code: bytes) -> None:
-    """Keep it, at once as a whole; where nothing can be written, the next run compiles again."""
+    """Store code atomically, with its checksum; if the folder is not writable, the next run compiles again."""
     part = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

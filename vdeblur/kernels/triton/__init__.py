@@ -1,10 +1,10 @@
-"""Kernels: what a GPU does best in one go, written in Triton, which comes with PyTorch's builds for CUDA.
+"""GPU kernels: fused operators in Triton, which ships with PyTorch's CUDA builds.
 
-Each is the twin of a few lines elsewhere, named in its docstring, and gives the same but for the rounding of sums.
+Each one is the twin of a plain PyTorch function, named in its docstring, and equals it up to the rounding of sums.
 """
 
-from vdeblur.kernels.triton.cells import mixed_taps, taps
-from vdeblur.kernels.triton.flow import improve_level, medians
-from vdeblur.kernels.triton.steered import steered_taps
+from vdeblur.kernels.triton.block_taps import apply_mixture_taps, apply_shared_taps
+from vdeblur.kernels.triton.flow import median_filter, refine_level
+from vdeblur.kernels.triton.motion_taps import apply_motion_taps
 
-__all__ = ["improve_level", "medians", "mixed_taps", "steered_taps", "taps"]
+__all__ = ["apply_mixture_taps", "apply_motion_taps", "apply_shared_taps", "median_filter", "refine_level"]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vdeblur.errors import NetworkError
 from vdeblur.model.deblur_net import DeblurNet
-from vdeblur.model.motion_taps import SteeredTaps
+from vdeblur.model.motion_taps import MotionTaps
 from vdeblur.model.network import Estimate
 from vdeblur.training.ablation.clips import ByteClips, known
 from vdeblur.training.ablation.library_flow import library_motion
@@ -27,7 +27,7 @@ RESTORING = ("guide", "taps", "decode8", "up4", "join4", "decode4", "head")
 def train(config: AblationConfig, variant: Variant, seed: int, net: DeblurNet, clips: ByteClips) -> float:
     """Train: the taps first, on single pixels, then everything; return the median processor seconds of a step."""
     net.train()
-    if isinstance(net.taps, SteeredTaps):
+    if isinstance(net.taps, MotionTaps):
         batches = range(0, min(config.taps_clips, len(clips.blurry)), config.batch)
         drawn = (clips.chosen(range(first, first + config.batch)) for first in batches)
         pixels = draw_pixels(net, drawn, per_frame=config.taps_pixels, seed=seed)
@@ -69,9 +69,11 @@ def restore(variant: Variant, net: DeblurNet, clip: Clip, lookahead: int, steer:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         if variant.window == 1:
             alone = clip.blurry.flatten(0, 1)[:, None]
-            return net.restore_clip(alone, lookahead=0, steer=steer, exposure=exposure)
+            return net.restore_clip(alone, lookahead=0, sampling_motion=steer, exposure=exposure)
         motion = library_motion(clip.blurry, lookahead) if variant.motion == "library" else None
-        return net.restore_clip(clip.blurry, lookahead=lookahead, steer=steer, exposure=exposure, motion=motion)
+        return net.restore_clip(
+            clip.blurry, lookahead=lookahead, sampling_motion=steer, exposure=exposure, motion=motion
+        )
 
 
 def _loss(

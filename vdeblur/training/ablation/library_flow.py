@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vdeblur.errors import UsageError
-from vdeblur.model.layers import normal_grid, upsample, warp
-from vdeblur.model.motion import Motion, clip_motion
+from vdeblur.kernels.inputs import BLOCK_PX
+from vdeblur.model.layers import sampling_grid, upsample, warp
+from vdeblur.model.motion import Motion, match_clip
 from vdeblur.model.motion_taps import luma
-from vdeblur.model.optical_flow import CELL, Flow, Level
+from vdeblur.model.optical_flow import Flow, Level
 
 
 def library_motion(clip: Tensor, lookahead: int) -> Motion:
@@ -29,7 +30,9 @@ def library_motion(clip: Tensor, lookahead: int) -> Motion:
 
     grey = luma(clip.flatten(0, 1))
     whole = (Level(grey, grey),)
-    return clip_motion(whole, 1, length=clip.shape[1], lookahead=lookahead, like=F.avg_pool2d(grey, CELL), match=match)
+    return match_clip(
+        whole, 1, length=clip.shape[1], lookahead=lookahead, like=F.avg_pool2d(grey, BLOCK_PX), match=match
+    )
 
 
 def dis_flow() -> Any:
@@ -48,10 +51,10 @@ def dis_flow() -> Any:
 def _flow(matcher: Any, here: Tensor, there: Tensor) -> Flow:
     pictures = ((grey[:, 0].clamp(0, 1) * 255).round().to(torch.uint8).numpy() for grey in (here, there))
     vectors = [torch.from_numpy(matcher.calc(own, other, None)) for own, other in zip(*pictures, strict=True)]
-    displacement = F.avg_pool2d(torch.stack(vectors).permute(0, 3, 1, 2), CELL)
-    fine = upsample(displacement, CELL)
+    displacement = F.avg_pool2d(torch.stack(vectors).permute(0, 3, 1, 2), BLOCK_PX)
+    fine = upsample(displacement, BLOCK_PX)
     height, width = here.shape[-2:]
     step = fine.permute(0, 2, 3, 1) * fine.new_tensor((2.0 / width, 2.0 / height))
-    inside = ((normal_grid(height, width, here.device) + step).abs() < 1).all(-1)[:, None].float()
+    inside = ((sampling_grid(height, width, here.device) + step).abs() < 1).all(-1)[:, None].float()
     change = (warp(there, fine) - here).abs()
-    return Flow(displacement, F.avg_pool2d(1 - inside + inside * change, CELL))
+    return Flow(displacement, F.avg_pool2d(1 - inside + inside * change, BLOCK_PX))

@@ -13,59 +13,61 @@ from vdeblur.model.convgru import ConvGRU
 from vdeblur.model.deblur_net import (
     DeblurNet,
     Features,
-    Joined,
     NetworkConfig,
+    RecurrentFeatures,
     State,
-    at,
-    beside,
+    adjacent_frames,
     features_at,
+    frame_at,
     motion_at,
 )
 from vdeblur.model.layers import zero_init
-from vdeblur.model.motion import Motion, clip_motion
-from vdeblur.model.motion_taps import Deconvolved, Neighbour, SteeredTaps
+from vdeblur.model.motion import Motion, match_clip
+from vdeblur.model.motion_taps import Deconvolution, MotionTaps, Neighbour
 from vdeblur.model.network import Estimate
-from vdeblur.model.regions import Area
+from vdeblur.model.regions import Region
 
 
 class NothingKept(DeblurNet):
     """Every frame starts anew: no ConvGRU state, no motion profile of earlier frames."""
 
-    def _remember(
+    def _update_state(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
-    ) -> tuple[Joined, State]:
-        return super()._remember(current, motion, profile, None)
+    ) -> tuple[RecurrentFeatures, State]:
+        return super()._update_state(current, motion, profile, None)
 
 
 class NoState(DeblurNet):
     """Both ConvGRU states are emptied before each frame; the motion profile is kept."""
 
-    def _remember(
+    def _update_state(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
-    ) -> tuple[Joined, State]:
+    ) -> tuple[RecurrentFeatures, State]:
         if state is not None:
             state = State(torch.zeros_like(state.eighth), torch.zeros_like(state.sixteenth), state.profile)
-        return super()._remember(current, motion, profile, state)
+        return super()._update_state(current, motion, profile, state)
 
 
 class StateAtEighth(DeblurNet):
     """The ConvGRU state at 1/16 is emptied before each frame."""
 
-    def _remember(
+    def _update_state(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
-    ) -> tuple[Joined, State]:
+    ) -> tuple[RecurrentFeatures, State]:
         if state is not None:
             state = state._replace(sixteenth=torch.zeros_like(state.sixteenth))
-        return super()._remember(current, motion, profile, state)
+        return super()._update_state(current, motion, profile, state)
 
 
 class UnwarpedState(DeblurNet):
     """The state stays where it was instead of following the motion."""
 
-    def _remember(
+    def _update_state(
         self, current: Features, motion: Motion, profile: Tensor, state: State | None
-    ) -> tuple[Joined, State]:
-        return super()._remember(current, motion._replace(back=torch.zeros_like(motion.back)), profile, state)
+    ) -> tuple[RecurrentFeatures, State]:
+        return super()._update_state(
+            current, motion._replace(backward_flow=torch.zeros_like(motion.backward_flow)), profile, state
+        )
 
 
 class WholeGRU(nn.Module):
@@ -90,19 +92,19 @@ class FullChannelState(DeblurNet):
 
 
 class NoTaps(nn.Module):
-    """Looks nowhere, called as :class:`vdeblur.model.motion_taps.SteeredTaps` is: no correction, no texture."""
+    """Looks nowhere, called as :class:`vdeblur.model.motion_taps.MotionTaps` is: no correction, no texture."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
 
     def forward(
-        self, frame: Tensor, _motion: Tensor, _guide: Tensor, _neighbours: tuple[Neighbour, ...], _area: Area
-    ) -> Deconvolved:
+        self, frame: Tensor, _motion: Tensor, _guide: Tensor, _neighbours: tuple[Neighbour, ...], _area: Region
+    ) -> Deconvolution:
         batch, _, height, width = frame.shape
         correction = torch.zeros_like(frame[:, :1])
         texture = frame.new_zeros(batch, self.channels, height // 4, width // 4)
-        return Deconvolved(correction, texture, correction[:, :0])
+        return Deconvolution(correction, texture, correction[:, :0])
 
 
 class Tapless(DeblurNet):
@@ -116,7 +118,7 @@ class Tapless(DeblurNet):
 class EndToEnd(DeblurNet):
     """What sampling along the motion brings teaches the motion too."""
 
-    def _steer(self, exposed: Tensor) -> Tensor:
+    def _sampling_motion(self, exposed: Tensor) -> Tensor:
         return exposed + 1e-4  # the length of no motion has no gradient
 
 
@@ -129,7 +131,7 @@ class FedBack(DeblurNet):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
-        self.taps = SteeredTaps(
+        self.taps = MotionTaps(
             taps=config.taps,
             reach=config.reach,
             scale=config.tap_scale,
@@ -139,19 +141,22 @@ class FedBack(DeblurNet):
             guides=config.tap_guides,
             neighbours=3 if config.tap_neighbours else 1,
             neighbour_points=config.tap_neighbours or 1,
-            beside=config.tap_beside,
+            lateral_points=config.tap_beside,
         )
 
     def _neighbours(self, frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
         """With the frame before as it is: what the taps see while they learn alone, with nothing restored yet."""
-        return (*super()._neighbours(frames, motion), Neighbour(frames[0], motion.back, motion.mismatch[:, :1]))
+        return (
+            *super()._neighbours(frames, motion),
+            Neighbour(frames[0], motion.backward_flow, motion.mismatch[:, :1]),
+        )
 
     def restore_clip(
         self,
         clip: Tensor,
         *,
         lookahead: int,
-        steer: Tensor | None = None,
+        sampling_motion: Tensor | None = None,
         exposure: Tensor | None = None,
         motion: Motion | None = None,
     ) -> Estimate:
@@ -159,19 +164,21 @@ class FedBack(DeblurNet):
         features = self.encode(clip.flatten(0, 1))
         if motion is None:
             finest = self.config.flow_finest
-            motion = clip_motion(features.levels, finest, length=length, lookahead=lookahead, like=features.eighth)
-        joined = self._remember_clip(features, motion, length)
+            motion = match_clip(features.levels, finest, length=length, lookahead=lookahead, like=features.eighth)
+        recurrent = self._update_clip_state(features, motion, length)
         if exposure is not None:
-            joined = joined._replace(exposure=exposure)
+            recurrent = recurrent._replace(exposure=exposure)
         restored: Tensor | None = None
         estimates = []
         for t in range(length):
             moved = motion_at(motion, t, length)
-            now = Joined(*(at(tensor, t, length) for tensor in joined))
-            around = tuple(None if packed is None else at(packed, t, length) for packed in beside(clip, lookahead))
-            fed_back = Neighbour(restored, moved.back, moved.mismatch[:, :1])
+            now = RecurrentFeatures(*(frame_at(tensor, t, length) for tensor in recurrent))
+            around = tuple(
+                None if packed is None else frame_at(packed, t, length) for packed in adjacent_frames(clip, lookahead)
+            )
+            fed_back = Neighbour(restored, moved.backward_flow, moved.mismatch[:, :1])
             neighbours = (*super()._neighbours(around, moved), fed_back)
-            steered = None if steer is None else at(steer, t, length)
+            steered = None if sampling_motion is None else frame_at(sampling_motion, t, length)
             estimates.append(self._restore(features_at(features, t, length), now, moved, neighbours, steered))
             restored = (clip[:, t] + estimates[-1].residual.detach()).clamp(0, 1)
         return Estimate(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*estimates, strict=True)))

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from vdeblur.errors import UsageError
-from vdeblur.model.block_taps import CELL, CellTaps, Looking
+from vdeblur.kernels.inputs import BLOCK_PX
+from vdeblur.model.block_taps import BlockTaps, SharedTaps
 from vdeblur.model.luma_net import LumaNet
-from vdeblur.model.mixture_taps import MixedTaps
+from vdeblur.model.mixture_taps import MixtureTaps
 from vdeblur.model.motion_taps import luma
 from vdeblur.training.losses import wrong_luma
 from vdeblur.training.pretraining.regression import fit
@@ -50,14 +51,14 @@ def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int
     for clip in clips:
         exposure, lookahead = misread(clip, generator)
         if torch.rand(1, generator=generator) < READ:
-            exposure = net.read_exposures(clip.blurry, lookahead=lookahead)
-        seen, motion = net.sights(clip.blurry, lookahead=lookahead, exposure=exposure)
+            exposure = net.estimate_exposures(clip.blurry, lookahead=lookahead)
+        seen, motion = net.sample_taps(clip.blurry, lookahead=lookahead, exposure=exposure)
         change = luma(clip.sharp.flatten(0, 1)) - luma(clip.blurry.flatten(0, 1))
         cells, changes = in_cells(seen), in_cells(change)
         count = cells.shape[1]
         picked = torch.stack([torch.randperm(count, generator=generator)[:per_frame] for _ in cells]).to(cells.device)
         rows = torch.arange(len(cells), device=cells.device)[:, None]
-        moved = motion[:, 0, ::CELL, ::CELL].flatten(1)
+        moved = motion[:, 0, ::BLOCK_PX, ::BLOCK_PX].flatten(1)
         parts.append(
             BlockSamples(*(each[rows, picked].flatten(0, 1).half() for each in (cells, moved, changes[..., 0])))
         )
@@ -67,33 +68,35 @@ def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int
 def in_cells(picture: Tensor) -> Tensor:
     """(B, K, H, W) → (B, cells, 64, K)."""
     batch, channels, height, width = picture.shape
-    parts = picture.view(batch, channels, height // CELL, CELL, width // CELL, CELL).permute(0, 2, 4, 3, 5, 1)
-    return parts.reshape(batch, -1, CELL * CELL, channels)
+    parts = picture.view(batch, channels, height // BLOCK_PX, BLOCK_PX, width // BLOCK_PX, BLOCK_PX).permute(
+        0, 2, 4, 3, 5, 1
+    )
+    return parts.reshape(batch, -1, BLOCK_PX * BLOCK_PX, channels)
 
 
-def rows_in(part: Looking, whole: Looking) -> list[int]:
+def rows_in(part: BlockTaps, whole: BlockTaps) -> list[int]:
     """Where what ``part`` sees stands in what ``whole`` sees.
 
     Raises:
         UsageError: it sees something else.
     """
-    there = whole.columns
-    missing = [column for column in part.columns if column not in there]
+    there = whole.feature_specs
+    missing = [column for column in part.feature_specs if column not in there]
     if missing:
         raise UsageError(f"a network that looks at {missing[0]} cannot learn with one that does not")
-    return [there.index(column) for column in part.columns]
+    return [there.index(column) for column in part.feature_specs]
 
 
 def learn_cells(
-    taps: MixedTaps,
+    taps: MixtureTaps,
     cells: BlockSamples,
     *,
     steps: int,
     batch: int = 8192,
     learning_rate: float = 4e-3,
     seed: int = 0,
-    seen_by: Looking | None = None,
-    teacher: MixedTaps | CellTaps | None = None,
+    seen_by: BlockTaps | None = None,
+    teacher: MixtureTaps | SharedTaps | None = None,
 ) -> float:
     """Teach the filters of cells, ``batch`` pixels a step, :data:`AT_A_STEP` of each cell.
 
@@ -113,14 +116,14 @@ def learn_cells(
     generator = torch.Generator().manual_seed(seed)
     count, device = batch // AT_A_STEP, cells.change.device
     whole = taps if seen_by is None else seen_by
-    there = whole.columns
-    backwards = torch.tensor([there.index(column.backwards()) for column in there], device=device)
+    there = whole.feature_specs
+    backwards = torch.tensor([there.index(column.time_reversed()) for column in there], device=device)
     pupil = _Pupil(taps, cells.seen, rows_in(taps, whole), backwards)
     master = None if teacher is None else _Pupil(teacher, cells.seen, rows_in(teacher, whole), backwards)
 
     def losses() -> tuple[Tensor, Tensor]:
         at = torch.randint(len(cells.change), (count,), generator=generator).to(device)
-        pixels = torch.randint(CELL * CELL, (count, AT_A_STEP), generator=generator).to(device)
+        pixels = torch.randint(BLOCK_PX * BLOCK_PX, (count, AT_A_STEP), generator=generator).to(device)
         seen, length = cells.seen[at[:, None], pixels], cells.length[at].float()
         found = pupil.change(at, seen, length)
         loss = wrong_luma(found - cells.change[at[:, None], pixels].float())
@@ -139,16 +142,16 @@ def learn_cells(
 class _Pupil:
     """Taps and their part of what was drawn, the second half of each batch backwards in time."""
 
-    def __init__(self, taps: MixedTaps | CellTaps, seen: Tensor, rows: list[int], backwards: Tensor) -> None:
+    def __init__(self, taps: MixtureTaps | SharedTaps, seen: Tensor, rows: list[int], backwards: Tensor) -> None:
         self._taps = taps
         self._forth = torch.tensor(rows, device=seen.device)
         self._back = backwards[self._forth]
         self._known: tuple[Tensor, ...] = ()
-        if isinstance(taps, MixedTaps):
+        if isinstance(taps, MixtureTaps):
             with torch.no_grad():
                 self._known = tuple(
                     torch.cat([
-                        taps.known(seen[first : first + _AT_A_TIME][..., rows])
+                        taps.block_statistics(seen[first : first + _AT_A_TIME][..., rows])
                         for first in range(0, len(seen), _AT_A_TIME)
                     ])
                     for rows in (self._forth, self._back)
@@ -158,8 +161,8 @@ class _Pupil:
         """Correction (N, P) of pixels that see (N, P, K), of the cells ``at`` (N,)."""
         half = len(at) // 2
         rows = torch.cat((seen[:half][..., self._forth], seen[half:][..., self._back])).float()
-        if isinstance(self._taps, MixedTaps):
+        if isinstance(self._taps, MixtureTaps):
             forth, back = self._known
-            return self._taps.change(rows, length, torch.cat((forth[at[:half]], back[at[half:]])))
-        each = self._taps.change(rows.flatten(0, 1), length.repeat_interleave(rows.shape[1]))
+            return self._taps.correct_pixels(rows, length, torch.cat((forth[at[:half]], back[at[half:]])))
+        each = self._taps.correct_pixels(rows.flatten(0, 1), length.repeat_interleave(rows.shape[1]))
         return each.view(rows.shape[:2])

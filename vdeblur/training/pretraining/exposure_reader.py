@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vdeblur.model.exposure import LAGS, PROFILE, ExposureFraction, motion_profile, remembered
+from vdeblur.model.exposure import LAGS, PROFILE_SIZE, ExposureFraction, accumulate_profile, motion_profile
 from vdeblur.model.network import RestorationNetwork
 from vdeblur.training.pretraining.regression import fit
 from vdeblur.training.pretraining.taps import LOOKAHEAD, true_exposure
@@ -37,17 +37,17 @@ class ProfileSamples(NamedTuple):
 
 @torch.no_grad()
 def draw_profiles(net: RestorationNetwork, clips: Iterable[Clip], *, seed: int) -> ProfileSamples:
-    """ProfileSamples of batches (B, T, …) after each frame, of whole frames and of their middle quarter."""
+    """Motion profiles of batches (B, T, …) after each frame, of whole frames and of their middle quarter."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for clip in clips:
         assert clip.velocity is not None, "the clip's motion is unknown"
         frames, length = clip.blurry.flatten(0, 1), clip.blurry.shape[1]
         lookahead = int(torch.rand(1, generator=generator) < LOOKAHEAD)
-        motion = net.motions(clip.blurry, lookahead=lookahead)
+        motion = net.clip_motion(clip.blurry, lookahead=lookahead)
         truth, speed = true_exposure(clip).flatten(), clip.velocity.flatten(0, 1).norm(dim=1).mean((1, 2))
         for picture, velocity in ((frames, motion.velocity), (_middle(frames, 8), _middle(motion.velocity, 1))):
-            sums = _summed(motion_profile(picture, velocity).view(-1, length, PROFILE)).flatten(0, 1)
+            sums = _summed(motion_profile(picture, velocity).view(-1, length, PROFILE_SIZE)).flatten(0, 1)
             parts.append(ProfileSamples(sums, truth, speed))
     return ProfileSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
@@ -56,7 +56,7 @@ def _summed(profiles: Tensor) -> Tensor:
     """Motion profiles (B, T, P) summed over time as the network's state does."""
     sums: list[Tensor] = []
     for profile in profiles.unbind(1):
-        sums.append(remembered(profile, sums[-1] if sums else None))
+        sums.append(accumulate_profile(profile, sums[-1] if sums else None))
     return torch.stack(sums, 1)
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from vdeblur.errors import UsageError
-from vdeblur.model.block_taps import CELL
+from vdeblur.kernels.inputs import BLOCK_PX
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.network import RestorationNetwork, traits_of
 from vdeblur.training.config import TapsPretraining, TrainConfig
@@ -68,10 +68,10 @@ def _learn_cells_first(net: Any, first: TapsPretraining, clips: Iterator[Clip], 
         raise UsageError(f"taps_first: {first.teacher} cannot teach filters of cells")
     # Who looks at more draws the cells, with this network's own reading of the exposure.
     drawing = net
-    if teacher is not None and teacher.taps.seen > net.taps.seen:
+    if teacher is not None and teacher.taps.feature_count > net.taps.feature_count:
         drawing = copy.deepcopy(teacher)
         drawing.fraction = net.fraction
-    per_frame = max(1, first.pixels // CELL**2)
+    per_frame = max(1, first.pixels // BLOCK_PX**2)
     cells = draw_cells(drawing, clips, per_frame=per_frame, seed=options["seed"])
     learn_cells(net.taps, cells, seen_by=drawing.taps, teacher=None if teacher is None else teacher.taps, **options)
 

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.model.block_taps import CellTaps
+from vdeblur.model.block_taps import SharedTaps
 from vdeblur.model.deblur_net import DeblurNet
 from vdeblur.model.luma_net import LumaNet
-from vdeblur.model.motion_taps import SteeredTaps, luma
+from vdeblur.model.motion_taps import MotionTaps, luma
 from vdeblur.training.losses import charbonnier, wrong_luma
 from vdeblur.training.pretraining.regression import fit
 from vdeblur.training.synthesis.blur import Clip
@@ -60,7 +60,7 @@ def draw_pixels(net: DeblurNet | LumaNet, clips: Iterable[Clip], *, per_frame: i
     parts = []
     for clip in clips:
         exposure, lookahead = misread(clip, generator)
-        seen, length = net.sights(clip.blurry, lookahead=lookahead, exposure=exposure)
+        seen, length = net.sample_taps(clip.blurry, lookahead=lookahead, exposure=exposure)
         change = luma(clip.sharp.flatten(0, 1)) - luma(clip.blurry.flatten(0, 1))
         if net.taps.scale > 1:
             change = F.avg_pool2d(change, net.taps.scale)
@@ -86,7 +86,7 @@ def told(steps: int) -> Callable[[int, Tensor], None]:
 
 
 def learn_taps(
-    taps: SteeredTaps | CellTaps,
+    taps: MotionTaps | SharedTaps,
     pixels: PixelSamples,
     *,
     steps: int,
@@ -104,7 +104,7 @@ def learn_taps(
 
     def losses() -> tuple[Tensor, Tensor]:
         at = torch.randint(len(pixels.change), (batch,), generator=generator).to(pixels.change.device)
-        wrong = taps.change(pixels.seen[at].float(), pixels.length[at].float()) - pixels.change[at]
+        wrong = taps.correct_pixels(pixels.seen[at].float(), pixels.length[at].float()) - pixels.change[at]
         return wrong_luma(wrong), charbonnier(wrong)
 
     mean = fit(

@@ -1,1 +1,1 @@
-"""Code of the kernels, in the part of Python that Numba compiles; imported only to be compiled."""
+"""Kernel sources in Numba's subset of Python; imported only to be compiled."""

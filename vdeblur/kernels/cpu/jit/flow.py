@@ -1,256 +1,256 @@
-"""A level of the optical flow: a sampling and all its sweeps in one pass over the rows.
+"""Optical flow level: each warp and all its Jacobi sweeps in one pass over the rows (temporal blocking).
 
-Row by row the equations of cells are set up, and each sweep follows the one before it one row behind: what a sweep
-reads was written a moment ago and is still in the nearest cache.
+The normal equations are set up row by row, and every sweep follows the previous one a row behind, so that the rows it
+reads are still in the L1 cache.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.kernels.cpu.flow import FACTORS, NOTES
-from vdeblur.kernels.cpu.jit.rows import (
-    between,
-    fill_row,
+from vdeblur.kernels.cpu.flow import BLOCK_FIELDS, SWEEP_FIELDS
+from vdeblur.kernels.cpu.jit.registers import (
+    broadcast_register,
+    clamp,
+    clamp_from_zero,
     floor,
-    from_zero_to,
-    limited,
+    horizontal_sum,
+    is_between,
     load,
+    load_int32,
     load_like,
-    nothing,
-    store_place,
-    total,
-    whole,
+    store_pixel_index,
+    zeros,
 )  # fmt: skip
-from vdeblur.kernels.cpu.jit.vectors import larger, number, part, put, size, smaller, store
-from vdeblur.kernels.cpu.processor import STEP
+from vdeblur.kernels.cpu.jit.vectors import absolute, load_scalar, maximum, minimum, store, store_scalar, subroutine
+from vdeblur.kernels.cpu.simd import REGISTER
 
 ZERO, HALF, ONE, TWO, FOUR, TWELVE = (np.float32(number) for number in (0, 0.5, 1, 2, 4, 12))
-#: Of a number in memory.
+#: Size of a float32.
 BYTES = 4
-#: A sampling changes a vector by no more than this, in pixels of the level.
-FARTHEST = np.float32(2)
+#: Largest change of a vector per warp, in pixels of the level.
+MAX_STEP = np.float32(2)
 
-#: What is noted of the cells of a row: their places, whether they are seen, sums over their pixels.
-PART_X, PART_Y, CORNER, KNOWN, TOTAL, MIXED_X, MIXED_Y, XX, XY, YY, NUMBERS = range(NOTES)
-#: What the sweeps multiply, of the cells of a row.
-FIXED_X, FIXED_Y, INVERSE_X, INVERSE_Y, ACROSS = range(FACTORS)
+#: Rows of per-block fields: sampling position, whether it lies inside, sums over the block's pixels of the absolute
+#: difference, its products with the gradient, and the structure tensor; lane numbers.
+FRACTION_X, FRACTION_Y, PIXEL_INDEX, VALID, DIFFERENCE, *_TENSOR, LANE_INDEX = range(BLOCK_FIELDS)
+PRODUCT_X, PRODUCT_Y, XX, XY, YY = _TENSOR
+#: Rows of per-block coefficients of the Jacobi sweeps.
+CONSTANT_X, CONSTANT_Y, FACTOR_X, FACTOR_Y, FACTOR_XY = range(SWEEP_FIELDS)
 
 
-@part
+@subroutine
 def _copy(source, at, target, to, count, factor):  # type: ignore[no-untyped-def]
-    """Write so many numbers times a factor elsewhere."""
+    """Copy numbers, multiplied by a factor."""
     for n in range(count):
-        put(target, to + n, number(source, at + n) * factor)
+        store_scalar(target, to + n, load_scalar(source, at + n) * factor)
 
 
-@part
-def _widen(picture, wide, margin, height, width):  # type: ignore[no-untyped-def]
-    """Repeat the border of a picture ``margin`` pixels outwards, and one more to the right and below."""
+@subroutine
+def _pad_border(image, padded, margin, height, width):  # type: ignore[no-untyped-def]
+    """Pad an image by ``margin`` pixels with border replication, and one more to the right and below."""
     for y in range(-margin, height + margin + 1):
         to = (y + margin) * (width + 2 * margin + 1)
         at = 0 if y < 0 else (y if y < height else height - 1) * width
-        # more than there is to repeat: what is too much is written over by what comes next
-        store(wide, to, fill_row(number(picture, at)))
-        _copy(picture, at, wide, to + margin, width, ONE)
-        store(wide, to + margin + width, fill_row(number(picture, at + width - 1)))
+        # a whole register, although the margin is narrower: the next store overwrites the excess
+        store(padded, to, broadcast_register(load_scalar(image, at)))
+        _copy(image, at, padded, to + margin, width, ONE)
+        store(padded, to + margin + width, broadcast_register(load_scalar(image, at + width - 1)))
 
 
-@part
-def _places(start, at, down, work, notes, row, columns, span, cell, width, height):  # type: ignore[no-untyped-def]
-    """Where a row of cells is seen in the other frame, as :func:`vdeblur.model.block_sampling.sampled` does it."""
-    margin = np.float32(cell if cell > 1 else 0)
-    edge, reach = (HALF * margin, margin + ONE) if cell > 1 else (-HALF, ZERO)
+@subroutine
+def _sample_positions(flow, at, down, work, fields, row, columns, stride, block, width, height):  # type: ignore[no-untyped-def]
+    """Sampling positions of a row of blocks; the twin of :func:`vdeblur.model.block_sampling.sample_blocks`."""
+    margin = np.float32(block if block > 1 else 0)
+    edge, reach = (HALF * margin, margin + ONE) if block > 1 else (-HALF, ZERO)
     right, bottom = np.float32(width) + reach, np.float32(height) + reach
-    first_x = load(work, notes + NUMBERS * span) * np.float32(cell) + margin
-    first_y = np.float32(row * cell) + margin
-    for c in range(0, columns, STEP):
-        x = load(start, at + c) + (first_x + np.float32(c * cell))
-        y = load(start, at + down + c) + first_y
-        known = between(x, edge, right - edge - ONE) * between(y, edge, bottom - edge - ONE)
-        x, y = from_zero_to(x, right - ONE), from_zero_to(y, bottom - ONE)
-        whole_x, whole_y = floor(x), floor(y)
-        store(work, notes + KNOWN * span + c, known)
-        store(work, notes + PART_X * span + c, x - whole_x)
-        store(work, notes + PART_Y * span + c, y - whole_y)
-        store_place(work, notes + CORNER * span + c, whole_x, whole_y, width + 2 * (cell if cell > 1 else 0) + 1)
+    first_x = load(work, fields + LANE_INDEX * stride) * np.float32(block) + margin
+    first_y = np.float32(row * block) + margin
+    for c in range(0, columns, REGISTER):
+        x = load(flow, at + c) + (first_x + np.float32(c * block))
+        y = load(flow, at + down + c) + first_y
+        valid = is_between(x, edge, right - edge - ONE) * is_between(y, edge, bottom - edge - ONE)
+        x, y = clamp_from_zero(x, right - ONE), clamp_from_zero(y, bottom - ONE)
+        floor_x, floor_y = floor(x), floor(y)
+        store(work, fields + VALID * stride + c, valid)
+        store(work, fields + FRACTION_X * stride + c, x - floor_x)
+        store(work, fields + FRACTION_Y * stride + c, y - floor_y)
+        pitch = width + 2 * (block if block > 1 else 0) + 1
+        store_pixel_index(work, fields + PIXEL_INDEX * stride + c, floor_x, floor_y, pitch)
 
 
-@part
-def _sample(own, slope, other, work, notes, row, columns, span, width, count, cell):  # type: ignore[no-untyped-def]
-    """Sums over the pixels of a row's cells: what differs in size, that times the slope, and the slope's squares."""
-    side, across = len(cell), width + (2 * len(cell) if len(cell) > 1 else 0) + 1
+@subroutine
+def _block_sums(luma, gradient, neighbour, work, fields, row, columns, stride, width, count, block):  # type: ignore[no-untyped-def]
+    """Sums over the pixels of each block of a row: |difference|, difference · gradient, structure tensor."""
+    side, across = len(block), width + (2 * len(block) if len(block) > 1 else 0) + 1
     for c in range(columns):
-        x, y = number(work, notes + PART_X * span + c), number(work, notes + PART_Y * span + c)
-        at, pixel = whole(work, notes + CORNER * span + c), row * side * width + c * side
-        left = load_like(other, at, cell)
-        upper = left + (load_like(other, at + 1, cell) - left) * x
-        sums = nothing(cell), nothing(cell), nothing(cell), nothing(cell), nothing(cell), nothing(cell)
+        x, y = load_scalar(work, fields + FRACTION_X * stride + c), load_scalar(work, fields + FRACTION_Y * stride + c)
+        at, pixel = load_int32(work, fields + PIXEL_INDEX * stride + c), row * side * width + c * side
+        left = load_like(neighbour, at, block)
+        upper = left + (load_like(neighbour, at + 1, block) - left) * x
+        sums = zeros(block), zeros(block), zeros(block), zeros(block), zeros(block), zeros(block)
         for _ in range(side):
             at += across
-            left = load_like(other, at, cell)
-            lower = left + (load_like(other, at + 1, cell) - left) * x
-            change = upper + (lower - upper) * y - load_like(own, pixel, cell)
-            one, other_ = load_like(slope, pixel, cell), load_like(slope, pixel + count, cell)
+            left = load_like(neighbour, at, block)
+            lower = left + (load_like(neighbour, at + 1, block) - left) * x
+            difference = upper + (lower - upper) * y - load_like(luma, pixel, block)
+            gradient_x, gradient_y = load_like(gradient, pixel, block), load_like(gradient, pixel + count, block)
             sums = (
-                sums[0] + size(change), sums[1] + one * change, sums[2] + other_ * change,
-                sums[3] + one * one, sums[4] + one * other_, sums[5] + other_ * other_,
+                sums[0] + absolute(difference), sums[1] + gradient_x * difference, sums[2] + gradient_y * difference,
+                sums[3] + gradient_x * gradient_x, sums[4] + gradient_x * gradient_y, sums[5] + gradient_y * gradient_y,
             )  # fmt: skip
             upper = lower
             pixel += width
-        to = notes + TOTAL * span + c
+        to = fields + DIFFERENCE * stride + c
         for each in sums:
-            put(work, to, total(each))
-            to += span
+            store_scalar(work, to, horizontal_sum(each))
+            to += stride
 
 
-@part
-def _equations(start, at, down, work, notes, to, mismatch, columns, span, cell, robust, smoothness):  # type: ignore[no-untyped-def]
-    """A row's equations, solved for each cell alone: see :func:`vdeblur.model.optical_flow._smooth_solution`."""
-    share = ONE / np.float32(cell * cell)
-    for c in range(0, columns, STEP):
-        note, factor = notes + c, to + c
-        size, known = load(work, note + TOTAL * span) * share, load(work, note + KNOWN * span)
-        store(work, mismatch + c, (size - ONE) * known + ONE)
-        weight = known * (robust * share) / (size + robust)
-        x_x, x_y = load(work, note + XX * span) * weight, load(work, note + XY * span) * weight
-        y_y = load(work, note + YY * span) * weight
-        x, y = load(start, at + c), load(start, at + down + c)
-        target_x = x_x * x + x_y * y - load(work, note + MIXED_X * span) * weight
-        target_y = x_y * x + y_y * y - load(work, note + MIXED_Y * span) * weight
+@subroutine
+def _normal_equations(flow, at, down, work, fields, to, mismatch, columns, stride, block, robust, smoothness):  # type: ignore[no-untyped-def]
+    """Solve a row's 2×2 normal equations; the set-up of :func:`vdeblur.model.optical_flow._solve_smoothness`."""
+    pixel_weight = ONE / np.float32(block * block)
+    for c in range(0, columns, REGISTER):
+        field, factor = fields + c, to + c
+        difference, valid = load(work, field + DIFFERENCE * stride) * pixel_weight, load(work, field + VALID * stride)
+        store(work, mismatch + c, (difference - ONE) * valid + ONE)
+        weight = valid * (robust * pixel_weight) / (difference + robust)
+        x_x, x_y = load(work, field + XX * stride) * weight, load(work, field + XY * stride) * weight
+        y_y = load(work, field + YY * stride) * weight
+        x, y = load(flow, at + c), load(flow, at + down + c)
+        target_x = x_x * x + x_y * y - load(work, field + PRODUCT_X * stride) * weight
+        target_y = x_y * x + y_y * y - load(work, field + PRODUCT_Y * stride) * weight
         a, d = x_x + smoothness, y_y + smoothness
         inverse = ONE / (a * d - x_y * x_y)
-        store(work, factor + FIXED_X * span, (d * target_x - x_y * target_y) * inverse)
-        store(work, factor + FIXED_Y * span, (a * target_y - x_y * target_x) * inverse)
+        store(work, factor + CONSTANT_X * stride, (d * target_x - x_y * target_y) * inverse)
+        store(work, factor + CONSTANT_Y * stride, (a * target_y - x_y * target_x) * inverse)
         inverse = inverse * (smoothness / TWELVE)
-        store(work, factor + INVERSE_X * span, d * inverse)
-        store(work, factor + INVERSE_Y * span, a * inverse)
-        store(work, factor + ACROSS * span, x_y * inverse)
+        store(work, factor + FACTOR_X * stride, d * inverse)
+        store(work, factor + FACTOR_Y * stride, a * inverse)
+        store(work, factor + FACTOR_XY * stride, x_y * inverse)
 
 
-@part
+@subroutine
 def _repeat_ends(row, columns):  # type: ignore[no-untyped-def]
-    """Repeat the border of a row of which the address is given."""
-    put(row, 0, number(row, 1))
-    put(row, columns + 1, number(row, columns))
+    """Replicate both ends of the row at an address."""
+    store_scalar(row, 0, load_scalar(row, 1))
+    store_scalar(row, columns + 1, load_scalar(row, columns))
 
 
-@part
-def _sweep(now, first, before, old, work, to, down, above, here, below, at, sides, columns, span, relaxation):  # type: ignore[no-untyped-def]
-    """One relaxed Jacobi sweep of a row."""
+@subroutine
+def _jacobi_sweep(  # type: ignore[no-untyped-def]
+    current, current_at, previous, previous_at, work, to, down, above, here, below, at, sums,
+    columns, stride, relaxation,
+):  # fmt: skip
+    """One over-relaxed Jacobi sweep of a row (second-order Richardson)."""
     for axis in range(2):
-        for c in range(0, columns + 2, STEP):
-            cell = first + axis * down + c
-            both = load(now, cell + above) + load(now, cell + below)
-            store(work, sides + axis * span + c, both + load(now, cell + here) * TWO)
-    for c in range(0, columns, STEP):
-        cell, side, factor = here + c + 1, sides + c, at + c
-        x = load(work, side) + load(work, side + 2) + load(work, side + 1) * TWO - load(now, first + cell) * FOUR
-        side += span
-        y = load(work, side) + load(work, side + 2) + load(work, side + 1) * TWO - load(now, first + down + cell) * FOUR
-        across = load(work, factor + ACROSS * span)
-        better_x = load(work, factor + FIXED_X * span) + load(work, factor + INVERSE_X * span) * x - across * y
-        better_y = load(work, factor + FIXED_Y * span) + load(work, factor + INVERSE_Y * span) * y - across * x
-        old_x, old_y = load(before, old + cell), load(before, old + down + cell)
-        store(work, to + cell, old_x + (better_x - old_x) * relaxation)
-        store(work, to + down + cell, old_y + (better_y - old_y) * relaxation)
+        for c in range(0, columns + 2, REGISTER):
+            block = current_at + axis * down + c
+            both = load(current, block + above) + load(current, block + below)
+            store(work, sums + axis * stride + c, both + load(current, block + here) * TWO)
+    for c in range(0, columns, REGISTER):
+        block, side, factor = here + c + 1, sums + c, at + c
+        centre = load(current, current_at + block) * FOUR
+        x = load(work, side) + load(work, side + 2) + load(work, side + 1) * TWO - centre
+        side += stride
+        centre = load(current, current_at + down + block) * FOUR
+        y = load(work, side) + load(work, side + 2) + load(work, side + 1) * TWO - centre
+        across = load(work, factor + FACTOR_XY * stride)
+        better_x = load(work, factor + CONSTANT_X * stride) + load(work, factor + FACTOR_X * stride) * x - across * y
+        better_y = load(work, factor + CONSTANT_Y * stride) + load(work, factor + FACTOR_Y * stride) * y - across * x
+        old_x, old_y = load(previous, previous_at + block), load(previous, previous_at + down + block)
+        store(work, to + block, old_x + (better_x - old_x) * relaxation)
+        store(work, to + down + block, old_y + (better_y - old_y) * relaxation)
     _repeat_ends(work + (to + here) * BYTES, columns)
     _repeat_ends(work + (to + down + here) * BYTES, columns)
 
 
-@part
-def _limit(start, work, better, at, down, columns):  # type: ignore[no-untyped-def]
-    """A row of the start of the next sampling: what was found, not far from the start of this one."""
+@subroutine
+def _clamp_update(flow, work, solution, at, down, columns):  # type: ignore[no-untyped-def]
+    """Update a row of the flow, each component by at most MAX_STEP."""
     for first in (at, at + down):
-        for c in range(first + 1, first + 1 + columns, STEP):
-            old = load(start, c)
-            store(start, c, old + limited(load(work, better + c) - old, -FARTHEST, FARTHEST))
-        _repeat_ends(start + first * BYTES, columns)
+        for c in range(first + 1, first + 1 + columns, REGISTER):
+            old = load(flow, c)
+            store(flow, c, old + clamp(load(work, solution + c) - old, -MAX_STEP, MAX_STEP))
+        _repeat_ends(flow + first * BYTES, columns)
 
 
-@part
-def _middle(a, b, c):  # type: ignore[no-untyped-def]
-    return larger(smaller(a, b), smaller(larger(a, b), c))
+@subroutine
+def _median3(a, b, c):  # type: ignore[no-untyped-def]
+    return maximum(minimum(a, b), minimum(maximum(a, b), c))
 
 
-@part
-def _medians(start, work, lines, rows, columns, span):  # type: ignore[no-untyped-def]
-    """Medians of 3 × 3 cells take the place of both components: of sorted columns, three side by side."""
+@subroutine
+def _median_filter(flow, work, lines, rows, columns, stride):  # type: ignore[no-untyped-def]
+    """3×3 median filter of both components, by sorted columns."""
     for row in range(2 * rows):
-        y, here = row % rows, row * span
-        above, below = here - span if y else here, here + span if y + 1 < rows else here
-        for c in range(0, columns + 2, STEP):
-            a, b, d = load(start, above + c), load(start, here + c), load(start, below + c)
-            low, high = smaller(a, b), larger(a, b)
-            store(work, lines + c, smaller(low, d))
-            store(work, lines + span + c, larger(low, smaller(high, d)))
-            store(work, lines + 2 * span + c, larger(high, d))
-        for c in range(lines, lines + columns, STEP):
-            low = larger(larger(load(work, c), load(work, c + 1)), load(work, c + 2))
-            middle, at = _middle(load(work, c + span), load(work, c + span + 1), load(work, c + span + 2)), c + 2 * span
-            high = smaller(smaller(load(work, at), load(work, at + 1)), load(work, at + 2))
-            store(work, here + 1 + c - lines, _middle(low, middle, high))
+        y, here = row % rows, row * stride
+        above, below = here - stride if y else here, here + stride if y + 1 < rows else here
+        for c in range(0, columns + 2, REGISTER):
+            a, b, d = load(flow, above + c), load(flow, here + c), load(flow, below + c)
+            low, high = minimum(a, b), maximum(a, b)
+            store(work, lines + c, minimum(low, d))
+            store(work, lines + stride + c, maximum(low, minimum(high, d)))
+            store(work, lines + 2 * stride + c, maximum(high, d))
+        for c in range(lines, lines + columns, REGISTER):
+            low = maximum(maximum(load(work, c), load(work, c + 1)), load(work, c + 2))
+            at = c + stride
+            middle = _median3(load(work, at), load(work, at + 1), load(work, at + 2))
+            at += stride
+            high = minimum(minimum(load(work, at), load(work, at + 1)), load(work, at + 2))
+            store(work, here + 1 + c - lines, _median3(low, middle, high))
     for row in range(2 * rows):
-        for c in range(row * span + 1, row * span + 1 + columns, STEP):
-            store(start, c, load(work, c))
-        _repeat_ends(start + row * span * BYTES, columns)
+        for c in range(row * stride + 1, row * stride + 1 + columns, REGISTER):
+            store(flow, c, load(work, c))
+        _repeat_ends(flow + row * stride * BYTES, columns)
 
 
-def improve(  # type: ignore[no-untyped-def]
-    own, slope, other, found, result, wide, work,
-    height, width, rows, columns, span, cell, sweeps, samplings, scale, robust, smoothness, relaxation,
+def refine_level(  # type: ignore[no-untyped-def]
+    luma, gradient, neighbour, initial, result, padded, work,
+    height, width, rows, columns, stride, block, sweeps, warps, scale, robust, smoothness, relaxation,
 ):  # fmt: skip
-    """All samplings of one picture: see :func:`vdeblur.kernels.cpu.flow.improve_level`."""
-    down, ring, count = rows * span, sweeps + 2, height * width
-    # parts of ``work``: what sweeps find in turn, where a sampling starts, mismatches, notes of a row of cells, sums of
-    # a sweep, factors of some rows
-    start, mismatch = work + 4 * down * BYTES, 6 * down
-    notes = mismatch + down
-    sides = notes + NOTES * span
-    factors = sides + 2 * span
-    for lane in range(STEP):
-        put(work, notes + NUMBERS * span + lane, np.float32(lane))
-    _widen(other, wide, cell if cell > 1 else 0, height, width)
+    """All warps of one frame: see :func:`vdeblur.kernels.cpu.flow.refine_level`."""
+    down, ring, count = rows * stride, sweeps + 2, height * width
+    # layout of ``work``: two buffers that sweeps alternate between, flow, mismatch, fields of a row of blocks,
+    # sums of a sweep, coefficients of a ring of rows
+    flow, mismatch = work + 4 * down * BYTES, 6 * down
+    fields = mismatch + down
+    sums = fields + BLOCK_FIELDS * stride
+    factors = sums + 2 * stride
+    for lane in range(REGISTER):
+        store_scalar(work, fields + LANE_INDEX * stride + lane, np.float32(lane))
+    _pad_border(neighbour, padded, block if block > 1 else 0, height, width)
     for row in range(2 * rows):
-        _copy(found, row * columns, start, row * span + 1, columns, ONE / scale)
-        _repeat_ends(start + row * span * BYTES, columns)
-    for turn in range(samplings * (rows + sweeps)):
-        y = turn % (rows + sweeps)
+        _copy(initial, row * columns, flow, row * stride + 1, columns, ONE / scale)
+        _repeat_ends(flow + row * stride * BYTES, columns)
+    for step in range(warps * (rows + sweeps)):
+        y = step % (rows + sweeps)
         if y < rows:
-            _places(start, y * span + 1, down, work, notes, y, columns, span, cell, width, height)
-            if cell == 1:
-                _sample(own, slope, wide, work, notes, y, columns, span, width, count, (0,))
-            elif cell == 2:
-                _sample(own, slope, wide, work, notes, y, columns, span, width, count, (0, 0))
+            _sample_positions(flow, y * stride + 1, down, work, fields, y, columns, stride, block, width, height)
+            if block == 1:
+                _block_sums(luma, gradient, padded, work, fields, y, columns, stride, width, count, (0,))
+            elif block == 2:
+                _block_sums(luma, gradient, padded, work, fields, y, columns, stride, width, count, (0, 0))
             else:
-                _sample(own, slope, wide, work, notes, y, columns, span, width, count, (0, 0, 0, 0))
-            to = factors + y % ring * FACTORS * span
-            _equations(
-                start,
-                y * span + 1,
-                down,
-                work,
-                notes,
-                to,
-                mismatch + y * span + 1,
-                columns,
-                span,
-                cell,
-                robust,
-                smoothness,
+                _block_sums(luma, gradient, padded, work, fields, y, columns, stride, width, count, (0, 0, 0, 0))
+            to = factors + y % ring * SWEEP_FIELDS * stride
+            at = y * stride + 1
+            _normal_equations(
+                flow, at, down, work, fields, to, mismatch + at, columns, stride, block, robust, smoothness
             )
         for sweep in range(y - rows if y > rows else 0, sweeps if y > sweeps else y):
             row = y - 1 - sweep
-            above, below = (row - 1 if row else 0) * span, (row + 1 if row + 1 < rows else row) * span
-            _sweep(
-                work if sweep else start, (sweep - 1) % 2 * 2 * down if sweep else 0,
-                work if sweep > 1 else start, sweep % 2 * 2 * down if sweep > 1 else 0,
-                work, sweep % 2 * 2 * down, down, above, row * span, below, factors + row % ring * FACTORS * span,
-                sides, columns, span, relaxation if sweep else ONE,
+            above, below = (row - 1 if row else 0) * stride, (row + 1 if row + 1 < rows else row) * stride
+            _jacobi_sweep(
+                work if sweep else flow, (sweep - 1) % 2 * 2 * down if sweep else 0,
+                work if sweep > 1 else flow, sweep % 2 * 2 * down if sweep > 1 else 0,
+                work, sweep % 2 * 2 * down, down, above, row * stride, below,
+                factors + row % ring * SWEEP_FIELDS * stride, sums, columns, stride, relaxation if sweep else ONE,
             )  # fmt: skip
         if y >= sweeps:
-            _limit(start, work, (sweeps - 1) % 2 * 2 * down, (y - sweeps) * span, down, columns)
+            _clamp_update(flow, work, (sweeps - 1) % 2 * 2 * down, (y - sweeps) * stride, down, columns)
         if y == rows + sweeps - 1:
-            _medians(start, work, notes, rows, columns, span)
+            _median_filter(flow, work, fields, rows, columns, stride)
     for row in range(3 * rows):
-        _copy(start, row * span + 1, result, row * columns, columns, scale if row < 2 * rows else ONE)
+        _copy(flow, row * stride + 1, result, row * columns, columns, scale if row < 2 * rows else ONE)

@@ -1,6 +1,6 @@
-"""Samples of planes as luma, and corrections added to them: each in one pass over the picture.
+"""Sample conversion: 8- and 16-bit planes to luma, and residuals added to planes, each in one pass.
 
-The same as :mod:`vdeblur.engine.pixels` does, but that a product and its sum are rounded once.
+The twin of :mod:`vdeblur.engine.pixels`, but for fused multiply-adds.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from vdeblur.kernels.cpu.jit.vectors import fill, instruction, larger, load, smaller, store, wide
-from vdeblur.kernels.cpu.processor import LANES
+from vdeblur.kernels.cpu.jit.vectors import broadcast, load, maximum, minimum, store, unary_intrinsic, wide
+from vdeblur.kernels.cpu.simd import LANES
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
 def _pointer(builder: Any, bits: int, address: Any, index: Any) -> Any:
-    """To samples of so many bits."""
+    """Pointer to a vector of integer samples."""
     kind = ir.IntType(bits)
     element = builder.gep(builder.inttoptr(address, kind.as_pointer()), [index])
     return builder.bitcast(element, ir.VectorType(kind, LANES).as_pointer())
 
 
-def _sampler(bits: int) -> Any:
+def _loader(bits: int) -> Any:
     @intrinsic
     def samples(typing: Any, address: Any, index: Any) -> Any:
-        """Samples in memory from an index on, as numbers."""
+        """Load integer samples as float32."""
 
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             found = builder.load(_pointer(builder, bits, *args), align=1)
@@ -39,10 +39,10 @@ def _sampler(bits: int) -> Any:
     return samples
 
 
-def _writer(bits: int) -> Any:
+def _storer(bits: int) -> Any:
     @intrinsic
     def write(typing: Any, address: Any, index: Any, vector: Any) -> Any:
-        """Whole numbers from 0 to the largest sample to memory from an index on."""
+        """Store whole numbers as integer samples."""
 
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             whole = builder.fptosi(args[2], ir.VectorType(ir.IntType(32), LANES))
@@ -55,32 +55,36 @@ def _writer(bits: int) -> Any:
     return write
 
 
-rounded = instruction("rint")
-_bytes, _words, _write_bytes, _write_words = _sampler(8), _sampler(16), _writer(8), _writer(16)
+round_nearest = unary_intrinsic("rint")
+_load_uint8, _load_uint16, _store_uint8, _store_uint16 = _loader(8), _loader(16), _storer(8), _storer(16)
 
 
-def luma(plane, plane_row, words, result, height, width, offset, gain):  # type: ignore[no-untyped-def]
-    """(plane − offset) · gain in [0, 1]; ``plane_row`` samples lie from row to row, of 16 bits where ``words``."""
-    zero, one = fill(ZERO), fill(ONE)
+def luma(plane, plane_stride, is_16_bit, result, height, width, offset, gain):  # type: ignore[no-untyped-def]
+    """(plane − offset) · gain, clamped to [0, 1]; ``plane_stride`` counts samples."""
+    zero, one = broadcast(ZERO), broadcast(ONE)
     for row in range(height):
         for first in range(0, width, LANES):
             c = first if first + LANES < width else width - LANES  # the last ones again, where not all lanes are needed
-            sample = _words(plane, row * plane_row + c) if words else _bytes(plane, row * plane_row + c)
-            store(result, row * width + c, smaller(larger((sample - offset) * gain, zero), one))
+            sample = (
+                _load_uint16(plane, row * plane_stride + c) if is_16_bit else _load_uint8(plane, row * plane_stride + c)
+            )
+            store(result, row * width + c, minimum(maximum((sample - offset) * gain, zero), one))
 
 
-def corrected(  # type: ignore[no-untyped-def]
-    plane, plane_row, words, change, change_row, result, height, width, gain, peak
+def add_residual(  # type: ignore[no-untyped-def]
+    plane, plane_stride, is_16_bit, residual, residual_stride, result, height, width, gain, peak
 ):  # fmt: skip
-    """plane + change · gain, rounded and limited to what samples can hold."""
-    zero, most = fill(ZERO), fill(peak)
+    """plane + residual · gain, rounded and clamped to [0, peak]."""
+    zero, most = broadcast(ZERO), broadcast(peak)
     for row in range(height):
         for first in range(0, width, LANES):
             c = first if first + LANES < width else width - LANES
-            sample = _words(plane, row * plane_row + c) if words else _bytes(plane, row * plane_row + c)
-            total = sample + load(change, row * change_row + c) * gain
-            total = smaller(larger(rounded(total), zero), most)
-            if words:
-                _write_words(result, row * width + c, total)
+            sample = (
+                _load_uint16(plane, row * plane_stride + c) if is_16_bit else _load_uint8(plane, row * plane_stride + c)
+            )
+            total = sample + load(residual, row * residual_stride + c) * gain
+            total = minimum(maximum(round_nearest(total), zero), most)
+            if is_16_bit:
+                _store_uint16(result, row * width + c, total)
             else:
-                _write_bytes(result, row * width + c, total)
+                _store_uint8(result, row * width + c, total)

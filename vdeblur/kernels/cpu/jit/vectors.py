@@ -1,9 +1,9 @@
-"""Vectors: a few numbers at a time as one value, for kernels that are compiled for the processor at hand.
+"""SIMD vectors: a Numba type of float32 lanes with loads, stores and arithmetic, lowered to LLVM vector instructions.
 
-Compilers turn loops into vector instructions where they can prove that they may; here the kernels say it.
+Explicit, since auto-vectorisation needs a proof that no two arrays overlap.
 
-Memory is float32, at an address (``Tensor.data_ptr()``): kernels that pass arrays on would count references to them all
-the time. Who calls a kernel keeps the tensors, and sees to it that they are contiguous and large enough.
+Memory is float32 at an address (``Tensor.data_ptr()``), without the reference counting of arrays. The caller keeps the
+tensors alive, contiguous and large enough.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from vdeblur.kernels.cpu.compiling import OPTIONS
-from vdeblur.kernels.cpu.processor import LANES
+from vdeblur.kernels.cpu.simd import LANES
 
-#: A part of kernels, compiled with each of them.
-part: Callable[[Any], Any] = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
+#: Decorator of a function that kernels call: compiled into each of them, without a Python wrapper.
+subroutine: Callable[[Any], Any] = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
 
 
 class Vector(types.Type):  # type: ignore[misc]
-    """Type of ``count`` float32 numbers at a time; only within kernels."""
+    """Numba type of ``count`` float32 lanes; within kernels only."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -43,16 +43,16 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, kind.ir)
 
 
-#: As many numbers as a processor with AVX2 or AVX-512 works on at a time, a row of a cell of pixels, and of a square.
+#: Two registers of AVX2 or AVX-512; a row of an 8×8 block; a row of a 4×4 square.
 wide, eight, four = Vector(LANES), Vector(8), Vector(4)
 
 
 def _element(builder: Any, address: Any, index: Any) -> Any:
-    """Pointer to a number in memory."""
+    """Pointer to the float32 at an index."""
     return builder.gep(builder.inttoptr(address, ir.FloatType().as_pointer()), [index])
 
 
-def _filled(builder: Any, kind: Vector, number: Any) -> Any:
+def _splat(builder: Any, kind: Vector, number: Any) -> Any:
     empty = ir.Constant(kind.ir, ir.Undefined)
     first = builder.insert_element(empty, number, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None))
@@ -69,26 +69,26 @@ def _loader(kind: Vector) -> Any:
     return load
 
 
-def _filler(kind: Vector) -> Any:
+def _broadcaster(kind: Vector) -> Any:
     @intrinsic
     def fill(typing: Any, number: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return _filled(builder, kind, args[0])
+            return _splat(builder, kind, args[0])
 
         return kind(types.float32), code
 
     return fill
 
 
-#: ``load(address, index)``: the numbers in memory from an index on.
-load, load_eight, load_four = _loader(wide), _loader(eight), _loader(four)
-#: ``fill(number)``: it in all lanes.
-fill, fill_eight = _filler(wide), _filler(eight)
+#: ``load(address, index)``: a vector from memory, unaligned.
+load, load8, load4 = _loader(wide), _loader(eight), _loader(four)
+#: ``broadcast(number)``: a scalar in all lanes.
+broadcast, broadcast8 = _broadcaster(wide), _broadcaster(eight)
 
 
 @intrinsic
-def load_four_rounded(typing: Any, address: Any, index: Any) -> Any:
-    """Four bfloat16 numbers, which have the room of two, in memory from an index on."""
+def load4_bf16(typing: Any, address: Any, index: Any) -> Any:
+    """Load four bfloat16 numbers as float32; the index counts float32."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         short, whole = (ir.VectorType(ir.IntType(bits), four.count) for bits in (16, 32))
@@ -100,18 +100,18 @@ def load_four_rounded(typing: Any, address: Any, index: Any) -> Any:
 
 
 @intrinsic
-def fill_from(typing: Any, address: Any, index: Any) -> Any:
-    """One number in memory in all lanes of a wide vector."""
+def load_broadcast(typing: Any, address: Any, index: Any) -> Any:
+    """Load a scalar and broadcast it to a wide vector."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _filled(builder, wide, builder.load(_element(builder, *args)))
+        return _splat(builder, wide, builder.load(_element(builder, *args)))
 
     return wide(types.intp, types.intp), code
 
 
 @intrinsic
-def number(typing: Any, address: Any, index: Any) -> Any:
-    """One number in memory."""
+def load_scalar(typing: Any, address: Any, index: Any) -> Any:
+    """Load a scalar."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load(_element(builder, *args))
@@ -120,8 +120,8 @@ def number(typing: Any, address: Any, index: Any) -> Any:
 
 
 @intrinsic
-def put(typing: Any, address: Any, index: Any, value: Any) -> Any:
-    """Write one number to memory."""
+def store_scalar(typing: Any, address: Any, index: Any, value: Any) -> Any:
+    """Store a scalar."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store(args[2], _element(builder, *args[:2]))
@@ -132,7 +132,7 @@ def put(typing: Any, address: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def store(typing: Any, address: Any, index: Any, vector: Any) -> Any:
-    """Write a vector to memory from an index on."""
+    """Store a vector, unaligned."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = builder.bitcast(_element(builder, *args[:2]), signature.args[2].ir.as_pointer())
@@ -142,8 +142,8 @@ def store(typing: Any, address: Any, index: Any, vector: Any) -> Any:
     return types.void(types.intp, types.intp, vector), code
 
 
-def _on_vectors(operation: Any, make: Callable[[Any, Any, Any], Any]) -> None:
-    """Let vectors, or a vector and a number, be joined by an operator."""
+def _overload_operator(operation: Any, make: Callable[[Any, Any, Any], Any]) -> None:
+    """Overload a binary operator for vectors, and for a vector and a scalar."""
 
     def typed(self: Any, args: Any, kws: Any) -> Any:
         kinds = {kind for kind in args if isinstance(kind, Vector)}
@@ -157,7 +157,7 @@ def _on_vectors(operation: Any, make: Callable[[Any, Any, Any], Any]) -> None:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = sig.return_type
         parts = (
-            part if isinstance(one, Vector) else _filled(builder, kind, part)
+            part if isinstance(one, Vector) else _splat(builder, kind, part)
             for part, one in zip(args, sig.args, strict=True)
         )
         return make(builder, *parts)
@@ -166,14 +166,14 @@ def _on_vectors(operation: Any, make: Callable[[Any, Any, Any], Any]) -> None:
         lower_builtin(operation, one, other)(code)
 
 
-_on_vectors(operator.add, lambda builder, a, b: builder.fadd(a, b))
-_on_vectors(operator.sub, lambda builder, a, b: builder.fsub(a, b))
-_on_vectors(operator.mul, lambda builder, a, b: builder.fmul(a, b))
-_on_vectors(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
+_overload_operator(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_overload_operator(operator.sub, lambda builder, a, b: builder.fsub(a, b))
+_overload_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b))
+_overload_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
 
 
-def instruction(name: str) -> Any:
-    """An instruction of one vector that gives a vector."""
+def unary_intrinsic(name: str) -> Any:
+    """Intrinsic for a unary LLVM instruction on vectors."""
 
     @intrinsic
     def called(typing: Any, vector: Any) -> Any:
@@ -188,11 +188,11 @@ def instruction(name: str) -> Any:
     return called
 
 
-#: The sizes of numbers.
-size = instruction("fabs")
+#: Absolute value.
+absolute = unary_intrinsic("fabs")
 
 
-def _operator(operate: Callable[[Any, Any, Any], Any]) -> Any:
+def _binary_intrinsic(operate: Callable[[Any, Any, Any], Any]) -> Any:
     @intrinsic
     def joined(typing: Any, a: Any, b: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -203,21 +203,21 @@ def _operator(operate: Callable[[Any, Any, Any], Any]) -> Any:
     return joined
 
 
-def _larger(builder: Any, a: Any, b: Any) -> Any:
+def _maximum(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
-def _smaller(builder: Any, a: Any, b: Any) -> Any:
+def _minimum(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
 
-#: The larger and the smaller one, lane by lane; the second one where one of them is nan.
-larger, smaller = _operator(_larger), _operator(_smaller)
+#: Lane-wise maximum and minimum; the second operand where either is nan.
+maximum, minimum = _binary_intrinsic(_maximum), _binary_intrinsic(_minimum)
 
 
 @intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """a · b + c, rounded once."""
+    """Fused multiply-add: a · b + c, rounded once."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.return_type.ir
@@ -228,8 +228,8 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), code
 
 
-def _bits(make: Callable[[Any, Any, ir.VectorType], Any]) -> Any:
-    """An instruction of the bits of positive numbers."""
+def _bitwise_intrinsic(make: Callable[[Any, Any, ir.VectorType], Any]) -> Any:
+    """Intrinsic on the bit patterns of positive numbers."""
 
     @intrinsic
     def called(typing: Any, vector: Any) -> Any:
@@ -242,19 +242,19 @@ def _bits(make: Callable[[Any, Any, ir.VectorType], Any]) -> Any:
     return called
 
 
-def _everywhere(whole: ir.VectorType, value: int) -> ir.Constant:
+def _constant(whole: ir.VectorType, value: int) -> ir.Constant:
     return ir.Constant(whole, [value] * whole.count)
 
 
 def _exponent(builder: Any, bits: Any, whole: ir.VectorType) -> Any:
-    power = builder.sub(builder.lshr(bits, _everywhere(whole, 23)), _everywhere(whole, 127))
+    power = builder.sub(builder.lshr(bits, _constant(whole, 23)), _constant(whole, 127))
     return builder.sitofp(power, ir.VectorType(ir.FloatType(), whole.count))
 
 
 def _mantissa(builder: Any, bits: Any, whole: ir.VectorType) -> Any:
-    part = builder.or_(builder.and_(bits, _everywhere(whole, 0x7FFFFF)), _everywhere(whole, 0x3F800000))
+    part = builder.or_(builder.and_(bits, _constant(whole, 0x7FFFFF)), _constant(whole, 0x3F800000))
     return builder.bitcast(part, ir.VectorType(ir.FloatType(), whole.count))
 
 
-#: Positive numbers are ``mantissa`` (1 to 2) · 2 to the power of ``exponent``.
-exponent, mantissa = _bits(_exponent), _bits(_mantissa)
+#: A positive number is ``mantissa``, in [1, 2), times 2 to the power of ``exponent``.
+exponent, mantissa = _bitwise_intrinsic(_exponent), _bitwise_intrinsic(_mantissa)

@@ -1,8 +1,4 @@
-"""Rows of numbers, a register at a time: what loops over cells are written with, where compilers would not dare.
-
-A compiler turns a loop into vector instructions only where it can prove that no array overlaps another one. Here the
-kernels say so themselves, with operators on vectors.
-"""
+"""Register operations: vectors of one SIMD register, for loops over rows of blocks; clamps, reductions, permutes."""
 
 from __future__ import annotations
 
@@ -12,17 +8,17 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from vdeblur.kernels.cpu.jit.vectors import Vector, _element, _filled, _filler, _larger, _loader, instruction
-from vdeblur.kernels.cpu.processor import STEP
+from vdeblur.kernels.cpu.jit.vectors import Vector, _broadcaster, _element, _loader, _maximum, _splat, unary_intrinsic
+from vdeblur.kernels.cpu.simd import REGISTER
 
-row = Vector(STEP)
+register = Vector(REGISTER)
 
-load, fill_row = _loader(row), _filler(row)
+load, broadcast_register = _loader(register), _broadcaster(register)
 
 
 @intrinsic
 def load_like(typing: Any, address: Any, index: Any, like: Any) -> Any:
-    """As many numbers in memory from an index on as there are in the tuple ``like``."""
+    """Load as many numbers as the tuple ``like`` has."""
     kind = Vector(len(like))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -32,8 +28,8 @@ def load_like(typing: Any, address: Any, index: Any, like: Any) -> Any:
 
 
 @intrinsic
-def nothing(typing: Any, like: Any) -> Any:
-    """As many zeros as there are numbers in the tuple ``like``."""
+def zeros(typing: Any, like: Any) -> Any:
+    """Vector of as many zeros as the tuple ``like`` has numbers."""
     kind = Vector(len(like))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -43,8 +39,8 @@ def nothing(typing: Any, like: Any) -> Any:
 
 
 @intrinsic
-def whole(typing: Any, address: Any, index: Any) -> Any:
-    """One of the whole numbers that :func:`store_place` has written to memory."""
+def load_int32(typing: Any, address: Any, index: Any) -> Any:
+    """Load one of the int32 that :func:`store_pixel_index` stores."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = builder.bitcast(_element(builder, *args), ir.IntType(32).as_pointer())
@@ -53,12 +49,12 @@ def whole(typing: Any, address: Any, index: Any) -> Any:
     return types.int64(types.intp, types.intp), code
 
 
-floor, root = instruction("floor"), instruction("sqrt")
+floor, square_root = unary_intrinsic("floor"), unary_intrinsic("sqrt")
 
 
 @intrinsic
-def total(typing: Any, vector: Any) -> Any:
-    """The sum of a vector's numbers."""
+def horizontal_sum(typing: Any, vector: Any) -> Any:
+    """Horizontal sum of a vector, pairwise."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         parts = [builder.extract_element(args[0], ir.Constant(ir.IntType(32), n)) for n in range(vector.count)]
@@ -70,12 +66,12 @@ def total(typing: Any, vector: Any) -> Any:
 
 
 @intrinsic
-def limited(typing: Any, vector: Any, least: Any, most: Any) -> Any:
-    """No number below ``least`` or above ``most``; not a number stays what it is."""
+def clamp(typing: Any, vector: Any, minimum: Any, maximum: Any) -> Any:
+    """Clamp to [``minimum``, ``maximum``]; nan stays nan."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.return_type
-        low, high = (_filled(builder, kind, end) for end in args[1:])
+        low, high = (_splat(builder, kind, end) for end in args[1:])
         above = builder.select(builder.fcmp_ordered("<", args[0], low), low, args[0])
         return builder.select(builder.fcmp_ordered(">", above, high), high, above)
 
@@ -83,25 +79,25 @@ def limited(typing: Any, vector: Any, least: Any, most: Any) -> Any:
 
 
 @intrinsic
-def from_zero_to(typing: Any, vector: Any, most: Any) -> Any:
-    """No number below 0 or above ``most``; not a number becomes 0."""
+def clamp_from_zero(typing: Any, vector: Any, maximum: Any) -> Any:
+    """Clamp to [0, ``maximum``]; nan becomes 0."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.return_type
-        above, high = _larger(builder, args[0], ir.Constant(kind.ir, None)), _filled(builder, kind, args[1])
+        above, high = _maximum(builder, args[0], ir.Constant(kind.ir, None)), _splat(builder, kind, args[1])
         return builder.select(builder.fcmp_ordered("<", above, high), above, high)
 
     return vector(vector, types.float32), code
 
 
 @intrinsic
-def between(typing: Any, vector: Any, least: Any, most: Any) -> Any:
-    """1 where a number lies between two others, else 0."""
+def is_between(typing: Any, vector: Any, minimum: Any, maximum: Any) -> Any:
+    """1 where a number lies strictly between ``minimum`` and ``maximum``, else 0."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.return_type
-        low, high = (_filled(builder, kind, end) for end in args[1:])
-        one, none = _filled(builder, kind, ir.Constant(ir.FloatType(), 1)), ir.Constant(kind.ir, None)
+        low, high = (_splat(builder, kind, end) for end in args[1:])
+        one, none = _splat(builder, kind, ir.Constant(ir.FloatType(), 1)), ir.Constant(kind.ir, None)
         lower = builder.select(builder.fcmp_ordered("<", args[0], high), one, none)
         return builder.select(builder.fcmp_ordered(">", args[0], low), lower, none)
 
@@ -109,8 +105,8 @@ def between(typing: Any, vector: Any, least: Any, most: Any) -> Any:
 
 
 @intrinsic
-def alternate(typing: Any, a: Any, b: Any, first: Any) -> Any:
-    """Every other one of the numbers of one vector and then another one, from ``first`` on: a vector."""
+def deinterleave(typing: Any, a: Any, b: Any, first: Any) -> Any:
+    """Every second number of two concatenated vectors, from ``first`` (0 or 1) on."""
     if not isinstance(first, types.IntegerLiteral):
         return None
     numbers = [2 * lane + first.literal_value for lane in range(a.count)]
@@ -122,19 +118,19 @@ def alternate(typing: Any, a: Any, b: Any, first: Any) -> Any:
 
 
 @intrinsic
-def least(typing: Any, vector: Any, most: Any) -> Any:
-    """No number above ``most``."""
+def clamp_max(typing: Any, vector: Any, maximum: Any) -> Any:
+    """Clamp from above."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        high = _filled(builder, signature.return_type, args[1])
+        high = _splat(builder, signature.return_type, args[1])
         return builder.select(builder.fcmp_ordered("<", args[0], high), args[0], high)
 
     return vector(vector, types.float32), code
 
 
 @intrinsic
-def store_place(typing: Any, address: Any, index: Any, x: Any, y: Any, width: Any) -> Any:
-    """Write y · width + x, of vectors of whole numbers, to memory from an index on, as :func:`whole` reads them."""
+def store_pixel_index(typing: Any, address: Any, index: Any, x: Any, y: Any, width: Any) -> Any:
+    """Store the pixel index y · width + x, of vectors of whole numbers, as int32."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.VectorType(ir.IntType(32), x.count)
