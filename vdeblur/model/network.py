@@ -47,7 +47,7 @@ class TileTraits:
     #: Pixels around a tile that are computed with it.
     overlap: int = 0
     #: On a CPU, pixels taken at a time where that makes no other difference. A network with such strips has a method
-    #: ``work_in_strips(pixels)``, which sets another number; None sets this one again.
+    #: ``set_strip_pixels(pixels)``, which sets another number; None sets this one again.
     strip_pixels: int | None = None
 
 
