@@ -20,16 +20,16 @@ from support.cli_fixtures import Call, call, media
 from support.doubles import Identity, clip, planes_equal
 from support.engines import assert_same, by_steps, on_cpu
 from support.live_doubles import KeepsEvery, Rounds
+from support.networks.toy_network import ROW, ToyConfig, ToyNetwork
 from support.pairs import case, moving, write_clip
 from support.paths import PACKAGE, PYTHONPATH
-from support.toy_network import ROW, ToyConfig, ToyNetwork
 from support.training_fixtures import stills, tiny_run
 from vdeblur import Deblurrer, deblur_frames, deblur_streams, deblur_video
 from vdeblur.bench import stages, whole
 from vdeblur.bench.settings import SIZES
 from vdeblur.engine.stream_state import Snapshot
 from vdeblur.errors import NetworkError, UsageError
-from vdeblur.evaluation.cases import Truth
+from vdeblur.evaluation.cases import TrueMotion
 from vdeblur.evaluation.motion import motion_errors
 from vdeblur.live.session import LiveSession, LiveSettings
 from vdeblur.model import registry
@@ -186,7 +186,7 @@ def test_it_is_scored(call: Call, model: Path, tmp_path: Path) -> None:
 
 def test_motion_it_does_not_estimate_is_not_scored(network: ToyNetwork) -> None:
     pictures = moving(3, size=32)
-    still = Truth(torch.zeros(3, 2, 32, 32), torch.zeros(3, 2, 32, 32))
+    still = TrueMotion(torch.zeros(3, 2, 32, 32), torch.zeros(3, 2, 32, 32))
     assert motion_errors(on_cpu(network), case(pictures, pictures, truth=still)) is None
 
 
@@ -203,7 +203,7 @@ def test_it_is_measured(call: Call, model: Path, tmp_path: Path, monkeypatch: py
 
     def with_toy(*arguments: Any, **options: Any) -> list[str]:
         python, _, _, *words = given(*arguments, **options)
-        return [python, "-m", "support.toy_network", *words]
+        return [python, "-m", "support.networks.toy_network", *words]
 
     monkeypatch.setattr(whole, "command_line", with_toy)
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)

@@ -1,6 +1,6 @@
 """A whole new network in one file: its config, the network and its row in the registry.
 
-``python -m support.toy_network …`` is the command line with it.
+``python -m support.networks.toy_network …`` is the command line with it.
 """
 
 from __future__ import annotations
