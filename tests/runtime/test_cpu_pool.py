@@ -19,7 +19,7 @@ from vdeblur.errors import NetworkError
 from vdeblur.frames import Frame
 from vdeblur.kernels.dispatch import kernels_for, try_kernels
 from vdeblur.model.luma_net import LumaConfig, LumaNet
-from vdeblur.runtime.cpu_pool import available_threads, one_thread, run_in_background, side_by_side
+from vdeblur.runtime.cpu_pool import available_threads, run_in_background, run_parallel, single_threaded_ops
 
 CPU = torch.device("cpu")
 SMALL = LumaConfig(
@@ -54,7 +54,7 @@ def test_results_come_in_order_from_as_many_threads_as_may_be_used() -> None:
         return number, threading.current_thread().name, torch.get_num_threads()
 
     with torch.inference_mode():
-        results = side_by_side([lambda n=n: job(n) for n in range(6)], CPU)  # type: ignore[misc]
+        results = run_parallel([lambda n=n: job(n) for n in range(6)], CPU)  # type: ignore[misc]
     assert [number for number, _, _ in results] == list(range(6))
     assert len({name for _, name, _ in results}) == 2
     assert {threads for _, _, threads in results} == {1}, "no operation is split in there"
@@ -65,7 +65,7 @@ def test_operations_in_a_piece_stay_in_its_thread() -> None:
     """What a thread is told before its first operation is forgotten by it; so it is told after one."""
     big = torch.rand(4_000_000)
     with torch.inference_mode():
-        threads = side_by_side([lambda: (big.add(1), torch.get_num_threads())[1] for _ in range(4)], CPU)
+        threads = run_parallel([lambda: (big.add(1), torch.get_num_threads())[1] for _ in range(4)], CPU)
     assert threads == [1, 1, 1, 1]
 
 
@@ -80,22 +80,22 @@ def test_what_a_piece_raises_comes_through_when_all_have_ended() -> None:
         done.append(1)
 
     with torch.inference_mode(), pytest.raises(ValueError, match="this one"):
-        side_by_side([fails, works, works], CPU)
+        run_parallel([fails, works, works], CPU)
     assert done == [1, 1]
 
 
 def test_with_gradients_all_is_done_here() -> None:
     assert available_threads(CPU) == 1
-    names = side_by_side([lambda: threading.current_thread().name] * 3, CPU)
+    names = run_parallel([lambda: threading.current_thread().name] * 3, CPU)
     assert set(names) == {threading.current_thread().name}
 
 
 def test_one_thread_for_operations_and_all_for_pieces() -> None:
     with torch.inference_mode():
-        with one_thread(CPU):
+        with single_threaded_ops(CPU):
             assert torch.get_num_threads() == 1
             assert available_threads(CPU) == 2
-            with one_thread(CPU):
+            with single_threaded_ops(CPU):
                 assert available_threads(CPU) == 2
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
@@ -108,8 +108,8 @@ def test_who_waits_for_what_is_done_later_helps() -> None:
         met.wait(patience(20))
         return threading.current_thread().name, torch.get_num_threads()
 
-    with torch.inference_mode(), one_thread(CPU):
-        work = run_in_background(lambda: side_by_side([piece] * 2, CPU), CPU)
+    with torch.inference_mode(), single_threaded_ops(CPU):
+        work = run_in_background(lambda: run_parallel([piece] * 2, CPU), CPU)
         found = work.result()
         assert work.result() is found, "it may be asked for again"
     here, there = sorted(found, key=lambda each: "background" in each[0])
@@ -127,8 +127,8 @@ def test_what_a_piece_raises_here_comes_through(failure: type[BaseException]) ->
         if "background" not in threading.current_thread().name:
             raise failure("here")
 
-    with torch.inference_mode(), one_thread(CPU):
-        work = run_in_background(lambda: side_by_side([piece] * 2, CPU), CPU)
+    with torch.inference_mode(), single_threaded_ops(CPU):
+        work = run_in_background(lambda: run_parallel([piece] * 2, CPU), CPU)
         with pytest.raises(failure, match="here"):
             work.result()
         with pytest.raises(Exception, match="here"):  # nobody waits for a piece that was given up
@@ -145,7 +145,7 @@ def test_ctrl_c_in_a_piece_is_no_failure_of_kernels() -> None:
             raise KeyboardInterrupt
 
     with torch.inference_mode():
-        work = run_in_background(lambda: try_kernels(torch.zeros(1), lambda _: side_by_side([piece] * 2, CPU)), CPU)
+        work = run_in_background(lambda: try_kernels(torch.zeros(1), lambda _: run_parallel([piece] * 2, CPU)), CPU)
         with pytest.raises(KeyboardInterrupt):
             work.result()
         with pytest.raises(RuntimeError, match="interrupted"):

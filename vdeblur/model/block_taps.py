@@ -29,7 +29,7 @@ from vdeblur.model.block_taps_export import correction_for_export
 from vdeblur.model.layers import linear_leaky_relu, zero_init
 from vdeblur.model.motion_taps import DIFFERENCE_GAIN, Neighbour, luma, match_confidence, stack_neighbour_inputs
 from vdeblur.model.regions import Region, full_region, split_tiles
-from vdeblur.runtime.cpu_pool import side_by_side
+from vdeblur.runtime.cpu_pool import run_parallel
 
 #: Pixels of a strip, the work item of one core: large enough that cores seldom synchronise.
 STRIP_PIXELS = 131_072
@@ -163,7 +163,7 @@ class BlockTaps(nn.Module, ABC):
             correction = self.apply_filters(self.gather_features(blocks, region))
             region.crop(result).copy_(correction * motion_weight(region.crop(blocks.length)))
 
-        side_by_side([partial(work, region) for region in self._work_regions(blocks, side)], frame.device)
+        run_parallel([partial(work, region) for region in self._work_regions(blocks, side)], frame.device)
         return shuffle_blocks(result, BLOCK_PX)
 
     def _forward_fused(

@@ -21,7 +21,7 @@ from vdeblur.model.motion_taps import STRIP_PIXELS, MotionTaps, Neighbour, luma
 from vdeblur.model.network import LARGEST_NUMBER, Estimate, NetworkTraits, RestorationNetwork, TileTraits
 from vdeblur.model.optical_flow import Level, build_pyramid
 from vdeblur.model.regions import Region, full_region, run_tiled, upsample_region
-from vdeblur.runtime.cpu_pool import one_thread
+from vdeblur.runtime.cpu_pool import single_threaded_ops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +244,7 @@ class DeblurNet(RestorationNetwork):
         Returns:
             Residual (B, 3, H, W), float32, to be added to the frame, and the next state.
         """
-        with one_thread(current.picture.device):
+        with single_threaded_ops(current.picture.device):
             sides = [None if features is None else features.levels for features in (previous, following)]
             motion = estimate_motion(current.levels, sides, self.config.flow_finest, current.eighth, present)
             profile = motion_profile(current.picture, motion.velocity)

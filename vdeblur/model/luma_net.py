@@ -18,7 +18,7 @@ from vdeblur.model.motion import Motion, Present, estimate_clip_motion, estimate
 from vdeblur.model.motion_taps import Neighbour, luma
 from vdeblur.model.network import LARGEST_NUMBER, Estimate, NetworkTraits, RestorationNetwork, TileTraits
 from vdeblur.model.optical_flow import Level, build_pyramid
-from vdeblur.runtime.cpu_pool import one_thread
+from vdeblur.runtime.cpu_pool import single_threaded_ops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class LumaNet(RestorationNetwork):
     def encode(self, frame: Tensor, *, side: int | None = None) -> LumaFeatures:
         """Encode one frame by itself; always whole, whatever ``side``."""
         grey = luma(frame)
-        with one_thread(grey.device):
+        with single_threaded_ops(grey.device):
             return LumaFeatures(grey, build_pyramid(grey, self.config.flow_finest))
 
     def residual(
@@ -168,7 +168,7 @@ class LumaNet(RestorationNetwork):
         """First half of :meth:`residual`: optical flow and state, on which the next frame depends."""
         sides = (previous, following)
         levels = [None if features is None else features.levels for features in sides]
-        with one_thread(current.luma.device):
+        with single_threaded_ops(current.luma.device):
             like = current.luma[..., ::BLOCK_PX, ::BLOCK_PX]
             motion = estimate_motion(current.levels, levels, self.config.flow_finest, like, present)
             profile = motion_profile(current.luma, motion.velocity)
@@ -179,7 +179,7 @@ class LumaNet(RestorationNetwork):
 
     def correct(self, inputs: TapInputs, *, side: int | None = None) -> Tensor:
         """Second half of :meth:`residual`: deconvolution, which no other frame waits for."""
-        with one_thread(inputs.luma.device):
+        with single_threaded_ops(inputs.luma.device):
             residual: Tensor = self.taps(*inputs, side=side)
         return residual
 

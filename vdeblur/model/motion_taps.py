@@ -17,7 +17,7 @@ from vdeblur.kernels.dispatch import try_kernels
 from vdeblur.kernels.inputs import PixelInputs
 from vdeblur.model.layers import activate, normalize_displacement, sampling_grid, upsample, zero_init
 from vdeblur.model.regions import Region, full_region, upsample_region
-from vdeblur.runtime.cpu_pool import side_by_side
+from vdeblur.runtime.cpu_pool import run_parallel
 
 #: Luma weights of R', G', B' (ITU-R BT.601): any fixed weights would do, the network only needs one sharpness channel.
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
@@ -182,7 +182,7 @@ class MotionTaps(nn.Module):
         prepared = self.prepare(frame, motion, neighbours)
         region = region.downscaled(self.scale)
         strips = _split_strips(prepared.luma, region, 4 // self.scale, self.strip_pixels or STRIP_PIXELS)
-        parts = side_by_side([partial(self._deconvolve, prepared, guide, strip) for strip in strips], frame.device)
+        parts = run_parallel([partial(self._deconvolve, prepared, guide, strip) for strip in strips], frame.device)
         correction, texture, details = (torch.cat(columns, dim=2) for columns in zip(*parts, strict=True))
         if self.scale > 1:
             correction = upsample(correction, self.scale)

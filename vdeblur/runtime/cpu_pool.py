@@ -27,7 +27,7 @@ _pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
 
 
 def available_threads(device: torch.device) -> int:
-    """Threads for :func:`side_by_side`: as many as PyTorch may use on a CPU, one elsewhere.
+    """Threads for :func:`run_parallel`: as many as PyTorch may use on a CPU, one elsewhere.
 
     One, too, where gradients are wanted, and while a graph is recorded or exported.
     """
@@ -38,8 +38,8 @@ def available_threads(device: torch.device) -> int:
 
 
 @contextmanager
-def one_thread(device: torch.device) -> Iterator[None]:
-    """Turn intra-op threads of a CPU off within, while :func:`side_by_side` uses as many as there were."""
+def single_threaded_ops(device: torch.device) -> Iterator[None]:
+    """Turn intra-op threads of a CPU off within, while :func:`run_parallel` uses as many as there were."""
     threads = available_threads(device)
     if threads < 2 or hasattr(_here, "threads"):
         yield
@@ -52,7 +52,7 @@ def one_thread(device: torch.device) -> Iterator[None]:
         del _here.threads
 
 
-def side_by_side(jobs: Sequence[Callable[[], T]], device: torch.device) -> list[T]:
+def run_parallel(jobs: Sequence[Callable[[], T]], device: torch.device) -> list[T]:
     """Run all jobs in parallel, some of them in this thread, and return their results in order.
 
     An error of a job is raised when all have ended.
@@ -157,7 +157,7 @@ def run_in_background(job: Callable[[], T], device: torch.device) -> BackgroundT
 
 @contextmanager
 def _working(inference: bool, *, threads: int, beside: BackgroundTask[Any] | None = None) -> Iterator[None]:
-    """Within, an operation uses one thread, this one, and :func:`side_by_side` so many."""
+    """Within, an operation uses one thread, this one, and :func:`run_parallel` so many."""
     before = dict(_here.__dict__)
     _here.threads, _here.beside = threads, beside
     try:

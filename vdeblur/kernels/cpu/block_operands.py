@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vdeblur.kernels.cpu.simd import LANES, address, contiguous_float32
 from vdeblur.kernels.inputs import BLOCK_PX, BlockInputs
-from vdeblur.runtime.cpu_pool import side_by_side
+from vdeblur.runtime.cpu_pool import run_parallel
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ def run_in_strips(
     rows = height // BLOCK_PX
     step = max(1, STRIP_PIXELS // (BLOCK_PX * width))
     strips = [partial(strip, each, top, min(rows, top + step)) for each in arguments for top in range(0, rows, step)]
-    side_by_side(strips, frame.device)
+    run_parallel(strips, frame.device)
     return result
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vdeblur.kernels.cpu.simd import LANES, address
 from vdeblur.kernels.inputs import BLOCK_PX
-from vdeblur.runtime.cpu_pool import side_by_side
+from vdeblur.runtime.cpu_pool import run_parallel
 
 #: Blocks before the first one of a line, so that vectors of pixels stay aligned.
 MARGIN_BLOCKS = 2
@@ -65,4 +65,4 @@ def run_in_strips(
     step = max(1, STRIP_PIXELS // (STRIP_MULTIPLE * width)) * STRIP_MULTIPLE
     tops = range(top, bottom, step)
     strips = [partial(strip, index, first, min(bottom, first + step)) for index in range(batch) for first in tops]
-    side_by_side(strips, torch.device("cpu"))
+    run_parallel(strips, torch.device("cpu"))
