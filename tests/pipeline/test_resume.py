@@ -25,7 +25,7 @@ from vdeblur.video.ffmpeg.user_arguments import sort_arguments
 from vdeblur.video.info import VideoInfo
 from vdeblur.video.segments.file_lock import FileLock
 from vdeblur.video.segments.journal import Journal
-from vdeblur.video.sink.encoder_process import Joining
+from vdeblur.video.sink.encoder_process import SegmentJoin
 from vdeblur.video.sink.writer import EncodeOptions, Writer
 from vdeblur.video.source.reader import Reader, probe
 
@@ -131,7 +131,7 @@ def test_a_job_that_is_whole_but_not_put_together(tmp_path: Path, monkeypatch: p
         raise TargetError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Joining, "run", full)
+        patch.setattr(SegmentJoin, "run", full)
         with pytest.raises(TargetError, match="40 frames are kept"):
             restore(source, target)
         patch.setattr("vdeblur.pipeline.loop.Loop._restore", full)  # nothing is restored again

@@ -19,7 +19,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACK
 
 _WRITTEN = {name for row in CONTAINERS for name in (*row.encoders, *row.deep_encoders, *row.alpha_encoders)}
 NAMES = _WRITTEN | {row.name for row in ENCODERS} | {word for row in CONTAINERS for word in (row.muxer, row.name)}
-ROWS = {"encoder", "container", "carrier", "row"}
+ROWS = {"encoder", "container", "carrier"}
 QUESTIONS = {"startswith", "endswith", "removeprefix", "removesuffix", "lower", "casefold"}
 
 

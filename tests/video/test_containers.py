@@ -14,7 +14,7 @@ from support.media.writing import BT709, copy, kinds, made_frames, made_info, pa
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Colour
 from vdeblur.video.encode.containers import NUT, Y4M, choose_container, container_of
-from vdeblur.video.encode.raw_video import Picture
+from vdeblur.video.encode.raw_video import RawVideoSpec
 from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.sink.matroska_patch import mark_full_range
 from vdeblur.video.source.reader import probe
@@ -22,8 +22,8 @@ from vdeblur.video.source.reader import probe
 
 def picture(
     name: str = "yuv420p", *, time_base: Fraction = Fraction(1, 90000), rate: Fraction | None = Fraction(25)
-) -> Picture:
-    return Picture(canonical_format(name), BT709, 64, 48, time_base, rate)
+) -> RawVideoSpec:
+    return RawVideoSpec(canonical_format(name), BT709, 64, 48, time_base, rate)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from vdeblur.video.encode.containers import container_of
 from vdeblur.video.ffmpeg.executable import find_ffmpeg
 from vdeblur.video.ffmpeg.process import COUNTING, FFmpegProcess, Tally
 from vdeblur.video.mpegts_programs import Programs, read_programs
-from vdeblur.video.sink.verification import Promise, check_result
+from vdeblur.video.sink.verification import Expectation, verify_output
 from vdeblur.video.source.reader import probe
 from vdeblur.video.streams.outcomes import Outcome, summary_words
 from vdeblur.video.streams.plan import StreamPlan, plan_streams
@@ -91,10 +91,10 @@ def test_every_remedy_works_as_it_is_written(
 # What was promised, and what is there.
 
 
-def promise_for(name: str, suffix: str) -> tuple[Promise, StreamPlan]:
+def expected_for(name: str, suffix: str) -> tuple[Expectation, StreamPlan]:
     info = probe(source(name))
     plan = plan_streams(info, container_of(suffix))
-    return Promise(info, container_of(suffix), plan, whole=True, changed=False), plan
+    return Expectation(info, container_of(suffix), plan, whole=True, changed=False), plan
 
 
 def without(name: str, folder: Path, *mapped: str) -> Path:
@@ -105,46 +105,46 @@ def without(name: str, folder: Path, *mapped: str) -> Path:
 
 
 def test_a_stream_that_is_missing_is_lost(tmp_path: Path) -> None:
-    promise, plan = promise_for("mkv_modern", "mkv")
-    outcomes, notes = check_result(without("mkv_modern", tmp_path, "-map", "-0:2"), promise, Tally())
+    expected, plan = expected_for("mkv_modern", "mkv")
+    outcomes, notes = verify_output(without("mkv_modern", tmp_path, "-map", "-0:2"), expected, Tally())
     assert [outcome.fate for outcome in outcomes] == ["kept", "lost", "kept"]
     assert notes == ["LOST: audio 2 (opus, fra): it is not in the result"]
-    assert check_result(source("mkv_modern"), promise, Tally()) == (list(plan.outcomes), [])
+    assert verify_output(source("mkv_modern"), expected, Tally()) == (list(plan.outcomes), [])
 
 
 def test_fonts_and_chapters_that_are_missing_are_lost(tmp_path: Path) -> None:
-    promise, _ = promise_for("mkv_ass", "mkv")
-    _, notes = check_result(without("mkv_ass", tmp_path, "-map", "-0:3"), promise, Tally())
+    expected, _ = expected_for("mkv_ass", "mkv")
+    _, notes = verify_output(without("mkv_ass", tmp_path, "-map", "-0:3"), expected, Tally())
     assert notes == ["LOST: attachment 3 (Schrift ö.otf): it is not in the result"]
-    promise, _ = promise_for("mkv_told", "mkv")
-    _, notes = check_result(without("mkv_told", tmp_path, "-map_chapters", "-1"), promise, Tally())
+    expected, _ = expected_for("mkv_told", "mkv")
+    _, notes = verify_output(without("mkv_told", tmp_path, "-map_chapters", "-1"), expected, Tally())
     assert notes == ["LOST: 3 chapters: 0 of 3 are in the result"]
 
 
 def test_tags_that_are_missing_are_named(tmp_path: Path) -> None:
-    promise, _ = promise_for("mkv_told", "mkv")
+    expected, _ = expected_for("mkv_told", "mkv")
     path = without(
         "mkv_told", tmp_path, "-metadata", "artist=", "-metadata:s:v", "title=", "-metadata:s:v", "language="
     )
-    outcomes, [note] = check_result(path, promise, Tally())
+    outcomes, [note] = verify_output(path, expected, Tally())
     assert note == ("Matroska has no place for: language jpn, title of video 0 (h264, jpn); tags of the file ARTIST")
     assert outcomes[-1].fate == "left out"
 
 
 def test_packets_that_are_missing_are_lost() -> None:
-    promise, _ = promise_for("mkv_modern", "mkv")
+    expected, _ = expected_for("mkv_modern", "mkv")
     tally = Tally(read={(1, 1): 17, (1, 2): 5, (1, 3): 4}, written={(0, 1): 15, (0, 2): 5, (0, 3): 4})
-    outcomes, notes = check_result(source("mkv_modern"), promise, tally)
+    outcomes, notes = verify_output(source("mkv_modern"), expected, tally)
     assert notes == ["LOST: audio 1 (mp3, eng): 2 of 17 packets are missing"]
     assert [outcome.fate for outcome in outcomes] == ["lost", "kept", "kept"]
-    part = replace(promise, whole=False)
-    assert check_result(source("mkv_modern"), part, tally)[1] == [], "a stretch leaves packets out"
+    part = replace(expected, whole=False)
+    assert verify_output(source("mkv_modern"), part, tally)[1] == [], "a stretch leaves packets out"
 
 
 def test_a_result_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    promise, _ = promise_for("mkv_modern", "mkv")
+    expected, _ = expected_for("mkv_modern", "mkv")
     (tmp_path / "out.mkv").write_bytes(b"no video")
-    _, [note] = check_result(tmp_path / "out.mkv", promise, Tally())
+    _, [note] = verify_output(tmp_path / "out.mkv", expected, Tally())
     assert note.startswith("the result could not be checked: ")
 
 

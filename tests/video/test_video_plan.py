@@ -150,7 +150,7 @@ def test_the_first_encoder_that_holds_the_frames(
     frames = made_frames(name, [0, 40, 80], width=size[0], height=size[1], colour=colour, flat=True)
     writer = write_all(tmp_path / f"out{suffix}", frames)
     video = probe(tmp_path / f"out{suffix}").video
-    assert writer._job.video.encoder.name == encoder
+    assert writer._plan.video.encoder.name == encoder
     assert (video.width, video.height, video.format.name) == (*size, back)
     for frame, other in zip(read_all(tmp_path / f"out{suffix}"), frames, strict=True):
         if frame.format == other.format:
@@ -385,10 +385,10 @@ def test_alpha_is_never_given_up_silently(tmp_path: Path) -> None:
 def test_nvenc_is_used_only_where_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if encoder_opens("h264_nvenc", "yuv420p"):
         writer = copy(clip("h264"), tmp_path / "out.mp4", codec="auto-gpu", limit=3)
-        assert writer._job.video.encoder.name == "h264_nvenc"
+        assert writer._plan.video.encoder.name == "h264_nvenc"
         return
     writer = copy(clip("h264"), tmp_path / "out.mp4", codec="auto-gpu", limit=3)
-    assert writer._job.video.encoder.name == "libx264"
+    assert writer._plan.video.encoder.name == "libx264"
     with pytest.raises(UsageError, match="NVENC does not open on this machine; 'auto-gpu' uses it where it does"):
         copy(clip("h264"), tmp_path / "gpu.mp4", codec="nvenc")
     needs("h264_nvenc")
@@ -396,7 +396,7 @@ def test_nvenc_is_used_only_where_it_opens(tmp_path: Path, monkeypatch: pytest.M
         copy(clip("h264"), tmp_path / "gpu.mp4", codec="h264_nvenc")
     monkeypatch.setattr(video_plan, "_nvenc_that_opens", lambda: ("h264_nvenc",))
     writer = copy(clip("h264"), tmp_path / "tried.mp4", codec="auto-gpu", limit=3)
-    assert writer._job.video.encoder.name == "libx264"
+    assert writer._plan.video.encoder.name == "libx264"
     assert any("encoded with libx264, for h264_nvenc refuses" in note for note in writer.notes)
 
 

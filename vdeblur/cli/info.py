@@ -69,12 +69,12 @@ def plan_words(source: SourceInfo) -> list[str]:
 def _try_writing(source: SourceInfo, target: str) -> tuple[str, list[str]]:
     """Encoder and pixel format, and the writer's notes, found by preparing the output in a scratch folder."""
     from vdeblur.video.encode.containers import container_of
-    from vdeblur.video.encode.raw_video import Picture
+    from vdeblur.video.encode.raw_video import RawVideoSpec
     from vdeblur.video.encode.video_plan import plan_video
     from vdeblur.video.sink.writer import EncodeOptions, Writer
 
     video = source.video
-    picture = Picture.of(
+    spec = RawVideoSpec.of(
         video,
         frame_format=video.format,
         colour=video.colour,
@@ -82,7 +82,7 @@ def _try_writing(source: SourceInfo, target: str) -> tuple[str, list[str]]:
         height=video.height,
         time_base=video.time_base,
     )
-    planned = plan_video(container_of(target), picture, EncodeOptions())
+    planned = plan_video(container_of(target), spec, EncodeOptions())
     with tempfile.TemporaryDirectory() as folder:
         writer = Writer(
             str(Path(folder) / f"trial{PurePath(target).suffix}"),

@@ -1,4 +1,4 @@
-"""Recompression: frames through a video encoder and back, in memory, as footage from a real camera has gone."""
+"""Codec round trip: frames encoded with H.264 or HEVC in memory and decoded again, for synthetic footage."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vdeblur.errors import TargetError, UsageError
 
 Codec = Literal["h264", "hevc"]
 
-#: As a camera encodes: nothing is looked at ahead. x264's look-ahead and weighted prediction also made one encoding in
-#: a hundred differ from the others.
+#: As a camera encodes: without lookahead. x264's lookahead and weighted prediction also made one encoding in a hundred
+#: differ from the others.
 _ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     "h264": (
         "libx264",
@@ -30,7 +30,7 @@ _BT709, _LIMITED = 1, 1
 def recompress(
     frames: npt.NDArray[np.uint8], *, codec: Codec | str, crf: float, lead: int = 2
 ) -> npt.NDArray[np.uint8]:
-    """Frames as they come back from H.264 or HEVC in 4:2:0, BT.709, limited range.
+    """Encode frames as H.264 or HEVC in 4:2:0, BT.709, limited range, and decode them.
 
     Args:
         frames: (T, H, W, 3) R'G'B'; odd sizes are padded for the encoder.
@@ -47,15 +47,15 @@ def recompress(
         raise UsageError(f"frames are {frames.dtype} {frames.shape}; give uint8 (T, H, W, 3)")
     count, height, width = frames.shape[:3]
     lead = min(lead, count - 1)
-    sent = np.concatenate((frames[lead:0:-1], frames)) if lead else frames
+    padded = np.concatenate((frames[lead:0:-1], frames)) if lead else frames
     if height % 2 or width % 2:
-        sent = np.pad(sent, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        padded = np.pad(padded, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     try:
-        back = _decode(_encode(sent, codec, crf), codec)
+        back = _decode(_encode(padded, codec, crf), codec)
     except av.error.FFmpegError as exc:
         raise TargetError(f"{codec} cannot be encoded in memory: {exc}") from exc
-    if len(back) != len(sent):
-        raise TargetError(f"{codec} gave {len(back)} frames for {len(sent)}")
+    if len(back) != len(padded):
+        raise TargetError(f"{codec} gave {len(back)} frames for {len(padded)}")
     return np.stack(back[lead:])[:, :height, :width]
 
 

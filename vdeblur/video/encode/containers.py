@@ -1,4 +1,4 @@
-"""Containers: which one a file name asks for, which encoders suit it, and what it needs to be told."""
+"""Container table: muxers of FFmpeg, file endings, suitable encoders, and the rules of each container."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import av
 
 from vdeblur.errors import UsageError
 from vdeblur.frames import PixelFormat
-from vdeblur.video.encode.raw_video import Picture
+from vdeblur.video.encode.raw_video import RawVideoSpec
 
 #: Encoders for eight bits that players of today decode, best first.
 _MODERN = ("libx264", "libx264rgb", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9")
 #: More than eight bits: HEVC, which players decode in hardware, before ten-bit H.264, which none does.
 _MODERN_DEEP = ("libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "libx264")
 _LOSSLESS = ("ffv1",)
-#: Where nothing is known of the container: its muxer says what it takes.
+#: For containers without a row: the trial encode shows what the muxer takes.
 _ANY, _ANY_DEEP = (*_MODERN, "mpeg4", "mpeg2video", "ffv1"), (*_MODERN_DEEP, "ffv1")
 
-#: Pixel formats that Y4M has a word for; FFmpeg's muxer takes no other.
+#: Pixel formats that FFmpeg's muxer of Y4M accepts.
 _Y4M_FORMATS = frozenset(
     [f"yuv{s}p" for s in ("411", "420", "422", "444")]
     + [f"yuv{s}p{bits}le" for s in ("420", "422", "444") for bits in (9, 10, 12, 14, 16)]
     + ["gray", "yuva444p"] + [f"gray{bits}le" for bits in (9, 10, 12, 16)]
 )  # fmt: skip
-#: Tags that MP4 has classic places for. Others need a newer kind of list, which shows these to fewer players.
+#: Tags with a classic box in MP4. Others need a newer kind of list (``mdta``), which fewer players read.
 _MP4_TAGS = frozenset(
     {
         "title", "artist", "album_artist", "composer", "album", "date", "encoder", "comment", "genre", "copyright",
@@ -49,7 +49,7 @@ _QUICKTIME_TAGS = frozenset(
 
 @dataclass(frozen=True)
 class Container:
-    """One kind of output file: a row of :data:`CONTAINERS`, where all that is known of it stands."""
+    """One output container: a row of :data:`CONTAINERS`, the only place for facts about it."""
 
     #: FFmpeg's muxer.
     muxer: str
@@ -58,7 +58,7 @@ class Container:
     #: Endings of file names that ask for it, without the dot.
     endings: tuple[str, ...] = ()
 
-    # Pictures.
+    # Video.
 
     #: Encoders that suit it, best first: for eight bits, for more, and for frames with alpha.
     encoders: tuple[str, ...] = _MODERN
@@ -66,7 +66,7 @@ class Container:
     alpha_encoders: tuple[str, ...] = ()
     #: Encoders for frames that nothing above holds exactly; the conversion is noted.
     fallback: tuple[str, ...] = ()
-    #: Pixel formats the muxer has words for; ``None`` = the encoder decides.
+    #: Pixel formats that the muxer accepts; ``None`` = the encoder decides.
     pixel_formats: frozenset[str] | None = None
     #: It holds one video stream and nothing else by its nature.
     only_pictures: bool = False
@@ -74,43 +74,43 @@ class Container:
     one_file_a_frame: bool = False
     #: A finished file can be told that its samples use the full range (Matroska's element Range, RFC 9559).
     range_can_be_marked: bool = False
-    #: It keeps the arrangement of 3D video, which its source has as a tag (Matroska's element StereoMode, RFC 9559).
+    #: It keeps the stereoscopic arrangement that its source has as a tag (Matroska's element StereoMode, RFC 9559).
     keeps_stereo_mode: bool = False
     #: It takes packets joined from segments with their times as they are.
     takes_segments: bool = False
 
-    # Times.
+    # Timestamps.
 
     #: Seconds a tick, where the container and not the source decides; 0 = one frame a tick.
     tick: Fraction | None = None
-    #: It has no word for a later start.
+    #: It has no field for a start after 0.
     begins_at_zero: bool = False
-    #: It holds times before 0: those of sound whose decoder needs a run-up, and of frames that are shown later than
-    #: decoded. That is no reason to move all times, as FFmpeg would.
+    #: It holds timestamps before 0: of audio whose decoder needs preroll, and decoding timestamps of frames that are
+    #: presented later. That is no reason to shift all timestamps, as FFmpeg would.
     keeps_negative_times: bool = False
     #: A packet says how long it lasts. Text subtitles would never disappear where none does.
     keeps_packet_durations: bool = True
 
-    # Streams beside the video.
+    # Other streams.
 
     #: Codec in which it holds text subtitles.
     text_subtitles: str | None = None
     #: Codecs of text subtitles that it holds as they are, for FFmpeg has two names for some.
     native_text: frozenset[str] = frozenset()
-    #: Encoder for sound that it does not hold, named in the refusal.
+    #: Encoder to suggest for audio that it does not hold.
     audio_encoder: str = "aac"
-    #: The same for lossless sound, where it holds any.
+    #: The same for lossless audio, where it holds any.
     lossless_audio_encoder: str | None = None
-    #: What to say of PCM sound that it holds and few players expect there.
+    #: Note on PCM audio, which it holds and few players expect there.
     pcm_note: str | None = None
     #: Covers and fonts are files attached to it, not streams.
     attaches_files: bool = False
-    #: Its head lists every stream, so a probe of the muxer shows at once whether one is missing.
+    #: Its header lists every stream, so a probe of the muxer shows whether one is missing.
     lists_streams: bool = False
     #: It knows languages by QuickTime's own list of codes.
     quicktime_languages: bool = False
 
-    # What is said of the whole.
+    # Family and metadata.
 
     #: ISO base media file format (ISO/IEC 14496-12), or QuickTime, from which it came.
     iso_base_media: bool = False
@@ -120,10 +120,10 @@ class Container:
     holds_programs: bool = False
     #: Streams have tags of any name.
     keeps_tags: bool = False
-    #: Tags of the file with a classic place, in ISO base media.
+    #: Tags of the file with a classic box of their own, in ISO base media.
     classic_tags: frozenset[str] = frozenset()
 
-    # What FFmpeg is told.
+    # FFmpeg options.
 
     #: Options of the muxer, without dashes.
     options: dict[str, str] = field(default_factory=dict)
@@ -131,46 +131,46 @@ class Container:
     encoder_options: dict[str, str] = field(default_factory=dict)
 
     def suitable_encoders(self, pixel_format: PixelFormat) -> tuple[str, ...]:
-        """Encoders to try for frames of this format, best first."""
+        """Candidate encoders for frames of this format, best first."""
         if pixel_format.alpha:
             return self.alpha_encoders
         return self.encoders if pixel_format.bits <= 8 else self.deep_encoders
 
     def holds(self, pixel_format: PixelFormat) -> bool:
-        """Whether the muxer has a word for this format; the encoder may still have none."""
+        """Whether the muxer accepts this pixel format; the encoder may still lack it."""
         return self.pixel_formats is None or pixel_format.name in self.pixel_formats
 
-    def encoder_time_base(self, picture: Picture) -> Fraction:
-        """Ticks in which the encoder is given times."""
+    def encoder_time_base(self, spec: RawVideoSpec) -> Fraction:
+        """Time base of the encoder."""
         if self.tick is None:
-            return picture.time_base
+            return spec.time_base
         if self.tick == 0:
-            return 1 / picture.nominal_rate
+            return 1 / spec.nominal_rate
         # A finer tick than the container's would only be rounded later; a coarser one loses nothing.
-        return picture.time_base if (picture.time_base / self.tick).denominator == 1 else self.tick
+        return spec.time_base if (spec.time_base / self.tick).denominator == 1 else self.tick
 
-    def rounds_times(self, picture: Picture) -> bool:
-        """Whether the source's ticks are no whole ticks of the container's."""
-        return self.tick is not None and self.tick > 0 and (picture.time_base / self.tick).denominator != 1
+    def rounds_times(self, spec: RawVideoSpec) -> bool:
+        """Whether the container's ticks cannot represent the source's timestamps exactly."""
+        return self.tick is not None and self.tick > 0 and (spec.time_base / self.tick).denominator != 1
 
     def time_options(self, time_base: Fraction) -> dict[str, str]:
-        """Options of the muxer that keep times as exact as it can."""
+        """Muxer options, without dashes, for timestamps as exact as the container allows."""
         options = {"avoid_negative_ts": "disabled"} if self.keeps_negative_times else {}
         if self.iso_base_media:
             scale = str(time_base.denominator)
             options |= {"video_track_timescale": scale, "movie_timescale": scale}
         return options
 
-    def output_options(self, picture: Picture, *, seekable: bool) -> dict[str, str]:
-        """Options of the muxer for this picture; a pipe cannot be written twice, so MP4 goes there in fragments."""
-        options = {**self.options, **self.time_options(picture.time_base)}
+    def output_options(self, spec: RawVideoSpec, *, seekable: bool) -> dict[str, str]:
+        """Muxer options, without dashes, for video of this kind; an output that cannot seek gets fragmented MP4."""
+        options = {**self.options, **self.time_options(spec.time_base)}
         if self.iso_base_media:
             options["movflags"] = "+faststart" if seekable else "+frag_keyframe+delay_moov+default_base_moof"
         return options
 
 
 def _iso(muxer: str, name: str, *endings: str, classic_tags: frozenset[str] = _MP4_TAGS, **facts: Any) -> Container:
-    """A row of the family of MP4 and QuickTime."""
+    """A row of the MP4 and QuickTime family."""
     return Container(
         muxer, name, endings, lossless_audio_encoder="alac", iso_base_media=True, keeps_negative_times=True,
         classic_tags=classic_tags, **facts,
@@ -198,7 +198,7 @@ _MPEGTS = Container(
     options={"mpegts_copyts": "1", **_UNHURRIED},
 )  # fmt: skip
 
-#: Every container that is known well, the one that a muxer's name means before others of that muxer.
+#: All known containers. Of several with one muxer, the muxer's name means the first.
 CONTAINERS: tuple[Container, ...] = (
     _iso(
         "mp4", "MP4", "mp4", "m4v", text_subtitles="mov_text", lists_streams=True, holds_chapters=True,
@@ -219,7 +219,7 @@ CONTAINERS: tuple[Container, ...] = (
         fallback=("prores_ks",), takes_segments=True, text_subtitles="mov_text", lists_streams=True,
         quicktime_languages=True, holds_chapters=True, classic_tags=_QUICKTIME_TAGS,
     ),
-    # Its head leaves files out that should be attached, without a word.
+    # Its muxer drops attachments without a message.
     Container(
         "webm", "WebM", ("webm",), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9",),
         keeps_stereo_mode=True, takes_segments=True, tick=Fraction(1, 1000), keeps_negative_times=True,
@@ -278,7 +278,9 @@ CONTAINERS: tuple[Container, ...] = (
 
 
 def container_of(name: str) -> Container:
-    """The container by a file's name, e.g. "out.mp4", or by FFmpeg's or people's word for it, e.g. "matroska".
+    """Look up a container by file name ("out.mp4"), ending, or FFmpeg's name of the muxer ("matroska").
+
+    An ending that only FFmpeg knows gives a row of defaults.
 
     Raises:
         UsageError: nothing has that ending.
@@ -300,7 +302,7 @@ def container_of(name: str) -> Container:
 
 @cache
 def _muxers_by_ending() -> dict[str, str]:
-    """Ending to muxer for everything FFmpeg can write that has a picture."""
+    """File ending to muxer, for all muxers of FFmpeg."""
     found: dict[str, str] = {}
     for name in sorted(av.formats_available):
         try:
@@ -313,10 +315,10 @@ def _muxers_by_ending() -> dict[str, str]:
     return found
 
 
-def choose_container(target: str | Path | BinaryIO, picture: Picture, asked: str | None) -> Container:
-    """The container asked for, else the one of the target's name; for a pipe Y4M or NUT.
+def choose_container(target: str | Path | BinaryIO, spec: RawVideoSpec, asked: str | None) -> Container:
+    """Choose the container: the one asked for, else by the target's name; for a pipe Y4M or NUT.
 
-    Y4M is what programs on pipes read; it needs a known rate and a format it has words for. NUT holds everything.
+    Most programs read Y4M from a pipe; it needs a frame rate and few pixel formats. NUT holds everything.
 
     Raises:
         UsageError: no container has that name or ending.
@@ -325,4 +327,4 @@ def choose_container(target: str | Path | BinaryIO, picture: Picture, asked: str
         return container_of(asked)
     if isinstance(target, (str, Path)) and str(target) != "-":
         return container_of(Path(target).name)
-    return Y4M if picture.rate is not None and Y4M.holds(picture.format) else NUT
+    return Y4M if spec.rate is not None and Y4M.holds(spec.format) else NUT

@@ -1,4 +1,4 @@
-"""One encoder's settings: FFmpeg's options for the frames at hand and for what was asked."""
+"""Encoder settings: FFmpeg options for quality, speed, colour tags, filters and HDR metadata of one encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vdeblur.errors import UsageError
 from vdeblur.frames import Colour
 from vdeblur.video.encode.containers import Container
 from vdeblur.video.encode.encoders import Encoder
-from vdeblur.video.encode.raw_video import Picture, mastering_text
+from vdeblur.video.encode.raw_video import RawVideoSpec, mastering_display_text
 from vdeblur.video.ffmpeg.executable import has_option
 from vdeblur.video.formats.pixel_formats import canonical_format
 
@@ -22,7 +22,7 @@ _CONVERSION = "lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions:
-    """How the restored video is encoded; ``None`` = what suits the container and the source."""
+    """User's encoding options; ``None`` = chosen by container and source."""
 
     #: "h264", "hevc", "h265", "av1", "vp9", "ffv1", "prores", "nvenc", "auto-gpu" or any encoder name of FFmpeg.
     codec: str | None = None
@@ -41,8 +41,8 @@ class EncodeOptions:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything FFmpeg is told about the frames and their encoder; options are without dashes."""
+class EncoderSettings:
+    """FFmpeg options for one encoder and its raw input, without dashes."""
 
     encoder: Encoder
     pixel_format: str
@@ -50,9 +50,9 @@ class Settings:
     input_options: dict[str, str | None]
     #: Output options of the video stream, without stream specifier.
     options: dict[str, str]
-    #: FFmpeg is told less than the truth about the range, so that it leaves the samples alone.
+    #: FFmpeg is told "limited range" of full-range samples, so that it does not convert them.
     hides_full_range: bool
-    #: The samples are changed on purpose.
+    #: The pixel format, matrix or range is converted, so samples change.
     converts: bool
     #: Full range becomes limited range, because the encoder cannot say it.
     limits_range: bool = False
@@ -60,23 +60,23 @@ class Settings:
     widens_range: bool = False
 
 
-def settings_for(
+def encoder_settings(
     container: Container,
-    picture: Picture,
+    spec: RawVideoSpec,
     encoder: Encoder,
     pixel_format: str,
     options: EncodeOptions,
     *,
     limit_range: bool = False,
-) -> Settings:
-    """Settings of an encoder for these frames; ``limit_range`` converts YUV of full range to limited range.
+) -> EncoderSettings:
+    """Build the settings of an encoder for raw video; ``limit_range`` converts full-range YUV to limited range.
 
     Raises:
         UsageError: it does not take the quality or the preset asked for.
     """
-    told = _told_colour(picture, encoder, pixel_format)
-    filters, converts = _filters(picture, encoder, pixel_format, limit_range=limit_range)
-    ticks = container.encoder_time_base(picture)
+    told = _told_colour(spec, encoder, pixel_format)
+    filters, converts = _filters(spec, encoder, pixel_format, limit_range=limit_range)
+    ticks = container.encoder_time_base(spec)
     chosen = {
         "c": encoder.name,
         "pix_fmt": pixel_format,
@@ -85,16 +85,18 @@ def settings_for(
         **encoder.options,
         **container.encoder_options,
         **_quality_options(encoder, options),
-        **_particular_options(container, picture, encoder, pixel_format, options),
+        **_particular_options(container, spec, encoder, pixel_format, options),
     }
-    _tell_hdr(encoder, picture, chosen)
-    if picture.field_order is not None:
+    _tell_hdr(encoder, spec, chosen)
+    if spec.field_order is not None:
         chosen["flags"] = INTERLACED_FLAGS
     if filters:
         chosen["filter"] = ",".join(filters)
-    hides = told.range != picture.colour.range
-    widens = picture.format.family == "yuv" and encoder.bt601_range == "pc" != picture.colour.range
-    return Settings(encoder, pixel_format, picture.input_options(told), chosen, hides, converts, limit_range, widens)
+    hides = told.range != spec.colour.range
+    widens = spec.format.family == "yuv" and encoder.bt601_range == "pc" != spec.colour.range
+    return EncoderSettings(
+        encoder, pixel_format, spec.input_options(told), chosen, hides, converts, limit_range, widens
+    )
 
 
 def check_quality(encoder: Encoder, options: EncodeOptions) -> None:
@@ -140,23 +142,23 @@ def _preset(encoder: Encoder, options: EncodeOptions) -> str | None:
 
 
 def _particular_options(
-    container: Container, picture: Picture, encoder: Encoder, pixel_format: str, options: EncodeOptions
+    container: Container, spec: RawVideoSpec, encoder: Encoder, pixel_format: str, options: EncodeOptions
 ) -> dict[str, str]:
-    """What only this encoder needs, for these frames in this container."""
-    chosen = dict(encoder.options_for(picture, pixel_format))
+    """Options particular to this encoder, for these frames in this container."""
+    chosen = dict(encoder.options_for(spec, pixel_format))
     if encoder.iso_tag is not None and container.iso_base_media:
         chosen["tag"] = encoder.iso_tag
-    if picture.format.family == "rgb" and options.crf is None:
+    if spec.format.family == "rgb" and options.crf is None:
         chosen |= encoder.rgb_options
     return chosen
 
 
-def _tell_hdr(encoder: Encoder, picture: Picture, chosen: dict[str, str]) -> None:
-    """Give HDR metadata to the encoders that take it as text; only needed before FFmpeg 9."""
+def _tell_hdr(encoder: Encoder, spec: RawVideoSpec, chosen: dict[str, str]) -> None:
+    """Add static HDR metadata as text for encoder libraries; FFmpeg 9 and newer passes it on as side data."""
     words = encoder.hdr_parameters
     if words is None or has_option("mastering_display"):
         return
-    display, light = mastering_text(picture.mastering_display, decimal=words.decimal), picture.content_light
+    display, light = mastering_display_text(spec.mastering_display, decimal=words.decimal), spec.content_light
     parameters = [chosen[words.option]] if words.option in chosen else []
     if display is not None:
         parameters.append(f"{words.mastering_display}={display}")
@@ -166,44 +168,44 @@ def _tell_hdr(encoder: Encoder, picture: Picture, chosen: dict[str, str]) -> Non
         chosen[words.option] = ":".join(parameters)
 
 
-def _told_colour(picture: Picture, encoder: Encoder, pixel_format: str) -> Colour:
-    """The colour FFmpeg is told the frames have.
+def _told_colour(spec: RawVideoSpec, encoder: Encoder, pixel_format: str) -> Colour:
+    """Colour tags of the raw input, as FFmpeg is told them.
 
     Some lossless encoders cannot say "full range", and FFmpeg would convert the samples; they are said to be limited.
     A matrix must be known to make RGB of YUV; where the source does not say, its size does, as everywhere else.
     """
-    colour = picture.colour
-    if picture.format.family != "yuv":
+    colour = spec.colour
+    if spec.format.family != "yuv":
         return colour
     if encoder.full_range != "said" and colour.range == "pc":
         return replace(colour, range="tv")
     needs_matrix = encoder.bt601_range is not None or canonical_format(pixel_format).family == "rgb"
     if colour.matrix is None and needs_matrix:
-        return replace(colour, matrix="bt709" if picture.height >= _HD_LINES else "smpte170m")
+        return replace(colour, matrix="bt709" if spec.height >= _HD_LINES else "smpte170m")
     return colour
 
 
-def _filters(picture: Picture, encoder: Encoder, pixel_format: str, *, limit_range: bool) -> tuple[list[str], bool]:
+def _filters(spec: RawVideoSpec, encoder: Encoder, pixel_format: str, *, limit_range: bool) -> tuple[list[str], bool]:
     """Filters in front of the encoder, and whether they change samples."""
     filters = []
     scale = {}
     target = canonical_format(pixel_format)
-    if target != picture.format and encoder.palette_filter is None:
+    if target != spec.format and encoder.palette_filter is None:
         scale["flags"] = _CONVERSION
-    if encoder.bt601_range is not None and picture.format.family == target.family == "yuv":
+    if encoder.bt601_range is not None and spec.format.family == target.family == "yuv":
         scale |= {"out_color_matrix": "bt601", "out_range": encoder.bt601_range}
-    elif picture.format.family == "rgb" and target.family == "yuv" and encoder.bt601_range is None:
+    elif spec.format.family == "rgb" and target.family == "yuv" and encoder.bt601_range is None:
         # Said as well as done: a player that is not told guesses by the size.
-        scale |= {"out_color_matrix": "bt709" if picture.height >= _HD_LINES else "bt601", "out_range": "tv"}
+        scale |= {"out_color_matrix": "bt709" if spec.height >= _HD_LINES else "bt601", "out_range": "tv"}
     elif limit_range:
         scale |= {"flags": _CONVERSION, "out_range": "tv"}
-    if picture.field_order is not None:
-        filters.append(f"setfield={picture.field_order}")
+    if spec.field_order is not None:
+        filters.append(f"setfield={spec.field_order}")
         if scale:
             scale["interl"] = "1"  # the chroma of a field lies in that field
     if scale:
         filters += ["scale=" + ":".join(f"{name}={value}" for name, value in scale.items()), f"format={pixel_format}"]
-    if shape := picture.sample_aspect_ratio:
+    if shape := spec.sample_aspect_ratio:
         filters.append(f"setsar=sar={shape.numerator}/{shape.denominator}:max={2**30}")
     if encoder.palette_filter is not None:
         filters.append(encoder.palette_filter)

@@ -1,6 +1,6 @@
-"""Video encoders of FFmpeg that are known well: their quality and speed options, and all that is particular to one.
+"""Encoder table: quality scales, presets, colour and alpha rules of FFmpeg's video encoders.
 
-Any other encoder of the FFmpeg program can be named too; then its own list of options says what it takes.
+An encoder without a row works too; its options then come from ``ffmpeg -h encoder=NAME``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from vdeblur.video.encode.raw_video import Picture
+from vdeblur.video.encode.raw_video import RawVideoSpec
 from vdeblur.video.ffmpeg.executable import encoder_details
 
 _X26X_PRESETS = (
@@ -22,7 +22,7 @@ _PALETTE = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=
 
 @dataclass(frozen=True)
 class HdrParameters:
-    """How an encoder library takes static HDR metadata (SMPTE ST 2086, CTA-861.3) as text."""
+    """Syntax of static HDR metadata (SMPTE ST 2086, CTA-861.3) in an encoder library's parameters."""
 
     #: FFmpeg's option for the library's own parameters.
     option: str
@@ -33,13 +33,13 @@ class HdrParameters:
     decimal: bool = False
 
 
-def _no_options(picture: Picture, pixel_format: str) -> dict[str, str]:
+def _no_options(spec: RawVideoSpec, pixel_format: str) -> dict[str, str]:
     return {}
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """One video encoder of FFmpeg: a row of :data:`ENCODERS`, where all that is known of it stands."""
+    """One video encoder of FFmpeg: a row of :data:`ENCODERS`, the only place for facts about it."""
 
     name: str
     #: FFmpeg's option for constant quality, ``None`` if the encoder has none (it is lossless, or one quality only).
@@ -52,10 +52,10 @@ class Encoder:
     preset: str | None = None
     #: Further output options, without dashes.
     options: dict[str, str] = field(default_factory=dict)
-    #: What people call it; where several have one name, the first that suits is taken.
+    #: Names for people; of several encoders with one alias, the first that suits is taken.
     aliases: tuple[str, ...] = ()
     #: Output options that depend on the frames and on the pixel format they are encoded in.
-    options_for: Callable[[Picture, str], dict[str, str]] = _no_options
+    options_for: Callable[[RawVideoSpec, str], dict[str, str]] = _no_options
     #: Output options for R'G'B' frames, unless a quality is asked for.
     rgb_options: dict[str, str] = field(default_factory=dict)
 
@@ -65,7 +65,7 @@ class Encoder:
     lossless: bool = False
     #: Its YUV formats are passed over: they say neither matrix nor range, and few programs read them (TIFF).
     avoids_yuv: bool = False
-    #: It hands frames to the muxer as they are, so only formats that the container has words for will do.
+    #: It passes frames to the muxer as they are, so the container's ``pixel_formats`` are the only ones.
     passes_frames: bool = False
     #: Filtergraph that gives every frame a palette of 256 colours, for an encoder that has nothing else (GIF).
     palette_filter: str | None = None
@@ -75,49 +75,49 @@ class Encoder:
 
     # Colour.
 
-    #: What its stream says of YUV of full range. FFmpeg (7.1 and newer) converts it to limited range unless it is
+    #: How its bitstream signals full-range YUV. FFmpeg (7.1 and newer) converts it to limited range unless it is
     #: "said"; where it is "unsaid" the container may say it, where it is "denied" decoders believe the stream.
     full_range: Literal["said", "unsaid", "denied"] = "said"
-    #: Range of its YUV where that is always read as BT.601, whatever is said (JFIF 1.02, WebP's RFC 9649).
+    #: Range of its YUV where decoders always assume BT.601 (JFIF 1.02; WebP, RFC 9649).
     bt601_range: Literal["tv", "pc"] | None = None
-    #: How it takes static HDR metadata from an FFmpeg older than 9, which does not hand it on.
+    #: Syntax of static HDR metadata for an FFmpeg older than 9, which does not pass it on.
     hdr_parameters: HdrParameters | None = None
 
     # Files.
 
     #: Sample entry in MP4 and QuickTime where FFmpeg's own choice will not do.
     iso_tag: str | None = None
-    #: It says the shape of pixels in the video itself (VUI of H.264 and HEVC). For others the container must be told.
+    #: The bitstream has the pixel aspect ratio (VUI of H.264 and HEVC). For others the container must be told.
     codes_pixel_aspect: bool = False
-    #: Muxer of segments, which carries its packets, with everything said about them, to the final container.
+    #: Muxer of segments: it keeps the packets with all their properties until they are joined.
     segment_muxer: str | None = None
-    #: Kind of picture file it makes, if tags can be put into it afterwards; see :mod:`vdeblur.video.photo`.
+    #: Kind of image file, if metadata can be written into it afterwards; see :mod:`vdeblur.video.photo`.
     picture_file: str | None = None
 
-    # What people should know.
+    # Notes for people.
 
-    #: What becomes of any frame.
+    #: On any frames.
     note: str | None = None
-    #: What becomes of frames with alpha.
+    #: On frames with alpha.
     alpha_note: str | None = None
 
 
-def _ffv1_slices(picture: Picture, pixel_format: str) -> dict[str, str]:
-    """Slices FFV1 can be divided into: FFmpeg finds none by itself where a small picture is taller than wide.
+def _ffv1_slices(spec: RawVideoSpec, pixel_format: str) -> dict[str, str]:
+    """FFV1 slice count: FFmpeg finds none by itself where a small picture is taller than wide.
 
     It divides heights above 288 at least once in each direction; one column of chroma cannot be, and only the first
     version of FFV1 has no slices (there it is exact for eight bits only).
     """
-    if picture.width <= 352 and picture.height <= 288:
+    if spec.width <= 352 and spec.height <= 288:
         return {"slices": "1"}
-    columns = picture.format.plane_shape(1 if picture.format.family == "yuv" else 0, 1, picture.width)[1]
-    if columns < 2 and picture.format.bits <= 8:
+    columns = spec.format.plane_shape(1 if spec.format.family == "yuv" else 0, 1, spec.width)[1]
+    if columns < 2 and spec.format.bits <= 8:
         return {"level": "1", "slicecrc": "0"}
     return {}
 
 
-def _prores_profile(picture: Picture, pixel_format: str) -> dict[str, str]:
-    """ProRes 422 HQ, or 4444."""
+def _prores_profile(spec: RawVideoSpec, pixel_format: str) -> dict[str, str]:
+    """ProRes profile: 422 HQ, or 4444."""
     return {"profile": "3" if "422" in pixel_format else "4"}
 
 
@@ -148,7 +148,7 @@ NVENC = "nvenc"
 #: NVENC where it really opens, else the default of the container.
 AUTO_GPU = "auto-gpu"
 
-#: Every encoder that is known well, of those with one alias the best first.
+#: All known encoders. Of several with one alias, the best comes first.
 ENCODERS: tuple[Encoder, ...] = (
     _x26x("libx264", "h264", "x264", "avc"),
     Encoder(
@@ -211,17 +211,17 @@ ENCODERS: tuple[Encoder, ...] = (
 
 
 def aliases() -> tuple[str, ...]:
-    """What people may call encoders; other names are FFmpeg's own."""
+    """All aliases, e.g. "h264"; other names are FFmpeg's own."""
     return tuple(dict.fromkeys(alias for encoder in ENCODERS for alias in encoder.aliases))
 
 
-def encoders_called(name: str) -> tuple[str, ...]:
-    """FFmpeg's names of the encoders that people mean, best first; the name itself where it is no alias."""
+def encoders_by_alias(name: str) -> tuple[str, ...]:
+    """FFmpeg's encoder names for an alias, best first; the name itself if it is no alias."""
     return tuple(encoder.name for encoder in ENCODERS if name.lower() in encoder.aliases) or (name,)
 
 
 def find_encoder(name: str) -> Encoder:
-    """The encoder by FFmpeg's name. One we do not know well takes what its own option list shows."""
+    """Look up an encoder by FFmpeg's name; one without a row is described by its own option list."""
     if (known := next((encoder for encoder in ENCODERS if encoder.name == name), None)) is not None:
         return known
     details = encoder_details(name)

@@ -1,4 +1,4 @@
-"""Which of an encoder's pixel formats holds a frame's samples, or comes nearest to it."""
+"""Pixel format negotiation: the format of an encoder that holds the frames exactly, or with the least loss."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _PALETTE_FORMAT = "pal8"
 _COARSE = frozenset({_PALETTE_FORMAT, "rgb8", "bgr8", "rgb4_byte", "bgr4_byte", "monob", "monow"})
 
 
-def fitting_format(encoder: Encoder, container: Container, frames: PixelFormat, *, exact: bool) -> str | None:
-    """The encoder's format that holds every sample or, with ``exact=False``, loses least; ``None`` if there is none.
+def choose_pixel_format(encoder: Encoder, container: Container, frames: PixelFormat, *, exact: bool) -> str | None:
+    """Choose the format that holds every sample or, with ``exact=False``, loses least; ``None`` if there is none.
 
     Alpha is never given up here; that takes a word from the user.
     """
@@ -37,7 +37,7 @@ def fitting_format(encoder: Encoder, container: Container, frames: PixelFormat, 
 
 
 def _same_samples(frames: PixelFormat, offered: Sequence[str]) -> str | None:
-    """Another layout of the same samples: BGRA for planar RGB with alpha, P010 for ten-bit 4:2:0."""
+    """A different memory layout of the same samples: BGRA for planar RGB with alpha, P010 for ten-bit 4:2:0."""
     return next((name for name in offered if _parsed(name) == frames and name not in _COARSE), None)
 
 
@@ -55,7 +55,7 @@ def _parsed(name: str) -> PixelFormat | None:
 
 
 def _loss(frames: PixelFormat, other: PixelFormat) -> tuple[int, ...]:
-    """How much is lost, worst first, and after that how much is wasted."""
+    """Sort key: information lost, worst first, then bandwidth wasted."""
     coloured = frames.family != "gray"
     finer = sum(max(0, b - a) for a, b in zip(frames.chroma_shift, other.chroma_shift, strict=True))
     coarser = sum(max(0, a - b) for a, b in zip(frames.chroma_shift, other.chroma_shift, strict=True))

@@ -1,7 +1,7 @@
-"""What every frame of a job has in common, how FFmpeg is told of it, and whether it came back.
+"""Raw video: its specification (format, size, time base, colour, HDR), and a muxer that streams frames as NUT.
 
-Raw frames travel to FFmpeg in NUT, the one container that carries every pixel format with exact timestamps. NUT has
-no words for colour, rotation or HDR; those go beside it, as options of the input.
+Raw frames go to FFmpeg in NUT, the one container that carries every pixel format with exact timestamps. NUT has no
+fields for colour, rotation or HDR; those are passed beside it, as input options.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _BUFFER_BYTES = 1 << 20
 _SPELLING = {("colorspace", "gbr"): "rgb", ("color_trc", "bt470m"): "gamma22", ("color_trc", "bt470bg"): "gamma28"}
 
 
-class Sink(Protocol):
-    """What takes the bytes of NUT."""
+class ByteSink(Protocol):
+    """A destination for muxed bytes."""
 
     def write(self, data: bytes, /) -> int: ...
 
 
 @dataclass(frozen=True)
-class Picture:
-    """The description of the frames that are written."""
+class RawVideoSpec:
+    """Specification of raw video: what all frames of an output have in common."""
 
     format: PixelFormat
     colour: Colour
@@ -57,16 +57,16 @@ class Picture:
     @staticmethod
     def of(
         video: VideoInfo, *, frame_format: PixelFormat, colour: Colour, width: int, height: int, time_base: Fraction
-    ) -> Picture:
-        """The source's description with the size, format and time base of the frames that will come."""
-        return Picture(
+    ) -> RawVideoSpec:
+        """The source's specification, with the size, format and time base of the frames to be written."""
+        return RawVideoSpec(
             frame_format, colour, width, height, time_base, video.average_rate, video.sample_aspect_ratio,
             video.rotation_degrees, video.display_matrix, video.mastering_display, video.content_light,
             video.interlacing.order,
         )  # fmt: skip
 
     def check(self, frame: Frame, target: str) -> None:
-        """Make sure that a frame for the target of that name is one of these pictures.
+        """Check that a frame matches the specification; ``target`` is for the message.
 
         Raises:
             TargetError: its size, format or time base is another.
@@ -85,7 +85,7 @@ class Picture:
         return self.rate if self.rate is not None and 0 < self.rate <= 1000 else Fraction(25)
 
     def input_options(self, colour: Colour) -> dict[str, str | None]:
-        """FFmpeg input options that give its frames what NUT leaves out, with the colour they are said to have."""
+        """FFmpeg input options for what NUT cannot store, with these colour tags."""
         # The header says all there is to know, so FFmpeg need not gather seconds of frames before it begins.
         options: dict[str, str | None] = {"noautorotate": None, "fpsprobesize": "0"}
         tags = {
@@ -99,14 +99,14 @@ class Picture:
         if mirrored:
             options["display_hflip"] = None
         if has_option("mastering_display"):
-            if (mastering := mastering_text(self.mastering_display)) is not None:
+            if (mastering := mastering_display_text(self.mastering_display)) is not None:
                 options["mastering_display"] = mastering
             if self.content_light is not None:
                 options["content_light"] = f"{self.content_light.max_content},{self.content_light.max_average}"
         return options
 
     def _turn(self) -> tuple[int, bool]:
-        """Counter-clockwise degrees, then whether the picture is mirrored left to right first."""
+        """Rotation in degrees, counter-clockwise, and whether the picture is mirrored left to right first."""
         matrix = self.display_matrix
         if matrix is None or matrix[0] * matrix[4] - matrix[1] * matrix[3] >= 0:
             return self.rotation_degrees, False
@@ -114,8 +114,8 @@ class Picture:
         plain = np.arctan2(matrix[1], -matrix[0] or 0)
         return -round(float(np.degrees(plain))), True
 
-    def differences(self, other: Picture) -> Iterator[str]:
-        """What ``other``, read back from a file, does not say as this picture does; unknown is never a difference."""
+    def differences(self, other: RawVideoSpec) -> Iterator[str]:
+        """Names of properties that ``other``, read back from a file, does not preserve; unknown ones never differ."""
         mine, theirs = self.colour, other.colour
         pairs: dict[str, tuple[object, object]] = {
             "colour primaries": (mine.primaries, theirs.primaries),
@@ -140,7 +140,7 @@ class Picture:
 
 
 def _siting(location: str | None, chroma_shift: tuple[int, int]) -> str | None:
-    """A chroma location as far as it matters: across where columns are left out, and down where rows are."""
+    """A chroma location reduced to the axes that are subsampled."""
     if chroma_shift == (0, 0):
         return None
     if chroma_shift[1]:
@@ -150,7 +150,7 @@ def _siting(location: str | None, chroma_shift: tuple[int, int]) -> str | None:
 
 
 def _odd_shape(ratio: Fraction | None) -> Fraction | None:
-    """The pixel aspect ratio unless pixels are square."""
+    """The pixel aspect ratio; ``None`` for square pixels."""
     return None if ratio in (None, 0, 1) else ratio
 
 
@@ -171,8 +171,8 @@ def _numbers(display: MasteringDisplay | None) -> list[Fraction] | None:
     return [*green, *blue, *red, *display.white_point, display.max_luminance, display.min_luminance]
 
 
-def mastering_text(display: MasteringDisplay | None, *, decimal: bool = False) -> str | None:
-    """The mastering display as FFmpeg and x265 write it, or in plain units as SVT-AV1 does; ``None`` unless known."""
+def mastering_display_text(display: MasteringDisplay | None, *, decimal: bool = False) -> str | None:
+    """Format the mastering display as FFmpeg and x265 do, or as decimals like SVT-AV1; ``None`` unless known."""
     if (numbers := _numbers(display)) is None:
         return None
     scales = [50_000] * 8 + [10_000] * 2
@@ -185,9 +185,9 @@ def mastering_text(display: MasteringDisplay | None, *, decimal: bool = False) -
 
 
 class RawMuxer:
-    """Frames as raw video in NUT, into any object with ``write``; further streams may travel along."""
+    """Muxes frames as raw video into NUT, with the packets of further streams."""
 
-    def __init__(self, sink: Sink, picture: Picture) -> None:
+    def __init__(self, sink: ByteSink, spec: RawVideoSpec) -> None:
         """Nothing is written before the first frame or packet."""
         # Packets leave at once and in the order they come: raw frames are too large to wait for sparse streams.
         order = {"max_interleave_delta": "1", "flush_packets": "1"}
@@ -199,37 +199,37 @@ class RawMuxer:
             container_options=order,
             buffer_size=_BUFFER_BYTES,
         )
-        name = picture.format.name
-        stream: Any = self._container.add_stream(_COMPRESSED_CARRIER.get(name, "rawvideo"), rate=picture.nominal_rate)
-        stream.width, stream.height = picture.width, picture.height
+        name = spec.format.name
+        stream: Any = self._container.add_stream(_COMPRESSED_CARRIER.get(name, "rawvideo"), rate=spec.nominal_rate)
+        stream.width, stream.height = spec.width, spec.height
         stream.pix_fmt = self._carrier_format = _CARRIER_FORMAT.get(name, name)
         # Both are needed: the encoder stamps packets with its own and the container with the stream's.
-        stream.time_base = stream.codec_context.time_base = picture.time_base
+        stream.time_base = stream.codec_context.time_base = spec.time_base
         self._stream = stream
-        self._time_base = picture.time_base
+        self._time_base = spec.time_base
 
     def add_stream(self, template: Stream) -> Stream:
-        """Let the packets of another stream travel along; before the first frame."""
+        """Add a stream whose packets are muxed as they are; only before the first frame."""
         return self._container.add_stream_from_template(template, opaque=True)
 
     def mux(self, packet: av.Packet[Any]) -> None:
         self._container.mux_one(packet)
 
     def write(self, frame: Frame, pts: int) -> None:
-        """Send one frame with the timestamp ``pts``, which may not be negative."""
-        picture = video_frame_from(frame)
-        if picture.format.name != self._carrier_format:
-            picture = _swap_bytes(picture, self._carrier_format)
-        picture.pts, picture.time_base = pts, self._time_base
-        self._container.mux(self._stream.encode(picture))
+        """Mux one frame with the timestamp ``pts`` ≥ 0."""
+        av_frame = video_frame_from(frame)
+        if av_frame.format.name != self._carrier_format:
+            av_frame = _swap_bytes(av_frame, self._carrier_format)
+        av_frame.pts, av_frame.time_base = pts, self._time_base
+        self._container.mux(self._stream.encode(av_frame))
 
     def close(self) -> None:
-        """Send what the carrier still holds and end the stream."""
+        """Flush the encoder and finish the stream."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
 
     def discard(self) -> None:
-        """Free everything; what the sink has got is of no use, and it must take the rest without complaint."""
+        """Free everything; the output so far is useless, and the sink must still accept the remaining bytes."""
         self._container.close()
 
 
@@ -242,8 +242,8 @@ def _swap_bytes(picture: av.VideoFrame, name: str) -> av.VideoFrame:
     return swapped
 
 
-def blank(picture: Picture, pts: int, level: int) -> Frame:
-    """A flat frame for trying an encoder out."""
-    shapes = (picture.format.plane_shape(i, picture.height, picture.width) for i in range(picture.format.plane_count))
-    planes = tuple(np.full(shape, level, dtype_for(picture.format)) for shape in shapes)
-    return Frame(planes, picture.format, picture.colour, pts, picture.time_base)
+def flat_frame(spec: RawVideoSpec, pts: int, level: int) -> Frame:
+    """A frame of one sample value, for trial encodes."""
+    shapes = (spec.format.plane_shape(i, spec.height, spec.width) for i in range(spec.format.plane_count))
+    planes = tuple(np.full(shape, level, dtype_for(spec.format)) for shape in shapes)
+    return Frame(planes, spec.format, spec.colour, pts, spec.time_base)

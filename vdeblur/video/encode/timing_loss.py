@@ -1,29 +1,29 @@
-"""What becomes of the frames' times in containers that have none of their own, only a rate, or that begin at 0."""
+"""Timing loss: how far a constant-rate container, or one that starts at 0, moves frames from their timestamps."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 from vdeblur.video.encode.containers import Container
-from vdeblur.video.encode.raw_video import Picture
+from vdeblur.video.encode.raw_video import RawVideoSpec
 
-#: A frame that is shown so little off is where it was.
+#: Errors up to this size are ignored.
 _TOLERANCE_SECONDS = Fraction(1, 1000)
 
 
-class Evenness:
-    """Watches the times that frames should have, and says how far the container will miss them."""
+class TimingLoss:
+    """Accumulates frame timestamps, and reports the largest error that the container causes."""
 
-    def __init__(self, container: Container, picture: Picture) -> None:
+    def __init__(self, container: Container, spec: RawVideoSpec) -> None:
         self._container = container
-        self._interval = 1 / picture.nominal_rate if container.tick == 0 else None
+        self._interval = 1 / spec.nominal_rate if container.tick == 0 else None
         #: Frames so far.
         self.count = 0
         self._first = Fraction(0)
         self._missed = Fraction(0)
 
-    def saw(self, seconds: Fraction) -> None:
-        """A frame that should be shown at ``seconds``."""
+    def add_frame(self, seconds: Fraction) -> None:
+        """Count a frame with this presentation time."""
         if not self.count:
             self._first = seconds
         if self._interval is not None:
@@ -32,15 +32,15 @@ class Evenness:
             self._missed = max(self._missed, abs(self._first + steps * self._interval - seconds))
         self.count += 1
 
-    def begin_note(self) -> str | None:
-        """What people should know of the first frame."""
+    def start_note(self) -> str | None:
+        """Note on a start that the container moves to 0; ``None`` = nothing to say."""
         if not self._container.begins_at_zero or self._first <= _TOLERANCE_SECONDS:
             return None
         name = self._container.name
         return f"{name} begins at 0: the first frame is shown then, and not at {float(self._first):.6g} s"
 
     def end_note(self) -> str | None:
-        """What people should know after the last frame."""
+        """Note on the largest timing error, after the last frame; ``None`` = nothing to say."""
         if self._missed <= _TOLERANCE_SECONDS:
             return None
         milliseconds = float(self._missed * 1000)

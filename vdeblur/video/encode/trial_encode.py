@@ -1,6 +1,6 @@
-"""Trying an encoder out: a few small frames' worth of work with the real options, and a look at what came of it.
+"""Trial encode: a few frames through the real encoder, options and muxer, read back and compared.
 
-So a refusal comes before any work, and what a pair of encoder and container cannot keep is known and said.
+So a refusal comes before any work, and the properties that a pair of encoder and container loses are known and noted.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from vdeblur.errors import SourceError
 from vdeblur.frames import Frame, PixelFormat
 from vdeblur.video.encode.containers import Container
-from vdeblur.video.encode.encoder_options import Settings
-from vdeblur.video.encode.raw_video import Picture, RawMuxer, blank
+from vdeblur.video.encode.encoder_options import EncoderSettings
+from vdeblur.video.encode.raw_video import RawMuxer, RawVideoSpec, flat_frame
 from vdeblur.video.ffmpeg.command import Input, Output, OutputStream, build_command, file_url
 from vdeblur.video.ffmpeg.executable import find_ffmpeg, run_ffmpeg
 from vdeblur.video.source.reader import Reader
@@ -31,15 +31,15 @@ _FRAMES = 5
 _LARGE_PX, _HUGE_PX = 1 << 20, 1 << 24
 #: Times that differ by less are the same: seconds are floats when they are read back.
 _SAME_TIME_SECONDS = Fraction(1, 1_000_000)
-#: Words for what is lost that others ask for by name.
+#: Names of lost properties that other modules ask for.
 EXACT_TIMES, FULL_RANGE = "exact times", "full range"
 #: Why an encoder is of no use for interlaced video.
 NO_FIELDS = "does not mark interlaced frames as such"
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What came of it: why it failed, or what it did not keep."""
+class TrialResult:
+    """Result of a trial encode: the failure, or the properties that were lost."""
 
     failure: str | None
     #: Pixel format that was read back.
@@ -50,15 +50,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class _Setup:
-    """What is tried; options are without dashes."""
+    """Everything a trial depends on, hashable; options are without dashes."""
 
-    picture: Picture
+    spec: RawVideoSpec
     muxer: str
     input_options: tuple[tuple[str, str | None], ...]
     video_options: tuple[tuple[str, str], ...]
     output_options: tuple[tuple[str, str], ...]
     extra: tuple[str, ...]
-    #: The container holds pictures without times.
+    #: A single frame is tried: images have no timestamps.
     single: bool
     #: Every sample must come back as it was.
     lossless: bool
@@ -66,17 +66,17 @@ class _Setup:
     tolerance_seconds: Fraction
 
 
-def trial_of(
-    container: Container, picture: Picture, settings: Settings, extra: Sequence[str], *, seekable: bool
-) -> Trial:
-    """Encode with the real settings into the real container, and read the file back; remembered."""
-    output_options = container.output_options(picture, seekable=seekable)
+def run_trial(
+    container: Container, spec: RawVideoSpec, settings: EncoderSettings, extra: Sequence[str], *, seekable: bool
+) -> TrialResult:
+    """Encode with the real settings into the real container, and read the file back; cached."""
+    output_options = container.output_options(spec, seekable=seekable)
     if container.one_file_a_frame:
         output_options["update"] = "1"
     # Half a tick is what rounding may cost; more is a fault.
     tolerance = (container.tick or Fraction(0)) / 2 + _SAME_TIME_SECONDS
     setup = _Setup(
-        picture, container.muxer, tuple(settings.input_options.items()), tuple(settings.options.items()),
+        spec, container.muxer, tuple(settings.input_options.items()), tuple(settings.options.items()),
         tuple(output_options.items()), tuple(extra), container.only_pictures,
         settings.encoder.lossless and not settings.converts, tolerance,
     )  # fmt: skip
@@ -84,7 +84,7 @@ def trial_of(
 
 
 @lru_cache(maxsize=64)
-def _try(program: Path, setup: _Setup) -> Trial:
+def _try(program: Path, setup: _Setup) -> TrialResult:
     _log.debug("trying %s with %s", dict(setup.video_options)["c"], program)
     with scratch_folder() as folder:
         target = Path(folder) / f"trial.{setup.muxer}"
@@ -92,67 +92,67 @@ def _try(program: Path, setup: _Setup) -> Trial:
         output = Output(file_url(str(target)), setup.muxer, dict(setup.output_options), extra=setup.extra)
         command = build_command(Input("pipe:0", dict(setup.input_options)), [stream], output)
         times = _times(setup)
-        finished = run_ffmpeg(command[1:], data=_frames(setup.picture, times))
+        finished = run_ffmpeg(command[1:], data=_frames(setup.spec, times))
         if finished.returncode:
-            return Trial(finished.reason)
+            return TrialResult(finished.reason)
         return _look_at(target, setup, times)
 
 
 def _times(setup: _Setup) -> tuple[int, ...]:
-    """Timestamps one frame apart; one only where more may not be readable."""
-    picture = setup.picture
-    area = picture.width * picture.height
+    """Timestamps one frame apart; a single one for image files and huge frames."""
+    spec = setup.spec
+    area = spec.width * spec.height
     count = 1 if setup.single or area > _HUGE_PX else 2 if area > _LARGE_PX else _FRAMES
-    gap = max(1, round(1 / picture.nominal_rate / picture.time_base))
+    gap = max(1, round(1 / spec.nominal_rate / spec.time_base))
     return tuple(index * gap for index in range(count))
 
 
-def _frames(picture: Picture, times: Sequence[int]) -> bytes:
+def _frames(spec: RawVideoSpec, times: Sequence[int]) -> bytes:
     sink = io.BytesIO()
-    muxer = RawMuxer(sink, picture)
+    muxer = RawMuxer(sink, spec)
     for pts, level in zip(times, _levels(times), strict=True):
-        muxer.write(blank(picture, pts, level), pts)
+        muxer.write(flat_frame(spec, pts, level), pts)
     muxer.close()
     return sink.getvalue()
 
 
 def _levels(times: Sequence[int]) -> list[int]:
-    """A sample value for each frame; none is the same in limited and full range."""
+    """One sample value for each frame; none is the same in limited and full range."""
     return [64 + 16 * index for index in range(len(times))]
 
 
-def _is_blank(frame: Frame, level: int) -> bool:
+def _is_flat(frame: Frame, level: int) -> bool:
     return all((plane == level).all() for plane in frame.planes)
 
 
 def _has_filters(extra: Sequence[str]) -> bool:
-    """Whether the user has filters of their own, which may deinterlace."""
+    """Whether the user's own options contain filters, which may deinterlace."""
     return any(word.lstrip("-").split(":")[0] in ("vf", "filter", "filter_complex") for word in extra)
 
 
-def _look_at(target: Path, setup: _Setup, times: Sequence[int]) -> Trial:
-    """Compare the file with what went in."""
-    picture = setup.picture
+def _look_at(target: Path, setup: _Setup, times: Sequence[int]) -> TrialResult:
+    """Read the file back and compare it with the input."""
+    spec = setup.spec
     try:
         with Reader(target, threads=1) as reader:
             video = reader.info.video
             frames = list(reader)
     except SourceError as exc:
-        return Trial(f"makes a file that cannot be read: {exc}")
+        return TrialResult(f"makes a file that cannot be read: {exc}")
     # The user's own filters may change the size; they know what they do.
-    if not setup.extra and (video.width, video.height) != (picture.width, picture.height):
-        return Trial(f"makes the picture {video.width}×{video.height} instead of {picture.width}×{picture.height}")
-    other = Picture.of(
+    if not setup.extra and (video.width, video.height) != (spec.width, spec.height):
+        return TrialResult(f"makes the picture {video.width}×{video.height} instead of {spec.width}×{spec.height}")
+    other = RawVideoSpec.of(
         video, frame_format=video.format, colour=video.colour, width=video.width, height=video.height,
         time_base=video.time_base,
     )  # fmt: skip
-    lost = list(picture.differences(other))
-    if picture.field_order not in (None, video.interlacing.order) and not _has_filters(setup.extra):
-        return Trial(NO_FIELDS)
-    if setup.lossless and not setup.extra and not all(map(_is_blank, frames, _levels(times))):
-        return Trial("changes samples")
+    lost = list(spec.differences(other))
+    if spec.field_order not in (None, video.interlacing.order) and not _has_filters(setup.extra):
+        return TrialResult(NO_FIELDS)
+    if setup.lossless and not setup.extra and not all(map(_is_flat, frames, _levels(times))):
+        return TrialResult("changes samples")
     seen = [frame.pts * frame.time_base for frame in frames]
-    shown = [pts * picture.time_base for pts in times]
+    shown = [pts * spec.time_base for pts in times]
     if len(times) > 1 and any(abs(a - b) > setup.tolerance_seconds for a, b in zip(seen, shown, strict=False)):
         lost.append(EXACT_TIMES)
-    return Trial(None, video.format, tuple(lost))
+    return TrialResult(None, video.format, tuple(lost))

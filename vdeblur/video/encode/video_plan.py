@@ -1,4 +1,4 @@
-"""The choice of the encoder: from what was asked, what the container suits and what the frames are."""
+"""Encoder selection: the first candidate that survives a trial encode, by request, container and pixel format."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import PixelFormat
 from vdeblur.video.encode.containers import Container
-from vdeblur.video.encode.encoder_options import EncodeOptions, Settings, check_quality, settings_for
-from vdeblur.video.encode.encoders import AUTO_GPU, NVENC, Encoder, aliases, encoders_called, find_encoder
-from vdeblur.video.encode.pixel_format_choice import fitting_format
-from vdeblur.video.encode.raw_video import Picture
-from vdeblur.video.encode.trial_encode import EXACT_TIMES, FULL_RANGE, Trial, trial_of
+from vdeblur.video.encode.encoder_options import EncodeOptions, EncoderSettings, check_quality, encoder_settings
+from vdeblur.video.encode.encoders import AUTO_GPU, NVENC, Encoder, aliases, encoders_by_alias, find_encoder
+from vdeblur.video.encode.pixel_format_choice import choose_pixel_format
+from vdeblur.video.encode.raw_video import RawVideoSpec
+from vdeblur.video.encode.trial_encode import EXACT_TIMES, FULL_RANGE, TrialResult, run_trial
 from vdeblur.video.ffmpeg.executable import encoder_details, encoder_opens, video_encoders
 from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.photo.metadata_copy import holds_tags
@@ -23,7 +23,7 @@ _ORDINARY = frozenset({None, "bt709", "smpte170m", "bt470bg", "iec61966-2-1"})
 
 @dataclass(frozen=True)
 class VideoPlan:
-    """How the frames are encoded."""
+    """The chosen encoder with its options."""
 
     encoder: Encoder
     pixel_format: str
@@ -33,21 +33,21 @@ class VideoPlan:
     options: dict[str, str]
     #: The finished file must still be told that the samples use the full range.
     mark_full_range: bool
-    #: What will not be as in the source, for people.
+    #: Losses and conversions, for people.
     notes: tuple[str, ...]
 
 
-def plan_video(container: Container, picture: Picture, options: EncodeOptions, *, seekable: bool = True) -> VideoPlan:
-    """Choose and try out the encoder for frames described by ``picture`` in ``container``.
+def plan_video(container: Container, spec: RawVideoSpec, options: EncodeOptions, *, seekable: bool = True) -> VideoPlan:
+    """Select the encoder for raw video in a container by trial encodes.
 
-    Left to choose, it takes the first encoder that gives every sample's place, depth and time back; a codec that was
-    asked for by name may also hold them in its nearest format, which is noted.
+    Unless a codec is named, it is the first encoder that preserves sampling, bit depth and timestamps; a codec that was
+    asked for by name may also use its nearest pixel format, which is noted.
 
     Raises:
         UsageError: the codec is unknown or does not work here, cannot be in this container, cannot hold these frames,
             or does not take the preset, quality or pixel format asked for.
     """
-    wanted = _wanted_format(picture.format, options.pixel_format)
+    wanted = _wanted_format(spec.format, options.pixel_format)
     named, encoders = _candidates(container, wanted, options)
     failures: dict[str, str] = {}
     for exact in (True, False):
@@ -58,21 +58,21 @@ def plan_video(container: Container, picture: Picture, options: EncodeOptions, *
             pixel_format = _pixel_format(encoder, container, wanted, options.pixel_format, exact=exact)
             if pixel_format is None:
                 continue
-            settings = settings_for(container, picture, encoder, pixel_format, options)
+            settings = encoder_settings(container, spec, encoder, pixel_format, options)
             if exact and settings.widens_range and not container.only_pictures:
                 continue
-            trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
+            trial = run_trial(container, spec, settings, options.ffmpeg_args, seekable=seekable)
             unsaid = settings.hides_full_range and encoder.full_range == "unsaid"
             mark = unsaid and container.range_can_be_marked and seekable
             if not exact and _hides_range(trial, settings):
-                settings = settings_for(container, picture, encoder, pixel_format, options, limit_range=True)
-                trial = trial_of(container, picture, settings, options.ffmpeg_args, seekable=seekable)
+                settings = encoder_settings(container, spec, encoder, pixel_format, options, limit_range=True)
+                trial = run_trial(container, spec, settings, options.ffmpeg_args, seekable=seekable)
             reason = trial.failure or (_shortcoming(trial, wanted, settings) if exact else None)
             if reason is None:
-                notes = _notes(container, picture, settings, trial, failures, mark, seekable=seekable)
+                notes = _notes(container, spec, settings, trial, failures, mark, seekable=seekable)
                 return VideoPlan(encoder, pixel_format, settings.input_options, settings.options, mark, notes)
             failures.setdefault(encoder.name, reason)
-    raise UsageError(_refusal(container, picture, wanted, options, failures))
+    raise UsageError(_refusal(container, spec, wanted, options, failures))
 
 
 def _wanted_format(frames: PixelFormat, asked: str | None) -> PixelFormat:
@@ -85,7 +85,7 @@ def _wanted_format(frames: PixelFormat, asked: str | None) -> PixelFormat:
 
 
 def _candidates(container: Container, wanted: PixelFormat, options: EncodeOptions) -> tuple[bool, tuple[Encoder, ...]]:
-    """Whether the codec was asked for by name, and the encoders to try, best first."""
+    """Whether the codec was asked for by name, and the candidate encoders, best first."""
     named = options.codec is not None and options.codec.lower() != AUTO_GPU
     names = _named_encoders(str(options.codec)) if named else container.suitable_encoders(wanted)
     if options.codec is not None and not named:
@@ -104,7 +104,7 @@ def _named_encoders(codec: str) -> tuple[str, ...]:
             return names
         raise UsageError("NVENC does not open on this machine; 'auto-gpu' uses it where it does, 'h264' needs no GPU")
     known = video_encoders()
-    names = tuple(name for name in encoders_called(codec) if name in known)
+    names = tuple(name for name in encoders_by_alias(codec) if name in known)
     if not names:
         near = [name for name in difflib.get_close_matches(codec.lower(), [*aliases(), *known]) if name != codec]
         hint = f"did you mean {near[0]!r}?" if near else "for example h264, hevc, av1, vp9, ffv1 or prores"
@@ -113,26 +113,26 @@ def _named_encoders(codec: str) -> tuple[str, ...]:
 
 
 def _nvenc_that_opens() -> tuple[str, ...]:
-    return tuple(name for name in encoders_called(NVENC) if encoder_opens(name, "yuv420p"))
+    return tuple(name for name in encoders_by_alias(NVENC) if encoder_opens(name, "yuv420p"))
 
 
 def _pixel_format(
     encoder: Encoder, container: Container, wanted: PixelFormat, asked: str | None, *, exact: bool
 ) -> str | None:
-    """The encoder's format for the frames; one that was asked for by name is taken as it is, or as another layout."""
+    """Pixel format of the encoder; one that was asked for by name is taken as it is, or as another layout."""
     details = encoder_details(encoder.name)
     if asked is not None and details is not None and asked in details.pixel_formats:
         return asked
-    return fitting_format(encoder, container, wanted, exact=exact) if exact or asked is None else None
+    return choose_pixel_format(encoder, container, wanted, exact=exact) if exact or asked is None else None
 
 
-def _hides_range(trial: Trial, settings: Settings) -> bool:
-    """Whether samples of full range would be taken for limited ones, so that black and white are clipped."""
+def _hides_range(trial: TrialResult, settings: EncoderSettings) -> bool:
+    """Whether full-range samples would be decoded as limited range, which clips black and white."""
     return FULL_RANGE in trial.lost and not settings.encoder.lossless and not settings.converts
 
 
-def _shortcoming(trial: Trial, wanted: PixelFormat, settings: Settings) -> str | None:
-    """What makes another encoder the better choice, if there is one."""
+def _shortcoming(trial: TrialResult, wanted: PixelFormat, settings: EncoderSettings) -> str | None:
+    """Reason to prefer another encoder; ``None`` = none."""
     encoder = settings.encoder
     if EXACT_TIMES in trial.lost:
         return "does not keep times exactly"
@@ -151,15 +151,15 @@ def _shortcoming(trial: Trial, wanted: PixelFormat, settings: Settings) -> str |
 
 def _notes(
     container: Container,
-    picture: Picture,
-    settings: Settings,
-    trial: Trial,
+    spec: RawVideoSpec,
+    settings: EncoderSettings,
+    trial: TrialResult,
     failures: dict[str, str],
     marked: bool,
     *,
     seekable: bool,
 ) -> tuple[str, ...]:
-    """What people should know of the choice and of what it costs."""
+    """Notes on the choice and its losses, for people."""
     encoder, notes = settings.encoder, []
     others = dict(failures)
     others.pop(encoder.name, None)
@@ -168,17 +168,17 @@ def _notes(
         notes.append(f"encoded with {encoder.name}, for {name} {_lower(reason)}")
     if encoder.note is not None:
         notes.append(encoder.note)
-    elif canonical_format(settings.pixel_format) != picture.format:
-        notes.append(f"{picture.format.name} frames are converted to {settings.pixel_format}")
-    if encoder.alpha_note is not None and picture.format.alpha:
+    elif canonical_format(settings.pixel_format) != spec.format:
+        notes.append(f"{spec.format.name} frames are converted to {settings.pixel_format}")
+    if encoder.alpha_note is not None and spec.format.alpha:
         notes.append(encoder.alpha_note)
-    if container.rounds_times(picture):
+    if container.rounds_times(spec):
         notes.append(f"{container.name} rounds times to {container.tick} s")
     if settings.limits_range:
         notes.append("full range is converted to limited range")
     said = marked or settings.limits_range
     lost = [what for what in trial.lost if not (said and what == FULL_RANGE)]
-    if container.only_pictures and {picture.colour.primaries, picture.colour.transfer} <= _ORDINARY:
+    if container.only_pictures and {spec.colour.primaries, spec.colour.transfer} <= _ORDINARY:
         lost = [what for what in lost if what == EXACT_TIMES or not settings.converts]
     if container.only_pictures and seekable and holds_tags(encoder.picture_file):
         # Exif says it, once the file is finished.
@@ -194,17 +194,17 @@ def _lower(reason: str) -> str:
 
 
 def _refusal(
-    container: Container, picture: Picture, wanted: PixelFormat, options: EncodeOptions, failures: dict[str, str]
+    container: Container, spec: RawVideoSpec, wanted: PixelFormat, options: EncodeOptions, failures: dict[str, str]
 ) -> str:
     """One line: what cannot be, why, and what would be right."""
-    what = f"{picture.width}×{picture.height} {picture.format.name} frames"
+    what = f"{spec.width}×{spec.height} {spec.format.name} frames"
     asked = f" with codec {options.codec!r}" if options.codec else ""
     reason = "".join(f": {name} {_lower(why)}" for name, why in list(failures.items())[:1])
-    if picture.field_order is not None:
+    if spec.field_order is not None:
         what = f"interlaced {what}"
     plain = "yuv420p10le" if wanted.bits > 8 else "yuv420p"
     convert = "" if wanted.name == plain else f", or pass pixel_format={plain!r} (--pix-fmt {plain})"
-    if picture.field_order is not None:
+    if spec.field_order is not None:
         hint = (
             "write h264, ffv1 or prores (--codec) into .mkv or .mov, or make whole frames with "
             "interlaced='frame' (--interlaced frame)"

@@ -11,7 +11,7 @@ import numpy as np
 
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Frame
-from vdeblur.video.encode.raw_video import Picture, RawMuxer
+from vdeblur.video.encode.raw_video import RawMuxer, RawVideoSpec
 from vdeblur.video.formats.pixel_formats import video_frame_from
 from vdeblur.video.realtime.uniform_frames import YUV420, Plain
 
@@ -91,8 +91,8 @@ class Pipe:
             return _Y4M(self._out, first, rate)
         if self._kind == "mpegts":
             return _Wire(self._out, first, rate)
-        picture = Picture(first.format, first.colour, first.width, first.height, Fraction(1, TICKS), rate=rate)
-        return RawMuxer(self._out, picture)
+        spec = RawVideoSpec(first.format, first.colour, first.width, first.height, Fraction(1, TICKS), rate=rate)
+        return RawMuxer(self._out, spec)
 
 
 class _Out:

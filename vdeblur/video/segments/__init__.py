@@ -1,1 +1,1 @@
-"""Segments of an interrupted job."""
+"""Segmented encoding: finished segments and the journal of a resumable job."""

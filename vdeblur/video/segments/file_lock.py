@@ -1,4 +1,4 @@
-"""A lock that belongs to a process and dies with it, however it dies."""
+"""File lock: an exclusive lock that the operating system releases when the process ends (flock, msvcrt)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ else:
 
 
 class FileLock:
-    """An exclusive lock on a file, held until it is released or the process ends."""
+    """Exclusive lock on a file, held until it is released or the process ends."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -24,7 +24,7 @@ class FileLock:
         return self._descriptor is not None
 
     def take(self) -> bool:
-        """Take the lock; False if another process, or another lock of this one, has it.
+        """Acquire the lock without waiting; False if another process, or another lock of this one, has it.
 
         Raises:
             OSError: the file cannot be created.
@@ -51,7 +51,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Let the lock go; harmless if it is not held."""
+        """Release the lock; idempotent."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,7 +1,7 @@
-"""Segments: the video in finished pieces, each encoded by itself, and how they become one stream again.
+"""Segment concatenation: closed-GOP segments, encoded one by one, joined into one stream with exact timestamps.
 
-Every piece begins with a key frame and refers to nothing outside it. When they are put together, every packet gets the
-exact time of its frame back, whatever the piece's container made of it, and decoding times that run through.
+Every segment begins with a key frame and refers to nothing outside it. When they are joined, every packet gets the
+exact pts of its frame back, whatever the segment's container made of it, and continuous decoding timestamps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from av.stream import Stream
 
 from vdeblur.errors import TargetError
 from vdeblur.video.encode.containers import Container, container_of
-from vdeblur.video.encode.raw_video import Picture, Sink
+from vdeblur.video.encode.raw_video import ByteSink, RawVideoSpec
 from vdeblur.video.encode.video_plan import VideoPlan
 from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.segments.journal import Segment
@@ -26,27 +26,27 @@ from vdeblur.video.segments.journal import Segment
 _LARGEST_IN_RATIO = 255
 
 
-def carrier_for(plan: VideoPlan, container: Container, picture: Picture) -> Container | None:
-    """The container for pieces of a video; ``None`` where it cannot be made in pieces."""
+def segment_container(plan: VideoPlan, container: Container, spec: RawVideoSpec) -> Container | None:
+    """Container of the segments of a video; ``None`` where it cannot be encoded in segments."""
     alpha = canonical_format(plan.pixel_format).alpha
     if not container.takes_segments or (alpha and plan.encoder.alpha_beside_packets):
         return None
-    aspect = aspect_to_tell(plan, picture)
+    aspect = container_aspect(plan, spec)
     if aspect is not None and max(aspect.numerator, aspect.denominator) > _LARGEST_IN_RATIO:
         return None
     return None if plan.encoder.segment_muxer is None else container_of(plan.encoder.segment_muxer)
 
 
-def aspect_to_tell(plan: VideoPlan, picture: Picture) -> Fraction | None:
-    """Shape of the whole picture that the final container must be told; ``None`` = it knows."""
-    shape = picture.sample_aspect_ratio
+def container_aspect(plan: VideoPlan, spec: RawVideoSpec) -> Fraction | None:
+    """Display aspect ratio that the final container must be told; ``None`` = the bitstream says it."""
+    shape = spec.sample_aspect_ratio
     if shape in (None, 0, 1) or plan.encoder.codes_pixel_aspect:
         return None
-    return Fraction(picture.width * shape.numerator, picture.height * shape.denominator)
+    return Fraction(spec.width * shape.numerator, spec.height * shape.denominator)
 
 
-def inspect(path: Path, times: Sequence[int]) -> Segment:
-    """Look at a finished piece and make sure that every frame is in it.
+def inspect_segment(path: Path, times: Sequence[int]) -> Segment:
+    """Read the packets of a finished segment, and check that it holds every frame.
 
     Raises:
         TargetError: it lacks frames, or does not begin with a key frame.
@@ -65,23 +65,25 @@ def inspect(path: Path, times: Sequence[int]) -> Segment:
     return Segment(path.name, tuple(times), _places(shown), hashlib.sha256(parameters).hexdigest())
 
 
-def join(folder: Path, segments: Sequence[Segment], picture: Picture, carrier: Container, sink: Sink) -> None:
-    """Write all pieces as one stream into ``sink``."""
-    options = carrier.output_options(picture, seekable=False)
+def join_segments(
+    folder: Path, segments: Sequence[Segment], spec: RawVideoSpec, carrier: Container, sink: ByteSink
+) -> None:
+    """Mux all segments as one stream into ``sink``."""
+    options = carrier.output_options(spec, seekable=False)
     stream: Stream | None = None
     with av.open(sink, "w", format=carrier.muxer, container_options=options) as output:
-        for packet, template in _packets(folder, segments, picture):
+        for packet, template in _packets(folder, segments, spec):
             if stream is None:
                 stream = output.add_stream_from_template(template, opaque=True)
-                stream.time_base = picture.time_base
+                stream.time_base = spec.time_base
             packet.stream = stream
             output.mux_one(packet)
 
 
-def _packets(folder: Path, segments: Sequence[Segment], picture: Picture) -> Iterator[tuple[av.Packet[Any], Stream]]:
-    """All packets in the order they are decoded, with their frames' times, and the stream each one is from."""
+def _packets(folder: Path, segments: Sequence[Segment], spec: RawVideoSpec) -> Iterator[tuple[av.Packet[Any], Stream]]:
+    """All packets in decoding order, with the timestamps of their frames, and the stream each one is from."""
     times = [tick for segment in segments for tick in segment.times]
-    frame_ticks = max(1, round(1 / picture.nominal_rate / picture.time_base))
+    frame_ticks = max(1, round(1 / spec.nominal_rate / spec.time_base))
     delay = max(segment.delay for segment in segments)
     first = number = 0
     for segment in segments:
@@ -90,7 +92,7 @@ def _packets(folder: Path, segments: Sequence[Segment], picture: Picture) -> Ite
             packets = (packet for packet in container.demux(stream) if packet.size)
             for packet, place in zip(packets, segment.places, strict=True):
                 shown, early = first + place, number - delay
-                packet.time_base = picture.time_base
+                packet.time_base = spec.time_base
                 packet.pts = times[shown]
                 packet.duration = times[shown + 1] - packet.pts if shown + 1 < len(times) else frame_ticks
                 packet.dts = times[early] if early >= 0 else times[0] + early * _gap(times, frame_ticks)
@@ -100,12 +102,12 @@ def _packets(folder: Path, segments: Sequence[Segment], picture: Picture) -> Ite
 
 
 def _gap(times: Sequence[int], frame_ticks: int) -> int:
-    """Ticks between decoding times before the first frame is shown."""
+    """Ticks between the decoding timestamps before the first presentation."""
     return min(frame_ticks, times[1] - times[0]) if len(times) > 1 else frame_ticks
 
 
 def _places(shown: Sequence[int]) -> tuple[int, ...]:
-    """Place of each packet in the order in which they are shown."""
+    """Position of each packet in presentation order."""
     places = [0] * len(shown)
     for place, index in enumerate(sorted(range(len(shown)), key=shown.__getitem__)):
         places[index] = place

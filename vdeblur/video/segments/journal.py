@@ -1,8 +1,8 @@
-"""The journal of a job: what is finished so far, in a hidden folder beside the target, so that it can go on later.
+"""Journal of a resumable job: finished segments and stream state, in a hidden folder beside the target.
 
-The folder holds finished stretches of the video ("segments"), what the network remembered at the end of the last one,
-and ``job.json``, which is replaced as a whole and only after everything it names is safely on the disk. So a crash or
-a power cut at any moment costs the segment that was being made, and nothing else.
+The folder holds finished segments of the video, the network's state at the end of the last one, and ``job.json``,
+which is replaced atomically and only after everything it names is synced to the disk. So a crash or a power cut at any
+moment costs the segment that was being encoded, and nothing else.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ _RECORD = "job.json"
 
 @dataclass(frozen=True)
 class Segment:
-    """A finished stretch of the video."""
+    """A finished segment of the video."""
 
     #: Its file in the folder.
     file: str
-    #: Times of its frames in the order they are shown, in ticks as sent to the encoder.
+    #: Timestamps of its frames in presentation order, in ticks as sent to the encoder.
     times: tuple[int, ...]
-    #: Place of each packet, in the order they are decoded, among the frames as they are shown.
+    #: Position in presentation order of each packet, in decoding order.
     places: tuple[int, ...]
-    #: Digest of the decoder's parameters, which all segments must share.
+    #: Digest of the codec's extradata, which all segments must share.
     parameters: str
 
     @property
     def delay(self) -> int:
-        """Frames by which decoding runs ahead of showing."""
+        """Reordering delay in frames: by how many decoding runs ahead of presentation."""
         return max((number - place for number, place in enumerate(self.places)), default=0)
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a job is."""
+    """Checkpoint of a job: the last restored frame and the state after it."""
 
     #: Frames restored.
     frames: int
@@ -57,11 +57,11 @@ class Position:
     pts: int
     #: CRC-32 of the last one's samples in the source.
     checksum: int
-    #: What was remembered after it: plain values and the name of the file with the tensors.
+    #: Stream state after it: plain values and the name of the file with the tensors.
     memory: Mapping[str, Any]
-    #: Empty once nothing needs to be remembered any more.
+    #: Empty once no state is needed any more.
     memory_file: str
-    #: The video is at its end; only putting it together is left.
+    #: All frames are encoded; only the join is left.
     complete: bool = False
     #: Tick of the frame before, where its fields are needed to complete those of the last one.
     run_up_pts: int | None = None
@@ -72,16 +72,16 @@ class Position:
 
 @dataclass(frozen=True)
 class Record:
-    """What ``job.json`` says."""
+    """Contents of ``job.json``."""
 
-    #: Everything that decides what comes out; a job goes on only if all of it is the same.
+    #: Everything that determines the output; a job resumes only if all of it is the same.
     terms: Mapping[str, Any]
     segments: tuple[Segment, ...] = field(default=())
     position: Position | None = None
 
 
 class Journal:
-    """The folder of one target's job. Nothing is touched before :meth:`begin` or :meth:`go_on`."""
+    """Journal of one target's job. Nothing is touched before :meth:`begin` or :meth:`resume`."""
 
     def __init__(self, target: Path) -> None:
         path = Path(os.path.realpath(target))
@@ -92,7 +92,7 @@ class Journal:
 
     @property
     def unfinished(self) -> Position | None:
-        """How far an earlier job came, if there is one to go on with.
+        """Checkpoint of an interrupted job, if there is one to resume.
 
         Raises:
             TargetError: its record cannot be read.
@@ -101,10 +101,10 @@ class Journal:
         return None if record is None else record.position
 
     def begin(self, terms: Mapping[str, Any], *, anew: bool = False) -> None:
-        """Start a job; with ``anew`` what an earlier one left is thrown away.
+        """Start a job; with ``anew`` the leftovers of an earlier one are removed.
 
         Raises:
-            UsageError: an earlier job can go on.
+            UsageError: an earlier job can be resumed.
             TargetError: another job writes to this target, or the folder cannot be written.
         """
         self._take()
@@ -123,8 +123,8 @@ class Journal:
             self._lock.release()
             raise
 
-    def go_on(self, terms: Mapping[str, Any]) -> Position:
-        """Take up the earlier job.
+    def resume(self, terms: Mapping[str, Any]) -> Position:
+        """Resume the interrupted job.
 
         Raises:
             UsageError: there is none, or it was begun in other terms.
@@ -148,18 +148,18 @@ class Journal:
         return record.position
 
     def next_file(self, suffix: str) -> Path:
-        """Path of the segment to be made next; leftovers under that name are of no use."""
+        """Path of the next segment; a leftover under that name is overwritten."""
         return self.folder / f"segment-{len(self.record.segments):05d}.{suffix}"
 
     def add(self, segment: Segment) -> None:
-        """Take a finished segment in; it counts once :meth:`settle` has been called."""
+        """Add a finished segment; it counts once :meth:`commit` has been called."""
         known = self.record.segments
         if known and known[0].parameters != segment.parameters:
             raise TargetError("the encoder's parameters changed between segments; --segments off does without them")
         self.record = dataclasses.replace(self.record, segments=(*known, segment))
 
-    def settle(self, position: Position) -> None:
-        """Make what has been added count.
+    def commit(self, position: Position) -> None:
+        """Sync everything added so far to the disk, and record the checkpoint.
 
         Raises:
             TargetError: the disk failed.
@@ -177,7 +177,7 @@ class Journal:
             raise _cannot_write(self.folder, exc) from exc
 
     def release(self) -> None:
-        """Let go of the folder: it stays if there is something to go on with, and is removed otherwise."""
+        """Release the lock; the folder stays if the job can be resumed, and is removed otherwise."""
         if not self._lock.held:
             return
         if self.record.position is None:
@@ -186,7 +186,7 @@ class Journal:
             self._lock.release()
 
     def remove(self) -> None:
-        """Remove the folder; the job is done, or nothing of it is of use."""
+        """Remove the folder: the job is done, or nothing of it is useful."""
         with contextlib.suppress(OSError):
             self._empty()
         self._lock.release()
@@ -249,7 +249,7 @@ def _compare(begun: Mapping[str, Any], now: Mapping[str, Any], target: Path) -> 
 
 
 def _folder_name(name: str) -> str:
-    """The folder of a target; the same for the same name, and short enough for every file system."""
+    """Name of the folder of a target: deterministic, and short enough for every file system."""
     full = f".{name}.vdeblur"
     if len(os.fsencode(full)) <= _NAME_BYTES:
         return full
@@ -258,7 +258,7 @@ def _folder_name(name: str) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Have a file's data on the disk before anything counts on it."""
+    """Flush a file's data to the disk (fsync)."""
     with path.open("r+b") as file:
         os.fsync(file.fileno())
 

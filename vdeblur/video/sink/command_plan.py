@@ -1,4 +1,4 @@
-"""A job in FFmpeg's words: the whole command line, from what has been planned."""
+"""Command plan: the FFmpeg command lines of a job, from the video plan and the stream plan."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vdeblur.video.encode.containers import Container
-from vdeblur.video.encode.raw_video import Picture
+from vdeblur.video.encode.raw_video import RawVideoSpec
 from vdeblur.video.encode.video_plan import VideoPlan
 from vdeblur.video.ffmpeg.command import Input, Output, OutputStream, build_command, file_url
 from vdeblur.video.ffmpeg.user_arguments import Arguments, sort_arguments
 from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.info import SourceInfo
-from vdeblur.video.segments.joining import aspect_to_tell
-from vdeblur.video.sink.picture_files import lost_in
+from vdeblur.video.segments.joining import container_aspect
+from vdeblur.video.sink.picture_files import lost_tags_of
 from vdeblur.video.sink.targets import Target
 from vdeblur.video.streams.plan import StreamPlan
-from vdeblur.video.streams.timeline import Stretch
+from vdeblur.video.streams.timeline import Timeline
 
-#: Side data of pictures that no encoder here carries on, and its name for people.
+#: Side data of frames that no encoder here passes on, and its name for people.
 _LOST_SIDE_DATA = {
     "A53_CC": "closed captions inside the pictures",
     "DOVI_METADATA": "Dolby Vision metadata",
@@ -36,33 +36,33 @@ _LOST_SIDE_DATA = {
     "S12M_TIMECODE": "time code inside the pictures",
     "AFD": "the active format description",
 }
-#: Options of the input that are said of the encoded video as well.
+#: Input options that apply to the encoded video as well.
 _KEPT_OPTIONS = frozenset({"display_rotation", "display_hflip"})
 #: MP4's own bookkeeping, which FFmpeg shows as tags; every file has its own.
 _BRAND_TAGS = ("major_brand", "minor_version", "compatible_brands")
-#: Largest clock of an MP4 in which times of video and sound are both whole.
+#: Largest timescale of an MP4 for whole ticks of both video and audio.
 _FINEST_CLOCK = 1_000_000
 
 
 @dataclass(frozen=True)
-class Job:
-    """Everything that is decided before the first frame comes."""
+class CommandPlan:
+    """Everything that is decided before the first frame: video, streams, attachments and target."""
 
     info: SourceInfo
     container: Container
-    picture: Picture
+    spec: RawVideoSpec
     video: VideoPlan
     streams: StreamPlan
     #: Covers and fonts to attach: URL and tags.
     attached: tuple[tuple[str, tuple[str, ...]], ...]
     extra: tuple[str, ...]
     target: Target
-    #: One picture only is written, to a file of just that name.
+    #: A single picture is written, to a file of just that name.
     single: bool
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is copied, converted and lost, in plain words."""
+        """Copies, conversions and losses, for people."""
         lost = self._lost()
         notes = [*self.streams.notes, *self.video.notes]
         if lost:
@@ -71,43 +71,43 @@ class Job:
             notes.append("chapters do not come along from a pipe")
         return tuple(notes)
 
-    def command(self, stretch: Stretch) -> list[str]:
-        """The command line for a stretch of the source, with raw frames coming through the pipe."""
+    def command(self, timeline: Timeline) -> list[str]:
+        """Command that encodes the raw frames from the pipe, with the source's other streams."""
         pipe_options = dict(self.video.input_options)
-        if stretch.lead:
-            pipe_options["itsoffset"] = f"-{stretch.lead_seconds}"
-        return self._whole(stretch, Input("pipe:0", pipe_options), self.video.options, self.extra)
+        if timeline.lead:
+            pipe_options["itsoffset"] = f"-{timeline.lead_seconds}"
+        return self._whole(timeline, Input("pipe:0", pipe_options), self.video.options, self.extra)
 
     def segment_command(self, path: Path, carrier: Container) -> list[str]:
-        """The command line that encodes raw frames from the pipe, and nothing else, into a piece."""
+        """Command that encodes the raw frames from the pipe, and nothing else, into a segment."""
         stream = OutputStream(0, from_pipe=True, options=self.video.options)
-        options = carrier.time_options(self.picture.time_base)
+        options = carrier.time_options(self.spec.time_base)
         output = Output(file_url(str(path)), carrier.muxer, options, extra=self.arguments.video)
         return build_command(Input("pipe:0", self.video.input_options), [stream], output)
 
-    def joining_command(self, stretch: Stretch, carrier: Container) -> list[str]:
-        """The command line that puts the pieces, coming through the pipe as one stream, and the rest together."""
+    def joining_command(self, timeline: Timeline, carrier: Container) -> list[str]:
+        """Command that copies the joined segments from the pipe, and muxes them with the source's other streams."""
         turn = {name: value for name, value in self.video.input_options.items() if name in _KEPT_OPTIONS}
         return self._whole(
-            stretch, Input("pipe:0", {**turn, "format": carrier.muxer}), self._copied_video(), self.arguments.others
+            timeline, Input("pipe:0", {**turn, "format": carrier.muxer}), self._copied_video(), self.arguments.others
         )
 
     def _copied_video(self) -> dict[str, str]:
-        """Options of the encoded video when it is copied; PyAV does not hand the shape of its pixels on."""
+        """Options of the encoded video when it is copied; PyAV does not pass the pixel aspect ratio on."""
         options = {"c": "copy"}
         if "tag" in self.video.options:
             options["tag"] = self.video.options["tag"]
-        if aspect := aspect_to_tell(self.video, self.picture):
+        if aspect := container_aspect(self.video, self.spec):
             options["aspect"] = f"{aspect.numerator}:{aspect.denominator}"
         return options
 
     @property
     def arguments(self) -> Arguments:
-        """The user's own options, sorted by what they are for."""
+        """The user's own options, sorted into those of the video and the others."""
         return sort_arguments(self.extra)
 
     def _whole(
-        self, stretch: Stretch, pipe: Input, video_options: Mapping[str, str], extra: tuple[str, ...]
+        self, timeline: Timeline, pipe: Input, video_options: Mapping[str, str], extra: tuple[str, ...]
     ) -> list[str]:
         info, position = self.info, self.streams.video_position
         streams = list(self.streams.streams)
@@ -115,13 +115,13 @@ class Job:
         streams[position] = replace(streams[position], options=options, tags=(*streams[position].tags, *self._untrue()))
         source = None
         if info.input_url is not None:
-            source = Input(info.input_url, {**info.input_options, **stretch.source_options()})
+            source = Input(info.input_url, {**info.input_options, **timeline.source_options()})
         else:
             streams = [replace(stream, tags_of=None) for stream in streams]
         output = Output(
             self.target.url,
             self.container.muxer,
-            self._options(stretch),
+            self._options(timeline),
             self._tags(),
             self._words(),
             self.attached,
@@ -130,45 +130,45 @@ class Job:
         return build_command(pipe, streams, output, source=source, video_index=info.video.stream_index)
 
     def _clock(self, ticks: int) -> int:
-        """Ticks a second in which MP4 counts late starts: those of the video, finer where sound needs it."""
+        """Movie timescale of MP4, in which late starts are counted: the video's, finer where audio needs it."""
         for stream in self.info.streams:
             if stream.sample_rate and math.lcm(ticks, stream.sample_rate) <= _FINEST_CLOCK:
                 ticks = math.lcm(ticks, stream.sample_rate)
         return ticks
 
     def _untrue(self) -> tuple[str, ...]:
-        """Tags of the source's video to take away: what they say of alpha is true no longer."""
+        """Tags of the source's video to remove, because they are wrong for the new one (alpha)."""
         tags = self.info.streams[self.info.video.stream_index].metadata
         given_up = not canonical_format(self.video.pixel_format).alpha
         return tuple(f"{name}=" for name in tags if given_up and name.lower() == "alpha_mode")
 
     def _lost(self) -> dict[str, None]:
-        """Side data of the pictures that the output will not have, in words."""
+        """Side data of the frames that the output will lose, in words."""
         tags = self.info.streams[self.info.video.stream_index].metadata
         names = [name for name in self.info.video.side_data if name in _LOST_SIDE_DATA]
         if "stereo_mode" in tags and self.container.keeps_stereo_mode:
             names = [name for name in names if name != "STEREO3D"]
-        pictures = lost_in(self.info, self.container, self.video.encoder, changeable=self.target.seekable)
+        pictures = lost_tags_of(self.info, self.container, self.video.encoder, changeable=self.target.seekable)
         return dict.fromkeys([*(_LOST_SIDE_DATA[name] for name in names), *pictures])
 
     def _tags(self) -> tuple[str, ...]:
-        """Tags of the file that do not come from the source by themselves, and those to take away."""
+        """Tags of the file that FFmpeg does not copy by itself, and those to remove."""
         tags = {} if self.info.input_url is not None else dict(self.info.metadata)
         tags |= {name: "" for name in _BRAND_TAGS if name in self.info.metadata}
         return tuple(f"{name}={value}" for name, value in tags.items())
 
     def _words(self) -> tuple[str, ...]:
-        """Names of programs and identifiers of streams, from one transport stream to another."""
+        """Program names and stream identifiers (PID), from one transport stream to another."""
         if not self.container.holds_programs or not self.info.programs.programs:
             return ()
         indexes = [stream.tags_of for stream in self.streams.streams]
         return self.info.programs.words([self.info.streams[index].id for index in indexes if index is not None])
 
-    def _options(self, stretch: Stretch) -> dict[str, str]:
+    def _options(self, timeline: Timeline) -> dict[str, str]:
         options = {
-            **self.container.output_options(self.picture, seekable=self.target.seekable),
-            **stretch.output_options(),
-            # Sound may arrive long before a slow first frame.
+            **self.container.output_options(self.spec, seekable=self.target.seekable),
+            **timeline.output_options(),
+            # Audio may arrive long before a slow first frame.
             "max_muxing_queue_size": "100000",
         }
         if self.container.iso_base_media:

@@ -1,4 +1,4 @@
-"""A running encode: FFmpeg at work on a job, and the frames and packets on their way to it."""
+"""Encoder process: a running FFmpeg, and the pipe that feeds it raw frames and packets."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vdeblur.frames import Frame
 from vdeblur.video.encode.containers import Container
 from vdeblur.video.encode.raw_video import RawMuxer
 from vdeblur.video.ffmpeg.process import FFmpegProcess, write_all
-from vdeblur.video.segments.joining import join
+from vdeblur.video.segments.joining import join_segments
 from vdeblur.video.segments.journal import Segment
-from vdeblur.video.sink.command_plan import Job
+from vdeblur.video.sink.command_plan import CommandPlan
 from vdeblur.video.sink.targets import Target
-from vdeblur.video.streams.passthrough import Companions
-from vdeblur.video.streams.timeline import Stretch
+from vdeblur.video.streams.passthrough import PassthroughPackets
+from vdeblur.video.streams.timeline import Timeline
 
 _log = logging.getLogger(__name__)
 
@@ -29,11 +29,11 @@ _log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 20.0
 
 
-class Encode:
-    """FFmpeg, and the pipe into it.
+class EncoderProcess:
+    """A running FFmpeg with the pipe into it.
 
     Args:
-        target: what it writes, for its standard output and for messages.
+        target: the output, for FFmpeg's standard output and for messages.
 
     Raises:
         TargetError: FFmpeg cannot be started.
@@ -49,7 +49,7 @@ class Encode:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Around writing to the pipe: what fails there has a reason that FFmpeg knows.
+        """Context of a write to the pipe: a failure is reported with FFmpeg's own reason.
 
         Raises:
             TargetError: FFmpeg has failed.
@@ -61,7 +61,7 @@ class Encode:
             self._stopped(exc)
 
     def finish(self) -> None:
-        """End the input, and wait until FFmpeg has written everything.
+        """Close the pipe, and wait until FFmpeg has written everything.
 
         Raises:
             TargetError: FFmpeg has failed.
@@ -73,12 +73,12 @@ class Encode:
         self.process.kill()
 
     def interrupt(self) -> None:
-        """End FFmpeg at once; what is written after that goes nowhere."""
+        """Interrupt FFmpeg; later writes are discarded."""
         self.process.interrupt()
         self.pipe.cut = True
 
     def _stopped(self, cause: Exception | None) -> None:
-        """FFmpeg reads no more: because it has what it was asked for, or because it failed."""
+        """FFmpeg has closed the pipe: it has all it was asked for, or it failed."""
         if self.process.wait_for(_PATIENCE_SECONDS) == 0 and self.process.sink_failure is None:
             self.satisfied = self.pipe.cut = True
             return
@@ -89,99 +89,103 @@ class Encode:
         raise TargetError(f"cannot write {self._name}: {reason}") from cause
 
 
-class Feed:
-    """Raw frames, and packets beside them, on their way into an encode.
+class FrameFeed:
+    """Feeds raw frames and pass-through packets to an encoder process.
 
     Raises:
         TargetError: FFmpeg cannot be started.
     """
 
     def __init__(
-        self, job: Job, command: Sequence[str], stretch: Stretch, companions: Companions | None = None
+        self,
+        plan: CommandPlan,
+        command: Sequence[str],
+        timeline: Timeline,
+        passthrough: PassthroughPackets | None = None,
     ) -> None:
-        self._stretch = stretch
-        self._companions = companions
-        self.encode = Encode(command, job.target)
-        self._muxer = RawMuxer(self.encode.pipe, job.picture)
-        #: Times of the frames so far, as they were sent.
+        self._timeline = timeline
+        self._passthrough = passthrough
+        self.encoder_process = EncoderProcess(command, plan.target)
+        self._muxer = RawMuxer(self.encoder_process.pipe, plan.spec)
+        #: Timestamps of the frames so far, as sent.
         self.times = array("q")
-        if companions is not None:
-            companions.add_to(self._muxer)
+        if passthrough is not None:
+            passthrough.add_streams(self._muxer)
 
     @property
     def satisfied(self) -> bool:
-        return self.encode.satisfied
+        return self.encoder_process.satisfied
 
     def send(self, frame: Frame) -> None:
-        """Pass a frame on, and the packets that have come with it.
+        """Send a frame, and the packets demuxed with it.
 
         Raises:
             TargetError: FFmpeg has failed.
         """
         if self.satisfied:
             return
-        sent = self._stretch.sent(frame.pts)
-        with self.encode.writing():
+        tick = self._timeline.nut_tick(frame.pts)
+        with self.encoder_process.writing():
             self._send_packets()
-            self._muxer.write(frame, sent)
-        self.times.append(sent)
+            self._muxer.write(frame, tick)
+        self.times.append(tick)
 
     def finish(self) -> None:
-        """Send the end, and wait until FFmpeg has written it.
+        """End the stream, and wait until FFmpeg has written it.
 
         Raises:
             TargetError: FFmpeg has failed.
         """
-        with self.encode.writing():
+        with self.encoder_process.writing():
             if not self.satisfied:
                 self._send_packets()
             self._muxer.close()
-        self.encode.finish()
+        self.encoder_process.finish()
 
     def discard(self) -> None:
-        """End FFmpeg at once and free everything; harmless after :meth:`finish`."""
-        self.encode.interrupt()
+        """Interrupt FFmpeg and free everything; harmless after :meth:`finish`."""
+        self.encoder_process.interrupt()
         try:
             self._muxer.discard()
         except (OSError, av.error.FFmpegError) as exc:
             _log.debug("closing the frames' container: %s", exc)
-        self.encode.process.kill()
+        self.encoder_process.process.kill()
 
     def _send_packets(self) -> None:
-        if self._companions is not None:
-            self._companions.pass_on(self._muxer, self._stretch)
+        if self._passthrough is not None:
+            self._passthrough.mux_pending(self._muxer, self._timeline)
 
 
-class Joining:
-    """Finished pieces on their way, as one stream, into the FFmpeg that puts everything together.
+class SegmentJoin:
+    """Feeds the joined segments, as one stream, to the FFmpeg that muxes the output.
 
     Raises:
         TargetError: FFmpeg cannot be started.
     """
 
-    def __init__(self, job: Job, stretch: Stretch, carrier: Container) -> None:
-        self._job = job
+    def __init__(self, plan: CommandPlan, timeline: Timeline, carrier: Container) -> None:
+        self._plan = plan
         self._carrier = carrier
-        self.encode = Encode(job.joining_command(stretch, carrier), job.target)
+        self.encoder_process = EncoderProcess(plan.joining_command(timeline, carrier), plan.target)
 
     def run(self, folder: Path, segments: Sequence[Segment]) -> None:
-        """Send all pieces, and wait until FFmpeg has written the whole.
+        """Send all segments, and wait until FFmpeg has written the output.
 
         Raises:
             TargetError: FFmpeg or the disk failed.
         """
-        with self.encode.writing():
-            join(folder, segments, self._job.picture, self._carrier, self.encode.pipe)
-        self.encode.finish()
+        with self.encoder_process.writing():
+            join_segments(folder, segments, self._plan.spec, self._carrier, self.encoder_process.pipe)
+        self.encoder_process.finish()
 
     def discard(self) -> None:
-        """End FFmpeg at once; harmless after :meth:`run`."""
-        self.encode.interrupt()
-        self.encode.process.kill()
+        """Interrupt FFmpeg; harmless after :meth:`run`."""
+        self.encoder_process.interrupt()
+        self.encoder_process.process.kill()
 
 
 class _Pipe:
-    """What PyAV writes to: FFmpeg's standard input, or nothing once that has been cut."""
+    """FFmpeg's standard input as a sink for PyAV; closed once ``cut``, it discards the bytes."""
 
     def __init__(self, process: FFmpegProcess) -> None:
         self._process = process
@@ -200,6 +204,6 @@ class _Pipe:
         return len(data)
 
     def check(self) -> None:
-        """Raise what has interrupted a write."""
+        """Raise the exception that interrupted a write."""
         if self.interruption is not None:
             raise self.interruption

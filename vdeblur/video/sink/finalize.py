@@ -1,35 +1,35 @@
-"""What is left to do with a finished file: marks its encoder could not make, tags, and a look at what it holds."""
+"""Finalisation: range mark and image metadata in the finished file, and its verification."""
 
 from __future__ import annotations
 
-from vdeblur.video.sink.command_plan import Job
-from vdeblur.video.sink.encoder_process import Encode
+from vdeblur.video.sink.command_plan import CommandPlan
+from vdeblur.video.sink.encoder_process import EncoderProcess
 from vdeblur.video.sink.matroska_patch import mark_full_range
 from vdeblur.video.sink.picture_files import PictureFiles
-from vdeblur.video.sink.verification import Promise, check_result
+from vdeblur.video.sink.verification import Expectation, verify_output
 from vdeblur.video.streams.outcomes import Outcome
-from vdeblur.video.streams.timeline import Stretch
+from vdeblur.video.streams.timeline import Timeline
 
 
-def mark(job: Job, files: PictureFiles) -> None:
-    """Tell the finished file what its encoder could not say.
+def finalize(plan: CommandPlan, files: PictureFiles) -> None:
+    """Write into the finished file what its encoder could not: full range, names and tags of pictures.
 
     Raises:
         TargetError: the disk failed.
     """
-    path = job.target.unfinished
-    if job.video.mark_full_range and path is not None:
-        mark_full_range(path, job.streams.track_of_video)
-    if job.container.only_pictures:
-        files.complete(job.target, job.video.encoder, job.extra)
+    path = plan.target.partial_path
+    if plan.video.mark_full_range and path is not None:
+        mark_full_range(path, plan.streams.video_track)
+    if plan.container.only_pictures:
+        files.complete(plan.target, plan.video.encoder, plan.extra)
 
 
-def outcomes_of(job: Job, stretch: Stretch, encode: Encode) -> tuple[list[Outcome], list[str]]:
-    """What became of everything beside the frames, as the finished file shows it, and what is to be said of it."""
-    outcomes, notes = list(job.streams.outcomes), list[str]()
-    tally, path = encode.process.tally, job.target.unfinished
-    if path is not None and not job.container.only_pictures:
-        whole = not stretch.cut and stretch.end_seconds is None and not encode.satisfied
-        promise = Promise(job.info, job.container, job.streams, whole, bool(job.extra))
-        outcomes, notes = check_result(path, promise, tally)
+def verify(plan: CommandPlan, timeline: Timeline, encoder_process: EncoderProcess) -> tuple[list[Outcome], list[str]]:
+    """Outcomes of everything beside the frames, as the finished file shows them, and notes."""
+    outcomes, notes = list(plan.streams.outcomes), list[str]()
+    tally, path = encoder_process.process.tally, plan.target.partial_path
+    if path is not None and not plan.container.only_pictures:
+        whole = not timeline.trims_start and timeline.end_seconds is None and not encoder_process.satisfied
+        expected = Expectation(plan.info, plan.container, plan.streams, whole, bool(plan.extra))
+        outcomes, notes = verify_output(path, expected, tally)
     return outcomes, notes + tally.notes(lost=any(outcome.fate == "lost" for outcome in outcomes))

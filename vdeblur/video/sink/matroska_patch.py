@@ -1,4 +1,4 @@
-"""One number in a finished Matroska file: the range of a video stream's samples.
+"""Matroska patch: set the colour range of a video track in a finished file (RFC 9559).
 
 FFmpeg (7.1 and newer) converts full-range YUV to limited range before some lossless encoders, because their streams
 have no place to say so. Matroska has: the samples are therefore passed as they are, and the container says it here.
@@ -20,7 +20,7 @@ _HEAD_BYTES = 1 << 20
 
 
 def mark_full_range(path: Path, track: int) -> None:
-    """Say that the samples of a track (counted from 0 in the file's order) use the full range.
+    """Mark the samples of a track (counted from 0 in the file's order) as full range.
 
     Source: RFC 9559 (Matroska), elements Tracks, Video, Colour and Range; RFC 8794 (EBML), CRC-32.
 

@@ -1,4 +1,4 @@
-"""The picture files of a job: what each is called, and what its source says beside the samples."""
+"""Picture files: names and metadata (Exif, ICC, XMP) of the images of a job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUMBERING = "-start_number"
 
 
 class PictureFiles:
-    """Names and tags of the pictures that a job writes.
+    """Names and metadata of the pictures that a job writes.
 
     Args:
         target: as it was given.
@@ -43,12 +43,12 @@ class PictureFiles:
         return numbered_names(self._pattern, numbers) if self._pattern is not None else ()
 
     def add(self, pts: int) -> None:
-        """A frame is written; those of pictures count them."""
+        """Count a written frame."""
         if self._info.pictures:
             self._shown.append(pts)
 
     def complete(self, target: Target, encoder: Encoder, extra: Sequence[str]) -> None:
-        """Name the finished files and put the tags of their sources into them.
+        """Name the finished files and write the metadata of their sources into them.
 
         Raises:
             TargetError: the disk failed.
@@ -68,14 +68,14 @@ class PictureFiles:
 
 
 def source_tags(info: SourceInfo) -> Tags:
-    """Tags of the source, or of the first of its pictures."""
+    """Metadata of the source, or of the first of its pictures."""
     if info.pictures:
         return read_tags(info.pictures[0])
     return read_tags(info.path, orientation=orientation_of(info.video.display_matrix))
 
 
-def lost_in(info: SourceInfo, container: Container, encoder: Encoder, *, changeable: bool) -> list[str]:
-    """What the source's pictures say and the output will not, in words."""
+def lost_tags_of(info: SourceInfo, container: Container, encoder: Encoder, *, changeable: bool) -> list[str]:
+    """Metadata of the source's pictures that the output will lose, in words."""
     tags = source_tags(info)
     lost = lost_tags(tags, encoder.picture_file if container.only_pictures and changeable else None)
     if "EXIF" in info.video.side_data and tags.exif is None:
@@ -85,15 +85,15 @@ def lost_in(info: SourceInfo, container: Container, encoder: Encoder, *, changea
     return lost
 
 
-def pictures_to_come(info: SourceInfo, start_seconds: float | None, duration_seconds: float | None) -> int:
-    """Frames the source announces for the stretch; 0 = it does not say."""
+def expected_pictures(info: SourceInfo, start_seconds: float | None, duration_seconds: float | None) -> int:
+    """Number of pictures by the source's header for the time range; 0 = unknown."""
     video = info.video
     if duration_seconds is not None and video.average_rate is not None:
         return max(1, round(duration_seconds * video.average_rate))
     return (video.frame_count_from_header or 0) if start_seconds is None else 0
 
 
-def many_pictures(target: object, why: str) -> str:
-    """The message where a target of one picture cannot hold what would come."""
+def one_picture_only(target: object, why: str) -> str:
+    """Error message for a target of one picture that would get several frames."""
     path = Path(str(target))
     return f"{target} is one picture but {why}; write to a pattern like {path.stem}_%05d{path.suffix}"

@@ -1,4 +1,4 @@
-"""The names of pictures: those of the source in a folder, its numbers in a pattern."""
+"""Picture names: file names of an image sequence, from the source's names or its numbers in a pattern."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A video made in pieces that outlive a crash, and put together at the end."""
+"""Segmented job: the video encoded in segments that outlive a crash, joined at the end."""
 
 from __future__ import annotations
 
@@ -8,98 +8,105 @@ from typing import Any
 
 from vdeblur.errors import UsageError
 from vdeblur.video.encode.containers import Container
-from vdeblur.video.segments.joining import carrier_for, inspect
+from vdeblur.video.segments.joining import inspect_segment, segment_container
 from vdeblur.video.segments.journal import Journal, Position
-from vdeblur.video.sink.command_plan import Job
-from vdeblur.video.sink.encoder_process import Feed, Joining
+from vdeblur.video.sink.command_plan import CommandPlan
+from vdeblur.video.sink.encoder_process import FrameFeed, SegmentJoin
 from vdeblur.video.sink.targets import FileTarget
-from vdeblur.video.streams.timeline import Stretch
+from vdeblur.video.streams.timeline import Timeline
 
 
-def carrier_of(job: Job) -> Container | None:
-    """Container for the pieces of a job; ``None`` where its target cannot be made of pieces."""
-    if not isinstance(job.target, FileTarget) or job.arguments.unknown is not None:
+def container_of_segments(plan: CommandPlan) -> Container | None:
+    """Container of the segments of a job; ``None`` where its target cannot be made in segments."""
+    if not isinstance(plan.target, FileTarget) or plan.arguments.unknown is not None:
         return None
-    return carrier_for(job.video, job.container, job.picture)
+    return segment_container(plan.video, plan.container, plan.spec)
 
 
-def no_pieces(job: Job) -> UsageError:
-    """Why there is nothing to go on with, where there is no such container."""
-    option = job.arguments.unknown
-    why = f"with {option}" if option else f"as {job.video.encoder.name} in {job.container.name}"
-    return UsageError(f"{job.target.name} cannot be made in pieces {why}, so nothing is there to resume")
+def cannot_segment(plan: CommandPlan) -> UsageError:
+    """The error of resuming a job that cannot be made in segments."""
+    option = plan.arguments.unknown
+    why = f"with {option}" if option else f"as {plan.video.encoder.name} in {plan.container.name}"
+    return UsageError(f"{plan.target.name} cannot be made in pieces {why}, so nothing is there to resume")
 
 
-class Piecework:
-    """The pieces of a job, in the folder of a journal, where the target's file is made as well.
+class SegmentedJob:
+    """Segments of a job in the folder of its journal, where the target's file is made as well.
 
     Args:
-        carrier: container of the pieces, from :func:`carrier_of`.
-        terms: everything that decides what comes out, beside the encoder.
-        resume: go on with the interrupted job; ``position`` says where it stopped.
-        anew: forget an interrupted job.
+        carrier: container of the segments, from :func:`container_of_segments`.
+        terms: everything that determines the output, beside the encoder.
+        resume: resume the interrupted job; ``position`` is where it stopped.
+        anew: discard an interrupted job.
 
     Raises:
-        UsageError, TargetError: as :meth:`Journal.go_on` and :meth:`Journal.begin`.
+        UsageError, TargetError: as :meth:`Journal.resume` and :meth:`Journal.begin`.
     """
 
     def __init__(
-        self, job: Job, journal: Journal, carrier: Container, terms: Mapping[str, Any], *, resume: bool, anew: bool
+        self,
+        plan: CommandPlan,
+        journal: Journal,
+        carrier: Container,
+        terms: Mapping[str, Any],
+        *,
+        resume: bool,
+        anew: bool,
     ) -> None:
-        assert isinstance(job.target, FileTarget)
-        self._job, self._journal, self._carrier = job, journal, carrier
+        assert isinstance(plan.target, FileTarget)
+        self._plan, self._journal, self._carrier = plan, journal, carrier
         self.position: Position | None = None
-        encoding = {**job.video.options, "arguments": list(job.extra)}
+        encoding = {**plan.video.options, "arguments": list(plan.extra)}
         terms = {**terms, "encoding": encoding}
         if resume:
-            self.position = journal.go_on(terms)
+            self.position = journal.resume(terms)
         else:
             journal.begin(terms, anew=anew)
         try:
-            job.target.move_into(journal.folder)
+            plan.target.move_into(journal.folder)
         except BaseException:
             journal.release()
             raise
 
     def _file(self) -> Path:
-        """The file of the next piece."""
+        """File of the next segment."""
         return self._journal.next_file(self._carrier.muxer)
 
-    def feed(self, stretch: Stretch) -> Feed:
-        """The encode of the next piece."""
-        command = self._job.segment_command(self._file(), self._carrier)
-        return Feed(self._job, command, stretch)
+    def feed(self, timeline: Timeline) -> FrameFeed:
+        """Start encoding the next segment."""
+        command = self._plan.segment_command(self._file(), self._carrier)
+        return FrameFeed(self._plan, command, timeline)
 
-    def add(self, feed: Feed) -> None:
-        """Take in the present piece, which is finished; it counts once :meth:`settle` has been called.
+    def add(self, feed: FrameFeed) -> None:
+        """Add the finished segment; it counts once :meth:`commit` has been called.
 
         Raises:
             TargetError: it is not what was encoded.
         """
-        self._journal.add(inspect(self._file(), feed.times))
+        self._journal.add(inspect_segment(self._file(), feed.times))
 
-    def settle(self, position: Position) -> None:
-        """Make all finished pieces count.
+    def commit(self, position: Position) -> None:
+        """Sync all finished segments to the disk, and record the checkpoint.
 
         Raises:
             TargetError: the disk failed.
         """
-        self._journal.settle(position)
+        self._journal.commit(position)
 
-    def joining(self, stretch: Stretch) -> Joining:
-        """The encode that puts all pieces together; it waits for :meth:`join`."""
-        return Joining(self._job, stretch, self._carrier)
+    def start_join(self, timeline: Timeline) -> SegmentJoin:
+        """Start the FFmpeg that muxes the joined segments; it waits for :meth:`join`."""
+        return SegmentJoin(self._plan, timeline, self._carrier)
 
-    def join(self, joining: Joining) -> None:
-        """Put all pieces together.
+    def join(self, process: SegmentJoin) -> None:
+        """Join all segments.
 
         Raises:
             TargetError: FFmpeg or the disk failed.
         """
-        joining.run(self._journal.folder, self._journal.record.segments)
+        process.run(self._journal.folder, self._journal.record.segments)
 
     def release(self) -> None:
-        """Let go of the folder: it stays if there is something to go on with."""
+        """Release the folder; it stays if the job can be resumed."""
         self._journal.release()
 
     def remove(self) -> None:

@@ -1,4 +1,4 @@
-"""Where the output goes: a file that appears only when it is whole, numbered pictures, a device, or a pipe.
+"""Output targets: an atomically replaced file, an image sequence, a device, or a pipe.
 
 A file is written beside its final name under a hidden one and renamed at the end, so a failure leaves the old file
 untouched and no half-written one behind.
@@ -30,7 +30,7 @@ _NAME_BYTES = 255
 
 
 class Target:
-    """An output that can be thrown away or put into place.
+    """An output that can be committed or discarded.
 
     Attributes: ``url`` is what FFmpeg writes to; ``seekable`` whether it may go back in it.
     """
@@ -42,7 +42,7 @@ class Target:
 
     @property
     def sink(self) -> BinaryIO | None:
-        """File object that FFmpeg's standard output must be copied to, if there is one."""
+        """File object that FFmpeg's standard output is copied to; ``None`` = none."""
         return None
 
     @property
@@ -51,16 +51,16 @@ class Target:
         return False
 
     @property
-    def unfinished(self) -> Path | None:
-        """The file that is being written, if it is one that can be changed afterwards."""
+    def partial_path(self) -> Path | None:
+        """The file being written, if it can be changed afterwards."""
         return None
 
     def pictures(self) -> list[Path]:
-        """Files that have been written and can be changed before they are put into place, in the order of frames."""
-        return [] if self.unfinished is None else [self.unfinished]
+        """Written files that can be changed before the commit, in the order of frames."""
+        return [] if self.partial_path is None else [self.partial_path]
 
     def commit(self) -> None:
-        """Put the finished output into place."""
+        """Move the finished output to its final name."""
 
     def discard(self) -> None:
         """Remove what has been written."""
@@ -96,7 +96,7 @@ class FileTarget(Target):
         super().__init__(str(path), file_url(str(self._partial)), seekable=True)
 
     @property
-    def unfinished(self) -> Path | None:
+    def partial_path(self) -> Path | None:
         return self._partial
 
     def move_into(self, folder: Path) -> None:
@@ -126,7 +126,7 @@ class FileTarget(Target):
 
 
 class SequenceTarget(Target):
-    """Pictures, made in a hidden folder under a pattern of numbers and moved out of it when all are there.
+    """An image sequence, written to a hidden folder and moved out of it when complete.
 
     Args:
         names: what they will be called, where that is not what the pattern says.
@@ -197,7 +197,7 @@ def open_target(
     info: SourceInfo | None = None,
     names: Sequence[str] = (),
 ) -> Target:
-    """Check everything about the place that can be checked before work starts, and reserve it.
+    """Open a target: check everything that can be checked before work starts, and reserve it.
 
     Args:
         pictures: one file a frame is written, so a ``%05d`` in the name is a number.
@@ -262,7 +262,7 @@ def _is_source(path: Path, info: SourceInfo, *, numbered: bool) -> bool:
 
 
 def _numbered(pattern: Path) -> re.Pattern[str]:
-    """What the names of pictures look like that fit a pattern."""
+    """Regular expression of the file names that a pattern makes."""
     parts = [text.replace("%%", "%") for text in PATTERN.sub("\0", pattern.name).split("\0")]
     if len(parts) != 2:
         raise UsageError(f"{pattern} has {len(parts) - 1} numbers; a pattern has one, like frame_%05d.png")
@@ -278,7 +278,7 @@ def _checked_name(target: str | Path) -> str:
 
 
 def _hidden_name(name: str, suffix: str) -> str:
-    """A name nobody has, in the same folder, short enough for every file system."""
+    """A unique hidden name for the same folder, short enough for every file system."""
     tail = f".vdeblur-{secrets.token_hex(4)}.part{suffix}"
     room = _NAME_BYTES - len(os.fsencode(tail)) - 1
     stem = name.removesuffix(suffix).encode(errors="ignore")[: max(0, room)].decode(errors="ignore")

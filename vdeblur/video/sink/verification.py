@@ -1,4 +1,4 @@
-"""A look at the finished file: whether it holds what was promised, and what of it the container had no place for.
+"""Output verification: streams, chapters, dispositions and tags of the finished file against the plan.
 
 Only its head is read, and FFmpeg's own count of packets is compared; nothing is decoded.
 """
@@ -19,7 +19,7 @@ from vdeblur.video.info import SourceInfo, StreamInfo
 from vdeblur.video.source.demuxer import chapter_times
 from vdeblur.video.source.probe import stream_info
 from vdeblur.video.streams.languages import same_language
-from vdeblur.video.streams.outcomes import Fate, Outcome, codec_word, describe_stream, spoken
+from vdeblur.video.streams.outcomes import Fate, Outcome, codec_label, codec_name, describe_stream
 from vdeblur.video.streams.plan import AS_TAG, STALE_TAGS, StreamPlan
 
 #: What containers say of themselves and of their bytes; every file has its own.
@@ -40,8 +40,8 @@ _OWN_ROLES = frozenset({"attached_pic", "still_image", "timed_thumbnails"})
 
 
 @dataclass(frozen=True)
-class Promise:
-    """What was planned for a file."""
+class Expectation:
+    """The planned contents of a file."""
 
     info: SourceInfo
     container: Container
@@ -61,28 +61,28 @@ class _Found:
     metadata: dict[str, str]
 
 
-def check_result(path: Path, promise: Promise, tally: Tally) -> tuple[list[Outcome], list[str]]:
-    """What really became of everything beside the frames, and notes on what is not as it was."""
+def verify_output(path: Path, expected: Expectation, tally: Tally) -> tuple[list[Outcome], list[str]]:
+    """Compare the finished file with the plan; return the real outcomes, and notes on what was lost."""
     try:
-        found = _look_at(path)
+        found = _read_head(path)
     except (av.error.FFmpegError, ValueError, OSError) as exc:
-        return list(promise.plan.outcomes), [f"the result could not be checked: {exc}"]
-    pairs = _pairs(promise, found)
-    missing = _missing_packets(promise, tally)
+        return list(expected.plan.outcomes), [f"the result could not be checked: {exc}"]
+    pairs = _pairs(expected, found)
+    missing = _missing_packets(expected, tally)
     empty = {index for (_, index), count in tally.read.items() if not count}
     outcomes = [
-        _seen(outcome, promise, pairs, missing, found)
-        for outcome in promise.plan.outcomes
+        _seen(outcome, expected, pairs, missing, found)
+        for outcome in expected.plan.outcomes
         if outcome.index in pairs or outcome.index not in empty
     ]
     notes = [f"LOST: {outcome.what}: {outcome.detail}" for outcome in outcomes if outcome.fate == "lost"]
-    if gone := [*_lost_properties(promise, pairs), *_lost_tags(promise, found)]:
-        notes.append(f"{promise.container.name} has no place for: {'; '.join(gone)}")
+    if gone := [*_lost_properties(expected, pairs), *_lost_tags(expected, found)]:
+        notes.append(f"{expected.container.name} has no place for: {'; '.join(gone)}")
         outcomes.append(Outcome("left out", "tag", "; ".join(gone)))
     return outcomes, notes
 
 
-def _look_at(path: Path) -> _Found:
+def _read_head(path: Path) -> _Found:
     with av.open(str(path), metadata_errors="replace") as container:
         chapters = chapter_times(container)
         name = container.format.name
@@ -90,9 +90,9 @@ def _look_at(path: Path) -> _Found:
         return _Found(streams, len(chapters), dict(container.metadata))
 
 
-def _pairs(promise: Promise, found: _Found) -> dict[int, StreamInfo]:
-    """Streams of the source by index, each with its counterpart in the result."""
-    info, plan = promise.info, promise.plan
+def _pairs(expected: Expectation, found: _Found) -> dict[int, StreamInfo]:
+    """Counterparts of the source's streams in the result, by index."""
+    info, plan = expected.info, expected.plan
     codecs = {stream.index: stream.options["c"] for stream in plan.streams if not stream.from_pipe}
     codecs[info.video.stream_index] = ""
     wanted = [info.streams[o.index] for o in plan.outcomes if o.index is not None and _is_there(o)]
@@ -111,7 +111,7 @@ def _pairs(promise: Promise, found: _Found) -> dict[int, StreamInfo]:
 
 
 def _fits(stream: StreamInfo, other: StreamInfo, *, copied: bool) -> bool:
-    return _kind(other) == _kind(stream) and (not copied or codec_word(other.codec) == codec_word(stream.codec))
+    return _kind(other) == _kind(stream) and (not copied or codec_name(other.codec) == codec_name(stream.codec))
 
 
 def _is_there(outcome: Outcome) -> bool:
@@ -123,13 +123,13 @@ def _kind(stream: StreamInfo) -> str:
     return "cover" if stream.attached_picture else stream.kind
 
 
-def _missing_packets(promise: Promise, tally: Tally) -> dict[int, str]:
+def _missing_packets(expected: Expectation, tally: Tally) -> dict[int, str]:
     """Copied streams of which FFmpeg has written fewer packets than it has read."""
-    if not promise.whole or promise.changed:
+    if not expected.whole or expected.changed:
         return {}
-    number = 1 if promise.plan.streams[0].from_pipe else 0
+    number = 1 if expected.plan.streams[0].from_pipe else 0
     missing = {}
-    for position, stream in enumerate(promise.plan.streams):
+    for position, stream in enumerate(expected.plan.streams):
         read, written = tally.read.get((number, stream.index)), tally.written.get((0, position))
         if _is_copy(stream) and read is not None and written is not None and written < read:
             missing[stream.index] = f"{read - written} of {read} packets are missing"
@@ -141,40 +141,40 @@ def _is_copy(stream: OutputStream) -> bool:
 
 
 def _seen(
-    outcome: Outcome, promise: Promise, pairs: Mapping[int, StreamInfo], missing: Mapping[int, str], found: _Found
+    outcome: Outcome, expected: Expectation, pairs: Mapping[int, StreamInfo], missing: Mapping[int, str], found: _Found
 ) -> Outcome:
-    """An outcome as the file shows it."""
+    """The outcome as the file shows it."""
     if outcome.kind == "chapter" and outcome.fate == "kept":
-        return _seen_chapters(outcome, promise, found)
+        return _seen_chapters(outcome, expected, found)
     if outcome.index is None or not _is_there(outcome):
         return outcome
     if outcome.index not in pairs:
-        if promise.changed:
+        if expected.changed:
             return replace(outcome, fate="left out", detail="by ffmpeg_args")
         return replace(outcome, fate="lost", detail="it is not in the result")
     if outcome.index in missing:
         return replace(outcome, fate="lost", detail=missing[outcome.index])
-    before, after = promise.info.streams[outcome.index], pairs[outcome.index]
-    if promise.changed and outcome.fate == "kept" and codec_word(before.codec) != codec_word(after.codec):
-        return replace(outcome, fate="converted", detail=f"{spoken(before.codec)} → {spoken(after.codec)}")
+    before, after = expected.info.streams[outcome.index], pairs[outcome.index]
+    if expected.changed and outcome.fate == "kept" and codec_name(before.codec) != codec_name(after.codec):
+        return replace(outcome, fate="converted", detail=f"{codec_label(before.codec)} → {codec_label(after.codec)}")
     return outcome
 
 
-def _seen_chapters(outcome: Outcome, promise: Promise, found: _Found) -> Outcome:
-    if found.chapters == outcome.count or (found.chapters and not promise.whole):
+def _seen_chapters(outcome: Outcome, expected: Expectation, found: _Found) -> Outcome:
+    if found.chapters == outcome.count or (found.chapters and not expected.whole):
         return replace(outcome, count=found.chapters)
-    if not promise.whole:
+    if not expected.whole:
         return replace(outcome, fate="left out", detail="none lies in the stretch")
-    fate: Fate = "left out" if promise.changed else "lost"
+    fate: Fate = "left out" if expected.changed else "lost"
     return replace(outcome, fate=fate, detail=f"{found.chapters} of {outcome.count} are in the result")
 
 
-def _lost_properties(promise: Promise, pairs: Mapping[int, StreamInfo]) -> Iterable[str]:
-    """Language, title, roles and tags of streams that did not come back."""
+def _lost_properties(expected: Expectation, pairs: Mapping[int, StreamInfo]) -> Iterable[str]:
+    """Language, title, dispositions and tags of streams that were lost."""
     # Containers without that word play what comes first.
     ignored = set() if any(stream.default for stream in pairs.values()) else {"default"}
     for index, after in pairs.items():
-        before = promise.info.streams[index]
+        before = expected.info.streams[index]
         what = []
         if not same_language(before.language, after.language):
             what.append(f"language {before.language}")
@@ -192,9 +192,9 @@ def _roles(stream: StreamInfo) -> set[str]:
     return {_SAME_ROLE.get(name, name) for name in stream.dispositions} - _OWN_ROLES
 
 
-def _lost_tags(promise: Promise, found: _Found) -> Iterable[str]:
-    """Tags of the file that did not come back, or not in full."""
-    before, after = promise.info.metadata, _lower(found.metadata)
+def _lost_tags(expected: Expectation, found: _Found) -> Iterable[str]:
+    """Tags of the file that were lost or shortened."""
+    before, after = expected.info.metadata, _lower(found.metadata)
     names = [*_names(before), *(name for name in before if name.lower() == "title")]
     if missing := [name for name in names if name.lower() not in after]:
         yield f"tags of the file {', '.join(missing)}"
@@ -212,7 +212,7 @@ def _same_value(one: str, other: str) -> bool:
 
 
 def _names(metadata: Mapping[str, str]) -> list[str]:
-    """Tags that people have given."""
+    """Names of tags given by people."""
     return [name for name in metadata if name.lower() not in _BOOKKEEPING and not name.upper().startswith(STALE_TAGS)]
 
 

@@ -1,4 +1,4 @@
-"""The writer: frames become a video file through the FFmpeg program, and everything else in the source comes along."""
+"""Writer: encodes frames with the FFmpeg program, and passes all other streams and metadata of the source through."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.video.encode.containers import Container, choose_container
 from vdeblur.video.encode.encoder_options import EncodeOptions
-from vdeblur.video.encode.raw_video import Picture
-from vdeblur.video.encode.timing_loss import Evenness
+from vdeblur.video.encode.raw_video import RawVideoSpec
+from vdeblur.video.encode.timing_loss import TimingLoss
 from vdeblur.video.encode.video_plan import plan_video
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.segments.journal import Journal, Position
-from vdeblur.video.sink.command_plan import Job
-from vdeblur.video.sink.encoder_process import Feed, Joining
-from vdeblur.video.sink.finalize import mark, outcomes_of
-from vdeblur.video.sink.picture_files import PictureFiles, many_pictures, pictures_to_come
-from vdeblur.video.sink.segmented_job import Piecework, carrier_of, no_pieces
-from vdeblur.video.sink.targets import is_pattern, open_target
+from vdeblur.video.sink.command_plan import CommandPlan
+from vdeblur.video.sink.encoder_process import FrameFeed, SegmentJoin
+from vdeblur.video.sink.finalize import finalize, verify
+from vdeblur.video.sink.picture_files import PictureFiles, expected_pictures, one_picture_only
+from vdeblur.video.sink.segmented_job import SegmentedJob, cannot_segment, container_of_segments
+from vdeblur.video.sink.targets import Target, is_pattern, open_target
 from vdeblur.video.source.location import check_unchanged
-from vdeblur.video.streams.attachments import extract_attached
+from vdeblur.video.streams.attachments import extract_attachments
 from vdeblur.video.streams.outcomes import Outcome
-from vdeblur.video.streams.passthrough import Companions
+from vdeblur.video.streams.passthrough import PassthroughPackets
 from vdeblur.video.streams.plan import plan_streams
-from vdeblur.video.streams.timeline import Stretch
+from vdeblur.video.streams.timeline import Timeline
 from vdeblur.video.temp_folders import scratch_folder
 
 __all__ = ["EncodeOptions", "Writer"]
 
 
 class Writer:
-    """Writes frames, and with them the source's sound, subtitles, chapters, tags and whatever else the target holds.
+    """Encodes frames into a target, with the source's audio, subtitles, chapters, tags and attachments.
 
-    A context manager. All that can be checked is checked when it is made: the target's place, the codec, its options
-    and the container are tried out, and ``notes`` says what is copied, converted and lost. FFmpeg starts with the first
-    frame. ``close`` puts the finished file into place; leaving the context with an exception calls ``abort``.
+    A context manager. All that can be checked is checked when it is made: the target is reserved, codec, options and
+    container pass a trial encode, and ``notes`` lists copies, conversions and losses. FFmpeg starts with the first
+    frame. ``close`` commits the finished file; leaving the context with an exception calls ``abort``.
     One thread may write while another aborts.
 
     Args:
         target: a path, a pattern for pictures ("out_%05d.png"), a folder for pictures under their own names, "-"
             (standard output) or a binary file object.
-        info: the source, as the reader found it.
-        frame_format, colour, width, height, time_base: of the frames that will come.
+        info: the source, from the reader.
+        frame_format, colour, width, height, time_base: of the frames to be written.
         overwrite: replace an existing target.
-        start_seconds, duration_seconds: the stretch of the source the frames are from, as given to the reader. With a
-            start, all times move so that the start becomes 0, those of the sound too.
-        journal: makes the video in pieces that outlive a crash, where target and codec allow it (``segmented``);
-            ``cut`` ends a piece.
-        terms: everything that decides what comes out, beside the encoder; an interrupted job goes on only if they are
-            still the same.
-        resume: go on with the interrupted job of this target; ``position`` says where it stopped.
-        packets: for a source that cannot be opened twice, gives the packets of its other streams read since the last
-            call (``Reader.take_packets``); the reader must stay open until ``close`` has returned.
+        start_seconds, duration_seconds: time range of the source, as given to the reader. With a start, all timestamps
+            move so that the start becomes 0, those of the audio too.
+        journal: encodes in segments that outlive a crash, where target and codec allow it (``segmented``); ``cut`` ends
+            a segment.
+        terms: everything that determines the output, beside the encoder; an interrupted job resumes only if they are
+            the same.
+        resume: resume the interrupted job of this target; ``position`` is where it stopped.
+        packets: for a source that cannot be opened twice, returns the packets of its other streams demuxed since the
+            last call (``Reader.take_packets``); the reader must stay open until ``close`` has returned.
         templates: those streams (``Reader.stream_templates()``).
 
     Raises:
@@ -89,75 +89,77 @@ class Writer:
         resume: bool = False,
     ) -> None:
         options = EncodeOptions() if options is None else options
-        picture = Picture.of(
+        self._spec = RawVideoSpec.of(
             info.video, frame_format=frame_format, colour=colour, width=width, height=height, time_base=time_base
         )
-        self._files = files = PictureFiles(target, info, asked=options.container)
-        named = info.pictures[0].name if files.into_folder else target
-        container = choose_container(named, picture, options.container)
-        self._single = container.one_file_a_frame and not (is_pattern(target) or files.into_folder)
-        if self._single and (count := pictures_to_come(info, start_seconds, duration_seconds)) > 1:
-            raise UsageError(many_pictures(target, f"{count} frames would come"))
-        self._picture = picture
-        self._stretch = Stretch.of(info, time_base, start_seconds, duration_seconds)
-        self._companions = Companions(packets, templates) if packets is not None and info.input_url is None else None
+        self._files = PictureFiles(target, info, asked=options.container)
+        named = info.pictures[0].name if self._files.into_folder else target
+        container = choose_container(named, self._spec, options.container)
+        self._single = container.one_file_a_frame and not (is_pattern(target) or self._files.into_folder)
+        if self._single and (count := expected_pictures(info, start_seconds, duration_seconds)) > 1:
+            raise UsageError(one_picture_only(target, f"{count} frames would come"))
+        self._timeline = Timeline.of(info, time_base, start_seconds, duration_seconds)
+        self._timing_loss = TimingLoss(container, self._spec)
+        self._passthrough: PassthroughPackets | None = None
+        if packets is not None and info.input_url is None:
+            self._passthrough = PassthroughPackets(packets, templates)
         self._lock = threading.Lock()
         self._open = True
         self._last_pts: int | None = None
-        self._feed: Feed | None = None
-        self._evenness = Evenness(container, picture)
-        self._joining: Joining | None = None
-        self._target = open_target(
-            target,
-            pictures=container.one_file_a_frame,
-            overwrite=overwrite,
-            info=info,
-            names=files.names if files.into_folder and container.one_file_a_frame else (),
-        )
-        self._folder = scratch_folder()
-        self._pieces: Piecework | None = None
-        #: Where an interrupted job stopped, if one goes on.
+        self._feed: FrameFeed | None = None
+        self._segments: SegmentedJob | None = None
+        self._join: SegmentJoin | None = None
+        #: Checkpoint of the interrupted job that is resumed.
         self.position: Position | None = None
+        self._target = self._open_target(target, container, info, overwrite=overwrite)
+        self._folder = scratch_folder()
         try:
-            self._job = self._plan(info, container, options)
+            self._plan = self._make_plan(info, container, options)
             if journal is not None:
-                self._begin_pieces(journal, terms or {}, resume=resume, overwrite=overwrite)
+                self._begin_segments(journal, terms or {}, resume=resume, overwrite=overwrite)
         except BaseException:
-            self._throw_away()
+            self._discard()
             raise
-        #: What is copied, converted and not kept, in plain words; may grow until ``close``.
-        self.notes: list[str] = list(self._job.notes)
-        #: What becomes of everything beside the frames; after ``close`` as the finished file shows it.
-        self.outcomes: list[Outcome] = list(self._job.streams.outcomes)
+        #: Copies, conversions and losses, for people; may grow until ``close``.
+        self.notes: list[str] = list(self._plan.notes)
+        #: Outcomes of everything beside the frames; after ``close`` as the finished file shows them.
+        self.outcomes: list[Outcome] = list(self._plan.streams.outcomes)
 
-    def _plan(self, info: SourceInfo, container: Container, options: EncodeOptions) -> Job:
-        video = plan_video(container, self._picture, options, seekable=self._target.seekable)
+    def _open_target(
+        self, target: str | Path | BinaryIO, container: Container, info: SourceInfo, *, overwrite: bool
+    ) -> Target:
+        """Reserve the target: a folder of the source's names, or what the target's own name says."""
+        names = self._files.names if self._files.into_folder and container.one_file_a_frame else ()
+        return open_target(target, pictures=container.one_file_a_frame, overwrite=overwrite, info=info, names=names)
+
+    def _make_plan(self, info: SourceInfo, container: Container, options: EncodeOptions) -> CommandPlan:
+        video = plan_video(container, self._spec, options, seekable=self._target.seekable)
         streams = plan_streams(
-            info, container, companions=self._companions, drop=options.drop, extra=options.ffmpeg_args
+            info, container, passthrough=self._passthrough, drop=options.drop, extra=options.ffmpeg_args
         )
-        attached = tuple(extract_attached(info, streams.attached, Path(self._folder.name)))
-        return Job(
-            info, container, self._picture, video, streams, attached, options.ffmpeg_args, self._target, self._single
+        attached = tuple(extract_attachments(info, streams.attached, Path(self._folder.name)))
+        return CommandPlan(
+            info, container, self._spec, video, streams, attached, options.ffmpeg_args, self._target, self._single
         )
 
-    def _begin_pieces(self, journal: Journal, terms: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
-        """Make the video in pieces, if it can be; or go on with those that are there."""
-        carrier = carrier_of(self._job) if self._companions is None else None
+    def _begin_segments(self, journal: Journal, terms: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Encode in segments, if target and codec allow it; or resume from those that are there."""
+        carrier = container_of_segments(self._plan) if self._passthrough is None else None
         if carrier is None:
             if resume:
-                raise no_pieces(self._job)
+                raise cannot_segment(self._plan)
             return
-        self._pieces = Piecework(self._job, journal, carrier, terms, resume=resume, anew=overwrite)
-        self.position = self._pieces.position
+        self._segments = SegmentedJob(self._plan, journal, carrier, terms, resume=resume, anew=overwrite)
+        self.position = self._segments.position
         if self.position is not None:
-            self._stretch = self._stretch.beginning_at(self.position.first_pts)
+            self._timeline = self._timeline.starting_at(self.position.first_pts)
             self._last_pts = self.position.pts
-            self._evenness.saw((self.position.first_pts - self._stretch.origin) * self._picture.time_base)
+            self._timing_loss.add_frame((self.position.first_pts - self._timeline.origin) * self._spec.time_base)
 
     @property
     def segmented(self) -> bool:
-        """Whether the video is made in pieces, so that ``cut`` makes what is done outlive a crash."""
-        return self._pieces is not None
+        """Whether the video is encoded in segments, so that ``cut`` makes them outlive a crash."""
+        return self._segments is not None
 
     def __enter__(self) -> Writer:
         return self
@@ -171,7 +173,7 @@ class Writer:
             self.abort()
 
     def write(self, frame: Frame) -> None:
-        """Encode one frame; frames come in the order they are shown.
+        """Encode one frame; frames come in presentation order.
 
         Raises:
             TargetError: FFmpeg or the disk failed, or the frame does not fit the others. The writer is closed then.
@@ -185,38 +187,38 @@ class Writer:
                     self._feed = self._start(frame)
                 self._feed.send(frame)
             except BaseException:
-                self._throw_away()
+                self._discard()
                 raise
             self._last_pts = frame.pts
             self._files.add(frame.pts)
-            self._watch(frame.pts)
+            self._measure_timing(frame.pts)
 
     def cut(self, position: Position) -> None:
-        """End the present piece, if one was begun: everything up to ``position`` then outlives whatever happens.
+        """End the current segment, if there is one: everything up to ``position`` then outlives a crash.
 
-        The file with what was remembered must have been written into the journal's folder before.
+        The file with the stream state must have been written into the journal's folder before.
 
         Raises:
             TargetError: FFmpeg or the disk failed. The writer is closed then.
         """
         with self._lock:
-            if not self._open or self._pieces is None:
+            if not self._open or self._segments is None:
                 raise TargetError(f"{self._target.name} is not being made in pieces")
             try:
-                self._end_piece(self._pieces)
-                self._pieces.settle(position)
+                self._end_segment(self._segments)
+                self._segments.commit(position)
             except BaseException:
-                self._throw_away()
+                self._discard()
                 raise
 
-    def _end_piece(self, pieces: Piecework) -> None:
+    def _end_segment(self, segments: SegmentedJob) -> None:
         if self._feed is not None:
             self._feed.finish()
             feed, self._feed = self._feed, None
-            pieces.add(feed)
+            segments.add(feed)
 
     def close(self) -> None:
-        """Finish, and put the output into place.
+        """Finish encoding, and commit the output.
 
         Raises:
             TargetError: FFmpeg or the disk failed, or no frame was written; nothing is left behind.
@@ -228,93 +230,93 @@ class Writer:
                 if self._last_pts is None:
                     raise TargetError(f"no frame was written to {self._target.name}")
                 self._finish()
-                mark(self._job, self._files)
-                self._look_at_result()
+                finalize(self._plan, self._files)
+                self._verify()
             except BaseException:
-                self._throw_away()
+                self._discard()
                 raise
             self._open = False
             self._folder.cleanup()
             if self._feed is not None and self._feed.satisfied:
                 self.notes.append("FFmpeg ended before the last frame, as its options asked")
-            self._note(self._evenness.end_note())
+            self._note(self._timing_loss.end_note())
             self._target.commit()
-            if self._pieces is not None:
-                self._pieces.remove()
+            if self._segments is not None:
+                self._segments.remove()
 
     def _finish(self) -> None:
-        """Let FFmpeg finish, or put the pieces together."""
-        if self._pieces is None:
+        """Let FFmpeg finish, or join the segments."""
+        if self._segments is None:
             assert self._feed is not None
             self._feed.finish()
             return
-        self._end_piece(self._pieces)
+        self._end_segment(self._segments)
         self._check_source()
-        self._joining = self._pieces.joining(self._stretch)
-        self._pieces.join(self._joining)
+        self._join = self._segments.start_join(self._timeline)
+        self._segments.join(self._join)
 
-    def _look_at_result(self) -> None:
-        work = self._joining or self._feed
+    def _verify(self) -> None:
+        work = self._join or self._feed
         assert work is not None
-        self.outcomes, notes = outcomes_of(self._job, self._stretch, work.encode)
+        self.outcomes, notes = verify(self._plan, self._timeline, work.encoder_process)
         self.notes += notes
 
     def abort(self) -> None:
-        """End FFmpeg and leave the target as it was; safe in any state, from any thread, and more than once."""
-        for work in (self._feed, self._joining):
+        """Interrupt FFmpeg and leave the target as it was; idempotent, in any state and from any thread."""
+        for work in (self._feed, self._join):
             if self._open and work is not None:
                 # Before the lock: this wakes a write that waits for FFmpeg.
-                work.encode.process.interrupt()
+                work.encoder_process.process.interrupt()
         with self._lock:
             if self._open:
-                self._throw_away()
+                self._discard()
 
-    def _start(self, first: Frame) -> Feed:
-        """A running encode of all frames, or of a piece."""
+    def _start(self, first: Frame) -> FrameFeed:
+        """Start encoding all frames, or a segment."""
         self._check_source()
-        stretch = self._stretch.beginning_at(first.pts)
-        if stretch is not self._stretch:
-            earlier = float(stretch.moved_seconds - self._stretch.moved_seconds)
+        timeline = self._timeline.starting_at(first.pts)
+        if timeline is not self._timeline:
+            earlier = float(timeline.offset_seconds - self._timeline.offset_seconds)
             self.notes.append(f"the video begins before 0; everything is shown {earlier:.6g} s later")
-            self._stretch = stretch
-        if self._pieces is not None:
-            return self._pieces.feed(stretch)
-        if self._companions is not None:
-            stretch = stretch.with_lead()
-        return Feed(self._job, self._job.command(stretch), stretch, self._companions)
+            self._timeline = timeline
+        if self._segments is not None:
+            return self._segments.feed(timeline)
+        if self._passthrough is not None:
+            timeline = timeline.with_lead()
+        return FrameFeed(self._plan, self._plan.command(timeline), timeline, self._passthrough)
 
-    def _watch(self, pts: int) -> None:
-        """Find out how far the container misses a frame's time."""
-        first = not self._evenness.count
-        self._evenness.saw((pts - self._stretch.origin) * self._picture.time_base)
+    def _measure_timing(self, pts: int) -> None:
+        """Measure how far the container moves a frame from its timestamp."""
+        first = not self._timing_loss.count
+        self._timing_loss.add_frame((pts - self._timeline.origin) * self._spec.time_base)
         if first:
-            self._note(self._evenness.begin_note())
+            self._note(self._timing_loss.start_note())
 
     def _note(self, words: str | None) -> None:
         if words is not None:
             self.notes.append(words)
 
     def _check_source(self) -> None:
-        """Let FFmpeg open the source only if it is still the file whose frames these are."""
-        info = self._job.info
+        """Check that the source is still the file whose frames these are, before FFmpeg opens it."""
+        info = self._plan.info
         check_unchanged(info.name, info.path, info.file_id)
 
     def _check(self, frame: Frame) -> None:
-        self._picture.check(frame, self._target.name)
+        self._spec.check(frame, self._target.name)
         if self._last_pts is not None and frame.pts <= self._last_pts:
             raise TargetError(f"a frame at tick {frame.pts} cannot follow one at tick {self._last_pts}")
         if self._single and self._last_pts is not None:
-            raise UsageError(many_pictures(self._target.name, "more frames have come"))
+            raise UsageError(one_picture_only(self._target.name, "more frames have come"))
 
-    def _throw_away(self) -> None:
-        """End everything and remove what has been written."""
+    def _discard(self) -> None:
+        """Interrupt everything and remove what has been written."""
         self._open = False
         try:
-            for work in (self._feed, self._joining):
+            for work in (self._feed, self._join):
                 if work is not None:
                     work.discard()
         finally:
             self._target.discard()
             self._folder.cleanup()
-            if self._pieces is not None:
-                self._pieces.release()
+            if self._segments is not None:
+                self._segments.release()

@@ -1,1 +1,1 @@
-"""The streams beside the video."""
+"""Pass-through streams: audio, subtitles, data, attachments and chapters beside the video."""

@@ -1,4 +1,4 @@
-"""Covers, fonts and other files on their way into Matroska, where they are attached and not streams."""
+"""Attachments: covers, fonts and other files, extracted so that Matroska can attach them (RFC 9559)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from vdeblur.video.source.location import check_unchanged
 from vdeblur.video.source.opening import open_again
 
 _MIME_TYPES = {"png": "image/png", "mjpeg": "image/jpeg", "bmp": "image/bmp", "gif": "image/gif", "webp": "image/webp"}
-#: What Matroska asks for where nothing is known (RFC 9559, FileMediaType).
+#: MIME type of unknown content (RFC 9559, FileMediaType).
 _ANY_TYPE = "application/octet-stream"
 
 
-def extract_attached(info: SourceInfo, indexes: tuple[int, ...], folder: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Write the covers and files at ``indexes`` of the source into ``folder``; give each one's URL and tags.
+def extract_attachments(
+    info: SourceInfo, indexes: tuple[int, ...], folder: Path
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Extract covers and attachments at ``indexes`` of the source into ``folder``; yield each one's URL and tags.
 
     Raises:
         SourceError: the source cannot be opened again.
@@ -58,7 +60,7 @@ def _content(container: InputContainer, index: int) -> bytes:
 
 
 def _tags(stream: StreamInfo) -> Iterator[tuple[str, str]]:
-    """Its own tags, and the name and type that Matroska wants."""
+    """Its own tags, with the file name and MIME type that Matroska requires."""
     tags = dict(stream.metadata)
     kind = _MIME_TYPES.get(stream.codec, "image/png") if stream.attached_picture else _ANY_TYPE
     tags.setdefault("mimetype", kind)

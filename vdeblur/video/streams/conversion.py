@@ -1,7 +1,7 @@
-"""What a stream becomes in a container that has other words for it, and what to do where it has none.
+"""Stream conversion: text subtitles in the container's own codec, and the remedies for streams it rejects.
 
-Plain text subtitles are converted, for that loses nothing. Styled ones (ASS) and sound are not: the refusal names the
-ways out, and each of them has been asked of the muxer first.
+Plain text subtitles are converted, for that loses nothing. Styled ones (ASS) and audio are not: the error message
+names the remedies, each of which has been tried on the muxer.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from pathlib import PurePath
 from vdeblur.errors import UsageError
 from vdeblur.video.encode.containers import Container, container_of
 from vdeblur.video.info import StreamInfo
-from vdeblur.video.streams.muxer_probe import TEXT_SUBTITLES, Question
+from vdeblur.video.streams.muxer_probe import TEXT_SUBTITLES, MuxerProbe
 from vdeblur.video.streams.outcomes import list_streams
 
-#: Styles, places and effects are the point of these; other texts have none.
+#: Subtitle codecs with styles, positions and effects.
 _STYLED = frozenset({"ass", "ssa"})
 _LOSSLESS_SOUND = frozenset({"flac", "truehd", "mlp", "wavpack", "tta", "ape"})
 
 
-def codec_for(stream: StreamInfo, container: Container) -> str:
-    """Codec of a stream in the output: a copy, or plain text subtitles in the container's own words."""
+def target_codec(stream: StreamInfo, container: Container) -> str:
+    """Codec of a stream in the output: "copy", or the container's text subtitle codec."""
     text = container.text_subtitles
     if stream.kind != "subtitle" or stream.codec not in TEXT_SUBTITLES - _STYLED or text in (None, stream.codec):
         return "copy"
     return "copy" if stream.codec in container.native_text else str(text)
 
 
-def refusal(question: Question, refused: Sequence[StreamInfo], *, chapters: bool = False) -> str:
-    """One line: what the container cannot hold, and every way out."""
-    info, container = question.info, question.container
+def refusal_message(probe: MuxerProbe, refused: Sequence[StreamInfo], *, chapters: bool = False) -> str:
+    """Error message in one line: the streams that the container rejects, and every remedy."""
+    info, container = probe.info, probe.container
     named = list_streams(refused)
     if chapters:
         named = ", ".join(filter(None, (named, f"{info.chapters} chapter{'s' * (info.chapters != 1)}")))
     drops = [str(stream.index) for stream in refused] + ["chapters"] * chapters
     it = "it" if len(drops) == 1 and not chapters else "them"
-    if question.info.input_url is None:
+    if probe.info.input_url is None:
         ways = [f"{named} cannot come along from {info.name}; name the file itself"]
     else:
-        ways = [f"{container.name} cannot hold {named}; write to {_other_ending(question, refused)}"]
+        ways = [f"{container.name} cannot hold {named}; write to {_other_ending(probe, refused)}"]
         ways += _conversions(container, refused)
     words = ", ".join(map(repr, drops)) + ("," if len(drops) == 1 else "")
     ways.append(f"or leave {it} out with drop=({words}) ({' '.join(f'--drop {word}' for word in drops)})")
@@ -47,7 +47,7 @@ def refusal(question: Question, refused: Sequence[StreamInfo], *, chapters: bool
 
 
 def _conversions(container: Container, refused: Sequence[StreamInfo]) -> list[str]:
-    """What may be converted knowingly, in FFmpeg's options."""
+    """Remedies by conversion, as FFmpeg options."""
     ways = []
     if sounds := [stream for stream in refused if stream.kind == "audio"]:
         lossless = all(stream.codec in _LOSSLESS_SOUND for stream in sounds)
@@ -66,17 +66,17 @@ def _dropping_others(refused: Sequence[StreamInfo], converted: Sequence[StreamIn
     return f" and {' '.join(f'--drop {stream.index}' for stream in others)}" if others else ""
 
 
-def _other_ending(question: Question, refused: Sequence[StreamInfo]) -> str:
-    """An ending whose container takes what this one refuses: Matroska, or the source's own."""
-    path = question.info.path
+def _other_ending(probe: MuxerProbe, refused: Sequence[StreamInfo]) -> str:
+    """File ending of a container that accepts the streams: Matroska, or the source's own."""
+    path = probe.info.path
     for ending in (".mkv", "" if path is None else PurePath(path.name).suffix.lower()):
         try:
             container = container_of(f"x{ending}")
         except UsageError:
             continue
-        other = Question(question.info, container, question.companions, ())
-        if container.muxer != question.container.muxer and all(
-            other.why_not({stream.index: codec_for(stream, container)}) is None for stream in refused
+        other = MuxerProbe(probe.info, container, probe.passthrough, ())
+        if container.muxer != probe.container.muxer and all(
+            other.refusal_reason({stream.index: target_codec(stream, container)}) is None for stream in refused
         ):
             return ending
     return ".mkv"

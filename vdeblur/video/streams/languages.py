@@ -1,13 +1,14 @@
-"""Names of languages: QuickTime has a fixed list of them, and FFmpeg names some by their older or shorter codes."""
+"""Language codes: ISO 639-2 bibliographic and terminological codes, and FFmpeg's codes of QuickTime languages."""
 
 from __future__ import annotations
 
+#: ISO 639-2 code to the one that FFmpeg's QuickTime muxer knows.
 QUICKTIME = {
     "deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "hrv": "hr ", "zho": "chi", "fao": "fo ",
     "sqi": "alb", "srp": "sr ", "mkd": "mac", "hye": "arm", "kat": "geo", "bod": "tib", "pan": "pa ", "mya": "bur",
     "msa": "may", "fre": "fra", "cze": "ces", "rum": "ron", "slo": "slk",
 }  # fmt: skip
-#: ISO 639-2 has two codes for these: the second is that of libraries.
+#: ISO 639-2/T (terminological) to ISO 639-2/B (bibliographic).
 _LIBRARIES = {
     "deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "sqi": "alb", "mkd": "mac", "hye": "arm",
     "kat": "geo", "bod": "tib", "mya": "bur", "msa": "may", "fra": "fre", "ces": "cze", "ron": "rum", "slk": "slo",
@@ -16,7 +17,7 @@ _LIBRARIES = {
 
 
 def same_language(one: str | None, other: str | None) -> bool:
-    """Whether two codes name one language; nothing and "und" are the same."""
+    """Whether two codes name the same language; ``None`` equals "und"."""
     return _canonical(one) == _canonical(other)
 
 

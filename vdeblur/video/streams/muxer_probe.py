@@ -1,4 +1,4 @@
-"""Which streams a container can hold: the muxer itself is asked, with half a second of each stream."""
+"""Muxer probe: whether a container accepts streams, found by remuxing half a second of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vdeblur.video.ffmpeg.command import file_url
 from vdeblur.video.ffmpeg.executable import run_ffmpeg
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.source.location import check_unchanged
-from vdeblur.video.streams.passthrough import Companions
+from vdeblur.video.streams.passthrough import PassthroughPackets
 from vdeblur.video.temp_folders import scratch_folder
 
 TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
@@ -26,20 +26,20 @@ _UNREADABLE = "may not be recognized upon reading"
 
 
 @dataclass(frozen=True)
-class Question:
-    """Whether the target takes some streams, asked of the muxer itself."""
+class MuxerProbe:
+    """A probe of one target's muxer with streams of one source."""
 
     info: SourceInfo
     container: Container
-    companions: Companions | None
+    passthrough: PassthroughPackets | None
     extra: tuple[str, ...]
 
-    def why_not(self, codecs: dict[int, str]) -> str | None:
-        """Reason why it does not take them, ``None`` if it does; the user's own options may make it possible."""
-        if self.companions is not None:
+    def refusal_reason(self, codecs: dict[int, str]) -> str | None:
+        """Reason why the muxer rejects the streams, ``None`` if it accepts them, perhaps with the user's options."""
+        if self.passthrough is not None:
             if _texts(self.info, codecs):
                 return _NO_LENGTH
-            return None if self.companions.takes(codecs, self.container.muxer) else "no word for it"
+            return None if self.passthrough.can_mux(codecs, self.container.muxer) else "no word for it"
         if not self.container.keeps_packet_durations and _texts(self.info, codecs):
             return _NO_LENGTH
         if self.info.input_url is None:
@@ -68,7 +68,7 @@ class Question:
 
 
 def _kinds_in(path: Path) -> Counter[str] | None:
-    """How many streams of each kind a file has; ``None`` if it cannot be read."""
+    """Number of streams of each kind in a file; ``None`` if it cannot be read."""
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             return Counter(str(stream.type) for stream in container.streams)
@@ -80,13 +80,13 @@ def _texts(info: SourceInfo, indexes: Iterable[int]) -> bool:
     return any(info.streams[index].codec in TEXT_SUBTITLES for index in indexes)
 
 
-def refused_by(question: Question, codecs: dict[int, str]) -> set[int]:
-    """Indexes of the streams that are refused: all are tried at once, and one by one only if that fails."""
-    if not codecs or (reason := question.why_not(codecs)) is None:
+def refused_streams(probe: MuxerProbe, codecs: dict[int, str]) -> set[int]:
+    """Indexes of the rejected streams: all are tried at once, and one by one only if that fails."""
+    if not codecs or (reason := probe.refusal_reason(codecs)) is None:
         return set()
-    refused = {index for index, codec in codecs.items() if question.why_not({index: codec}) is not None}
+    refused = {index for index, codec in codecs.items() if probe.refusal_reason({index: codec}) is not None}
     if not refused:
-        name = question.container.name
+        name = probe.container.name
         raise UsageError(
             f"{name} cannot hold these streams together: {reason}; leave some out with drop=(…) (--drop …)"
         )

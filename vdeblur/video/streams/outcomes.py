@@ -1,4 +1,4 @@
-"""What became of everything beside the frames: kept, converted, left out or lost, in one line for people."""
+"""Stream outcomes: each stream, chapter and tag kept, converted, left out or lost, and the summary line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNCOUNTED = frozenset({"audio", "data"})
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one stream, or of several things of a kind that are no streams."""
+    """Outcome of one stream, or of several items of a kind that are no streams (chapters, tags)."""
 
     fate: Fate
     #: "audio", "subtitle", "video", "cover", "font", "attachment", "data", "chapter", "tag" or "program".
@@ -37,8 +37,8 @@ class Outcome:
     index: int | None = None
 
 
-def kind_of(stream: StreamInfo) -> str:
-    """The kind of a stream for people: covers and fonts have words of their own."""
+def stream_kind(stream: StreamInfo) -> str:
+    """Kind of a stream for people; covers and fonts are kinds of their own."""
     if stream.attached_picture:
         return "cover"
     if stream.kind == "attachment" and stream.metadata.get("mimetype", "").startswith(_FONTS):
@@ -47,10 +47,10 @@ def kind_of(stream: StreamInfo) -> str:
 
 
 def describe_stream(stream: StreamInfo) -> str:
-    """A stream for people: "audio 1 (aac, eng)"."""
+    """Describe a stream for people: "audio 1 (aac, eng)"."""
     kind = "cover" if stream.attached_picture else stream.kind
     language = stream.language if stream.language != "und" else None
-    name = stream.metadata.get("filename") if stream.kind == "attachment" else codec_word(stream.codec)
+    name = stream.metadata.get("filename") if stream.kind == "attachment" else codec_name(stream.codec)
     if stream.kind == "data":
         name = stream.metadata.get("handler_name", stream.codec).strip()
     return f"{kind} {stream.index} ({', '.join(filter(None, (name, language)))})"
@@ -60,22 +60,22 @@ def list_streams(streams: Sequence[StreamInfo]) -> str:
     return ", ".join(describe_stream(stream) for stream in streams)
 
 
-def spoken(codec: str) -> str:
-    """A codec's name as people write it."""
+def codec_label(codec: str) -> str:
+    """Name of a codec as people write it."""
     return _SPOKEN.get(codec, codec)
 
 
-def codec_word(codec: str) -> str:
-    """A codec's name without that of its decoder: FFmpeg decodes "mp3" with "mp3float"."""
+def codec_name(codec: str) -> str:
+    """Name of the codec of a decoder: FFmpeg decodes "mp3" with "mp3float"."""
     return codec.removesuffix("float")
 
 
-def of_stream(stream: StreamInfo, fate: Fate, detail: str = "") -> Outcome:
-    return Outcome(fate, kind_of(stream), describe_stream(stream), detail, index=stream.index)
+def stream_outcome(stream: StreamInfo, fate: Fate, detail: str = "") -> Outcome:
+    return Outcome(fate, stream_kind(stream), describe_stream(stream), detail, index=stream.index)
 
 
 def summary_words(outcomes: Sequence[Outcome]) -> str:
-    """One line, like "kept: 2 audio, 1 font · converted: subtitle 3 SRT → mov_text"; empty if there is nothing."""
+    """Summary line, like "kept: 2 audio, 1 font · converted: subtitle 3 SRT → mov_text"; empty if there is nothing."""
     counts: Counter[str] = Counter()
     for outcome in outcomes:
         if outcome.fate == "kept":

@@ -1,6 +1,6 @@
-"""Packets that travel with the frames: the other streams of a source that cannot be opened a second time.
+"""Pass-through packets: the other streams of a source that cannot be opened twice, muxed beside the raw frames.
 
-They come from the reader and go through the same NUT into FFmpeg, which copies them into the target.
+The reader demuxes them; they go through the same NUT stream into FFmpeg, which copies them into the target.
 """
 
 from __future__ import annotations
@@ -14,27 +14,32 @@ import av
 from av.stream import Stream
 
 from vdeblur.video.encode.raw_video import RawMuxer
-from vdeblur.video.streams.timeline import Stretch
+from vdeblur.video.streams.timeline import Timeline
 
 
-class Companions:
-    """The other streams' packets, read as the frames are."""
+class PassthroughPackets:
+    """Packets of the other streams, demuxed while the frames are read.
+
+    Args:
+        packets: returns the packets demuxed since the last call.
+        templates: their streams.
+    """
 
     def __init__(self, packets: Callable[[], list[av.Packet[Any]]], templates: Sequence[Stream]) -> None:
         self._packets = packets
         self._templates = {stream.index: stream for stream in templates}
-        self._travelling: dict[int, Stream] = {}
-        self._wanted: tuple[int, ...] = ()
+        self._streams: dict[int, Stream] = {}
+        self._selected: tuple[int, ...] = ()
 
-    def takes(self, codecs: dict[int, str], muxer: str) -> bool:
-        """Whether NUT and ``muxer`` have words for these streams; asked of the muxers themselves."""
+    def can_mux(self, codecs: dict[int, str], muxer: str) -> bool:
+        """Whether NUT and ``muxer`` accept these streams, found by writing their headers."""
         if not codecs.keys() <= self._templates.keys():
             return False
         copied = [index for index, codec in codecs.items() if codec == "copy"]
         return self._header_of("nut", codecs) and self._header_of(muxer, copied)
 
     def _header_of(self, muxer: str, indexes: Iterable[int]) -> bool:
-        """Whether the muxer writes a header for these streams; none at all need no header."""
+        """Whether the muxer writes a header for these streams; no streams need none."""
         try:
             with av.open(io.BytesIO(), "w", format=muxer) as container:
                 for index in indexes:
@@ -45,25 +50,26 @@ class Companions:
             return False
         return True
 
-    def choose(self, indexes: Sequence[int]) -> None:
-        """Say which streams will travel, in the order they get in NUT behind the frames."""
-        self._wanted = tuple(indexes)
+    def select(self, indexes: Sequence[int]) -> None:
+        """Select the streams to pass through, in their order in NUT behind the frames."""
+        self._selected = tuple(indexes)
 
-    def add_to(self, muxer: RawMuxer) -> None:
-        for index in self._wanted:
-            self._travelling[index] = muxer.add_stream(self._templates[index])
+    def add_streams(self, muxer: RawMuxer) -> None:
+        """Add the selected streams to the muxer."""
+        for index in self._selected:
+            self._streams[index] = muxer.add_stream(self._templates[index])
 
-    def pass_on(self, muxer: RawMuxer, stretch: Stretch) -> None:
-        """Send the packets read since the last call."""
+    def mux_pending(self, muxer: RawMuxer, timeline: Timeline) -> None:
+        """Mux the packets demuxed since the last call."""
         for packet in self._packets():
-            stream = self._travelling.get(packet.stream.index)
+            stream = self._streams.get(packet.stream.index)
             if stream is None or packet.time_base is None:
                 continue
-            moved = _ticks(stretch.moved_seconds, packet.time_base)
+            moved = _ticks(timeline.offset_seconds, packet.time_base)
             shown = packet.pts if packet.pts is not None else packet.dts
-            if stretch.cut and shown is not None and shown + moved < 0:
+            if timeline.trims_start and shown is not None and shown + moved < 0:
                 continue
-            ahead = moved + _ticks(Fraction(stretch.lead_seconds), packet.time_base)
+            ahead = moved + _ticks(Fraction(timeline.lead_seconds), packet.time_base)
             if packet.pts is not None:
                 packet.pts += ahead
             if packet.dts is not None:

@@ -1,6 +1,6 @@
-"""The streams beside the video: which are copied, which converted, and which the container cannot hold.
+"""Stream mapping: the streams to copy, convert or leave out, and those the container rejects.
 
-The muxer itself is asked, before work starts: half a second of every stream is copied into a file of the target's kind.
+The muxer itself is probed, before work starts: half a second of every stream is remuxed into the target's container.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from vdeblur.errors import UsageError
 from vdeblur.video.encode.containers import Container
 from vdeblur.video.ffmpeg.command import OutputStream
 from vdeblur.video.info import SourceInfo, StreamInfo
-from vdeblur.video.streams.conversion import codec_for, refusal
+from vdeblur.video.streams.conversion import refusal_message, target_codec
 from vdeblur.video.streams.languages import QUICKTIME
-from vdeblur.video.streams.muxer_probe import Question, refused_by
-from vdeblur.video.streams.outcomes import Outcome, describe_stream, list_streams, of_stream, spoken
-from vdeblur.video.streams.passthrough import Companions
+from vdeblur.video.streams.muxer_probe import MuxerProbe, refused_streams
+from vdeblur.video.streams.outcomes import Outcome, codec_label, describe_stream, list_streams, stream_outcome
+from vdeblur.video.streams.passthrough import PassthroughPackets
 
 _KINDS = ("audio", "subtitle", "attachment", "data", "video", "cover", "chapters")
 #: Tags that describe the bytes of the old video stream and would be wrong for the new one.
@@ -36,18 +36,18 @@ _ROLES = frozenset(
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """The streams of the output, in the source's order, with the place of the video among them."""
+    """Mapping of the output's streams, in the source's order, with the position of the video."""
 
     streams: tuple[OutputStream, ...]
     video_position: int
     #: The same, not counting attached files.
-    track_of_video: int
+    video_track: int
     #: Covers, fonts and the like that must be attached as files: indexes in the source.
     attached: tuple[int, ...]
     #: Whether the source's chapters come along.
     chapters: bool
     notes: tuple[str, ...]
-    #: What becomes of everything beside the video.
+    #: Outcomes of everything beside the video.
     outcomes: tuple[Outcome, ...] = ()
 
 
@@ -55,13 +55,13 @@ def plan_streams(
     info: SourceInfo,
     container: Container,
     *,
-    companions: Companions | None = None,
+    passthrough: PassthroughPackets | None = None,
     drop: Sequence[str] = (),
     extra: Sequence[str] = (),
 ) -> StreamPlan:
-    """Decide about every stream of the source.
+    """Map every stream of the source.
 
-    FFmpeg opens the source again and takes them from there; where it cannot, ``companions`` carry them. Plain text
+    FFmpeg opens the source again and takes them from there; where it cannot, ``passthrough`` carries them. Plain text
     subtitles are converted to what the container holds. Data streams of a kind it does not know (telemetry) are left
     out with a note; anything else it cannot hold is an error, for a viewer would miss it.
 
@@ -73,12 +73,12 @@ def plan_streams(
     outcomes: list[Outcome] = []
     wanted = _without_dropped(info, container, drop, notes, outcomes)
     wanted = _without_written_anew(info, container, wanted, notes, outcomes)
-    direct = companions is None
+    direct = passthrough is None
     attached = [stream for stream in wanted if _is_attached(stream, container, direct)]
     streams = [stream for stream in wanted if stream not in attached]
-    codecs = {stream.index: codec_for(stream, container) for stream in streams}
-    question = Question(info, container, companions, tuple(extra))
-    unable = refused_by(question, codecs)
+    codecs = {stream.index: target_codec(stream, container) for stream in streams}
+    probe = MuxerProbe(info, container, passthrough, tuple(extra))
+    unable = refused_streams(probe, codecs)
     kept = [stream for stream in streams if stream.index not in unable]
     missing = [stream for stream in streams if stream.index in unable]
     chapters = bool(info.chapters) and "chapters" not in drop and direct and not container.only_pictures
@@ -88,42 +88,42 @@ def plan_streams(
         [*(stream for stream in missing if stream.kind != "data"), *pictures], key=lambda stream: stream.index
     )
     if refused or homeless:
-        raise UsageError(refusal(question, refused, chapters=homeless))
+        raise UsageError(refusal_message(probe, refused, chapters=homeless))
     if missing:
         notes.append(f"{container.name} has no place for data of this kind: left out {list_streams(missing)}")
-        outcomes += [of_stream(stream, "left out", f"no place in {container.name}") for stream in missing]
+        outcomes += [stream_outcome(stream, "left out", f"no place in {container.name}") for stream in missing]
     notes += _kept_notes([*kept, *attached], codecs, container)
-    outcomes += _fates(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
+    outcomes += _outcomes(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
     if info.programs.names and not container.holds_programs:
         words = f"name of program {', '.join(info.programs.names)}"
         notes.append(f"{container.name} has no place for the {words}")
         outcomes.append(Outcome("left out", "program", words))
     outcomes.sort(key=lambda outcome: len(info.streams) if outcome.index is None else outcome.index)
-    if companions is not None:
-        companions.choose([stream.index for stream in kept])
-    output, position = _in_order(info, container, kept, codecs, through_pipe=companions is not None)
+    if passthrough is not None:
+        passthrough.select([stream.index for stream in kept])
+    output, position = _in_order(info, container, kept, codecs, through_pipe=passthrough is not None)
     indexes = tuple(stream.index for stream in attached)
     return StreamPlan(output, position, position, indexes, chapters, tuple(notes), tuple(outcomes))
 
 
 def _is_attached(stream: StreamInfo, container: Container, direct: bool) -> bool:
-    """Whether a stream becomes a file inside the container, as covers and fonts are in Matroska."""
+    """Whether a stream becomes an attachment, as covers and fonts do in Matroska."""
     return container.attaches_files and direct and (stream.attached_picture or stream.kind == "attachment")
 
 
 def _without_dropped(
     info: SourceInfo, container: Container, drop: Sequence[str], notes: list[str], outcomes: list[Outcome]
 ) -> list[StreamInfo]:
-    """The streams beside the video that should be kept; ``notes`` and ``outcomes`` get the others."""
+    """The streams beside the video that are wanted; the others are added to ``notes`` and ``outcomes``."""
     others = _other_streams(info)
     dropped = [stream for stream in others if _is_dropped(stream, drop)]
     wanted = [stream for stream in others if stream not in dropped]
-    outcomes += [of_stream(stream, "left out", "as asked") for stream in dropped]
+    outcomes += [stream_outcome(stream, "left out", "as asked") for stream in dropped]
     if dropped:
         notes.append(f"left out as asked: {list_streams(dropped)}")
     if container.only_pictures and wanted:
         notes.append(f"{container.name} holds pictures only: left out {list_streams(wanted)}")
-        outcomes += [of_stream(stream, "left out", f"{container.name} holds pictures only") for stream in wanted]
+        outcomes += [stream_outcome(stream, "left out", f"{container.name} holds pictures only") for stream in wanted]
         return []
     return wanted
 
@@ -131,7 +131,7 @@ def _without_dropped(
 def _without_written_anew(
     info: SourceInfo, container: Container, wanted: list[StreamInfo], notes: list[str], outcomes: list[Outcome]
 ) -> list[StreamInfo]:
-    """The same without tracks that say in QuickTime's way what tags and chapters say."""
+    """The same without QuickTime's tracks of chapter names and time code, which the muxer writes anew."""
     chapters = [stream for stream in wanted if stream.chapter_text]
     track, tag = container.iso_base_media, container.keeps_tags
     code = [stream for stream in wanted if _is_time_code(stream, info) and (track or tag)]
@@ -140,7 +140,7 @@ def _without_written_anew(
     elif code:
         notes.append(f"time code kept as a tag of the video: {list_streams(code)}")
     for stream in code:
-        outcomes.append(of_stream(stream, "kept") if track else of_stream(stream, "converted", AS_TAG))
+        outcomes.append(stream_outcome(stream, "kept") if track else stream_outcome(stream, "converted", AS_TAG))
     return [stream for stream in wanted if stream not in chapters and stream not in code]
 
 
@@ -150,7 +150,7 @@ def _is_time_code(stream: StreamInfo, info: SourceInfo) -> bool:
     return stream.kind == "data" and "timecode" in stream.metadata and "timecode" in video.metadata
 
 
-def _fates(
+def _outcomes(
     info: SourceInfo,
     kept: Sequence[StreamInfo],
     codecs: dict[int, str],
@@ -159,12 +159,14 @@ def _fates(
     container: Container,
     drop: Sequence[str],
 ) -> list[Outcome]:
-    """What becomes of the streams that come along, and of the chapters."""
+    """Outcomes of the streams that are kept, and of the chapters."""
     outcomes = []
     for stream in sorted(kept, key=lambda stream: stream.index):
         codec = codecs.get(stream.index, "copy")
-        words = f"{spoken(stream.codec)} → {spoken(codec)}"
-        outcomes.append(of_stream(stream, "kept") if codec == "copy" else of_stream(stream, "converted", words))
+        words = f"{codec_label(stream.codec)} → {codec_label(codec)}"
+        outcomes.append(
+            stream_outcome(stream, "kept") if codec == "copy" else stream_outcome(stream, "converted", words)
+        )
     if info.chapters:
         words = f"{info.chapters} chapter{'s' * (info.chapters != 1)}"
         why = "as asked" if "chapters" in drop else "" if chapters else _why_no_chapters(container)
@@ -235,7 +237,7 @@ def _title(stream: StreamInfo) -> tuple[str, ...]:
 
 
 def _packet_filters(info: SourceInfo, stream: StreamInfo, container: Container, *, through_pipe: bool) -> list[str]:
-    """Bitstream filters of a copied stream; none changes what is heard."""
+    """Bitstream filters of a copied stream; none changes the decoded content."""
     filters = []
     if stream.codec == "aac" and container.iso_base_media and info.container in _ADTS_DEMUXERS:
         # FFmpeg sees to it itself, but not when it writes fragments.

@@ -1,4 +1,4 @@
-"""The stretch of a source that a job covers, and how its times become the output's."""
+"""Timeline: the time range of the source that is restored, and the mapping of its timestamps to the output's."""
 
 from __future__ import annotations
 
@@ -10,69 +10,70 @@ from vdeblur.video.time_range import exact_seconds, first_tick
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Times of a job: a whole one keeps every tick, one with a start moves it to 0."""
+class Timeline:
+    """Mapping of timestamps: the whole source keeps every tick; a range with a start moves it to 0."""
 
     time_base: Fraction
     #: Tick of the source that becomes 0.
     origin: int = 0
-    #: Whether what lies before the origin is left out.
-    cut: bool = False
+    #: Whether everything before the origin is left out.
+    trims_start: bool = False
     #: Second of the output at which it ends.
     end_seconds: Fraction | None = None
-    #: Ticks by which times run ahead inside NUT, which has no negative ones; FFmpeg takes them back.
+    #: Ticks added inside NUT, which has no negative timestamps; FFmpeg subtracts them again.
     lead: int = 0
 
     @staticmethod
     def of(
         info: SourceInfo, time_base: Fraction, start_seconds: float | None, duration_seconds: float | None
-    ) -> Stretch:
-        """The stretch that a reader with the same start and duration gives frames of."""
+    ) -> Timeline:
+        """The timeline of a reader with the same start and duration."""
         start = None if start_seconds is None else exact_seconds(start_seconds)
         begin = info.video.start_pts + first_tick(start or Fraction(0), time_base)
         origin = 0 if start is None else begin
         end = None if duration_seconds is None else (begin - origin) * time_base + exact_seconds(duration_seconds)
-        return Stretch(time_base, origin, start is not None, end)
+        return Timeline(time_base, origin, start is not None, end)
 
-    def beginning_at(self, pts: int) -> Stretch:
-        """The same stretch with its first frame at ``pts``: no container shows what is before 0, so 0 is no later."""
+    def starting_at(self, pts: int) -> Timeline:
+        """The same with the first frame at ``pts``: players skip what is before 0, so the origin is no later."""
         return self if pts >= self.origin else replace(self, origin=pts)
 
-    def with_lead(self) -> Stretch:
+    def with_lead(self) -> Timeline:
         """The same with a lead of ten seconds or more that is whole in seconds and in ticks."""
         numerator = self.time_base.numerator
         return replace(self, lead=self.time_base.denominator * -(-10 // numerator))
 
     @property
-    def moved_seconds(self) -> Fraction:
-        """Seconds that are added to every time of the source."""
+    def offset_seconds(self) -> Fraction:
+        """Offset added to every timestamp of the source."""
         return -self.origin * self.time_base
 
     @property
     def lead_seconds(self) -> int:
         return int(self.lead * self.time_base)
 
-    def sent(self, pts: int) -> int:
-        """Tick under which a frame travels in NUT."""
+    def nut_tick(self, pts: int) -> int:
+        """Timestamp of a frame inside NUT."""
         return pts - self.origin + self.lead
 
     def source_options(self) -> dict[str, str | None]:
-        """FFmpeg input options that give the source's other streams the same stretch and the same clock."""
+        """FFmpeg input options that give the source's other streams the same range and offset."""
         options: dict[str, str | None] = {}
         begin = self.origin * self.time_base
-        if self.cut and begin > 0:
+        if self.trims_start and begin > 0:
             options |= {"seek_timestamp": "1", "ss": _decimal(begin)}
         if self.origin:
-            options["itsoffset"] = _decimal(self.moved_seconds)
+            options["itsoffset"] = _decimal(self.offset_seconds)
         return options
 
     def output_options(self) -> dict[str, str]:
-        options = {"copypriorss": "0"} if self.cut else {}
+        """FFmpeg output options that end the output with the range."""
+        options = {"copypriorss": "0"} if self.trims_start else {}
         if self.end_seconds is not None:
             options["t"] = _decimal(self.end_seconds)
         return options
 
 
 def _decimal(seconds: Fraction) -> str:
-    """Seconds for FFmpeg, which counts microseconds."""
+    """Seconds as FFmpeg parses them, to the microsecond."""
     return f"{float(seconds):.6f}"
