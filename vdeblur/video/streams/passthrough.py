@@ -13,6 +13,7 @@ from typing import Any
 import av
 from av.stream import Stream
 
+from vdeblur.video.av_compat import fraction_or_none
 from vdeblur.video.encode.raw_video import RawMuxer
 from vdeblur.video.streams.timeline import Stretch
 
@@ -57,13 +58,14 @@ class Companions:
         """Send the packets read since the last call."""
         for packet in self._packets():
             stream = self._travelling.get(packet.stream.index)
-            if stream is None or packet.time_base is None:
+            time_base = fraction_or_none(packet.time_base)
+            if stream is None or time_base is None:
                 continue
-            moved = _ticks(stretch.moved_seconds, packet.time_base)
+            moved = _ticks(stretch.moved_seconds, time_base)
             shown = packet.pts if packet.pts is not None else packet.dts
             if stretch.cut and shown is not None and shown + moved < 0:
                 continue
-            ahead = moved + _ticks(Fraction(stretch.lead_seconds), packet.time_base)
+            ahead = moved + _ticks(Fraction(stretch.lead_seconds), time_base)
             if packet.pts is not None:
                 packet.pts += ahead
             if packet.dts is not None:
