@@ -1,13 +1,14 @@
 """PyAV compatibility: rationals, metadata, side data and opening, alike under PyAV 18 and 19.
 
 PyAV 19 gives every rational as its own ``AVRational``, 0 where nothing is known; 18 gives a ``Fraction`` or ``None``.
-It also keeps bytes of metadata that are not UTF-8 as lone surrogates, where 18 was told to replace them, and iterates
-side data by kind instead of by item. Everything in ``video/`` that reads such a value from PyAV comes through here;
-PyAV's setters take a ``Fraction`` in both.
+It also keeps bytes of metadata that are not UTF-8 as lone surrogates, where 18 replaced them on request, iterates side
+data by kind instead of by item, and its filter graphs do not end by themselves. Everything in ``video/`` reads such
+values of PyAV through here; PyAV's setters take a ``Fraction`` in both.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import count
@@ -15,6 +16,7 @@ from typing import Any, Protocol, cast
 
 import av
 from av.container import Container, InputContainer
+from av.filter import Graph
 from av.sidedata.sidedata import SideData
 from av.stream import Stream
 
@@ -89,3 +91,13 @@ def side_data_items(frame: av.VideoFrame) -> Iterator[SideData]:
             yield items[index]
         except IndexError:
             return
+
+
+def release_graph(graph: Graph) -> None:
+    """Let go of a filter graph that nobody else uses, with its threads and the frames in it.
+
+    In PyAV 19 a graph and its filters hold each other, and it would stay until the garbage collector looks.
+    """
+    for held in gc.get_referents(graph):
+        if isinstance(held, dict):  # of its filters
+            held.clear()

@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import Any, cast
 
 import av
-from av.filter import Graph
 
 from vdeblur.video.av_compat import fraction_or_none, side_data_items
+from vdeblur.video.filter_graph import FilterGraph
 
 #: Kinds that FFmpeg has (libavutil/frame.h) and PyAV 18 has no word for, by their numbers.
 _FURTHER_KINDS = {
@@ -73,19 +73,6 @@ def _without(frame: av.VideoFrame, kind: int | str) -> av.VideoFrame:
 
 def _filtered(frame: av.VideoFrame, options: str) -> av.VideoFrame | None:
     """The frame after FFmpeg's filter for side data, if it lets it pass."""
-    graph = Graph()
-    source = graph.add_buffer(
-        width=frame.width,
-        height=frame.height,
-        format=frame.format,
-        time_base=fraction_or_none(frame.time_base) or Fraction(1, 1000),
-    )
-    remove, sink = graph.add("sidedata", options), graph.add("buffersink")
-    source.link_to(remove)
-    remove.link_to(sink)
-    graph.configure()
+    graph = FilterGraph(frame, "sidedata", options, time_base=fraction_or_none(frame.time_base) or Fraction(1, 1000))
     graph.push(frame)
-    try:
-        return cast(av.VideoFrame, graph.pull())
-    except (av.error.BlockingIOError, av.error.EOFError):
-        return None
+    return next(iter(graph.pull()), None)
