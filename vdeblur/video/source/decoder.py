@@ -66,11 +66,12 @@ class Decoder:
         context.thread_count = threads
         context.flags |= _UNALIGNED
         context.options = {**context.options, "max_pixels": str(max_px)}
+        name = context.name  # PyAV 19 crashes when it is asked for it after a failure
         try:
             context.open(strict=False)
         except (av.error.FFmpegError, ValueError) as exc:
             reason = str(getattr(exc, "strerror", None) or exc)
-            raise SourceError(f"cannot open the {context.name} decoder: {reason}") from exc
+            raise SourceError(f"cannot open the {name} decoder: {reason}") from exc
 
     def frames(self, packets: Iterable[av.Packet[Any]]) -> Iterator[av.VideoFrame]:
         """Frames in the order they are shown."""
