@@ -62,7 +62,7 @@ def frame_of(picture: Any, *, before: Frame | None = None, channels: Channels = 
     if isinstance(picture, Frame):
         return picture if picture.origin is None else replace(picture, origin=None)
     frame = _made(picture, kind, number, channels)
-    numbered = kind != VIDEO_FRAMES or None in (picture.pts, picture.time_base)
+    numbered = kind != VIDEO_FRAMES or not _has_time(picture)
     return replace(frame, origin=PictureOrigin(picture, kind, channels, numbered))
 
 
@@ -119,6 +119,12 @@ def _is_video_frame(picture: Any) -> bool:
     from vdeblur.video.formats.av_frames import is_video_frame
 
     return is_video_frame(picture)
+
+
+def _has_time(picture: Any) -> bool:
+    from vdeblur.video.formats.av_frames import has_time
+
+    return has_time(picture)
 
 
 def _made(picture: Any, kind: str, number: int, channels: Channels) -> Frame:

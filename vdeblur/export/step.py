@@ -71,9 +71,9 @@ class ExportableStep(nn.Module):
         batch, _, *cells = gathered.shape
         strides = [self.network.stride] * (1 + len(others)) + [self.network.stride // 8, self.network.stride // 16]
         for tensor, factor in zip((frame, *others, *state), strides, strict=False):
-            torch._check(tensor.shape[0] == batch)  # type: ignore[no-untyped-call]
+            torch._check(tensor.shape[0] == batch)  # type: ignore[no-untyped-call,unused-ignore]
             for size, count in zip(tensor.shape[2:], cells, strict=False):
-                torch._check(size == count * factor)  # type: ignore[no-untyped-call]
+                torch._check(size == count * factor)  # type: ignore[no-untyped-call,unused-ignore]
 
     def memory(self, size: Size) -> list[Tensor]:
         """What to begin with: zeros."""

@@ -175,8 +175,11 @@ class _Watch:
         self._thread.start()
 
     def _look(self) -> None:
+        own = _command(self._pid)
         while not self._done.wait(0.1):
             for child in _descendants(self._pid):
+                if _command(child) == own:
+                    continue  # between fork and exec: its memory is the worker's
                 try:
                     pages = int(Path(f"/proc/{child}/statm").read_text().split()[1])
                 except (OSError, IndexError):
@@ -187,6 +190,13 @@ class _Watch:
         self._done.set()
         self._thread.join()
         return self._mb
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _descendants(pid: int) -> list[int]:

@@ -63,7 +63,7 @@ def compared(config: AblationConfig, folder: Path) -> str:
 def run(config: AblationConfig, variant: Variant, seed: int, train_clips: ByteClips, test_clips: ByteClips) -> Result:
     """Train one variant from scratch and score it."""
     torch.manual_seed(seed)
-    net = NETWORKS[variant.form](network_config(config, variant)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = NETWORKS[variant.form](network_config(config, variant)).to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
     times = train(config, variant, seed, net, train_clips)
     scores = score(variant, net, test_clips, config.batch)
     return Result(variant.name, seed, recipe(config, variant), **scores, kmac=kmac(net), step_ms=1e3 * times)

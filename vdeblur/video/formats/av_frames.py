@@ -13,11 +13,12 @@ from av import VideoFrame
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
+from vdeblur.video.av_compat import fraction_or_none
 from vdeblur.video.formats.colour_tags import frame_colour
 from vdeblur.video.formats.pixel_formats import canonical_format, planes_of, video_frame_from
 from vdeblur.video.formats.plane_layouts import rows
 
-__all__ = ["VideoFrame", "frame_of_video_frame", "is_video_frame", "video_frame_of"]
+__all__ = ["VideoFrame", "frame_of_video_frame", "has_time", "is_video_frame", "video_frame_of"]
 
 #: FFmpeg writes these with dithering; here they are put together exactly.
 _SEMIPLANAR = {"p010le": 6, "p016le": 0}
@@ -27,6 +28,11 @@ _TRIAL = 37
 
 def is_video_frame(picture: Any) -> bool:
     return isinstance(picture, VideoFrame)
+
+
+def has_time(picture: VideoFrame) -> bool:
+    """Whether it has a pts and a time base."""
+    return picture.pts is not None and fraction_or_none(picture.time_base) is not None
 
 
 def frame_of_video_frame(picture: VideoFrame, number: int) -> Frame:
@@ -42,7 +48,7 @@ def frame_of_video_frame(picture: VideoFrame, number: int) -> Frame:
             "use frame.reformat(format='yuv420p') or 'rgb24'"
         )
     planes, pixel_format = planes_of(picture)
-    colour, base = frame_colour(picture, Colour()), picture.time_base
+    colour, base = frame_colour(picture, Colour()), fraction_or_none(picture.time_base)
     if picture.pts is None or base is None:
         return Frame(planes, pixel_format, colour, number, Fraction(1), 1)
     return Frame(planes, pixel_format, colour, picture.pts, base, picture.duration or 0)
@@ -52,8 +58,8 @@ def video_frame_of(frame: Frame, like: VideoFrame) -> VideoFrame:
     """A new picture with the format, pts, time base, duration and colour of ``like``, from its restored frame."""
     made = _packed(frame, like.format.name)
     made.pts, made.dts = like.pts, like.dts
-    if like.time_base is not None:
-        made.time_base = like.time_base
+    if (time_base := fraction_or_none(like.time_base)) is not None:
+        made.time_base = time_base
     made.duration, made.opaque = like.duration, like.opaque
     made.colorspace, made.color_range = like.colorspace, like.color_range
     made.color_primaries, made.color_trc = like.color_primaries, like.color_trc

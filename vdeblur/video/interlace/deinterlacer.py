@@ -13,8 +13,8 @@ import numpy as np
 
 from vdeblur.errors import SourceError
 from vdeblur.frames import FieldOrder, Frame, PixelFormat
+from vdeblur.video.filter_graph import FilterGraph
 from vdeblur.video.formats.pixel_formats import planes_of, video_frame_from
-from vdeblur.video.interlace.field_flags import graph_of, pulled
 
 #: ``bwdif`` refuses smaller pictures.
 LEAST_ROWS, LEAST_COLUMNS = 4, 3
@@ -48,7 +48,7 @@ class Deinterlacer:
         self._scale = 2 if halved else 1
         self._frame_ticks = frame_ticks
         self._layout: tuple[int, int, str] | None = None
-        self._graph: Any = None
+        self._graph: FilterGraph | None = None
         self._waiting: deque[tuple[int, int]] = deque()
         self._current = (0, 0)
         self._step = 0
@@ -56,28 +56,25 @@ class Deinterlacer:
     def push(self, picture: av.VideoFrame, tick: int) -> list[Timed]:
         """Give the next picture; get those that are complete."""
         layout, done = (picture.width, picture.height, picture.format.name), []
-        if layout != self._layout:
+        if self._graph is None or layout != self._layout:
             done = self.flush()
-            self._layout, self._graph = layout, self._started(picture)
+            self._layout, self._graph = layout, FilterGraph(picture, "bwdif", self._words)
         self._waiting.append((tick, picture.duration))
         picture.pts = tick
         self._graph.push(picture)
-        return done + self._collect()
+        return done + self._collect(self._graph)
 
     def flush(self) -> list[Timed]:
         """End of the pictures, or of those of one size: get what is left."""
         if self._graph is None:
             return []
         self._graph.push(None)
-        done = self._collect()
+        done = self._collect(self._graph)
         self._graph = self._layout = None
         return done
 
-    def _started(self, picture: av.VideoFrame) -> Any:
-        return graph_of(picture, "bwdif", self._words)
-
-    def _collect(self) -> list[Timed]:
-        return [self._timed(picture) for picture in pulled(self._graph)]
+    def _collect(self, graph: FilterGraph) -> list[Timed]:
+        return [self._timed(picture) for picture in graph.pull()]
 
     def _timed(self, picture: av.VideoFrame) -> Timed:
         """``bwdif`` counts in half ticks; where it has no next frame it guesses, so times are made from our own."""
@@ -155,10 +152,10 @@ def can_deinterlace(pixel_format: str) -> bool:
     """Whether ``bwdif`` takes a pixel format as it is; FFmpeg would convert others on the way without a word."""
     try:
         picture = av.VideoFrame(16, 16, pixel_format)
-        graph = graph_of(picture, "bwdif", "send_frame:tff:all")
+        graph = FilterGraph(picture, "bwdif", "send_frame:tff:all")
         picture.pts = 0
         graph.push(picture)
         graph.push(None)
-        return all(done.format.name == pixel_format for done in pulled(graph))
+        return all(done.format.name == pixel_format for done in graph.pull())
     except (av.error.FFmpegError, ValueError):
         return False

@@ -8,7 +8,8 @@ from typing import Any
 import av
 
 from vdeblur.frames import FieldOrder
-from vdeblur.video.interlace.field_flags import FieldFlags, graph_of, pulled
+from vdeblur.video.filter_graph import FilterGraph
+from vdeblur.video.interlace.field_flags import FieldFlags
 
 
 def are_fields(codec: str, picture: av.VideoFrame) -> bool:
@@ -50,19 +51,18 @@ class _Weaver:
 
     def __init__(self) -> None:
         self._key: Any = None
-        self._graph: Any = None
+        self._graph: FilterGraph | None = None
 
     def weave(self, first: av.VideoFrame, second: av.VideoFrame, order: FieldOrder) -> av.VideoFrame:
         key = (first.width, first.height, first.format.name, order)
-        if key != self._key:
+        if self._graph is None or key != self._key:
             self._key = key
-            self._graph = graph_of(first, "weave", "top" if order == "tff" else "bottom")
+            self._graph = FilterGraph(first, "weave", "top" if order == "tff" else "bottom")
         pts, dts, duration = first.pts, first.dts, first.duration
         if second is not first:
             duration += second.duration
         for field in (first, second):
             self._graph.push(field)
-        (woven,) = pulled(self._graph)
+        (woven,) = self._graph.pull()
         woven.pts, woven.dts, woven.duration = pts, dts, duration
-        made: av.VideoFrame = woven
-        return made
+        return woven

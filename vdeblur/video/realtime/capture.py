@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from vdeblur.errors import SourceError
 from vdeblur.frames import Frame
+from vdeblur.video.av_compat import fraction_or_none, open_input
 from vdeblur.video.formats.colour_tags import frame_colour, stream_colour
 from vdeblur.video.formats.pixel_formats import planes_of
 from vdeblur.video.realtime.inputs import Inlet
@@ -83,30 +84,22 @@ class Capture:
     def _open(self) -> InputContainer:
         inlet, pipe = self.inlet, self._pipe
         source: Any = inlet.url if pipe is None else pipe
-        container: InputContainer = av.open(
-            source,
-            "r",
-            inlet.format,
-            options=inlet.options,
-            metadata_errors="replace",
-            timeout=None if pipe is not None else self._timeout,
-        )
-        return container
+        timeout = None if pipe is not None else self._timeout
+        return open_input(source, inlet.format, options=inlet.options, timeout=timeout)
 
     def _frames(self, container: InputContainer, stream: VideoStream) -> Iterator[Frame]:
         context, header = _decoder(stream), stream_colour(stream)
-        assert stream.time_base is not None
-        self.rate = stream.average_rate or stream.guessed_rate or None
-        clock = Clock(stream.time_base, self.rate, stream.start_time or 0)
+        time_base = fraction_or_none(stream.time_base)
+        assert time_base is not None
+        self.rate = fraction_or_none(stream.average_rate) or fraction_or_none(stream.guessed_rate)
+        clock = Clock(time_base, self.rate, stream.start_time or 0)
         for packet in container.demux(stream):
             if self._closing.is_set():
                 return
             for picture in _decoded(context, packet):
                 planes, pixel_format = planes_of(picture)
                 tick = clock.stamp(picture.pts, picture.dts, picture.duration)
-                yield Frame(
-                    planes, pixel_format, frame_colour(picture, header), tick, stream.time_base, picture.duration
-                )
+                yield Frame(planes, pixel_format, frame_colour(picture, header), tick, time_base, picture.duration)
 
     def _lost(self, exc: Exception) -> SourceError:
         self._check_pipe()

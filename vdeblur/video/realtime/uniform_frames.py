@@ -7,9 +7,9 @@ from fractions import Fraction
 from typing import Any
 
 from vdeblur.frames import Colour, Frame, PixelFormat
+from vdeblur.video.filter_graph import FilterGraph
 from vdeblur.video.formats.pixel_formats import planes_of, video_frame_from
 from vdeblur.video.info import SourceInfo, StreamInfo, VideoInfo
-from vdeblur.video.interlace.field_flags import graph_of, pulled
 from vdeblur.video.source.size_change import black, fitted_box
 
 YUV420 = PixelFormat("yuv420p", "yuv", 8, (1, 1))
@@ -33,7 +33,7 @@ class Plain:
     def __init__(self, wanted: PixelFormat | None = None) -> None:
         self._wanted = wanted
         self._size: tuple[int, int] | None = None
-        self._graph: Any = None
+        self._graph: FilterGraph | None = None
         self._graph_for: Any = None
         self.format: PixelFormat | None = wanted
 
@@ -57,11 +57,11 @@ class Plain:
         words = f"w={box.width}:h={box.height}:in_range={'full' if full else _range(frame)}:out_range=limited"
         words += f":out_color_matrix={matrix}" + ("" if full else f":in_color_matrix={matrix}")
         graph_for = (frame.size, frame.format, words)
-        if graph_for != self._graph_for:
-            self._graph = graph_of(picture, "scale", words, "format", f"pix_fmts={target.name}")
+        if self._graph is None or graph_for != self._graph_for:
+            self._graph = FilterGraph(picture, "scale", words, "format", f"pix_fmts={target.name}")
             self._graph_for = graph_for
         self._graph.push(picture)
-        (scaled,) = pulled(self._graph)
+        (scaled,) = self._graph.pull()
         planes: Any = planes_of(scaled)[0]
         if (box.height, box.width) != size:
             planes = _in_the_middle(planes, target, colour, size, (box.top, box.left))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 
+from vdeblur.video.av_compat import open_input, tags_of
 from vdeblur.video.encode.containers import Container
 from vdeblur.video.ffmpeg.command import OutputStream
 from vdeblur.video.ffmpeg.process import Tally
@@ -83,11 +84,11 @@ def verify_output(path: Path, expected: Expectation, tally: Tally) -> tuple[list
 
 
 def _read_head(path: Path) -> _Found:
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_input(str(path)) as container:
         chapters = chapter_times(container)
         name = container.format.name
         streams = tuple(stream_info(stream, name, chapters) for stream in container.streams)
-        return _Found(streams, len(chapters), dict(container.metadata))
+        return _Found(streams, len(chapters), tags_of(container))
 
 
 def _pairs(expected: Expectation, found: _Found) -> dict[int, StreamInfo]:

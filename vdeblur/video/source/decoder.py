@@ -12,6 +12,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vdeblur.errors import SourceError
+from vdeblur.video.av_compat import fraction_or_none, tags_of
 
 #: libavcodec's AV_CODEC_FLAG_OUTPUT_CORRUPT.
 _OUTPUT_CORRUPT = 1 << 3
@@ -27,7 +28,7 @@ def decoding_context(stream: VideoStream) -> VideoCodecContext:
     """The decoder of a stream: its own, or the one that knows its alpha."""
     own = stream.codec_context
     name = _ALPHA_DECODERS.get(own.name)
-    if name is None or not says_alpha(stream.metadata) or name not in av.codecs_available:
+    if name is None or not says_alpha(tags_of(stream)) or name not in av.codecs_available:
         return own
     return cast(VideoCodecContext, av.CodecContext.create(name, "r"))
 
@@ -60,16 +61,17 @@ class Decoder:
         #: Whether the final flush broke off at an error, and whether frames may be missing because of it.
         self.flush_failed = self.may_lack_frames = False
         #: Pixel shape of the stream by what was read of it in front, which may be of a later part.
-        self.probed_aspect_ratio = context.sample_aspect_ratio or None
+        self.probed_aspect_ratio = fraction_or_none(context.sample_aspect_ratio)
         context.thread_type = "AUTO"
         context.thread_count = threads
         context.flags |= _UNALIGNED
         context.options = {**context.options, "max_pixels": str(max_px)}
+        name = context.name  # PyAV 19 crashes when it is asked for it after a failure
         try:
             context.open(strict=False)
         except (av.error.FFmpegError, ValueError) as exc:
             reason = str(getattr(exc, "strerror", None) or exc)
-            raise SourceError(f"cannot open the {context.name} decoder: {reason}") from exc
+            raise SourceError(f"cannot open the {name} decoder: {reason}") from exc
 
     def frames(self, packets: Iterable[av.Packet[Any]]) -> Iterator[av.VideoFrame]:
         """Frames in the order they are shown."""
@@ -92,7 +94,7 @@ class Decoder:
     @property
     def sample_aspect_ratio(self) -> Fraction | None:
         """Pixel shape that the stream itself has given last, if it gives one."""
-        return self._context.sample_aspect_ratio or None
+        return fraction_or_none(self._context.sample_aspect_ratio)
 
     def close(self) -> None:
         """Let go of the decoder; its threads end when nothing else holds it."""

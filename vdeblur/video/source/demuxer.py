@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
+from vdeblur.video.av_compat import fraction_or_none, stored_bytes, tags_of
 from vdeblur.video.source.access import reopening_options
 from vdeblur.video.source.animated_webp import AnimatedPictures
 from vdeblur.video.source.location import DEFAULT_FRAME_RATE, Place, file_id
@@ -107,8 +108,8 @@ class Stored:
             container.close()
             raise
         self.streams: list[Stream] = list(container.streams)
-        self.time_base = stream.time_base or Fraction(1, av.time_base)
-        self.rate = stream.average_rate or stream.guessed_rate or None
+        self.time_base = fraction_or_none(stream.time_base) or Fraction(1, av.time_base)
+        self.rate = fraction_or_none(stream.average_rate) or fraction_or_none(stream.guessed_rate)
         self.container_name = container.format.name
         self.start_pts = stream.start_time
         self.frame_count = stream.frames or None
@@ -116,8 +117,8 @@ class Stored:
         self.cut = find_cut(container, stream, place.path) if place.path is not None else None
         self.duration_seconds = _container_seconds(container)
         self.chapter_seconds = chapter_times(container)
-        self.metadata = dict(container.metadata)
-        live = place.network and self.duration_seconds is None and container.size <= 0
+        self.metadata = tags_of(container)
+        live = place.network and self.duration_seconds is None and not stored_bytes(container)
         self.input_url = place.url if place.twice and not live else None
         self.input_options = reopening_options(self.container_name, network=place.network)
         if self.container_name == "image2":
@@ -235,15 +236,15 @@ class Pictures:
 
 def chapter_times(container: InputContainer) -> tuple[Fraction, ...]:
     """Seconds at which the chapters start."""
-    return tuple(chapter["start"] * (chapter["time_base"] or Fraction(0)) for chapter in container.chapters())
+    return tuple(c["start"] * (fraction_or_none(c["time_base"]) or Fraction(0)) for c in container.chapters())
 
 
 def _video_seconds(stream: VideoStream) -> float | None:
     """Length of the video stream by its header or, in Matroska, by a tag with the time at which it ends."""
-    tick = stream.time_base or Fraction(0)
+    tick = fraction_or_none(stream.time_base) or Fraction(0)
     if stream.duration is not None:
         return float(stream.duration * tick)
-    tag = _DURATION_TAG.match(stream.metadata.get("DURATION", ""))
+    tag = _DURATION_TAG.match(tags_of(stream).get("DURATION", ""))
     if tag is None:
         return None
     return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - float((stream.start_time or 0) * tick)

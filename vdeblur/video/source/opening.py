@@ -16,6 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.av_compat import open_input
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.source.access import opening_options, playlist_in
 from vdeblur.video.source.limits import claim_options, refused_claim
@@ -53,8 +54,7 @@ def _open(place: Place, frame_rate: Fraction | None) -> InputContainer:
         options["framerate"] = str(frame_rate)
     source: Any = place.pipe if place.pipe is not None else place.url
     timeout = NETWORK_TIMEOUT_SECONDS if place.network else None
-    container: InputContainer = av.open(source, "r", options=options, metadata_errors="replace", timeout=timeout)
-    return container
+    return open_input(source, options=options, timeout=timeout)
 
 
 def _cannot_open(place: Place, frame_rate: Fraction | None, exc: Exception) -> SourceError | UsageError:
@@ -107,7 +107,7 @@ def open_again(info: SourceInfo) -> InputContainer:
     options = dict(info.input_options)
     name, timeout = options.pop("f", None), NETWORK_TIMEOUT_SECONDS
     try:
-        return av.open(str(info.input_url), "r", name, options=options, metadata_errors="replace", timeout=timeout)
+        return open_input(str(info.input_url), name, options=options, timeout=timeout)
     except (av.error.FFmpegError, ValueError) as exc:
         raise SourceError(f"cannot read {info.name} once more: {reason_of(exc)}") from exc
 
@@ -166,6 +166,6 @@ def open_picture(path: Path) -> InputContainer:
         raise SourceError(f"{path} is empty")
     try:
         options = opening_options(network=False, file=False) | claim_options(len(data))
-        return av.open(io.BytesIO(data), "r", options=options, metadata_errors="replace")
+        return open_input(io.BytesIO(data), options=options)
     except (av.error.FFmpegError, ValueError) as exc:
         raise SourceError(f"{path} is no picture FFmpeg can read: {reason_of(exc)}") from exc

@@ -14,6 +14,7 @@ from av.stream import Disposition, Stream
 
 from vdeblur.errors import SourceError
 from vdeblur.frames import Colour
+from vdeblur.video.av_compat import fraction_or_none, tags_of
 from vdeblur.video.formats.colour_tags import frame_colour
 from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.info import (
@@ -87,16 +88,16 @@ def of_pairs(info: SourceInfo) -> SourceInfo:
 
 def stream_info(stream: Stream, container: str, chapters: Sequence[Fraction]) -> StreamInfo:
     """What is known about a stream of a container of that name, with chapters that start at these seconds."""
-    context = stream.codec_context
+    context, tags = stream.codec_context, tags_of(stream)
     name = context.name if context is not None else getattr(stream, "name", None)
     is_mov = container.startswith("mov,")
     return StreamInfo(
         index=stream.index,
         kind=str(stream.type),
         codec="unknown" if name is None or stream.type == "attachment" else name,
-        language=stream.metadata.get("language"),
+        language=tags.get("language"),
         # What MP4 and QuickTime call the name of a track is its title elsewhere.
-        title=stream.metadata.get("title", stream.metadata.get("name") if is_mov else None),
+        title=tags.get("title", tags.get("name") if is_mov else None),
         default=bool(stream.disposition & Disposition.default),
         forced=bool(stream.disposition & Disposition.forced),
         attached_picture=bool(stream.disposition & Disposition.attached_pic),
@@ -104,15 +105,16 @@ def stream_info(stream: Stream, container: str, chapters: Sequence[Fraction]) ->
         dispositions=tuple(str(flag.name) for flag in stream.disposition),
         id=stream.id,
         sample_rate=getattr(context, "sample_rate", None) if stream.type == "audio" else None,
-        metadata=dict(stream.metadata),
+        metadata=tags,
     )
 
 
 def _names_chapters(stream: Stream, chapters: Sequence[Fraction]) -> bool:
     """Whether FFmpeg has made the chapters of this track: it has one text at the start of each."""
-    if stream.type != "data" or not chapters or stream.time_base is None:
+    time_base = fraction_or_none(stream.time_base)
+    if stream.type != "data" or not chapters or time_base is None:
         return False
-    return tuple(entry.timestamp * stream.time_base for entry in stream.index_entries) == tuple(chapters)
+    return tuple(entry.timestamp * time_base for entry in stream.index_entries) == tuple(chapters)
 
 
 def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:
@@ -133,7 +135,7 @@ def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -
         duration_seconds=media.video_seconds if media.video_seconds is not None else media.duration_seconds,
         rotation_degrees=first.rotation if matrix is None else rotation_of(matrix),
         display_matrix=matrix,
-        sample_aspect_ratio=media.stream.sample_aspect_ratio or None,
+        sample_aspect_ratio=fraction_or_none(media.stream.sample_aspect_ratio),
         interlacing=Interlacing(order=flagged, flagged=flagged),
         mastering_display=_mastering_display(side_data),
         content_light=_content_light(side_data),

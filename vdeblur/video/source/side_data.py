@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import av
-from av.filter import Graph
-from av.sidedata.sidedata import SideData
 
-#: Kinds that FFmpeg has (libavutil/frame.h) and PyAV has no word for, by their numbers.
+from vdeblur.video.av_compat import fraction_or_none, side_data_items
+from vdeblur.video.filter_graph import FilterGraph
+
+#: Kinds that FFmpeg has (libavutil/frame.h) and PyAV 18 has no word for, by their numbers.
 _FURTHER_KINDS = {
     28: "LCEVC",
     29: "VIEW_ID",
@@ -23,20 +24,30 @@ _UNKNOWN_KIND = re.compile(r"^(\d+) is not a valid Type")
 
 
 def side_data_of(frame: av.VideoFrame) -> Mapping[str, bytes]:
-    """Side data by FFmpeg's names, in the frame's order; kinds PyAV does not know come last and are empty."""
+    """Side data by FFmpeg's names, in the frame's order; kinds PyAV 18 does not know come last, and empty there."""
     further: dict[str, bytes] = {}
     if _carries(frame, "ICC_PROFILE"):
         # PyAV frees what this kind says of itself (the name PNG gives it) a second time, and the process with it.
         further["ICC_PROFILE"] = b""
         frame = _without(frame, "ICC_PROFILE")
-    while (number := _unknown_kind(frame)) is not None:
-        name = _FURTHER_KINDS.get(number, f"kind {number}")
+    while (unknown := _unknown_kind(frame)) is not None:
+        name = _further_name(unknown)
         if name in further:
             return further
         further[name] = b""
-        frame = _without(frame, number)
-    known = {item.type.name: bytes(item) for item in cast(Iterable[SideData], frame.side_data)}
+        frame = _without(frame, unknown)
+    known: dict[str, bytes] = {}
+    for item in side_data_items(frame):
+        number: Any = item.type.value
+        if number in _FURTHER_KINDS or item.type.name.startswith("UNKNOWN_"):  # PyAV 19 reads these too
+            further[_further_name(number)] = bytes(item)
+        else:
+            known[item.type.name] = bytes(item)
     return known | further
+
+
+def _further_name(number: int) -> str:
+    return _FURTHER_KINDS.get(number, f"kind {number}")
 
 
 def _unknown_kind(frame: av.VideoFrame) -> int | None:
@@ -62,16 +73,6 @@ def _without(frame: av.VideoFrame, kind: int | str) -> av.VideoFrame:
 
 def _filtered(frame: av.VideoFrame, options: str) -> av.VideoFrame | None:
     """The frame after FFmpeg's filter for side data, if it lets it pass."""
-    graph = Graph()
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
-    )
-    remove, sink = graph.add("sidedata", options), graph.add("buffersink")
-    source.link_to(remove)
-    remove.link_to(sink)
-    graph.configure()
+    graph = FilterGraph(frame, "sidedata", options, time_base=fraction_or_none(frame.time_base) or Fraction(1, 1000))
     graph.push(frame)
-    try:
-        return cast(av.VideoFrame, graph.pull())
-    except (av.error.BlockingIOError, av.error.EOFError):
-        return None
+    return next(iter(graph.pull()), None)

@@ -13,9 +13,9 @@ import numpy as np
 from vdeblur.errors import SourceError
 from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
 from vdeblur.options import SizeChange
+from vdeblur.video.filter_graph import FilterGraph
 from vdeblur.video.formats.pixel_formats import planes_of, video_frame_from
 from vdeblur.video.info import VideoInfo
-from vdeblur.video.interlace.field_flags import graph_of, pulled
 from vdeblur.video.interlace.handling import Shown
 
 _SCALER = "lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
@@ -92,7 +92,7 @@ class Fit:
         self._last: tuple[tuple[int, int], PixelFormat] = ((video.height, video.width), video.format)
         self._first = self._last
         self._shape = Fraction(1)
-        self._graph: Any = None
+        self._graph: FilterGraph | None = None
         self._graph_for: Any = None
         self._changes: list[str] = []
         self._fitted = 0
@@ -167,12 +167,12 @@ class Fit:
             "out_color_matrix": _matrix(target.colour, frame.colour),
         }
         graph_for = (frame.size, frame.format, tuple(words.items()))
-        if graph_for != self._graph_for:
+        if self._graph is None or graph_for != self._graph_for:
             scale = ":".join(f"{name}={value}" for name, value in words.items())
-            self._graph = graph_of(picture, "scale", scale, "format", f"pix_fmts={target.format.name}")
+            self._graph = FilterGraph(picture, "scale", scale, "format", f"pix_fmts={target.format.name}")
             self._graph_for = graph_for
         self._graph.push(picture)
-        (scaled,) = pulled(self._graph)
+        (scaled,) = self._graph.pull()
         return planes_of(scaled)[0]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from vdeblur.video.av_compat import stored_bytes
 from vdeblur.video.formats.pixel_formats import canonical_format
 
 _SEGMENT = 0x18538067
@@ -40,7 +41,9 @@ class Cut:
 
 def find_cut(container: InputContainer, stream: VideoStream, path: Path) -> Cut | None:
     """Where a plain file has been cut off; ``None`` if nothing says so."""
-    size = container.size
+    size = stored_bytes(container)
+    if size is None:
+        return None
     entries = stream.index_entries
     if len(entries) and (whole := entries[-1].pos + entries[-1].size) > size:
         return Cut(size, whole, next(entry.timestamp for entry in entries if entry.pos + entry.size > size))

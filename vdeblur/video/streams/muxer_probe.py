@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 
 from vdeblur.errors import UsageError
+from vdeblur.video.av_compat import open_input
 from vdeblur.video.encode.containers import Container
 from vdeblur.video.ffmpeg.command import file_url
 from vdeblur.video.ffmpeg.executable import run_ffmpeg
@@ -70,7 +71,7 @@ class MuxerProbe:
 def _kinds_in(path: Path) -> Counter[str] | None:
     """Number of streams of each kind in a file; ``None`` if it cannot be read."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_input(str(path)) as container:
             return Counter(str(stream.type) for stream in container.streams)
     except (av.error.FFmpegError, OSError):
         return None

@@ -13,6 +13,7 @@ from typing import Any
 import av
 from av.stream import Stream
 
+from vdeblur.video.av_compat import fraction_or_none
 from vdeblur.video.encode.raw_video import RawMuxer
 from vdeblur.video.streams.timeline import Timeline
 
@@ -63,13 +64,14 @@ class PassthroughPackets:
         """Mux the packets demuxed since the last call."""
         for packet in self._packets():
             stream = self._streams.get(packet.stream.index)
-            if stream is None or packet.time_base is None:
+            time_base = fraction_or_none(packet.time_base)
+            if stream is None or time_base is None:
                 continue
-            moved = _ticks(timeline.offset_seconds, packet.time_base)
+            moved = _ticks(timeline.offset_seconds, time_base)
             shown = packet.pts if packet.pts is not None else packet.dts
             if timeline.trims_start and shown is not None and shown + moved < 0:
                 continue
-            ahead = moved + _ticks(Fraction(timeline.lead_seconds), packet.time_base)
+            ahead = moved + _ticks(Fraction(timeline.lead_seconds), time_base)
             if packet.pts is not None:
                 packet.pts += ahead
             if packet.dts is not None:
