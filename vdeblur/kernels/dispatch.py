@@ -81,7 +81,7 @@ def without_kernels() -> Iterator[None]:
 
 
 def have_kernels(device: torch.device) -> bool:
-    """Whether there are kernels that work on a device."""
+    """Whether kernels are available on a device."""
     return kernels_for(device) is not None
 
 

@@ -39,7 +39,7 @@ def weights_path(name_or_path: str | Path) -> Path:
 
 
 def load_network(name_or_path: str | Path) -> RestorationNetwork:
-    """Network with its weights, float32 on the CPU, in evaluation mode. Loading runs no code from the file.
+    """Load a network, float32 on the CPU, in evaluation mode; loading never executes code from the file.
 
     Raises:
         UsageError: no such name or file.
@@ -78,7 +78,7 @@ def _parse_mapping(text: str) -> dict[str, Any]:
 
 
 def _check_size(config: NetworkSettings, file_bytes: int) -> None:
-    """Refuse a network that is larger than the file it is said to lie in, before a layer is made.
+    """Reject a config whose network cannot fit into its file, before a layer is allocated.
 
     Raises:
         ValueError: it cannot, or a number is out of range.
@@ -90,7 +90,7 @@ def _check_size(config: NetworkSettings, file_bytes: int) -> None:
 
 
 def _whole_numbers(value: Any) -> Iterator[int]:
-    """All of a config, in tuples and mappings too."""
+    """Integers of a config, nested in tuples and mappings too."""
     if isinstance(value, int):
         yield value
     elif isinstance(value, dict | list | tuple):
@@ -99,7 +99,7 @@ def _whole_numbers(value: Any) -> Iterator[int]:
 
 
 def save_network(net: RestorationNetwork, path: Path, provenance: dict[str, Any]) -> None:
-    """Write weights as float16 with the config and the provenance (data, steps, commit, scores) in the header."""
+    """Save weights as float16, with config and provenance (data, steps, commit, scores) in the metadata."""
     tensors = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in net.state_dict().items()}
     metadata = {"config": json.dumps(asdict(net.config)), "provenance": json.dumps(provenance)}
     part = path.with_name(path.name + ".part")

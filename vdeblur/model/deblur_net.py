@@ -85,7 +85,7 @@ class NetworkConfig:
             raise UsageError("finish needs finish_details of at least 1, and tap_neighbours")
 
     def least_weights(self) -> int:
-        """Those of the filters' hidden layers, and of one 3×3 convolution for each residual block."""
+        """Lower bound of the weights: hidden layers of the taps, and a 3×3 convolution per residual block."""
         if not 0 < self.reach <= LARGEST_NUMBER or min(self.channels) < 1:
             raise ValueError("the config has a number that must be above 0 and is not")
         quarter, eighth, sixteenth = self.channels
@@ -127,7 +127,7 @@ class RecurrentFeatures(NamedTuple):
 
 
 class DeblurNet(RestorationNetwork):
-    """Recurrent deblurring network.
+    """Recurrent deblurring network with encoder, motion taps, ConvGRU and decoder.
 
     Frames are R'G'B' (B, 3, H, W) in [0, 1]; H and W are multiples of ``stride`` and at least ``minimum_size``.
     Features and states are tuples of tensors; None is the initial state. The network computes in the dtype of its
@@ -144,7 +144,7 @@ class DeblurNet(RestorationNetwork):
     traits = NetworkTraits(
         takes_batches=True,
         capturable=True,
-        # Below 64 pixels, what tiles compute twice costs more than it saves.
+        # Below 64 pixels, the overlap costs more than tiling saves.
         tiles=TileTraits(smallest=64, overlap=24, strip_pixels=STRIP_PIXELS),
         state_from=State._make,
         estimates_motion=True,

@@ -51,7 +51,7 @@ class LumaConfig:
             raise UsageError(f"flow_finest must be 2, 4 or 8, not {self.flow_finest}")
 
     def least_weights(self) -> int:
-        """Those of the filters along the motion."""
+        """Lower bound of the weights: hidden layers of the taps, or experts and their predictor."""
         if not 0 < self.reach <= LARGEST_NUMBER:
             raise ValueError("the config has a number that must be above 0 and is not")
         experts = self.tap_experts * self.tap_hidden * self.taps + min(1, self.tap_experts) * self.tap_code**2

@@ -13,7 +13,7 @@ from vdeblur.errors import UsageError
 from vdeblur.model.motion import Motion
 from vdeblur.model.motion_taps import luma
 
-#: No whole number of a network's config comes near this.
+#: Upper bound of every integer in a network's config.
 LARGEST_NUMBER = 1024
 
 
@@ -38,8 +38,9 @@ class Network(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TileTraits:
-    """How a network works in tiles: ``encode`` and ``residual`` (and ``correct``) take ``side=``, a tile's side in
-    pixels or None for whole frames. What they return does not depend on it, but for rounding.
+    """Tiled processing: ``encode`` and ``residual`` (and ``correct``) take ``side=``, a tile's side in pixels or None.
+
+    The results do not depend on it, up to rounding.
     """
 
     #: Least useful side of a tile, pixels.
@@ -117,11 +118,10 @@ class NetworkSettings(Protocol):
 
 
 class Estimate(NamedTuple):
-    """A restoration with the motion and exposure that it rests on, for training.
+    """Residual and the intermediate estimates that training supervises.
 
-    ``residual`` (B, 3, H, W); ``velocity`` (B, 2, H/8, W/8) in pixels a frame interval, as the flow has it;
-    ``motion`` (B, 2, H/8, W/8), the displacement during the exposure in pixels; ``exposure`` (B, 1, 1, 1), the
-    fraction of the frame interval that the shutter was open.
+    ``residual`` (B, C, H, W); ``velocity`` (B, 2, H/8, W/8) in pixels per frame interval, from optical flow; ``motion``
+    (B, 2, H/8, W/8): displacement during the exposure in pixels; ``exposure`` (B, 1, 1, 1): exposure fraction.
     """
 
     residual: Tensor

@@ -16,7 +16,7 @@ from vdeblur.model.network import NetworkSettings, RestorationNetwork
 
 @dataclass(frozen=True)
 class Kind:
-    """A row of the registry.
+    """Registry entry: a kind of config and its network.
 
     Attributes:
         name: as a config's key ``kind`` has it; None where the key is left out.
@@ -36,7 +36,7 @@ KINDS = [
 
 
 def config_from(data: dict[str, Any], *, where: str) -> NetworkSettings:
-    """A network's config from a mapping, whose ``kind`` tells its class.
+    """Build a network's config from a mapping; its ``kind`` selects the class.
 
     Raises:
         UsageError: there is no such kind, or as :func:`vdeblur.config.build`.
@@ -50,7 +50,7 @@ def config_from(data: dict[str, Any], *, where: str) -> NetworkSettings:
 
 
 def read_config(path: Path) -> NetworkSettings:
-    """A network's config from a YAML file.
+    """Read a network's config from a YAML file.
 
     Raises:
         UsageError: the file cannot be read, or as :func:`config_from`.
@@ -59,7 +59,7 @@ def read_config(path: Path) -> NetworkSettings:
 
 
 def network_of(config: NetworkSettings) -> RestorationNetwork:
-    """A network with fresh weights.
+    """Create a network with fresh weights.
 
     Raises:
         UsageError: the config's class is not registered.
