@@ -25,7 +25,7 @@ from support.wall_clock import patience
 from vdeblur.errors import SourceError
 from vdeblur.video.source.demuxer import open_media
 from vdeblur.video.source.limits import ALWAYS_PX, MOST_PX, PX_A_BYTE, pixel_limit
-from vdeblur.video.source.location import Pipe, locate
+from vdeblur.video.source.location import PipeSource, locate
 from vdeblur.video.source.reader import Reader
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
@@ -126,7 +126,7 @@ def test_looking_for_the_reason_leaves_ffmpeg_quiet(tmp_path: Path, capfd: pytes
 
 def test_a_pipe_survives_a_seek_before_its_beginning() -> None:
     with clip("h264").open("rb") as file:
-        pipe = Pipe(file, wait=False)
+        pipe = PipeSource(file, wait=False)
         assert pipe.seek(-5) == -1
         assert pipe.seek(3) == 3
         assert pipe.size() == clip("h264").stat().st_size

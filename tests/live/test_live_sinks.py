@@ -27,7 +27,7 @@ from vdeblur.live.session import LiveSession
 from vdeblur.live.sinks import ComparisonSink, PipeSink, RecordingSink, VirtualCameraSink, WindowSink
 from vdeblur.live.types import CapturedFrame, LiveFrame, NobodyWatches
 from vdeblur.video.realtime.raw_pipe import PIPE_FORMATS
-from vdeblur.video.realtime.uniform_frames import Plain
+from vdeblur.video.realtime.uniform_frames import UniformFrames
 from vdeblur.video.source.reader import Reader
 
 RGB = PixelFormat("gbrp", "rgb", 8)
@@ -48,12 +48,12 @@ def read_back(data: bytes) -> list[Frame]:
         return list(reader)
 
 
-# --- Plain pictures ---------------------------------------------------------------------------------------------------
+# --- Uniform frames ---------------------------------------------------------------------------------------------------
 
 
 def test_a_plain_frame_stays_as_it_is() -> None:
     (frame,) = clip(1)
-    plain = Plain()(frame)
+    plain = UniformFrames()(frame)
     assert plain.planes is frame.planes
     assert plain.colour == replace(BT709)
 
@@ -63,22 +63,22 @@ def test_every_format_becomes_a_plain_one(pixel_format: PixelFormat) -> None:
     if pixel_format.is_float:
         pytest.skip("no camera gives floats")
     (frame,) = clip(1, 33, 47, pixel_format=pixel_format, colour=Colour())
-    plain = Plain()(frame)
+    plain = UniformFrames()(frame)
     assert (plain.size, plain.format.family, plain.format.bits, plain.format.alpha) == (frame.size, "yuv", 8, False)
     assert plain.colour.range == "tv"
 
 
 def test_full_range_becomes_limited() -> None:
     planes = (np.full((4, 4), 255, np.uint8), *(np.full((2, 2), 128, np.uint8),) * 2)
-    plain = Plain()(Frame(planes, YUV420, Colour(range="pc"), 0, Fraction(1, 25)))
+    plain = UniformFrames()(Frame(planes, YUV420, Colour(range="pc"), 0, Fraction(1, 25)))
     assert int(plain.planes[0].mean()) == 235
     red = Frame(tuple(np.full((4, 4), level, np.uint8) for level in (0, 0, 255)), RGB, Colour(), 0, Fraction(1, 25))
-    plain = Plain(YUV444)(red)
+    plain = UniformFrames(YUV444)(red)
     assert [round(float(plane.mean())) for plane in plain.planes] == [81, 90, 240], "BT.601, as a small picture has"
 
 
 def test_another_size_gets_bars() -> None:
-    plain = Plain()
+    plain = UniformFrames()
     plain(next(clip(1, 48, 64)))
     wide = plain(next(clip(1, 24, 96)))
     assert wide.size == (48, 64)

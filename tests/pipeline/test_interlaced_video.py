@@ -312,7 +312,7 @@ def test_flags_stand_where_the_pictures_do_not_tell() -> None:
 
 
 def test_an_ordinary_raster_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vdeblur.video.source.interlace_probe.Look", None)
+    monkeypatch.setattr("vdeblur.video.source.interlace_probe.InterlaceDetector", None)
     assert (
         found(made("null", "-c:v libx264 -preset ultrafast", ".mp4", frames=2, source="testsrc2=size=160x96"))[1] == []
     )

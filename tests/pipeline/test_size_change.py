@@ -22,7 +22,7 @@ from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.pipeline.deblur_video import Report, deblur_video
 from vdeblur.video.encode.video_plan import EncodeOptions
 from vdeblur.video.source.reader import Reader
-from vdeblur.video.source.size_change import Box, black, fitted_box
+from vdeblur.video.source.size_change import FitBox, black, fitted_box
 
 QUICK: dict[str, Any] = {"model": Identity(), "device": "cpu", "precision": "float32", "strength": 0.0}
 
@@ -211,16 +211,16 @@ def test_a_stopped_job_goes_on_to_the_same_result(frames: int, two_sizes: Path, 
 @pytest.mark.parametrize(
     ("size", "into", "shapes", "step", "box"),
     [
-        ((96, 160), (96, 160), (1, 1), (2, 2), Box(96, 160, 0, 0)),
-        ((192, 192), (96, 160), (1, 1), (2, 2), Box(96, 96, 0, 32)),
-        ((100, 1000), (100, 100), (1, 1), (1, 1), Box(10, 100, 45, 0)),
-        ((1000, 100), (53, 97), (1, 1), (2, 2), Box(53, 6, 0, 44)),
-        ((576, 720), (1080, 1920), (Fraction(16, 11), 1), (2, 2), Box(1056, 1920, 12, 0)),
-        ((1080, 1920), (576, 720), (1, Fraction(16, 15)), (4, 2), Box(432, 720, 72, 0)),
-        ((1, 5000), (96, 160), (1, 1), (4, 2), Box(4, 160, 44, 0)),
+        ((96, 160), (96, 160), (1, 1), (2, 2), FitBox(96, 160, 0, 0)),
+        ((192, 192), (96, 160), (1, 1), (2, 2), FitBox(96, 96, 0, 32)),
+        ((100, 1000), (100, 100), (1, 1), (1, 1), FitBox(10, 100, 45, 0)),
+        ((1000, 100), (53, 97), (1, 1), (2, 2), FitBox(53, 6, 0, 44)),
+        ((576, 720), (1080, 1920), (Fraction(16, 11), 1), (2, 2), FitBox(1056, 1920, 12, 0)),
+        ((1080, 1920), (576, 720), (1, Fraction(16, 15)), (4, 2), FitBox(432, 720, 72, 0)),
+        ((1, 5000), (96, 160), (1, 1), (4, 2), FitBox(4, 160, 44, 0)),
     ],
 )
-def test_boxes(size: Any, into: Any, shapes: tuple[Any, Any], step: Any, box: Box) -> None:
+def test_boxes(size: Any, into: Any, shapes: tuple[Any, Any], step: Any, box: FitBox) -> None:
     pixel_shape, into_shape = map(Fraction, shapes)
     assert fitted_box(size, into, pixel_shape=pixel_shape, into_shape=into_shape, step=step) == box
 

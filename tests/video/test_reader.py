@@ -29,11 +29,11 @@ from vdeblur.errors import SourceError, UsageError, VdeblurError
 from vdeblur.frames import Colour, Frame
 from vdeblur.video.formats.colour_tags import frame_colour
 from vdeblur.video.info import ContentLight
-from vdeblur.video.source.decode_session import Session
-from vdeblur.video.source.location import Place
+from vdeblur.video.source.decode_session import DecodeSession
+from vdeblur.video.source.location import SourceLocation
 from vdeblur.video.source.opening import choose_video
 from vdeblur.video.source.reader import Reader, probe
-from vdeblur.video.source.timestamps import Clock
+from vdeblur.video.source.timestamps import TimestampRepair
 
 VIDEOS = [name for name in RECIPES if not name.startswith("photo") and name != "audio_only"]
 SHORT = ["h264", "h264_open_gop", "hevc10_hdr", "vp9", "av1", "mpeg4_avi", "ffv1_8", "y4m"]
@@ -139,7 +139,9 @@ def test_key_frames_far_apart_and_frames_shown_before_theirs(
     whole = frames_of(path)
     assert len(whole) == 200
     opened = []
-    monkeypatch.setattr(Session, "_open", lambda session, plain=Session._open: (opened.append(1), plain(session)))
+    monkeypatch.setattr(
+        DecodeSession, "_open", lambda session, plain=DecodeSession._open: (opened.append(1), plain(session))
+    )
     for index in (1, 86, 87, 88, 89, 90, 91, 92, 178, 179, 180, 199):
         opened.clear()
         seconds = float((whole[index].pts - whole[0].pts) * whole[0].time_base)
@@ -272,7 +274,7 @@ def test_a_picture_in_tiles_is_refused() -> None:
     tiles = [SimpleNamespace(disposition=Disposition.dependent, type="video", index=index) for index in range(4)]
     container = SimpleNamespace(streams=SimpleNamespace(video=tiles))
     with pytest.raises(SourceError, match="is a picture in tiles"):
-        choose_video(container, Place("photo.heic"))  # type: ignore[arg-type]
+        choose_video(container, SourceLocation("photo.heic"))  # type: ignore[arg-type]
 
 
 def test_the_default_video_is_chosen_then_the_largest(tmp_path: Path) -> None:
@@ -440,14 +442,14 @@ def test_a_change_of_size_is_passed_on(tmp_path: Path) -> None:
 
 
 def test_a_clock_leaves_good_ticks_alone() -> None:
-    clock = Clock(Fraction(1, 1000), Fraction(25))
+    clock = TimestampRepair(Fraction(1, 1000), Fraction(25))
     given = [-80, -40, 0, 1, 500, 501]
     assert [clock.stamp(pts, pts - 7, 3) for pts in given] == given
     assert clock.repaired == 0
 
 
 def test_a_clock_fills_in_what_is_missing() -> None:
-    clock = Clock(Fraction(1, 1000), Fraction(25), start=7)
+    clock = TimestampRepair(Fraction(1, 1000), Fraction(25), start=7)
     assert clock.stamp(None, None, 30) == 7
     assert clock.stamp(None, None, 0) == 37
     assert clock.stamp(None, None, 0) == 77
@@ -458,12 +460,12 @@ def test_a_clock_fills_in_what_is_missing() -> None:
 
 
 def test_a_clock_always_rises() -> None:
-    clock = Clock(Fraction(1, 1000), Fraction(25))
+    clock = TimestampRepair(Fraction(1, 1000), Fraction(25))
     assert [clock.stamp(pts, None, 40) for pts in (0, 40, 40, 30, 80)] == [0, 40, 41, 42, 80]
 
 
 def test_a_clock_appends_a_time_line_that_starts_anew() -> None:
-    clock = Clock(Fraction(1, 1000), Fraction(25))
+    clock = TimestampRepair(Fraction(1, 1000), Fraction(25))
     assert [clock.stamp(pts, None, 40) for pts in (5000, 5040, 0, 40, 100)] == [5000, 5040, 5080, 5120, 5180]
 
 

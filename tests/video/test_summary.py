@@ -18,7 +18,7 @@ from support.media.corpus_streams import ingredients, source
 from support.media.writing import copy, kinds, packets, read_all, writer_for
 from vdeblur.video.encode.containers import container_of
 from vdeblur.video.ffmpeg.executable import find_ffmpeg
-from vdeblur.video.ffmpeg.process import COUNTING, FFmpegProcess, Tally
+from vdeblur.video.ffmpeg.process import COUNTING, FFmpegProcess, PacketCounts
 from vdeblur.video.mpegts_programs import Programs, read_programs
 from vdeblur.video.sink.verification import Expectation, verify_output
 from vdeblur.video.source.reader import probe
@@ -106,18 +106,18 @@ def without(name: str, folder: Path, *mapped: str) -> Path:
 
 def test_a_stream_that_is_missing_is_lost(tmp_path: Path) -> None:
     expected, plan = expected_for("mkv_modern", "mkv")
-    outcomes, notes = verify_output(without("mkv_modern", tmp_path, "-map", "-0:2"), expected, Tally())
+    outcomes, notes = verify_output(without("mkv_modern", tmp_path, "-map", "-0:2"), expected, PacketCounts())
     assert [outcome.fate for outcome in outcomes] == ["kept", "lost", "kept"]
     assert notes == ["LOST: audio 2 (opus, fra): it is not in the result"]
-    assert verify_output(source("mkv_modern"), expected, Tally()) == (list(plan.outcomes), [])
+    assert verify_output(source("mkv_modern"), expected, PacketCounts()) == (list(plan.outcomes), [])
 
 
 def test_fonts_and_chapters_that_are_missing_are_lost(tmp_path: Path) -> None:
     expected, _ = expected_for("mkv_ass", "mkv")
-    _, notes = verify_output(without("mkv_ass", tmp_path, "-map", "-0:3"), expected, Tally())
+    _, notes = verify_output(without("mkv_ass", tmp_path, "-map", "-0:3"), expected, PacketCounts())
     assert notes == ["LOST: attachment 3 (Schrift ö.otf): it is not in the result"]
     expected, _ = expected_for("mkv_told", "mkv")
-    _, notes = verify_output(without("mkv_told", tmp_path, "-map_chapters", "-1"), expected, Tally())
+    _, notes = verify_output(without("mkv_told", tmp_path, "-map_chapters", "-1"), expected, PacketCounts())
     assert notes == ["LOST: 3 chapters: 0 of 3 are in the result"]
 
 
@@ -126,14 +126,14 @@ def test_tags_that_are_missing_are_named(tmp_path: Path) -> None:
     path = without(
         "mkv_told", tmp_path, "-metadata", "artist=", "-metadata:s:v", "title=", "-metadata:s:v", "language="
     )
-    outcomes, [note] = verify_output(path, expected, Tally())
+    outcomes, [note] = verify_output(path, expected, PacketCounts())
     assert note == ("Matroska has no place for: language jpn, title of video 0 (h264, jpn); tags of the file ARTIST")
     assert outcomes[-1].fate == "left out"
 
 
 def test_packets_that_are_missing_are_lost() -> None:
     expected, _ = expected_for("mkv_modern", "mkv")
-    tally = Tally(read={(1, 1): 17, (1, 2): 5, (1, 3): 4}, written={(0, 1): 15, (0, 2): 5, (0, 3): 4})
+    tally = PacketCounts(read={(1, 1): 17, (1, 2): 5, (1, 3): 4}, written={(0, 1): 15, (0, 2): 5, (0, 3): 4})
     outcomes, notes = verify_output(source("mkv_modern"), expected, tally)
     assert notes == ["LOST: audio 1 (mp3, eng): 2 of 17 packets are missing"]
     assert [outcome.fate for outcome in outcomes] == ["lost", "kept", "kept"]
@@ -144,7 +144,7 @@ def test_packets_that_are_missing_are_lost() -> None:
 def test_a_result_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     expected, _ = expected_for("mkv_modern", "mkv")
     (tmp_path / "out.mkv").write_bytes(b"no video")
-    _, [note] = verify_output(tmp_path / "out.mkv", expected, Tally())
+    _, [note] = verify_output(tmp_path / "out.mkv", expected, PacketCounts())
     assert note.startswith("the result could not be checked: ")
 
 
@@ -189,7 +189,7 @@ def test_packets_whose_times_are_changed_are_named(tmp_path: Path) -> None:
 
 
 def test_warnings_are_counted_by_kind() -> None:
-    tally = Tally()
+    tally = PacketCounts()
     for number in range(3):
         tally.warn(f"[sost#0:1/copy @ 0x55ca1] [warning] Non-monotonic DTS; previous: {number}")
     tally.warn("[mp4 @ 0x55ca1] [warning] pts has no value")

@@ -23,8 +23,8 @@ from vdeblur.live.types import LiveFrame, LiveSink, NobodyWatches
 from vdeblur.pipeline.comparison import CompareMode, Comparison
 from vdeblur.video.encode.encoder_options import EncodeOptions
 from vdeblur.video.ffmpeg.process import CREATION_FLAGS, NEW_SESSION, write_all
-from vdeblur.video.realtime.raw_pipe import TICKS, Pipe, PipeFormat
-from vdeblur.video.realtime.uniform_frames import YUV420, Plain, described
+from vdeblur.video.realtime.raw_pipe import TICKS, PipeFormat, RawPipe
+from vdeblur.video.realtime.uniform_frames import YUV420, UniformFrames, described
 from vdeblur.video.sink.writer import Writer
 
 #: ffplay shows each picture when it comes, and gathers none.
@@ -52,7 +52,7 @@ class PipeSink:
         rate: Callable[[], Fraction | None] = lambda: None,
     ) -> None:
         self.name = name
-        self._pipe = Pipe(lambda data: write_all(out, data), kind, rate=rate)
+        self._pipe = RawPipe(lambda data: write_all(out, data), kind, rate=rate)
         self._began: float | None = None
 
     def show(self, shown: LiveFrame) -> None:
@@ -149,7 +149,7 @@ class VirtualCameraSink:
             raise UsageError("a virtual camera needs pyvirtualcam: pip install 'vdeblur[camera]'") from exc
         self.name = f"virtual camera{f' {device}' if device else ''}"
         self._device, self._fps = device, fps
-        self._plain = Plain(YUV420)
+        self._plain = UniformFrames(YUV420)
         self._camera: Any = None
 
     def show(self, shown: LiveFrame) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from vdeblur.errors import UsageError
 from vdeblur.live.sources import CaptureSource, FileSource, Source
 from vdeblur.video.realtime.cameras import Camera, find_camera, list_cameras
-from vdeblur.video.realtime.inputs import Inlet, camera_inlet, pattern_inlet, pipe_inlet, screen_inlet, stream_inlet
+from vdeblur.video.realtime.inputs import LiveInput, camera_inlet, pattern_inlet, pipe_inlet, screen_inlet, stream_inlet
 from vdeblur.video.source.access import NETWORK_SCHEMES, scheme_of
 from vdeblur.video.source.location import locate, no_such_file
 
@@ -71,7 +71,7 @@ def open_source(
     raise no_such_file(word)
 
 
-def _camera(word: str, wishes: SourceOptions, cameras: Callable[[], Sequence[Camera]]) -> Inlet:
+def _camera(word: str, wishes: SourceOptions, cameras: Callable[[], Sequence[Camera]]) -> LiveInput:
     camera = find_camera(word, cameras())
     return camera_inlet(camera, size=wishes.size, rate=wishes.rate, input_format=wishes.input_format)
 
@@ -89,5 +89,5 @@ def _is_fifo(word: str) -> bool:
         return False
 
 
-def _pipe(word: str) -> Inlet:
+def _pipe(word: str) -> LiveInput:
     return pipe_inlet("standard input", locate("-").pipe) if word == "-" else pipe_inlet(word)

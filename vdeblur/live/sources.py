@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 from vdeblur.frames import Frame
 from vdeblur.live.latest_value import LatestValueQueue, QueueEnded
 from vdeblur.video.realtime.capture import SILENCE_SECONDS, Capture
-from vdeblur.video.realtime.inputs import Inlet
+from vdeblur.video.realtime.inputs import LiveInput
 from vdeblur.video.source.reader import Reader
 
 #: A file that is so late has been stopped from outside, or is decoded too slowly: it goes on from here.
@@ -150,7 +150,7 @@ class CaptureSource:
         realtime: pace frames by their timestamps, as stored streams need.
     """
 
-    def __init__(self, inlet: Inlet, *, realtime: bool = False, silence_seconds: float = SILENCE_SECONDS) -> None:
+    def __init__(self, inlet: LiveInput, *, realtime: bool = False, silence_seconds: float = SILENCE_SECONDS) -> None:
         self._capture = Capture(inlet, silence_seconds=silence_seconds)
         self._paced = realtime or inlet.unpaced
         self._closing = threading.Event()

@@ -1,1 +1,1 @@
-"""The edge to FFmpeg: everything that reads or writes media. No other folder imports ``av`` or ``ffmpeg``."""
+"""Video: the only package that imports PyAV and runs FFmpeg; everything that reads or writes media."""

@@ -1,4 +1,4 @@
-"""What is known about a source before its frames are read: the container, its streams and the video's description."""
+"""Source description: container, streams and video properties, known before frames are read."""
 
 from __future__ import annotations
 

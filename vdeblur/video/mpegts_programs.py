@@ -1,4 +1,4 @@
-"""The programs of an MPEG-TS: their numbers, names and packet identifiers, which FFmpeg does not copy by itself.
+"""MPEG-TS programs: numbers, names and packet identifiers, which FFmpeg does not copy by itself.
 
 Source: ISO/IEC 13818-1 (program map table), ETSI EN 300 468 (service description table; annex A for its texts).
 """

@@ -1,4 +1,4 @@
-"""Temporary folders: what is tried out or handed to FFmpeg lies there."""
+"""Temporary folders for trial runs and for files handed to FFmpeg."""
 
 from __future__ import annotations
 

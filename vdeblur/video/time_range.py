@@ -1,4 +1,4 @@
-"""The stretch of a source that is wanted: seconds as people write them become ticks."""
+"""Time range: start and duration in seconds, converted to ticks of the source."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _TICK_TOLERANCE = Fraction(1, 1000)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TimeRange:
     """Where to begin, in seconds from the start of the stream, and for how long; ``None`` = no limit."""
 
     start: Fraction | None = None
     duration: Fraction | None = None
 
     @staticmethod
-    def of(start_seconds: float | None, duration_seconds: float | None) -> Wanted:
+    def of(start_seconds: float | None, duration_seconds: float | None) -> TimeRange:
         """The stretch that was asked for (:class:`vdeblur.options.ReadOptions`)."""
-        return Wanted(_exact(start_seconds), _exact(duration_seconds))
+        return TimeRange(_exact(start_seconds), _exact(duration_seconds))
 
     def ticks(self, start_pts: int | None, time_base: Fraction) -> tuple[int | None, int | None]:
         """First tick that is wanted and first that is wanted no longer; ``None`` = no limit, or not known yet."""

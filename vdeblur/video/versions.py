@@ -1,4 +1,4 @@
-"""Versions of what reads and writes media, for bug reports."""
+"""Versions of PyAV, its libraries and the FFmpeg program, for bug reports."""
 
 from __future__ import annotations
 

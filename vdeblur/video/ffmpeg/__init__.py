@@ -1,1 +1,1 @@
-"""The FFmpeg program: found, run, and told what to do."""
+"""FFmpeg program: discovery, command lines and processes."""

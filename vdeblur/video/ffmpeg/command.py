@@ -1,4 +1,4 @@
-"""The FFmpeg command line of a job, put together by ffmpeg-python and started by nobody but us."""
+"""FFmpeg command line of a job, built with ffmpeg-python and started here alone."""
 
 from __future__ import annotations
 

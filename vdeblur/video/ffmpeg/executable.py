@@ -1,4 +1,4 @@
-"""The FFmpeg program: find one that can do the work, and ask what it can do."""
+"""FFmpeg executable: discovery of a capable one, and its capabilities."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _encoder_opens(program: Path, codec: str, pix_fmt: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Finished:
+class CompletedRun:
     """A process that has ended: its exit status and, in one line, why it failed."""
 
     returncode: int
@@ -161,7 +161,7 @@ class Finished:
     messages: tuple[str, ...] = ()
 
 
-def run_ffmpeg(arguments: Sequence[str], *, data: bytes = b"", timeout_seconds: float = 120.0) -> Finished:
+def run_ffmpeg(arguments: Sequence[str], *, data: bytes = b"", timeout_seconds: float = 120.0) -> CompletedRun:
     """Run FFmpeg to its end with ``data`` on its standard input; for questions, not for work.
 
     Raises:
@@ -178,4 +178,4 @@ def run_ffmpeg(arguments: Sequence[str], *, data: bytes = b"", timeout_seconds: 
         timer.cancel()
         timer.join()
         process.kill()
-    return Finished(returncode, process.reason(), process.messages())
+    return CompletedRun(returncode, process.reason(), process.messages())

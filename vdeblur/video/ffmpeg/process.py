@@ -1,4 +1,4 @@
-"""A running FFmpeg program, whose messages are always read: one that nobody listens to stops when the pipe is full."""
+"""FFmpeg process: a running program whose standard error is always drained, for a full pipe would block it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ COUNTING = (*QUIET[:-1], "repeat+level+verbose")
 
 
 @dataclass
-class Tally:
+class PacketCounts:
     """What FFmpeg has counted: packets read, by input and stream, and written, by output and stream; and warnings."""
 
     read: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class FFmpegProcess:
         self._consequences: list[str] = []
         self._last: deque[str] = deque(maxlen=8)
         #: What it has counted so far.
-        self.tally = Tally()
+        self.tally = PacketCounts()
         self._threads = [threading.Thread(target=self._read_messages, name="vdeblur-ffmpeg-stderr", daemon=True)]
         if sink is not None:
             copy = threading.Thread(target=self._copy, args=(sink,), name="vdeblur-ffmpeg-stdout", daemon=True)

@@ -1,4 +1,4 @@
-"""The user's own FFmpeg options, sorted by what they are for: encoding the video, or everything else.
+"""User's FFmpeg options, sorted into those of the video encoder and all others.
 
 A video made in pieces is encoded by one command and put together by another; each must get its own options only.
 """
@@ -19,7 +19,7 @@ _VIDEO = frozenset({
 _OTHERS = frozenset({"ac", "ar", "metadata", "movflags", "brand", "write_tmcd", "cluster_size_limit"})
 
 
-class Arguments(NamedTuple):
+class UserArguments(NamedTuple):
     """Options with their values, as FFmpeg takes them."""
 
     #: For the video's encoder.
@@ -30,7 +30,7 @@ class Arguments(NamedTuple):
     unknown: str | None
 
 
-def sort_arguments(arguments: Sequence[str]) -> Arguments:
+def sort_arguments(arguments: Sequence[str]) -> UserArguments:
     """Sort "-name value" pairs; what is not known to be for one or the other is ``unknown``."""
     video: list[str] = []
     others: list[str] = []
@@ -39,11 +39,11 @@ def sort_arguments(arguments: Sequence[str]) -> Arguments:
         option = words.pop(0)
         name, _, specifier = option.removeprefix("-").partition(":")
         if not option.startswith("-") or not words:
-            return Arguments((), (), option)
+            return UserArguments((), (), option)
         if specifier[:1] in ("a", "s", "t", "d") or (name in _OTHERS and not specifier):
             others += [option, words.pop(0)]
         elif name in _VIDEO and specifier in ("", "v", "v:0"):
             video += [option, words.pop(0)]
         else:
-            return Arguments((), (), option)
-    return Arguments(tuple(video), tuple(others), None)
+            return UserArguments((), (), option)
+    return UserArguments(tuple(video), tuple(others), None)

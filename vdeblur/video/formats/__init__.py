@@ -1,1 +1,1 @@
-"""Pixel formats, colour tags and PyAV frames."""
+"""Pixel formats, colour tags, and conversion between PyAV frames and planes."""

@@ -1,4 +1,4 @@
-"""Video frames: PyAV's own pictures seen as frames, and back in their format, with their time and colour."""
+"""PyAV frames: ``av.VideoFrame`` to :class:`vdeblur.frames.Frame` and back, with time and colour."""
 
 from __future__ import annotations
 

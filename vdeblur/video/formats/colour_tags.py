@@ -1,4 +1,4 @@
-"""Colour tags of a frame in FFmpeg's words; where the frame is silent, its stream speaks."""
+"""Colour tags of a frame in FFmpeg's names, with those of its stream as the fallback."""
 
 from __future__ import annotations
 

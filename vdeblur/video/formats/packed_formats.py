@@ -1,4 +1,4 @@
-"""Layouts whose samples share a plane (NV12, RGB24, YUYV, palettes, bit fields …) and how they come apart exactly."""
+"""Packed pixel formats (NV12, RGB24, YUYV, palettes, bit fields …) and their exact unpacking to planes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vdeblur.frames import PixelFormat
-from vdeblur.video.formats.plane_layouts import Layout, Plane, contiguous, gray, native, rgb, rows, wide, yuv
+from vdeblur.video.formats.plane_layouts import Plane, PlaneLayout, contiguous, gray, native, rgb, rows, wide, yuv
 
 
 def _unpack_semiplanar(
@@ -81,17 +81,17 @@ def _unpack_mono(frame: av.VideoFrame, *, white_is_zero: bool) -> tuple[Plane, .
 
 
 @cache
-def packed_layouts() -> dict[str, Layout]:
+def packed_layouts() -> dict[str, PlaneLayout]:
     """Every format that is not planar, by FFmpeg's name."""
     return {**_semiplanar_layouts(), **_pixel_layouts(), **_group_layouts(), **_field_layouts(), **_odd_layouts()}
 
 
-def _semiplanar_layouts() -> dict[str, Layout]:
-    layouts: dict[str, Layout] = {}
+def _semiplanar_layouts() -> dict[str, PlaneLayout]:
+    layouts: dict[str, PlaneLayout] = {}
 
     def add(name: str, canonical: PixelFormat, dtype: npt.DTypeLike, *, swapped: bool = False, shift: int = 0) -> None:
         unpack = partial(_unpack_semiplanar, canonical=canonical, dtype=dtype, swapped=swapped, shift=shift)
-        layouts[name] = Layout(canonical, unpack)
+        layouts[name] = PlaneLayout(canonical, unpack)
 
     for name, sampling, swapped in (
         ("nv12", "420", False),
@@ -109,15 +109,15 @@ def _semiplanar_layouts() -> dict[str, Layout]:
     return layouts
 
 
-def _pixel_layouts() -> dict[str, Layout]:
-    layouts: dict[str, Layout] = {}
+def _pixel_layouts() -> dict[str, PlaneLayout]:
+    layouts: dict[str, PlaneLayout] = {}
 
     def add(
         name: str, canonical: PixelFormat, order: tuple[int, ...], step: int, big: bool | None = None, shift: int = 0
     ) -> None:
         dtype: npt.DTypeLike = np.uint8 if big is None else wide(big)
         unpack = partial(_unpack_pixels, dtype=dtype, step=step, order=order, shift=shift)
-        layouts[name] = Layout(canonical, unpack)
+        layouts[name] = PlaneLayout(canonical, unpack)
 
     for name in ("rgb24", "bgr24", "argb", "0rgb", "rgba", "rgb0", "abgr", "0bgr", "bgra", "bgr0"):
         letters = name.removesuffix("24")
@@ -140,8 +140,8 @@ def _pixel_layouts() -> dict[str, Layout]:
     return layouts
 
 
-def _group_layouts() -> dict[str, Layout]:
-    layouts: dict[str, Layout] = {}
+def _group_layouts() -> dict[str, PlaneLayout]:
+    layouts: dict[str, PlaneLayout] = {}
 
     def add(
         name: str,
@@ -152,7 +152,7 @@ def _group_layouts() -> dict[str, Layout]:
         shift: int = 0,
     ) -> None:
         unpack = partial(_unpack_groups, dtype=dtype, luma=luma, chroma=chroma, shift=shift)
-        layouts[name] = Layout(canonical, unpack)
+        layouts[name] = PlaneLayout(canonical, unpack)
 
     add("yuyv422", yuv("422"), (0, 2), (1, 3))
     add("yvyu422", yuv("422"), (0, 2), (3, 1))
@@ -164,15 +164,15 @@ def _group_layouts() -> dict[str, Layout]:
     return layouts
 
 
-def _field_layouts() -> dict[str, Layout]:
-    layouts: dict[str, Layout] = {}
+def _field_layouts() -> dict[str, PlaneLayout]:
+    layouts: dict[str, PlaneLayout] = {}
 
     def add(name: str, canonical: PixelFormat, size: int, fields: tuple[tuple[int, int], ...]) -> None:
         """``fields`` = (offset, width) of G, B, R or Y, Cb, Cr; ``size`` in bytes a word."""
         for ending, mark in (("le", "<"), ("be", ">")) if size > 1 else (("", "|"),):
             dtype = np.dtype(f"{mark}u{size}")
             unpack = partial(_unpack_fields, dtype=dtype, fields=fields, bits=canonical.bits)
-            layouts[name + ending] = Layout(canonical, unpack)
+            layouts[name + ending] = PlaneLayout(canonical, unpack)
 
     add("x2rgb10", rgb(10), 4, ((10, 10), (0, 10), (20, 10)))
     add("x2bgr10", rgb(10), 4, ((10, 10), (20, 10), (0, 10)))
@@ -189,9 +189,9 @@ def _field_layouts() -> dict[str, Layout]:
     return layouts
 
 
-def _odd_layouts() -> dict[str, Layout]:
+def _odd_layouts() -> dict[str, PlaneLayout]:
     return {
-        "pal8": Layout(rgb(alpha=True), _unpack_palette),
-        "monob": Layout(gray(), partial(_unpack_mono, white_is_zero=False)),
-        "monow": Layout(gray(), partial(_unpack_mono, white_is_zero=True)),
+        "pal8": PlaneLayout(rgb(alpha=True), _unpack_palette),
+        "monob": PlaneLayout(gray(), partial(_unpack_mono, white_is_zero=False)),
+        "monow": PlaneLayout(gray(), partial(_unpack_mono, white_is_zero=True)),
     }

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from vdeblur.errors import SourceError
 from vdeblur.frames import Frame, PixelFormat, dtype_for
 from vdeblur.video.formats.packed_formats import packed_layouts
-from vdeblur.video.formats.plane_layouts import Layout, Plane, gray, native, rgb, rows, wide, yuv
+from vdeblur.video.formats.plane_layouts import Plane, PlaneLayout, gray, native, rgb, rows, wide, yuv
 
 _YUV = re.compile(r"yuvj?(a?)(420|422|444|440|411|410)p(\d*)(msb)?(le|be)?")
 _GBR = re.compile(r"gbr(a?)p(\d*)(msb)?(le|be)?")
@@ -61,7 +61,7 @@ def video_frame_from(frame: Frame) -> av.VideoFrame:
 
 
 @cache
-def _layout(name: str) -> Layout:
+def _layout(name: str) -> PlaneLayout:
     layout = _planar(name) or packed_layouts().get(name)
     if layout is None:
         raise SourceError(
@@ -70,7 +70,7 @@ def _layout(name: str) -> Layout:
     return layout
 
 
-def _planar(name: str) -> Layout | None:
+def _planar(name: str) -> PlaneLayout | None:
     """Layout of a format whose planes are already separate."""
     if match := _YUV.fullmatch(name):
         alpha, sampling, digits, msb, order = match.groups()
@@ -89,7 +89,7 @@ def _planar(name: str) -> Layout | None:
     if bits > 16:
         return None
     big, shift = order == "be", (16 - bits if msb else 0)
-    return Layout(canonical, partial(_unpack_planar, canonical=canonical, big=big, shift=shift))
+    return PlaneLayout(canonical, partial(_unpack_planar, canonical=canonical, big=big, shift=shift))
 
 
 def _unpack_planar(frame: av.VideoFrame, canonical: PixelFormat, *, big: bool, shift: int) -> tuple[Plane, ...]:

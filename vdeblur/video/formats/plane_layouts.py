@@ -1,4 +1,4 @@
-"""Words for the memory layouts of pixel formats, shared by the planar and the packed ones."""
+"""Plane layouts: memory layout of pixel formats, shared by planar and packed ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHROMA_SHIFT = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "440": (0, 1), "41
 
 
 @dataclass(frozen=True)
-class Layout:
+class PlaneLayout:
     """How one FFmpeg format lies in memory and what it becomes."""
 
     canonical: PixelFormat

@@ -1,1 +1,1 @@
-"""Interlaced video: found, paired, deinterlaced."""
+"""Interlaced video: detection, field pairing and deinterlacing."""

@@ -1,4 +1,4 @@
-"""Combing: from the pictures alone, whether frames hold two instants, and which field is the earlier one.
+"""Combing detection: from pictures alone, whether frames hold two instants, and which field is the earlier one.
 
 Where something moves, the rows of two fields fit each other the better the nearer their instants are. So the even rows
 of a frame are compared with its own odd rows and with those of the frame before, and the odd rows likewise. In whole

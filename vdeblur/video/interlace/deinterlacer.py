@@ -1,4 +1,4 @@
-"""Deinterlacing by FFmpeg's ``bwdif``: interlaced pictures become whole ones, one for each frame or for each field."""
+"""Deinterlacer: FFmpeg's ``bwdif``, one progressive frame for each frame or for each field."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST_ROWS, LEAST_COLUMNS = 4, 3
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedPicture:
     """A picture, when it is shown, and the tick of the source's frame it comes from."""
 
     picture: av.VideoFrame
@@ -53,7 +53,7 @@ class Deinterlacer:
         self._current = (0, 0)
         self._step = 0
 
-    def push(self, picture: av.VideoFrame, tick: int) -> list[Timed]:
+    def push(self, picture: av.VideoFrame, tick: int) -> list[TimedPicture]:
         """Give the next picture; get those that are complete."""
         layout, done = (picture.width, picture.height, picture.format.name), []
         if self._graph is None or layout != self._layout:
@@ -64,7 +64,7 @@ class Deinterlacer:
         self._graph.push(picture)
         return done + self._collect(self._graph)
 
-    def flush(self) -> list[Timed]:
+    def flush(self) -> list[TimedPicture]:
         """End of the pictures, or of those of one size: get what is left."""
         if self._graph is None:
             return []
@@ -73,10 +73,10 @@ class Deinterlacer:
         self._graph = self._layout = None
         return done
 
-    def _collect(self, graph: FilterGraph) -> list[Timed]:
+    def _collect(self, graph: FilterGraph) -> list[TimedPicture]:
         return [self._timed(picture) for picture in graph.pull()]
 
-    def _timed(self, picture: av.VideoFrame) -> Timed:
+    def _timed(self, picture: av.VideoFrame) -> TimedPicture:
         """``bwdif`` counts in half ticks; where it has no next frame it guesses, so times are made from our own."""
         if self._waiting and picture.pts == 2 * self._waiting[0][0]:
             previous, self._current = self._current[0], self._waiting.popleft()
@@ -85,7 +85,7 @@ class Deinterlacer:
         else:
             begins, ends = self._middle, 2 * self._next
         begin, end = (half * self._scale // 2 for half in (begins, ends))
-        return Timed(picture, begin, end - begin, self._current[0])
+        return TimedPicture(picture, begin, end - begin, self._current[0])
 
     @property
     def _next(self) -> int:
@@ -105,7 +105,7 @@ def bob(frames: Iterable[Frame], order: FieldOrder) -> Iterator[Frame]:
     deinterlacer = Deinterlacer("field", order, halved=True, frame_ticks=1)
     kept: deque[Frame] = deque()
 
-    def whole(done: list[Timed]) -> Iterator[Frame]:
+    def whole(done: list[TimedPicture]) -> Iterator[Frame]:
         for timed in done:
             while kept[0].pts != timed.source_tick:
                 kept.popleft()

@@ -1,4 +1,4 @@
-"""Interlaced or not: what the flags of a source say, what its pictures show, and which of the two is believed."""
+"""Interlace detection: a source's flags against its pictures, and which of the two is trusted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SURE = {"share": 0.9, "least": 8}
 ORDER_WORDS: dict[FieldOrder, str] = {"tff": "top field first", "bff": "bottom field first"}
 
 
-class Look:
+class InterlaceDetector:
     """Pictures of a source, looked at as far as it takes."""
 
     def __init__(self) -> None:

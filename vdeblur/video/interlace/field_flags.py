@@ -1,4 +1,4 @@
-"""The field order that FFmpeg has flagged a decoded picture with."""
+"""Field flags: the field order with which FFmpeg has flagged a decoded picture."""
 
 from __future__ import annotations
 

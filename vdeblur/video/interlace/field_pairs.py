@@ -1,4 +1,4 @@
-"""Fields coded as pictures of their own, as interlaced HEVC has them, become frames of two fields."""
+"""Field pairs: fields coded as separate pictures, as in interlaced HEVC, woven into frames."""
 
 from __future__ import annotations
 

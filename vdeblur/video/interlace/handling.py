@@ -1,4 +1,4 @@
-"""What the reader does to pictures before they become frames: nothing, or deinterlacing; and which of the two."""
+"""Interlace handling: pass frames through, watch their flags, or deinterlace."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ from vdeblur.options import InterlacedMode
 from vdeblur.video.formats.colour_tags import frame_colour
 from vdeblur.video.formats.pixel_formats import canonical_format, planes_of
 from vdeblur.video.info import Interlacing, VideoInfo
-from vdeblur.video.interlace.deinterlacer import Deinterlacer, Timed, can_deinterlace, carried, planes_from
-from vdeblur.video.interlace.detection import FieldWatch, Look, check_treatable, treatment_words
+from vdeblur.video.interlace.deinterlacer import Deinterlacer, TimedPicture, can_deinterlace, carried, planes_from
+from vdeblur.video.interlace.detection import FieldWatch, InterlaceDetector, check_treatable, treatment_words
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownFrame:
     """A frame, and the tick of the source's own frame that it comes from."""
 
     frame: Frame
     source_tick: int
 
 
-def untreated(pictures: Iterable[tuple[av.VideoFrame, int]], header: Colour, time_base: Fraction) -> Iterator[Shown]:
+def passed_through(
+    pictures: Iterable[tuple[av.VideoFrame, int]], header: Colour, time_base: Fraction
+) -> Iterator[ShownFrame]:
     """Frames with the decoder's samples; pictures come with their ticks."""
     for picture, tick in pictures:
         planes, pixel_format = planes_of(picture)
         frame = Frame(planes, pixel_format, frame_colour(picture, header), tick, time_base, picture.duration)
-        yield Shown(frame, tick)
+        yield ShownFrame(frame, tick)
 
 
 class Deinterlaced:
@@ -66,7 +68,7 @@ class Deinterlaced:
             frame_count_from_header=None if count is None else 2 * count,
         )
 
-    def frames(self, pictures: Iterable[tuple[av.VideoFrame, int]]) -> Iterator[Shown]:
+    def frames(self, pictures: Iterable[tuple[av.VideoFrame, int]]) -> Iterator[ShownFrame]:
         """Whole frames; pictures come with their ticks."""
         deinterlacer: Deinterlacer | None = None
         order: FieldOrder | None = None
@@ -90,17 +92,17 @@ class Deinterlaced:
         made.duration = picture.duration
         return made
 
-    def _shown(self, done: list[Timed], known: list[Any]) -> Iterator[Shown]:
+    def _shown(self, done: list[TimedPicture], known: list[Any]) -> Iterator[ShownFrame]:
         for timed in done:
             while known[0][0] != timed.source_tick:
                 known.pop(0)
             _, colour, pixel_format = known[0]
             planes = planes_from(timed.picture, pixel_format)
             frame = Frame(planes, pixel_format, colour, timed.tick, self.time_base, timed.duration)
-            yield Shown(frame, timed.source_tick)
+            yield ShownFrame(frame, timed.source_tick)
 
 
-class Treatment:
+class InterlaceHandling:
     """What becomes of a source's pictures: frames as they are, interlaced frames that are watched, or whole frames.
 
     Pictures stay as they are until something else is chosen. ``video`` is what the source becomes.
@@ -116,7 +118,7 @@ class Treatment:
         self._whole: Deinterlaced | None = None
         self._watch: FieldWatch | None = None
 
-    def choose(self, look: Look, mode: InterlacedMode, name: str) -> None:
+    def choose(self, look: InterlaceDetector, mode: InterlacedMode, name: str) -> None:
         """Judge the pictures that were looked at, and do as ``mode`` says if they are interlaced.
 
         Raises:
@@ -140,13 +142,13 @@ class Treatment:
         """What has come up on the way."""
         return [] if self._watch is None else self._watch.notes
 
-    def frames(self, pictures: Iterable[tuple[av.VideoFrame, int]]) -> Iterator[Shown]:
+    def frames(self, pictures: Iterable[tuple[av.VideoFrame, int]]) -> Iterator[ShownFrame]:
         """Treated frames; pictures come with their ticks."""
         if self._whole is not None:
             return self._whole.frames(pictures)
         if self._watch is not None:
             pictures = self._watch.pictures(pictures)
-        return untreated(pictures, self._header, self.video.time_base)
+        return passed_through(pictures, self._header, self.video.time_base)
 
 
 def _frame_ticks(video: VideoInfo) -> Fraction:

@@ -1,1 +1,1 @@
-"""Metadata of picture files."""
+"""Picture files: metadata between containers, and a PNG encoder."""

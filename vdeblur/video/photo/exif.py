@@ -1,4 +1,4 @@
-"""Exif: the tags of a photograph, as TIFF directories, and which way up it is shown.
+"""Exif: tags of a photograph as TIFF directories, and its orientation.
 
 Source: TIFF 6.0; Exif 2.32 (CIPA DC-008), which puts the same directories into every kind of picture file.
 """

@@ -1,4 +1,4 @@
-"""Tags in JPEG: segments between the first marker and the first scan.
+"""JPEG metadata: segments between the first marker and the first scan.
 
 Source: ITU-T T.81 and T.871 (JFIF), CIPA DC-008 (Exif), ICC.1 annex B.4, Adobe XMP part 3.
 """
@@ -11,7 +11,7 @@ from fractions import Fraction
 from io import BytesIO
 from typing import BinaryIO
 
-from vdeblur.video.photo.metadata import MOST_BYTES, Tags
+from vdeblur.video.photo.metadata import MOST_BYTES, PictureTags
 
 _APP0, _APP1, _APP2, _APP13, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA
 _EXIF, _XMP, _MORE_XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
@@ -23,7 +23,7 @@ _ROOM = 65533
 _CM_PER_INCH = Fraction(254, 100)
 
 
-def read(file: BinaryIO) -> Tags:
+def read(file: BinaryIO) -> PictureTags:
     exif = xmp = None
     density: tuple[Fraction, Fraction] | None = None
     profile: dict[int, bytes] = {}
@@ -47,13 +47,13 @@ def read(file: BinaryIO) -> Tags:
         elif marker == _COMMENT:
             comments.append(data)
     icc = b"".join(profile[number] for number in sorted(profile)) or None
-    return Tags(
+    return PictureTags(
         exif, icc, xmp=xmp, resources=resources or None, density=density, comments=tuple(comments),
         own=("JPEG", tuple(own)) if own else None, further_pictures=further_pictures,
     )  # fmt: skip
 
 
-def write(data: bytes, tags: Tags) -> bytes:
+def write(data: bytes, tags: PictureTags) -> bytes:
     """The same JPEG with these tags instead of the encoder's own."""
     file = BytesIO(data)
     first, kept = b"", b""
@@ -65,7 +65,7 @@ def write(data: bytes, tags: Tags) -> bytes:
     return b"\xff\xd8" + first + b"".join(_written(tags)) + kept + data[file.tell() :]
 
 
-def _written(tags: Tags) -> Iterator[bytes]:
+def _written(tags: PictureTags) -> Iterator[bytes]:
     """Segments that say what the tags say; what is too long for one is left out, except for profiles."""
     if tags.exif is not None and len(tags.exif) + len(_EXIF) <= _ROOM:
         yield _segment(_APP1, _EXIF + tags.exif)

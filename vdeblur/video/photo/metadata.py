@@ -1,4 +1,4 @@
-"""The tags of a picture file, whatever its kind."""
+"""Metadata of a picture file (Exif, ICC, XMP, IPTC), whatever its format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ XMP_KEYWORD = b"XML:com.adobe.xmp"
 
 
 @dataclass(frozen=True)
-class Tags:
+class PictureTags:
     """What can be carried from one kind of picture file to another."""
 
     #: A TIFF stream, without what stands before it in each kind of file.

@@ -1,4 +1,4 @@
-"""What a picture file says beside its samples, carried from one to another: FFmpeg's encoders leave most of it out."""
+"""Metadata copy from one picture file to another, for FFmpeg's encoders leave most of it out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import BinaryIO
 from vdeblur.errors import TargetError
 from vdeblur.video.photo import jpeg_tags, png_tags, tiff_tags, webp_tags
 from vdeblur.video.photo.exif import with_orientation
-from vdeblur.video.photo.metadata import Tags
+from vdeblur.video.photo.metadata import PictureTags
 
-__all__ = ["Tags", "holds_tags", "lost_tags", "read_tags", "write_tags"]
+__all__ = ["PictureTags", "holds_tags", "lost_tags", "read_tags", "write_tags"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class _Kind:
 
     name: str
     signatures: tuple[bytes, ...]
-    read: Callable[[BinaryIO], Tags]
-    write: Callable[[bytes, Tags], bytes]
+    read: Callable[[BinaryIO], PictureTags]
+    write: Callable[[bytes, PictureTags], bytes]
 
 
 _KINDS = (
@@ -52,7 +52,7 @@ def holds_tags(kind: str | None) -> bool:
     return kind in _HELD
 
 
-def lost_tags(tags: Tags, kind: str | None) -> list[str]:
+def lost_tags(tags: PictureTags, kind: str | None) -> list[str]:
     """What files of a kind cannot be given of these tags, in words; ``None`` = they can be given nothing."""
     held = _HELD.get(kind or "", ())
     lost = [words for name, words in _WORDS.items() if getattr(tags, name) and name not in held]
@@ -61,13 +61,13 @@ def lost_tags(tags: Tags, kind: str | None) -> list[str]:
     return lost
 
 
-def read_tags(path: Path | None, *, orientation: int | None = None) -> Tags:
+def read_tags(path: Path | None, *, orientation: int | None = None) -> PictureTags:
     """Tags of a picture file; empty where there are none, there is no file, or it is of another kind or damaged.
 
     Args:
         orientation: how the decoded picture is shown, 1 to 8; it overrules what the tags say. ``None`` = unknown.
     """
-    tags = Tags()
+    tags = PictureTags()
     try:
         if path is not None:
             tags = _read(path)
@@ -76,20 +76,20 @@ def read_tags(path: Path | None, *, orientation: int | None = None) -> Tags:
     return tags if orientation is None else replace(tags, exif=with_orientation(tags.exif, orientation))
 
 
-def _read(path: Path) -> Tags:
+def _read(path: Path) -> PictureTags:
     with path.open("rb") as file:
         kind = _kind_of(file.read(12))
         file.seek(0)
-        return Tags() if kind is None else kind.read(file)
+        return PictureTags() if kind is None else kind.read(file)
 
 
-def write_tags(path: Path, tags: Tags) -> None:
+def write_tags(path: Path, tags: PictureTags) -> None:
     """Put tags into a picture file that FFmpeg has written; the samples' bytes stay as they are.
 
     Raises:
         TargetError: the disk failed.
     """
-    if tags == Tags():
+    if tags == PictureTags():
         return
     try:
         data = path.read_bytes()

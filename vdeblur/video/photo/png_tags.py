@@ -1,4 +1,4 @@
-"""Tags in PNG: chunks beside those of the samples. Source: W3C Portable Network Graphics, third edition."""
+"""PNG metadata: ancillary chunks. Source: W3C Portable Network Graphics, third edition."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 from io import BytesIO
 from typing import BinaryIO
 
-from vdeblur.video.photo.metadata import MOST_BYTES, XMP_KEYWORD, Tags, inflated
+from vdeblur.video.photo.metadata import MOST_BYTES, XMP_KEYWORD, PictureTags, inflated
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: Chunks that say what colour the samples have; a profile or code points overrule the rest.
@@ -19,7 +19,7 @@ _SAMPLES = frozenset({b"IDAT", b"fdAT", b"PLTE", b"IEND"})
 _INCHES_PER_METRE = Fraction(10000, 254)
 
 
-def read(file: BinaryIO) -> Tags:
+def read(file: BinaryIO) -> PictureTags:
     exif = icc = xmp = density = None
     name, own = b"ICC profile", []
     for kind, data in _chunks(file, samples=False):
@@ -34,10 +34,10 @@ def read(file: BinaryIO) -> Tags:
             density = _density(data)
         elif kind in _COLOUR or kind in _TEXT:
             own.append(_chunk(kind, data))
-    return Tags(exif, icc, name, xmp, density=density, own=("PNG", tuple(own)) if own else None)
+    return PictureTags(exif, icc, name, xmp, density=density, own=("PNG", tuple(own)) if own else None)
 
 
-def write(data: bytes, tags: Tags) -> bytes:
+def write(data: bytes, tags: PictureTags) -> bytes:
     """The same PNG with these tags; where they speak of colour, the encoder's own words about it go."""
     own = tags.own_of("PNG")
     replaced = {b"eXIf", b"iCCP"}
@@ -54,7 +54,7 @@ def write(data: bytes, tags: Tags) -> bytes:
     return _SIGNATURE + head + rest
 
 
-def _written(tags: Tags) -> Iterator[bytes]:
+def _written(tags: PictureTags) -> Iterator[bytes]:
     if tags.icc is not None:
         yield _chunk(b"iCCP", (tags.icc_name[:79] or b"ICC profile") + b"\0\0" + zlib.compress(tags.icc))
     if tags.exif is not None:

@@ -1,4 +1,4 @@
-"""Tags in TIFF, whose first directory holds those of Exif beside those of the samples.
+"""TIFF metadata: the first directory holds the tags of Exif beside those of the samples.
 
 Source: TIFF 6.0; Exif 2.32; Adobe's TIFF technical notes.
 """
@@ -21,7 +21,7 @@ from vdeblur.video.photo.exif import (
     short,
     stream_of,
 )
-from vdeblur.video.photo.metadata import Tags
+from vdeblur.video.photo.metadata import PictureTags
 
 _XMP, _IPTC, _RESOURCES, _ICC = 700, 33723, 34377, 34675
 _ACROSS, _DOWN, _UNIT = 282, 283, 296
@@ -33,19 +33,19 @@ _TELLING = frozenset({
 })  # fmt: skip
 
 
-def read(file: BinaryIO) -> Tags:
+def read(file: BinaryIO) -> PictureTags:
     # Mapped, not read: directories lie anywhere among gigabytes of samples.
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         tags = read_directory(data)
     told = {name: tag for name, tag in tags.items() if name in _TELLING}
     texts = {name: tags[name].data for name in (_XMP, _RESOURCES, _ICC) if name in tags}
-    return Tags(
+    return PictureTags(
         stream_of(told) if told else None, texts.get(_ICC), xmp=texts.get(_XMP), resources=texts.get(_RESOURCES),
         density=_density(tags),
     )  # fmt: skip
 
 
-def write(data: bytes, tags: Tags) -> bytes:
+def write(data: bytes, tags: PictureTags) -> bytes:
     """The same TIFF with a new first directory behind it, with these tags beside those of the samples."""
     if byte_order(data) != "<":
         return data

@@ -1,4 +1,4 @@
-"""Tags in WebP: chunks of its RIFF container. Source: RFC 9649."""
+"""WebP metadata: chunks of its RIFF container. Source: RFC 9649."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import BinaryIO
 
-from vdeblur.video.photo.metadata import MOST_BYTES, Tags
+from vdeblur.video.photo.metadata import MOST_BYTES, PictureTags
 
 _ICC, _ALPHA, _EXIF, _XMP = 0x20, 0x10, 0x08, 0x04
 _TAGS = frozenset({b"ICCP", b"EXIF", b"XMP "})
 
 
-def read(file: BinaryIO) -> Tags:
+def read(file: BinaryIO) -> PictureTags:
     found = {kind: data for kind, data in _chunks(file, wanted=_TAGS) if data}
     exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
-    return Tags(exif or None, found.get(b"ICCP"), xmp=found.get(b"XMP "))
+    return PictureTags(exif or None, found.get(b"ICCP"), xmp=found.get(b"XMP "))
 
 
-def write(data: bytes, tags: Tags) -> bytes:
+def write(data: bytes, tags: PictureTags) -> bytes:
     """The same WebP with these tags: the profile before the samples, the rest behind them."""
     chunks = [(kind, payload) for kind, payload in _chunks(BytesIO(data)) if kind not in _TAGS]
     header = next((payload for kind, payload in chunks if kind == b"VP8X"), None) or _header(chunks)

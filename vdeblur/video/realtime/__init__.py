@@ -1,1 +1,1 @@
-"""Cameras and streams in, raw pipes and JPEG out."""
+"""Real-time input and output: cameras, streams, raw pipes and JPEG."""

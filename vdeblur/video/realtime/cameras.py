@@ -1,4 +1,4 @@
-"""Cameras of this machine and their modes, as FFmpeg finds them: v4l2 (Linux), avfoundation (macOS), dshow (Windows).
+"""Camera enumeration: devices and modes as FFmpeg lists them: v4l2 (Linux), avfoundation (macOS), dshow (Windows).
 
 The FFmpeg program is asked, because it writes its lists as messages and leaves nothing open behind it. All reading of
 these messages is done by functions without side effects.

@@ -1,4 +1,4 @@
-"""Capture: pictures of a live inlet become frames as soon as they are there, and a silent inlet is noticed."""
+"""Capture: frames of a live input with minimal latency, and a timeout when it falls silent."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from vdeblur.frames import Frame
 from vdeblur.video.av_compat import fraction_or_none, open_input
 from vdeblur.video.formats.colour_tags import frame_colour, stream_colour
 from vdeblur.video.formats.pixel_formats import planes_of
-from vdeblur.video.realtime.inputs import Inlet
-from vdeblur.video.source.location import Pipe, Place
+from vdeblur.video.realtime.inputs import LiveInput
+from vdeblur.video.source.location import PipeSource, SourceLocation
 from vdeblur.video.source.opening import choose_video, raise_pipe_failure, reason_of
-from vdeblur.video.source.timestamps import Clock
+from vdeblur.video.source.timestamps import TimestampRepair
 
 #: How long an inlet may take to open, and how long it may be silent before it counts as lost.
 OPENING_SECONDS, SILENCE_SECONDS = 10.0, 4.0
@@ -36,7 +36,7 @@ class Capture:
     """
 
     def __init__(
-        self, inlet: Inlet, *, opening_seconds: float = OPENING_SECONDS, silence_seconds: float = SILENCE_SECONDS
+        self, inlet: LiveInput, *, opening_seconds: float = OPENING_SECONDS, silence_seconds: float = SILENCE_SECONDS
     ) -> None:
         self.inlet = inlet
         self._timeout = (opening_seconds, silence_seconds)
@@ -53,7 +53,7 @@ class Capture:
         """
         try:
             with self._fifo(), closing(self._open()) as container:
-                yield from self._frames(container, choose_video(container, Place(self.inlet.name)))
+                yield from self._frames(container, choose_video(container, SourceLocation(self.inlet.name)))
         except (av.error.FFmpegError, OSError, ValueError) as exc:
             if self._closing.is_set():
                 return
@@ -76,7 +76,7 @@ class Capture:
             return
         descriptor = os.open(self.inlet.fifo, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with io.FileIO(descriptor, "rb") as file:
-            self._pipe = Pipe(file, wait=True)
+            self._pipe = PipeSource(file, wait=True)
             if self._closing.is_set():
                 self._pipe.stop()
             yield
@@ -92,7 +92,7 @@ class Capture:
         time_base = fraction_or_none(stream.time_base)
         assert time_base is not None
         self.rate = fraction_or_none(stream.average_rate) or fraction_or_none(stream.guessed_rate)
-        clock = Clock(time_base, self.rate, stream.start_time or 0)
+        clock = TimestampRepair(time_base, self.rate, stream.start_time or 0)
         for packet in container.demux(stream):
             if self._closing.is_set():
                 return

@@ -1,4 +1,4 @@
-"""Inlets: what FFmpeg must be told to open a camera, a screen, a stream or a pattern with the least delay."""
+"""Live inputs: FFmpeg options that open a camera, a screen, a stream or a test pattern with the least latency."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import av
 from vdeblur.errors import UsageError
 from vdeblur.video.realtime.cameras import USUAL_FPS, Camera, Mode, choose_mode
 from vdeblur.video.source.access import NETWORK_SCHEMES, opening_options, scheme_of
-from vdeblur.video.source.location import Pipe
+from vdeblur.video.source.location import PipeSource
 
 #: Only as much is looked at in front as a header needs.
 _EAGER = {"fpsprobesize": "0"}
@@ -25,7 +25,7 @@ _SCREEN = re.compile(r"screen(?::(.*))?")
 
 
 @dataclass(frozen=True)
-class Inlet:
+class LiveInput:
     """What is opened, and how."""
 
     #: For people.
@@ -39,7 +39,7 @@ class Inlet:
     #: It makes pictures as fast as they are asked for, so somebody must keep time.
     unpaced: bool = False
     #: What is read instead of the URL, or the FIFO that is.
-    pipe: Pipe | None = None
+    pipe: PipeSource | None = None
     fifo: str | None = None
 
 
@@ -49,7 +49,7 @@ def camera_inlet(
     size: tuple[int, int] | None = None,
     rate: float | None = None,
     input_format: str | None = None,
-) -> Inlet:
+) -> LiveInput:
     """A camera in its best mode, or in one that was asked for.
 
     Raises:
@@ -68,7 +68,7 @@ def camera_inlet(
         options["framerate"] = f"{rate:g}"
     words = "" if mode is None else f" ({mode.words})"
     url = f"{camera.address}:none" if camera.system == "avfoundation" else camera.address
-    return Inlet(f"camera {camera.number}{words}", url, camera.system, options)
+    return LiveInput(f"camera {camera.number}{words}", url, camera.system, options)
 
 
 def _format_option(system: str, mode: Mode) -> dict[str, str]:
@@ -82,7 +82,7 @@ def _format_option(system: str, mode: Mode) -> dict[str, str]:
 
 def screen_inlet(
     word: str, *, size: tuple[int, int] | None = None, rate: float | None = None, platform: str = sys.platform
-) -> Inlet:
+) -> LiveInput:
     """The screen, or another one: "screen", "screen:1" (macOS) or "screen::1.0" (X11).
 
     Raises:
@@ -95,20 +95,20 @@ def screen_inlet(
         options["video_size"] = f"{size[0]}x{size[1]}"
     if platform == "darwin":
         _check_format("avfoundation")
-        return Inlet(f"screen {which or 0}", f"Capture screen {which or 0}:none", "avfoundation", options)
+        return LiveInput(f"screen {which or 0}", f"Capture screen {which or 0}:none", "avfoundation", options)
     if platform == "win32":
         _check_format("gdigrab")
-        return Inlet("the screen", "desktop", "gdigrab", options)
+        return LiveInput("the screen", "desktop", "gdigrab", options)
     display = which or os.environ.get("DISPLAY", "")
     if not display:
         raise UsageError(
             "no X screen to take pictures of: DISPLAY is not set; on Wayland use its portal's PipeWire camera"
         )
     _check_format("x11grab")
-    return Inlet(f"screen {display}", display, "x11grab", options)
+    return LiveInput(f"screen {display}", display, "x11grab", options)
 
 
-def stream_inlet(url: str, *, endless: bool = True) -> Inlet:
+def stream_inlet(url: str, *, endless: bool = True) -> LiveInput:
     """A stream on the network: RTSP, SRT, HTTP, UDP, TCP and what else FFmpeg opens.
 
     Raises:
@@ -120,19 +120,19 @@ def stream_inlet(url: str, *, endless: bool = True) -> Inlet:
     options = {**_EAGER, **_STREAM_PROBE, **opening_options(network=True, file=False)}
     if scheme in ("rtsp", "rtsps"):
         options |= _RTSP
-    return Inlet(_without_password(url), url, None, options, endless=endless)
+    return LiveInput(_without_password(url), url, None, options, endless=endless)
 
 
-def pipe_inlet(name: str, pipe: Pipe | None = None) -> Inlet:
+def pipe_inlet(name: str, pipe: PipeSource | None = None) -> LiveInput:
     """A pipe, or the FIFO of that name; its end is the end."""
     options = {**_EAGER, **_PIPE_PROBE, **opening_options(network=False, file=False)}
-    return Inlet(name, "", None, options, endless=False, pipe=pipe, fifo=None if pipe is not None else name)
+    return LiveInput(name, "", None, options, endless=False, pipe=pipe, fifo=None if pipe is not None else name)
 
 
-def pattern_inlet(word: str) -> Inlet:
+def pattern_inlet(word: str) -> LiveInput:
     """A picture FFmpeg makes itself: "lavfi:testsrc2=size=640x480:rate=30"."""
     graph = word.removeprefix(_PATTERN)
-    return Inlet(word, graph, "lavfi", dict(_EAGER), endless=False, unpaced=True)
+    return LiveInput(word, graph, "lavfi", dict(_EAGER), endless=False, unpaced=True)
 
 
 def _check_format(name: str) -> None:

@@ -1,4 +1,4 @@
-"""JPEG and PNG in memory: frames become pictures for a browser, and a browser's pictures become frames."""
+"""JPEG and PNG in memory: frames encoded for a browser, and pictures from a browser decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a JPEG says of itself, read and judged before a decoder sees it."""
+"""JPEG header check: sizes and structure are judged before a decoder sees the picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pipes: frames on their way to a program that shows them now. Each leaves whole and at once."""
+"""Raw pipe: uncompressed frames to another program, each flushed whole and at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Frame
 from vdeblur.video.encode.raw_video import RawMuxer, RawVideoSpec
 from vdeblur.video.formats.pixel_formats import video_frame_from
-from vdeblur.video.realtime.uniform_frames import YUV420, Plain
+from vdeblur.video.realtime.uniform_frames import YUV420, UniformFrames
 
 PipeFormat = Literal["nut", "y4m", "mpegts"]
 PIPE_FORMATS: tuple[str, ...] = get_args(PipeFormat)
@@ -33,7 +33,7 @@ class _Stream(Protocol):
     def close(self) -> None: ...
 
 
-class Pipe:
+class RawPipe:
     """Writes frames of any kind to something with ``write``; all become plain ones of the first one's size.
 
     Args:
@@ -53,7 +53,7 @@ class Pipe:
         self._out = _Out(write)
         self._kind = kind
         self._ask_rate = rate
-        self._plain = Plain(YUV420 if kind == "mpegts" else None)
+        self._plain = UniformFrames(YUV420 if kind == "mpegts" else None)
         self._stream: _Stream | None = None
         self._last = -1
 

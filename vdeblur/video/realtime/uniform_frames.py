@@ -1,4 +1,4 @@
-"""Plain pictures: frames of any kind and size in the one form a player, a camera or a pipe takes."""
+"""Uniform frames: frames of any kind and size converted to the one format of a player, camera or pipe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RANGES = {"tv": "limited", "pc": "full"}
 _MATRICES = {"bt709": "bt709", "bt470bg": "bt601", "smpte170m": "bt601", "bt2020nc": "bt2020", "bt2020c": "bt2020"}
 
 
-class Plain:
+class UniformFrames:
     """Makes every frame one of limited range, of the wanted format and of the first one's size.
 
     Frames of another size are fitted into it with bars. A frame that is as it should be comes back as it is.

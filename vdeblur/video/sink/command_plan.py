@@ -11,7 +11,7 @@ from vdeblur.video.encode.containers import Container
 from vdeblur.video.encode.raw_video import RawVideoSpec
 from vdeblur.video.encode.video_plan import VideoPlan
 from vdeblur.video.ffmpeg.command import Input, Output, OutputStream, build_command, file_url
-from vdeblur.video.ffmpeg.user_arguments import Arguments, sort_arguments
+from vdeblur.video.ffmpeg.user_arguments import UserArguments, sort_arguments
 from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.segments.joining import container_aspect
@@ -102,7 +102,7 @@ class CommandPlan:
         return options
 
     @property
-    def arguments(self) -> Arguments:
+    def arguments(self) -> UserArguments:
         """The user's own options, sorted into those of the video and the others."""
         return sort_arguments(self.extra)
 

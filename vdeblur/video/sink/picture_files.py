@@ -10,7 +10,7 @@ from vdeblur.video.encode.containers import Container
 from vdeblur.video.encode.encoders import Encoder
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.photo.exif import orientation_of
-from vdeblur.video.photo.metadata_copy import Tags, holds_tags, lost_tags, read_tags, write_tags
+from vdeblur.video.photo.metadata_copy import PictureTags, holds_tags, lost_tags, read_tags, write_tags
 from vdeblur.video.sink.picture_names import is_folder, names_in_folder, numbered_names, numbers_of
 from vdeblur.video.sink.targets import SequenceTarget, Target, is_pattern
 
@@ -60,14 +60,14 @@ class PictureFiles:
             for place, file in enumerate(target.pictures()):
                 write_tags(file, self._tags(place))
 
-    def _tags(self, place: int) -> Tags:
+    def _tags(self, place: int) -> PictureTags:
         if self._info.pictures:
             number = min(self._shown[min(place, len(self._shown) - 1)], len(self._info.pictures) - 1)
             return read_tags(self._info.pictures[number])
         return source_tags(self._info)
 
 
-def source_tags(info: SourceInfo) -> Tags:
+def source_tags(info: SourceInfo) -> PictureTags:
     """Metadata of the source, or of the first of its pictures."""
     if info.pictures:
         return read_tags(info.pictures[0])

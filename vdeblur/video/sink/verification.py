@@ -15,7 +15,7 @@ import av
 from vdeblur.video.av_compat import open_input, tags_of
 from vdeblur.video.encode.containers import Container
 from vdeblur.video.ffmpeg.command import OutputStream
-from vdeblur.video.ffmpeg.process import Tally
+from vdeblur.video.ffmpeg.process import PacketCounts
 from vdeblur.video.info import SourceInfo, StreamInfo
 from vdeblur.video.source.demuxer import chapter_times
 from vdeblur.video.source.probe import stream_info
@@ -62,7 +62,7 @@ class _Found:
     metadata: dict[str, str]
 
 
-def verify_output(path: Path, expected: Expectation, tally: Tally) -> tuple[list[Outcome], list[str]]:
+def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tuple[list[Outcome], list[str]]:
     """Compare the finished file with the plan; return the real outcomes, and notes on what was lost."""
     try:
         found = _read_head(path)
@@ -124,7 +124,7 @@ def _kind(stream: StreamInfo) -> str:
     return "cover" if stream.attached_picture else stream.kind
 
 
-def _missing_packets(expected: Expectation, tally: Tally) -> dict[int, str]:
+def _missing_packets(expected: Expectation, tally: PacketCounts) -> dict[int, str]:
     """Copied streams of which FFmpeg has written fewer packets than it has read."""
     if not expected.whole or expected.changed:
         return {}

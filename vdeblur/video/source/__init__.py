@@ -1,1 +1,1 @@
-"""Sources: located, opened, demuxed, decoded into frames."""
+"""Sources: location, demuxing, decoding, timestamps and probing of the video that is read."""

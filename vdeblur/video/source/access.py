@@ -1,4 +1,4 @@
-"""What a source may open: the file itself and nothing else, or the network and nothing else where that is allowed.
+"""Access rules of a source: the file alone may be opened, or, where that is allowed, the network alone.
 
 Playlists and some containers name other files and addresses, and FFmpeg would follow them. It is told which protocols
 and which formats it may use, each time a source is opened: by PyAV and by the FFmpeg program.

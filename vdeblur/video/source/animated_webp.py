@@ -1,4 +1,4 @@
-"""An animated WebP as a source like any other: its pictures, drawn and handed on as raw video."""
+"""Animated WebP source: composed frames handed on as raw video."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.video.source.location import file_id
-from vdeblur.video.source.truncation import Cut
-from vdeblur.video.source.webp_parser import Animation, Planes, WebpCanvas, read_animation
+from vdeblur.video.source.truncation import Truncation
+from vdeblur.video.source.webp_parser import Planes, WebpAnimation, WebpCanvas, read_animation
 
 #: Raw video of what a canvas has, its matrix and its range (ITU-T H.273; WebP's YCbCr is BT.601, limited).
 _CARRIER = {"yuva420p": ("yuva420p", 5, 1), "gbrap": ("rgba", 0, 2)}
 
 
-class AnimatedPictures:
+class AnimatedWebp:
     """An animated WebP; a tick is a millisecond.
 
     Raises:
@@ -58,7 +58,7 @@ class AnimatedPictures:
         self.video_seconds: float | None = total / 1000
         self.duration_seconds: float | None = self.video_seconds
         size = path.stat().st_size
-        self.cut = Cut(size, size + 1, certain=False) if animation.cut_off else None
+        self.cut = Truncation(size, size + 1, certain=False) if animation.cut_off else None
         self.container_name = "webp"
         self.chapter_seconds: tuple[Fraction, ...] = ()
         self.metadata: dict[str, str] = {}
@@ -101,7 +101,7 @@ class AnimatedPictures:
         self._file.close()
 
 
-def _carrier(animation: Animation) -> bytes:
+def _carrier(animation: WebpAnimation) -> bytes:
     """Start of a raw video with the canvas's size and format, which gives the stream its decoder."""
     sink = io.BytesIO()
     with av.open(sink, "w", format="nut") as container:

@@ -1,4 +1,4 @@
-"""An opened source together with its decoder: pictures from the start, or from the key frame before a tick."""
+"""Decode session: demuxer and decoder of one source, from the start or from the key frame before a tick."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ import av
 
 from vdeblur.errors import SourceError
 from vdeblur.video.source.decoder import Decoder, decoding_context
-from vdeblur.video.source.demuxer import Media, open_media
+from vdeblur.video.source.demuxer import PacketSource, open_media
 from vdeblur.video.source.limits import pixel_limit, refused_claim
-from vdeblur.video.source.location import Place
+from vdeblur.video.source.location import SourceLocation
 
 #: How far before the wanted tick to look for a key frame to start from, one try after the other.
 _STEPS_BACK_SECONDS = (0, 1, 4, 16, 64)
 
 
-class Session:
+class DecodeSession:
     """One pass over a source; closing it ends the decoder's threads.
 
     Raises:
         SourceError, UsageError: as :func:`open_media`, or there is no decoder.
     """
 
-    media: Media
+    media: PacketSource
     decoder: Decoder
 
-    def __init__(self, place: Place, *, threads: int, frame_rate: Fraction | None, keep_packets: bool = False) -> None:
+    def __init__(
+        self, place: SourceLocation, *, threads: int, frame_rate: Fraction | None, keep_packets: bool = False
+    ) -> None:
         self._place = place
         self._threads = threads
         self._frame_rate = frame_rate
@@ -63,7 +65,7 @@ class Session:
 
         return refused_claim(open_again, self._place.file_bytes)
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> DecodeSession:
         return self
 
     def __exit__(

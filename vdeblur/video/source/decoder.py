@@ -1,4 +1,4 @@
-"""Packets become pictures: threaded decoding that counts what cannot be decoded and goes on."""
+"""Decoder: frame-threaded decoding of packets that counts undecodable ones and goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An opened source: its video stream's packets one by one, from any point of it, and the other streams' beside."""
+"""Demuxer: packets of the video stream one by one, from any point, and those of the other streams beside them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from av.video.stream import VideoStream
 
 from vdeblur.video.av_compat import fraction_or_none, stored_bytes, tags_of
 from vdeblur.video.source.access import reopening_options
-from vdeblur.video.source.animated_webp import AnimatedPictures
-from vdeblur.video.source.location import DEFAULT_FRAME_RATE, Place, file_id
+from vdeblur.video.source.animated_webp import AnimatedWebp
+from vdeblur.video.source.location import DEFAULT_FRAME_RATE, SourceLocation, file_id
 from vdeblur.video.source.opening import (
     check_container,
     choose_video,
@@ -27,7 +27,7 @@ from vdeblur.video.source.opening import (
     read_picture,
     reason_of,
 )
-from vdeblur.video.source.truncation import Cut, find_cut
+from vdeblur.video.source.truncation import Truncation, find_cut
 from vdeblur.video.source.webp_parser import is_animated_webp
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 _DURATION_TAG = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
 
 
-class Media(Protocol):
+class PacketSource(Protocol):
     """What the reader needs of a source."""
 
     stream: VideoStream
@@ -57,7 +57,7 @@ class Media(Protocol):
     input_url: str | None
     input_options: dict[str, str]
     #: Where the file has been cut off, if it has.
-    cut: Cut | None
+    cut: Truncation | None
     #: Which file it is, where it is one.
     file_id: tuple[int, int] | None
     #: Why reading stopped before the end, if it did.
@@ -76,7 +76,7 @@ class Media(Protocol):
     def close(self) -> None: ...
 
 
-def open_media(place: Place, *, frame_rate: Fraction | None, keep_packets: bool = False) -> Media:
+def open_media(place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool = False) -> PacketSource:
     """Open a source and choose its video.
 
     Raises:
@@ -84,16 +84,16 @@ def open_media(place: Place, *, frame_rate: Fraction | None, keep_packets: bool 
         UsageError: ``frame_rate`` is given for a source that has timestamps.
     """
     if place.pictures:
-        return Pictures(place, frame_rate or DEFAULT_FRAME_RATE)
+        return ImageSequence(place, frame_rate or DEFAULT_FRAME_RATE)
     if place.path is not None and is_animated_webp(place.path):
-        return AnimatedPictures(place.path, frame_rate)
-    return Stored(place, frame_rate=frame_rate, keep_packets=keep_packets)
+        return AnimatedWebp(place.path, frame_rate)
+    return Demuxer(place, frame_rate=frame_rate, keep_packets=keep_packets)
 
 
-class Stored:
+class Demuxer:
     """A container: a file, a URL, a pipe."""
 
-    def __init__(self, place: Place, *, frame_rate: Fraction | None, keep_packets: bool) -> None:
+    def __init__(self, place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool) -> None:
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
         self._place = place
@@ -180,14 +180,14 @@ class Stored:
             raise_pipe_failure(self._place.name, pipe.failure)
 
 
-class Pictures:
+class ImageSequence:
     """Files of one picture each, decoded as the packets of one stream."""
 
-    def __init__(self, place: Place, rate: Fraction) -> None:
+    def __init__(self, place: SourceLocation, rate: Fraction) -> None:
         self._paths = place.pictures
         self._next = 0
         self._container = open_picture(self._paths[0])
-        self.stream = choose_video(self._container, Place(str(self._paths[0])))
+        self.stream = choose_video(self._container, SourceLocation(str(self._paths[0])))
         self.streams: list[Stream] = [self.stream]
         self.time_base = 1 / rate
         self.rate: Fraction | None = rate
@@ -195,7 +195,7 @@ class Pictures:
         self.frame_count: int | None = len(self._paths)
         self.video_seconds: float | None = float(len(self._paths) * self.time_base)
         self.duration_seconds: float | None = self.video_seconds
-        self.cut: Cut | None = None
+        self.cut: Truncation | None = None
         self.file_id: tuple[int, int] | None = None
         self.change: str | None = None
         self.container_name = "image2"

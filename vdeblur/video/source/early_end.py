@@ -1,14 +1,14 @@
-"""Why a video ends before it should: what is missing must not pass for the whole."""
+"""Early end: the reason why a video ends before its announced length; a part must not pass for the whole."""
 
 from __future__ import annotations
 
-from vdeblur.video.source.demuxer import Media
+from vdeblur.video.source.demuxer import PacketSource
 
 #: A video that ends so much earlier than it should is incomplete.
 _TOLERANCE_SECONDS = 0.5
 
 
-class Ending:
+class EarlyEnd:
     """What is found out about the end of a source while it is read, for people."""
 
     def __init__(self) -> None:
@@ -16,11 +16,11 @@ class Ending:
         self.shortfall: str | None = None
         self._early: str | None = None
 
-    def look_in_front(self, media: Media, start_pts: int, end: int | None) -> None:
+    def look_in_front(self, media: PacketSource, start_pts: int, end: int | None) -> None:
         """What the file says before frames are read up to tick ``end``; ``None`` = all."""
         self.shortfall = shortfall_in_front(media, start_pts, end)
 
-    def reached(self, media: Media, start_pts: int, ended: int, end: int | None) -> None:
+    def reached(self, media: PacketSource, start_pts: int, ended: int, end: int | None) -> None:
         """Find out whether the last frame, shown until tick ``ended``, is the last that should have come."""
         ended_seconds = float((ended - start_pts) * media.time_base)
         asked = None if end is None else float((end - start_pts) * media.time_base)
@@ -34,7 +34,7 @@ class Ending:
         return [] if note is None else [note]
 
 
-def shortfall_in_front(media: Media, start_pts: int, end: int | None) -> str | None:
+def shortfall_in_front(media: PacketSource, start_pts: int, end: int | None) -> str | None:
     """What the file itself says is missing of the frames before tick ``end`` (``None`` = all), before they are read."""
     cut, promised = media.cut, media.video_seconds
     if cut is None or not cut.certain:
@@ -48,7 +48,7 @@ def shortfall_in_front(media: Media, start_pts: int, end: int | None) -> str | N
     return f"the file ends at {seconds:.2f} s{whole}: it is cut off"
 
 
-def shortfall_at_end(media: Media, ended_seconds: float, asked_seconds: float | None) -> str | None:
+def shortfall_at_end(media: PacketSource, ended_seconds: float, asked_seconds: float | None) -> str | None:
     """Why frames are missing between the last one and the end that was asked for (``None`` = that of the video)."""
     known = [seconds for seconds in (asked_seconds, media.video_seconds) if seconds is not None]
     short = bool(known) and _is_short(ended_seconds, min(known))
@@ -59,7 +59,7 @@ def shortfall_at_end(media: Media, ended_seconds: float, asked_seconds: float | 
     return None
 
 
-def early_end(media: Media, ended_seconds: float) -> str | None:
+def early_end(media: PacketSource, ended_seconds: float) -> str | None:
     """A note on a video that ends long before its header says; headers may be wrong, so this alone proves nothing."""
     if media.cut is not None and not media.cut.certain:
         return f"the file has {media.cut.file_bytes} bytes and should have {media.cut.whole_bytes}: it may be cut off"

@@ -1,4 +1,4 @@
-"""The work behind a reader: pictures of one source become the frames that are wanted."""
+"""Frame stream: decoded pictures of one source become the requested frames, in order and with exact times."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ from vdeblur.video.formats.colour_tags import stream_colour
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.interlace.detection import may_be_interlaced
 from vdeblur.video.interlace.field_pairs import are_fields, woven_pictures
-from vdeblur.video.interlace.handling import Treatment
-from vdeblur.video.source.decode_session import Session
-from vdeblur.video.source.early_end import Ending
+from vdeblur.video.interlace.handling import InterlaceHandling
+from vdeblur.video.source.decode_session import DecodeSession
+from vdeblur.video.source.early_end import EarlyEnd
 from vdeblur.video.source.interlace_probe import TimedPictures, look_ahead, look_in_places
 from vdeblur.video.source.limits import refused_claim
-from vdeblur.video.source.location import Place
+from vdeblur.video.source.location import SourceLocation
 from vdeblur.video.source.probe import describe, of_pairs, with_first_shape
-from vdeblur.video.source.size_change import Fit
-from vdeblur.video.source.tail_recovery import Tail
-from vdeblur.video.source.timestamps import Clock
-from vdeblur.video.time_range import Wanted
+from vdeblur.video.source.size_change import SizeFitter
+from vdeblur.video.source.tail_recovery import TailRecovery
+from vdeblur.video.source.timestamps import TimestampRepair
+from vdeblur.video.time_range import TimeRange
 
 #: Streams are interleaved no more loosely than this, so packets that belong to the last frame have come by then.
 _INTERLEAVING_SECONDS = 1
 
 
-class Reading:
+class FrameStream:
     """One source that is being read, without locks.
 
     ``info`` is known when the first frame has come.
 
     Raises:
-        SourceError, UsageError: as :class:`Session`.
+        SourceError, UsageError: as :class:`DecodeSession`.
     """
 
     info: SourceInfo
 
-    def __init__(self, place: Place, options: ReadOptions) -> None:
+    def __init__(self, place: SourceLocation, options: ReadOptions) -> None:
         self._place, self._options = place, options
-        self._wanted = Wanted.of(options.start_seconds, options.duration_seconds)
+        self._wanted = TimeRange.of(options.start_seconds, options.duration_seconds)
         self._frame_rate = None if options.frame_rate is None else Fraction(options.frame_rate)
-        self._open_session = partial(Session, place, threads=options.threads, frame_rate=self._frame_rate)
+        self._open_session = partial(DecodeSession, place, threads=options.threads, frame_rate=self._frame_rate)
         self.session = self._open_session(keep_packets=options.keep_packets)
         #: Whether frames are numbered evenly, as the source has no times.
         self.even = self._frame_rate is not None and not place.pictures
         self.clock = self._new_clock()
-        self.ending = Ending()
-        self.tail = Tail(self._open_session if place.again else None)
+        self.ending = EarlyEnd()
+        self.tail = TailRecovery(self._open_session if place.again else None)
         self._start_pts: int | None = None
         self._pairs = False
-        self._treatment: Treatment | None = None
-        self._fit: Fit | None = None
+        self._treatment: InterlaceHandling | None = None
+        self._fit: SizeFitter | None = None
 
-    def _new_clock(self) -> Clock:
+    def _new_clock(self) -> TimestampRepair:
         media = self.session.media
         rate = self._frame_rate if self.even else media.rate
-        return Clock(media.time_base, rate, media.start_pts or 0, even=self.even)
+        return TimestampRepair(media.time_base, rate, media.start_pts or 0, even=self.even)
 
     @property
     def notes(self) -> list[str]:
@@ -177,7 +177,7 @@ class Reading:
         info = with_first_shape(describe(self._place, media, first, self._start_pts or 0, header), self.session.decoder)
         if self._pairs:
             info = of_pairs(info)
-        self._treatment = Treatment(info.video, header)
+        self._treatment = InterlaceHandling(info.video, header)
         if self._options.interlaced is not None and may_be_interlaced(info.video):
             if self._place.again and not self._place.network:
                 look = look_in_places(self._open_session, info.video, self._wanted)
@@ -189,7 +189,7 @@ class Reading:
             self._fit = self._fit_to(self._options.size_change, begin, media.time_base)
         return pictures
 
-    def _fit_to(self, change: SizeChange, begin: int, source_time_base: Fraction) -> Fit:
+    def _fit_to(self, change: SizeChange, begin: int, source_time_base: Fraction) -> SizeFitter:
         """What makes all frames one size and format, or stops where they differ."""
         shape = self.session.decoder.sample_aspect_ratio
 
@@ -200,7 +200,7 @@ class Reading:
         def seconds_before(tick: int) -> float:
             return float((tick - begin) * source_time_base)
 
-        return Fit(self.info.video, change, pixel_shape=pixel_shape, seconds_before=seconds_before)
+        return SizeFitter(self.info.video, change, pixel_shape=pixel_shape, seconds_before=seconds_before)
 
     def _collect_until(self, tick: int) -> None:
         """Read on until the other streams' packets for the frames before ``tick`` must have come."""

@@ -1,4 +1,4 @@
-"""Where a source is looked at to find out whether it is interlaced: in several places, or only in front."""
+"""Interlace probe: places in a source that are examined for interlacing, or only its start where it cannot seek."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from itertools import chain, islice
 import av
 
 from vdeblur.video.info import VideoInfo
-from vdeblur.video.interlace.detection import PICTURES, PLACES, Look
+from vdeblur.video.interlace.detection import PICTURES, PLACES, InterlaceDetector
 from vdeblur.video.interlace.field_pairs import woven_pictures
-from vdeblur.video.source.decode_session import Session
-from vdeblur.video.time_range import Wanted
+from vdeblur.video.source.decode_session import DecodeSession
+from vdeblur.video.time_range import TimeRange
 
 #: Pictures with their ticks.
 TimedPictures = Iterator[tuple[av.VideoFrame, int]]
 
 
-def look_ahead(pictures: TimedPictures) -> tuple[Look, TimedPictures]:
+def look_ahead(pictures: TimedPictures) -> tuple[InterlaceDetector, TimedPictures]:
     """A look at the next pictures, and the same pictures again."""
-    look, ahead = Look(), list(islice(pictures, PICTURES))
+    look, ahead = InterlaceDetector(), list(islice(pictures, PICTURES))
     look.at(picture for picture, _ in ahead)
     return look, chain(ahead, pictures)
 
 
-def look_in_places(open_session: Callable[[], Session], video: VideoInfo, wanted: Wanted) -> Look:
+def look_in_places(open_session: Callable[[], DecodeSession], video: VideoInfo, wanted: TimeRange) -> InterlaceDetector:
     """A look at pictures from the wanted stretch, in a session of its own."""
-    look = Look()
+    look = InterlaceDetector()
     begin, end = wanted.ticks(video.start_pts, video.time_base)
     first = video.start_pts if begin is None else begin
     if end is None and video.duration_seconds is not None:

@@ -1,4 +1,4 @@
-"""What headers may claim: picture sizes and numbers of streams that a file of its length cannot hold are refused.
+"""Header limits: reject picture sizes and stream counts that a file of this size cannot hold.
 
 Decoders allocate whole pictures before they look at the data, so a file of a kilobyte could cost gigabytes.
 """

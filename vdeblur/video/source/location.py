@@ -1,4 +1,4 @@
-"""Where a source is: a file, numbered pictures, a URL, standard input or a file object."""
+"""Source location: a file, numbered pictures, a URL, standard input or a file object."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HEAD_BYTES = 1024
 _STANDARD_INPUT = {"-", "pipe:", "pipe:0"}
 
 
-class Pipe:
+class PipeSource:
     """What FFmpeg reads from a file object: its data, and never an exception inside FFmpeg's own calls.
 
     An exception in ``read``, Ctrl-C among them, is kept in ``failure`` and looks like the end of the data to FFmpeg.
@@ -107,14 +107,14 @@ def _pollable(stream: BinaryIO) -> int | None:
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLocation:
     """A source before it is opened; exactly one of ``url``, ``pipe`` and ``pictures`` is what is read."""
 
     name: str
     #: The file, if it is a plain one.
     path: Path | None = None
     url: str | None = None
-    pipe: Pipe | None = None
+    pipe: PipeSource | None = None
     pictures: tuple[Path, ...] = ()
     #: Whether ``url`` may be opened a second time and gives the same.
     twice: bool = False
@@ -170,7 +170,7 @@ def check_unchanged(name: str, path: Path | None, known: tuple[int, int] | None)
         raise SourceError(f"{name} {what} since work began; give a file that stays in its place")
 
 
-def locate(source: str | Path | BinaryIO, *, allow_network: bool = False) -> Place:
+def locate(source: str | Path | BinaryIO, *, allow_network: bool = False) -> SourceLocation:
     """Find out what ``source`` is. An existing file always wins over a pattern, a protocol or an option.
 
     Raises:
@@ -181,7 +181,7 @@ def locate(source: str | Path | BinaryIO, *, allow_network: bool = False) -> Pla
     if not isinstance(source, (str, Path)):
         if not hasattr(source, "read"):
             raise UsageError(f"cannot read from a {type(source).__name__}; give a path, a URL or a binary file object")
-        return Place(str(getattr(source, "name", None) or "file object"), pipe=Pipe(source, wait=False))
+        return SourceLocation(str(getattr(source, "name", None) or "file object"), pipe=PipeSource(source, wait=False))
     name = str(source)
     if name in _STANDARD_INPUT:
         return _standard_input()
@@ -199,7 +199,7 @@ def locate(source: str | Path | BinaryIO, *, allow_network: bool = False) -> Pla
     raise no_such_file(name)
 
 
-def _elsewhere(name: str, scheme: str, *, allow_network: bool) -> Place:
+def _elsewhere(name: str, scheme: str, *, allow_network: bool) -> SourceLocation:
     """What an address means: a file or, if that is allowed, something on the network."""
     if scheme == "file":
         return locate(Path(name[len("file:") :]))
@@ -207,7 +207,7 @@ def _elsewhere(name: str, scheme: str, *, allow_network: bool) -> Place:
         raise UsageError(f"no such file, and no protocol that vdeblur opens: {name}")
     if not allow_network:
         raise UsageError(f"{name} is on the network; allow that with allow_network=True (--allow-network)")
-    return Place(name, url=name, twice=True, network=True)
+    return SourceLocation(name, url=name, twice=True, network=True)
 
 
 def no_such_file(name: str) -> UsageError:
@@ -221,16 +221,16 @@ def no_such_file(name: str) -> UsageError:
     return UsageError(f"no such file: {name}")
 
 
-def _standard_input() -> Place:
+def _standard_input() -> SourceLocation:
     if sys.stdin is None or sys.stdin.closed:
         raise UsageError("there is no standard input to read from; name a file")
     if sys.stdin.isatty():
         raise UsageError("standard input is a terminal; pipe a video into it or name a file")
     buffer = sys.stdin.buffer
-    return Place("standard input", pipe=Pipe(getattr(buffer, "raw", buffer), wait=True))
+    return SourceLocation("standard input", pipe=PipeSource(getattr(buffer, "raw", buffer), wait=True))
 
 
-def _file(path: Path) -> Place:
+def _file(path: Path) -> SourceLocation:
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
@@ -240,10 +240,10 @@ def _file(path: Path) -> Place:
     except OSError as exc:
         raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
     plain = stat.S_ISREG(mode)
-    return Place(str(path), path=path if plain else None, url=f"file:{path.absolute()}", twice=plain)
+    return SourceLocation(str(path), path=path if plain else None, url=f"file:{path.absolute()}", twice=plain)
 
 
-def _folder(folder: Path) -> Place:
+def _folder(folder: Path) -> SourceLocation:
     """All pictures of a folder in the order of their numbers."""
     try:
         pictures = [
@@ -257,7 +257,7 @@ def _folder(folder: Path) -> Place:
     if len(kinds) > 1:
         found = " and ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         raise UsageError(f"{folder} holds {found}; a sequence is of one kind: name it by a pattern like frame_%05d.png")
-    return Place(str(folder), pictures=tuple(sorted(pictures, key=lambda picture: _natural(picture.name))))
+    return SourceLocation(str(folder), pictures=tuple(sorted(pictures, key=lambda picture: _natural(picture.name))))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -265,7 +265,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
-def _sequence(pattern: Path) -> Place:
+def _sequence(pattern: Path) -> SourceLocation:
     """Pictures whose names fit a pattern like ``frame_%05d.png``, from the lowest number on."""
     matches = list(_PATTERN.finditer(pattern.name))
     if len(matches) > 1:
@@ -287,7 +287,7 @@ def _sequence(pattern: Path) -> Place:
         raise UsageError(f"no file fits the pattern {pattern}")
     numbers = sorted(found)
     missing = numbers[-1] - numbers[0] + 1 - len(numbers)
-    return Place(
+    return SourceLocation(
         str(pattern),
         pictures=tuple(found[index] for index in numbers),
         numbers=tuple(numbers),

@@ -1,4 +1,4 @@
-"""Opens containers and pictures, says in one line why it cannot, and chooses the video among the streams."""
+"""Opening of containers and pictures: failures in one line, and the choice of the video stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vdeblur.video.av_compat import open_input
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.source.access import opening_options, playlist_in
 from vdeblur.video.source.limits import claim_options, refused_claim
-from vdeblur.video.source.location import Place
+from vdeblur.video.source.location import SourceLocation
 
 #: A server that says nothing for so long has gone.
 NETWORK_TIMEOUT_SECONDS = 30.0
@@ -35,7 +35,7 @@ _HEAD_BYTES = 1024
 _NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
-def open_container(place: Place, frame_rate: Fraction | None) -> InputContainer:
+def open_container(place: SourceLocation, frame_rate: Fraction | None) -> InputContainer:
     try:
         return _open(place, frame_rate)
     except (av.error.FFmpegError, ValueError) as exc:
@@ -44,7 +44,7 @@ def open_container(place: Place, frame_rate: Fraction | None) -> InputContainer:
         raise _cannot_open(place, frame_rate, exc) from exc
 
 
-def _open(place: Place, frame_rate: Fraction | None) -> InputContainer:
+def _open(place: SourceLocation, frame_rate: Fraction | None) -> InputContainer:
     options = {
         "pattern_type": "none",
         **opening_options(network=place.network, file=place.pipe is None),
@@ -57,7 +57,7 @@ def _open(place: Place, frame_rate: Fraction | None) -> InputContainer:
     return open_input(source, options=options, timeout=timeout)
 
 
-def _cannot_open(place: Place, frame_rate: Fraction | None, exc: Exception) -> SourceError | UsageError:
+def _cannot_open(place: SourceLocation, frame_rate: Fraction | None, exc: Exception) -> SourceError | UsageError:
     if place.pipe is not None and not place.pipe.count:
         return SourceError(f"{place.name} is empty")
     if isinstance(exc, av.error.ProtocolNotFoundError):
@@ -72,7 +72,7 @@ def _cannot_open(place: Place, frame_rate: Fraction | None, exc: Exception) -> S
     return SourceError(f"cannot read {place.name} as a video: {claim or place.hint or reason_of(exc)}")
 
 
-def _head(place: Place) -> bytes:
+def _head(place: SourceLocation) -> bytes:
     """The first bytes of a source, as far as they can be had again."""
     if place.pipe is not None:
         return place.pipe.head
@@ -112,7 +112,7 @@ def open_again(info: SourceInfo) -> InputContainer:
         raise SourceError(f"cannot read {info.name} once more: {reason_of(exc)}") from exc
 
 
-def check_container(container: InputContainer, place: Place, frame_rate: Fraction | None) -> None:
+def check_container(container: InputContainer, place: SourceLocation, frame_rate: Fraction | None) -> None:
     name = container.format.name
     if name in _TEXT:
         raise SourceError(f"{place.name} is text, not video")
@@ -122,7 +122,7 @@ def check_container(container: InputContainer, place: Place, frame_rate: Fractio
         )
 
 
-def choose_video(container: InputContainer, place: Place) -> VideoStream:
+def choose_video(container: InputContainer, place: SourceLocation) -> VideoStream:
     """The default video, else the largest, else the first; never a cover picture."""
     videos = [stream for stream in container.streams.video if not stream.disposition & _NO_VIDEO]
     if not videos:

@@ -1,4 +1,4 @@
-"""Fills in what is known about a source from its container, its video stream and the first decoded frame."""
+"""Probe: description of a source from its container, its video stream and the first decoded frame."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ from vdeblur.video.info import (
 from vdeblur.video.interlace.field_flags import FieldFlags, header_order
 from vdeblur.video.mpegts_programs import Programs, read_programs
 from vdeblur.video.source.decoder import Decoder
-from vdeblur.video.source.demuxer import Media
-from vdeblur.video.source.location import Place
+from vdeblur.video.source.demuxer import PacketSource
+from vdeblur.video.source.location import SourceLocation
 from vdeblur.video.source.side_data import side_data_of
 
 #: Formats in which FFmpeg decodes JPEGs of four inks, calling them colours and alpha.
 _INKS = frozenset({"gbrap", "yuva444p"})
 
 
-def describe(place: Place, media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> SourceInfo:
+def describe(
+    place: SourceLocation, media: PacketSource, first: av.VideoFrame, start_pts: int, header: Colour
+) -> SourceInfo:
     """Everything about a source; ``header`` = the colour tags of its video stream's header.
 
     Raises:
@@ -117,7 +119,7 @@ def _names_chapters(stream: Stream, chapters: Sequence[Fraction]) -> bool:
     return tuple(entry.timestamp * time_base for entry in stream.index_entries) == tuple(chapters)
 
 
-def _video(media: Media, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:
+def _video(media: PacketSource, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:
     side_data, flagged = side_data_of(first), FieldFlags().order_of(first) or header_order(media.stream)
     matrix = _display_matrix(side_data)
     return VideoInfo(

@@ -1,4 +1,4 @@
-"""The reader: any source becomes frames with exact timestamps, in the source's own samples."""
+"""Reader: frames of any source with exact timestamps, in the source's own samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import Frame
 from vdeblur.options import InterlacedMode, ReadOptions, SizeChange
 from vdeblur.video.info import SourceInfo
-from vdeblur.video.source.frame_stream import Reading
+from vdeblur.video.source.frame_stream import FrameStream
 from vdeblur.video.source.location import locate
 
 
@@ -85,7 +85,7 @@ class Reader:
         self._lock = threading.Lock()
         self._closed = False
         self._place = locate(source, allow_network=allow_network)
-        self._reading = Reading(self._place, options)
+        self._reading = FrameStream(self._place, options)
         self._frames = self._reading.frames()
         try:
             self._first: Frame | None = next(self._frames)

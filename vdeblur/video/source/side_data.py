@@ -1,4 +1,4 @@
-"""What a decoded frame carries beside its samples, also where PyAV does not know every kind of it."""
+"""Side data of decoded frames, also of kinds that PyAV does not know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures that change on their way: frames of another size or format are refused, or fitted into the first's."""
+"""Size changes in mid-stream: frames of another size or format are refused, or letterboxed into the first size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vdeblur.options import SizeChange
 from vdeblur.video.filter_graph import FilterGraph
 from vdeblur.video.formats.pixel_formats import planes_of, video_frame_from
 from vdeblur.video.info import VideoInfo
-from vdeblur.video.interlace.handling import Shown
+from vdeblur.video.interlace.handling import ShownFrame
 
 _SCALER = "lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
 _RANGES = {"tv": "limited", "pc": "full"}
@@ -28,7 +28,7 @@ _MATRICES = {
 
 
 @dataclass(frozen=True)
-class Box:
+class FitBox:
     """Where a scaled picture stands in the frame: sizes and offsets in pixels."""
 
     height: int
@@ -44,7 +44,7 @@ def fitted_box(
     pixel_shape: Fraction = Fraction(1),
     into_shape: Fraction = Fraction(1),
     step: tuple[int, int] = (1, 1),
-) -> Box:
+) -> FitBox:
     """The largest place for a picture inside a frame, in the middle, its shape on the screen kept.
 
     Args:
@@ -57,7 +57,7 @@ def fitted_box(
     scale = min(into[0] / Fraction(height), into[1] / broad)
     rows, columns = _stepped(height * scale, into[0], step[0]), _stepped(broad * scale, into[1], step[1])
     top, left = ((whole - part) // 2 // s * s for whole, part, s in zip(into, (rows, columns), step, strict=True))
-    return Box(rows, columns, top, left)
+    return FitBox(rows, columns, top, left)
 
 
 def _stepped(length: Fraction, whole: int, step: int) -> int:
@@ -66,7 +66,7 @@ def _stepped(length: Fraction, whole: int, step: int) -> int:
     return max(step, round(length / step) * step) if round(length / step) * step <= whole else whole // step * step
 
 
-class Fit:
+class SizeFitter:
     """Watches the size and format of frames against those the video was described with.
 
     Args:
@@ -106,7 +106,7 @@ class Fit:
         frames = "1 frame is" if self._fitted == 1 else f"{self._fitted} frames are"
         return [f"the picture changes {often}{self._changes[0]}; {frames} fitted into {_words(self._first)}"]
 
-    def frame(self, shown: Shown) -> Frame:
+    def frame(self, shown: ShownFrame) -> Frame:
         """The frame in the layout all have.
 
         Raises:
@@ -122,7 +122,7 @@ class Fit:
             frame = self._fit(frame)
         return replace(frame, cut=True) if changed else frame
 
-    def _note(self, one: Shown, now: tuple[tuple[int, int], PixelFormat]) -> None:
+    def _note(self, one: ShownFrame, now: tuple[tuple[int, int], PixelFormat]) -> None:
         before = self._seconds_before(one.source_tick)
         words = f"from {_words(self._last)} to {_words(now)} at {one.frame.time_seconds:.3f} s"
         if self._change == "stop":
@@ -153,7 +153,7 @@ class Fit:
             plane[top : top + part.shape[0], left : left + part.shape[1]] = part
         return replace(frame, planes=planes, format=video.format, colour=video.colour)
 
-    def _scaled(self, frame: Frame, box: Box, *, interlaced: bool) -> tuple[Any, ...]:
+    def _scaled(self, frame: Frame, box: FitBox, *, interlaced: bool) -> tuple[Any, ...]:
         target = self._video
         picture = video_frame_from(frame)
         words = {

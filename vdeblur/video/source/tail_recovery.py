@@ -1,4 +1,4 @@
-"""The tail of a video: pictures behind an error at the end, which a threaded decoder does not give."""
+"""Tail recovery: frames after a decode error near the end that frame-threaded decoders drop; decoded on one thread."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator
 
 import av
 
-from vdeblur.video.source.decode_session import Session
+from vdeblur.video.source.decode_session import DecodeSession
 from vdeblur.video.source.decoder import Decoder
 
 
-class Tail:
+class TailRecovery:
     """Adds the pictures behind an error at the end, where a threaded decoder cannot go on: one thread decodes them.
 
     Args:
         open_session: opens the source once more; ``None`` where it can be read only once.
     """
 
-    def __init__(self, open_session: Callable[..., Session] | None) -> None:
+    def __init__(self, open_session: Callable[..., DecodeSession] | None) -> None:
         self._open_session = open_session
         #: Packets there that could not be decoded.
         self.lost = 0
 
-    def added(self, pictures: Iterator[av.VideoFrame], session: Session) -> Iterator[av.VideoFrame]:
+    def added(self, pictures: Iterator[av.VideoFrame], session: DecodeSession) -> Iterator[av.VideoFrame]:
         """Pictures of a session, and then the tail."""
         last = None
         for picture in pictures:

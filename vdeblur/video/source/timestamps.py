@@ -1,4 +1,4 @@
-"""Timestamps as they should be: one for every frame, each later than the one before."""
+"""Timestamp repair: one timestamp for every frame, strictly increasing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 _SPLICE_SECONDS = 1
 
 
-class Clock:
+class TimestampRepair:
     """Gives every frame its tick. Good timestamps pass unchanged.
 
     A missing one is taken from the decoding time, or else the frame follows its predecessor by that one's duration.

@@ -1,4 +1,4 @@
-"""Whether a file is as long as it says itself: broken downloads and cameras without power leave less.
+"""Truncation check: does the file reach the length its index promises?
 
 Only what cannot be otherwise counts: an index that points behind the end (MP4, QuickTime), a segment that is larger
 than the file (Matroska, WebM), or half a picture at the end (Y4M). Durations in headers are often wrong and prove
@@ -27,7 +27,7 @@ _GIF_END, _TAIL_BYTES = b"\x00\x3b", 16
 
 
 @dataclass(frozen=True)
-class Cut:
+class Truncation:
     """A file that has been cut off."""
 
     file_bytes: int
@@ -39,14 +39,14 @@ class Cut:
     certain: bool = True
 
 
-def find_cut(container: InputContainer, stream: VideoStream, path: Path) -> Cut | None:
+def find_cut(container: InputContainer, stream: VideoStream, path: Path) -> Truncation | None:
     """Where a plain file has been cut off; ``None`` if nothing says so."""
     size = stored_bytes(container)
     if size is None:
         return None
     entries = stream.index_entries
     if len(entries) and (whole := entries[-1].pos + entries[-1].size) > size:
-        return Cut(size, whole, next(entry.timestamp for entry in entries if entry.pos + entry.size > size))
+        return Truncation(size, whole, next(entry.timestamp for entry in entries if entry.pos + entry.size > size))
     name = container.format.name
     if name not in _SELF_MEASURED:
         return None
@@ -55,9 +55,9 @@ def find_cut(container: InputContainer, stream: VideoStream, path: Path) -> Cut 
         file.seek(max(0, size - _TAIL_BYTES))
         tail = file.read(_TAIL_BYTES)
     if name == "gif":
-        return None if _GIF_END in tail else Cut(size, size + 1, certain=False)
+        return None if _GIF_END in tail else Truncation(size, size + 1, certain=False)
     end = {"avi": _end_of_riff, "matroska,webm": _end_of_segment}.get(name, partial(_end_of_frame, stream, size))(head)
-    return Cut(size, end, certain=name != "avi") if end is not None and end > size else None
+    return Truncation(size, end, certain=name != "avi") if end is not None and end > size else None
 
 
 def _end_of_riff(head: bytes) -> int | None:

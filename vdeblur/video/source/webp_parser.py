@@ -1,4 +1,4 @@
-"""Animated WebP, which FFmpeg's libraries do not read before version 9: its frames, and how they cover one another.
+"""WebP parser for animations, which FFmpeg before version 9 cannot decode: frames, blending and disposal.
 
 Source: WebP container specification (developers.google.com/speed/webp/docs/riff_container); blending as libwebp does.
 """
@@ -28,7 +28,7 @@ _COLOUR_PLANES = 3
 
 
 @dataclass(frozen=True)
-class Part:
+class WebpFrame:
     """One frame of an animation: a rectangle that is drawn over what is there."""
 
     left: int
@@ -47,12 +47,12 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Animation:
+class WebpAnimation:
     """What an animated WebP says of itself."""
 
     width: int
     height: int
-    parts: tuple[Part, ...]
+    parts: tuple[WebpFrame, ...]
     #: It ends inside a frame.
     cut_off: bool
 
@@ -71,11 +71,11 @@ def is_animated_webp(path: Path) -> bool:
     return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20:21]) and bool(head[20] & _ANIMATION)
 
 
-def read_animation(file: BinaryIO) -> Animation:
+def read_animation(file: BinaryIO) -> WebpAnimation:
     """Read the headers of all frames."""
     head = file.read(_HEAD_BYTES)
     width, height = (1 + int.from_bytes(head[place : place + 3], "little") for place in (24, 27))
-    parts: list[Part] = []
+    parts: list[WebpFrame] = []
     cut_off = False
     for kind, offset, size, whole in _chunks(file, _HEAD_BYTES):
         cut_off |= not whole
@@ -83,7 +83,7 @@ def read_animation(file: BinaryIO) -> Animation:
             file.seek(offset)
             parts.append(_part(file.read(20), offset, size))
     # Some programs write canvases too small for their frames.
-    return Animation(
+    return WebpAnimation(
         max(width, *(part.left + part.width for part in parts), 1),
         max(height, *(part.top + part.height for part in parts), 1), tuple(parts), cut_off,
     )  # fmt: skip
@@ -100,11 +100,11 @@ def _chunks(file: BinaryIO, start: int) -> Iterator[tuple[bytes, int, int, bool]
         start += 8 + size + size % 2
 
 
-def _part(head: bytes, offset: int, size: int) -> Part:
+def _part(head: bytes, offset: int, size: int) -> WebpFrame:
     left, top, width, height, duration = (
         int.from_bytes(head[place : place + 3], "little") for place in range(0, 15, 3)
     )
-    return Part(
+    return WebpFrame(
         2 * left, 2 * top, width + 1, height + 1, duration, not head[15] & 2, bool(head[15] & 1),
         head[16:20] != b"VP8L", offset + 16, size - 16,
     )  # fmt: skip
@@ -113,7 +113,7 @@ def _part(head: bytes, offset: int, size: int) -> Part:
 class WebpCanvas:
     """The picture as it is shown, frame by frame."""
 
-    def __init__(self, animation: Animation) -> None:
+    def __init__(self, animation: WebpAnimation) -> None:
         self._context = av.CodecContext.create("webp", "r")
         self._context.thread_count = 1
         self._format = animation.pixel_format
@@ -123,7 +123,7 @@ class WebpCanvas:
         shapes = [(rows, columns), *([half] * 2 if self._halved else [(rows, columns)] * 2), (rows, columns)]
         self.planes: Planes = [np.full(shape, self._empty(index), np.uint8) for index, shape in enumerate(shapes)]
 
-    def draw(self, part: Part, bitstream: bytes) -> None:
+    def draw(self, part: WebpFrame, bitstream: bytes) -> None:
         """Draw a frame.
 
         Raises:
@@ -135,7 +135,7 @@ class WebpCanvas:
         for target, made in zip(under, _over(drawn, under) if part.blends else drawn, strict=True):
             target[...] = made
 
-    def clear(self, part: Part) -> None:
+    def clear(self, part: WebpFrame) -> None:
         """Take a frame away again."""
         for index, plane in enumerate(self.planes):
             plane[self._rectangle(part, index)] = self._empty(index)
@@ -144,12 +144,12 @@ class WebpCanvas:
         """A sample of a wholly transparent place."""
         return (0, 128, 128, 0)[index] if self._halved else 0
 
-    def _rectangle(self, part: Part, index: int) -> tuple[slice, slice]:
+    def _rectangle(self, part: WebpFrame, index: int) -> tuple[slice, slice]:
         step = 2 if self._halved and index in (1, 2) else 1
         top, left = part.top // step, part.left // step
         return slice(top, top - (-part.height // step)), slice(left, left - (-part.width // step))
 
-    def _decoded(self, part: Part, bitstream: bytes) -> Planes:
+    def _decoded(self, part: WebpFrame, bitstream: bytes) -> Planes:
         """A frame's own planes, in the canvas's format; without alpha it is opaque."""
         data = _as_file(part, bitstream)
         packet: av.Packet[Any] = av.Packet(len(data))
@@ -167,7 +167,7 @@ class WebpCanvas:
         return planes if len(planes) > _COLOUR_PLANES else [*planes, np.full(planes[0].shape, 255, np.uint8)]
 
 
-def _as_file(part: Part, bitstream: bytes) -> bytes:
+def _as_file(part: WebpFrame, bitstream: bytes) -> bytes:
     """A frame as a WebP file of its own."""
     extended = b""
     if bitstream[:4] == b"ALPH":
