@@ -18,6 +18,9 @@ from support.wall_clock import until
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything loads Triton: its kernels are interpreted on a CPU
 
+#: What ends by itself has that much time for it.
+LEAVING_SECONDS = 5.0
+
 # Before any test starts a process, which would inherit it.
 hear_ending_signals()
 
@@ -59,7 +62,7 @@ def nothing_left_behind() -> Iterator[None]:
         return threads, sorted(children() - children_before)
 
     try:
-        until(lambda: left() == ([], []), 5)
+        until(lambda: left() == ([], []), LEAVING_SECONDS)
     except AssertionError:
         threads, processes = left()
         pytest.fail(f"left behind: threads {threads}, child processes {processes}")

@@ -23,12 +23,15 @@ def hear_ending_signals() -> None:
 
 def children() -> set[int]:
     """Process ids of our living direct children (Linux; empty elsewhere)."""
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*/stat"):
+    found: set[int] = set()
+    tasks = list(Path("/proc/self/task").glob("*/children"))
+    for entry in tasks or Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = entry.read_text().rsplit(")", 1)[1].split()
+            words = entry.read_text()
         except OSError:
             continue
-        if int(fields[1]) == os.getpid():
+        if tasks:
+            found.update(map(int, words.split()))
+        elif int(words.rsplit(")", 1)[1].split()[1]) == os.getpid():  # a kernel that has no such lists
             found.add(int(entry.parent.name))
     return found
