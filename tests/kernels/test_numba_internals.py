@@ -24,30 +24,30 @@ import pytest
 from numba import njit, types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
-from vdeblur.kernels.cpu.processor import LANES
 
 from vdeblur.kernels.cpu import compiling
-from vdeblur.kernels.cpu.compiling import OPTIONS, _object_of
-from vdeblur.kernels.cpu.jit.vectors import Vector, fill, fma, load, number, put, store
+from vdeblur.kernels.cpu.compiling import OPTIONS, _compile_object
+from vdeblur.kernels.cpu.jit.vectors import Vector, broadcast, fma, load, load_scalar, store, store_scalar
+from vdeblur.kernels.cpu.simd import LANES
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "vdeblur" / "kernels" / "cpu"
 
 #: Names beside Numba's and llvmlite's documented interfaces, and where they are used.
 NAMES = {
-    "numba.core.cgutils:get_or_insert_function": "jit/vectors, jit/products and jit/sampling call LLVM's instructions",
+    "numba.core.cgutils:get_or_insert_function": "jit/vectors, linear_layers and bilinear call LLVM's intrinsics",
     "numba.core.typing.templates:AbstractTemplate": "jit/vectors types operators of vectors",
     "numba.core.typing.templates:infer_global": "jit/vectors types operators of vectors",
     "numba.core.typing.templates:signature": "jit/vectors types operators of vectors",
     "numba.extending:lower_builtin": "jit/vectors makes code of operators of vectors",
     "numba.extending:models.PrimitiveModel": "jit/vectors keeps a vector in a register",
     "numba.extending:register_model": "jit/vectors keeps a vector in a register",
-    "numba:types.IntegerLiteral": "jit/rows chooses lanes at compile time",
+    "numba:types.IntegerLiteral": "jit/registers chooses lanes at compile time",
     "numba:types.Type": "jit/vectors has a type of its own",
     "llvmlite.binding:ObjectFileRef.from_data": "compiling loads kept machine code",
     "llvmlite.binding:address_of_symbol": "compiling asks whether a process has all that a kernel needs",
     "llvmlite.binding:create_mcjit_compiler": "compiling loads kept machine code",
-    "llvmlite.binding:get_host_cpu_features": "processor chooses how wide vectors are",
+    "llvmlite.binding:get_host_cpu_features": "simd chooses how wide vectors are",
     "llvmlite.ir:FloatType.as_pointer": "jit/vectors goes from addresses to numbers by typed pointers",
 }
 
@@ -59,8 +59,8 @@ def told(what: str) -> str:
 def kernel(address, index, gain):  # type: ignore[no-untyped-def]
     """Reads a vector and a number, uses every operator, writes both."""
     x = load(address, index)
-    store(address, index, fma(x, fill(gain), x) - x * gain / gain + fill(number(address, index)))
-    put(address, index + LANES, gain)
+    store(address, index, fma(x, broadcast(gain), x) - x * gain / gain + broadcast(load_scalar(address, index)))
+    store_scalar(address, index + LANES, gain)
 
 
 def test_the_bound_is_above_this_release_and_says_so_once() -> None:
@@ -125,13 +125,15 @@ def test_a_compiled_function_is_called_as_before() -> None:
     )
     convention = importlib.import_module("numba.core.callconv")
     fine = tuple(code.constant for code in (convention.RETCODE_OK, convention.RETCODE_NONE))
-    assert fine == compiling._FINE, told(f"functions where nothing went wrong return {fine}, not {compiling._FINE}")
+    assert fine == compiling._SUCCESS, told(
+        f"functions where nothing went wrong return {fine}, not {compiling._SUCCESS}"
+    )
 
 
 def test_the_object_file_needs_nothing_and_runs() -> None:
-    code = _object_of(kernel, [False, False, True])
+    code = _compile_object(kernel, [False, False, True])
     assert code is not None, told("a kernel needs symbols that a process without Numba lacks")
-    call = compiling.Kernel("vectors", "none")._loaded(code, [False, False, True])
+    call = compiling.Kernel("vectors", "none")._link(code, [False, False, True])
     numbers = np.arange(2 * LANES + 1, dtype=np.float32)
     before = numbers.copy()
     call(numbers.ctypes.data, 0, 3.0)
@@ -183,22 +185,22 @@ class Features(dict):
 
 llvm.get_host_cpu_name = lambda: cpu
 llvm.get_host_cpu_features = lambda: Features.fromkeys(features, True)
-from vdeblur.kernels.cpu.compiling import _object_of
-from vdeblur.kernels.cpu.jit import products, sampling, vectors
-from vdeblur.kernels.cpu.processor import PAIRS
+from vdeblur.kernels.cpu.compiling import _compile_object
+from vdeblur.kernels.cpu.jit import bilinear, linear_layers, vectors
+from vdeblur.kernels.cpu.simd import BF16_DOT
 
 def window(picture, note, to):
-    vectors.store(to, 0, sampling.picked(picture, 0, note, 0, 0))
+    vectors.store(to, 0, bilinear.permute_window(picture, 0, note, 0, 0))
 
 def layer(x, weights, biases, inputs, y):
-    products.block(x, weights, biases, inputs, y)
+    linear_layers.linear_leaky(x, weights, biases, inputs, y)
 
 def pairs(x, weights, biases, inputs, y):
-    products.paired_block(x, weights, biases, inputs, y)
-    products.store_rounded(y, 0, vectors.load(x, 0))
+    linear_layers.linear_leaky_bf16(x, weights, biases, inputs, y)
+    linear_layers.store_bf16(y, 0, vectors.load(x, 0))
 
-for function, count in [(window, 3), (layer, 5)] + [(pairs, 5)] * PAIRS:
-    code = _object_of(function, [False] * count)
+for function, count in [(window, 3), (layer, 5)] + [(pairs, 5)] * BF16_DOT:
+    code = _compile_object(function, [False] * count)
     named = code is None or b"llvm." in code
     print(function.__name__, "leaves a call to an instruction LLVM has no more" if named else "is whole")
 """
