@@ -151,11 +151,11 @@ def _jacobi_sweep(  # type: ignore[no-untyped-def]
             store(work, sums + axis * stride + c, both + load(current, block + here) * TWO)
     for c in range(0, columns, REGISTER):
         block, side, factor = here + c + 1, sums + c, at + c
-        centre = load(current, current_at + block) * FOUR
-        x = load(work, side) + load(work, side + 2) + load(work, side + 1) * TWO - centre
-        side += stride
-        centre = load(current, current_at + down + block) * FOUR
-        y = load(work, side) + load(work, side + 2) + load(work, side + 1) * TWO - centre
+        centre = current_at + block
+        # The order of operations decides which of them are fused (FMA), and so the last bit of the result.
+        x = load(work, side) + load(work, side + 2) + load(work, side + 1) * TWO - load(current, centre) * FOUR
+        side, centre = side + stride, centre + down
+        y = load(work, side) + load(work, side + 2) + load(work, side + 1) * TWO - load(current, centre) * FOUR
         across = load(work, factor + FACTOR_XY * stride)
         better_x = load(work, factor + CONSTANT_X * stride) + load(work, factor + FACTOR_X * stride) * x - across * y
         better_y = load(work, factor + CONSTANT_Y * stride) + load(work, factor + FACTOR_Y * stride) * y - across * x
