@@ -54,20 +54,20 @@ def test_a_run_by_command(
 def test_ctrl_c_keeps_the_state_and_says_how_to_go_on(
     call: Call, config: Path, stills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = trainer.Run._after_step
+    whole = trainer.TrainingRun._after_step
 
-    def interrupted(run: trainer.Run, done: float, frames: int) -> None:
+    def interrupted(run: trainer.TrainingRun, done: float, frames: int) -> None:
         whole(run, done, frames)
         if run.learner.step == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(trainer.Run, "_after_step", interrupted)
+    monkeypatch.setattr(trainer.TrainingRun, "_after_step", interrupted)
     folder = tmp_path / "mine"
     result = call("train", config, "--stills", stills, "--device", "cpu", "--folder", folder)
     assert result.code == 130
     assert f"interrupted after step 2; its state is in {folder}: the same command goes on" in result.err
     assert (folder / "state.pt").is_file()
-    monkeypatch.setattr(trainer.Run, "_after_step", whole)
+    monkeypatch.setattr(trainer.TrainingRun, "_after_step", whole)
     assert call("train", config, "--stills", stills, "--device", "cpu", "--folder", folder).code == 0
     assert read_log(folder)[-1]["step"] == 6
 

@@ -322,7 +322,7 @@ def test_sides_become_multiples_of_the_stride() -> None:
 
 def test_nothing_is_measured_and_nothing_changes_while_memory_is_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiling, "free_bytes", lambda device: 8 << 30)
-    monkeypatch.setattr(tiling, "footprint", lambda *args, **options: pytest.fail("measured"))
+    monkeypatch.setattr(tiling, "estimate_memory", lambda *args, **options: pytest.fail("measured"))
     deblurrer = on_cpu("fast")
     frames = fast_pan(3, 112, 176)
     whole = list(on_cpu("fast", tile="off").run(frames))
@@ -334,7 +334,7 @@ def test_what_is_measured_is_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> N
     """Within a fifth of what a larger frame is seen to hold, whole and in tiles, and the choice follows from it."""
     network = load_network("fast")
     chosen = TileChooser("auto", network, CPU)
-    found = chosen._footprint
+    found = chosen._memory_estimate
     assert found is not None
     needs = {}
     for side in (None, 256):

@@ -19,7 +19,7 @@ from vdeblur.errors import SourceError, UsageError
 from vdeblur.pipeline.deblur_video import ALONE, Report, deblur_video
 from vdeblur.video.encode.encoder_options import EncodeOptions
 from vdeblur.video.photo.exif import stream_of, with_orientation
-from vdeblur.video.photo.metadata_copy import Tags, read_tags, write_tags
+from vdeblur.video.photo.metadata_copy import PictureTags, read_tags, write_tags
 from vdeblur.video.source.reader import probe
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a>\xc3\xa9</a></x:xmpmeta>'
@@ -180,7 +180,7 @@ def test_png_keeps_its_own_words(tmp_path: Path) -> None:
 def test_iptc_comes_along_where_it_can(tmp_path: Path) -> None:
     made = tmp_path / "in.jpg"
     picture().save(made)
-    write_tags(made, Tags(resources=IPTC))
+    write_tags(made, PictureTags(resources=IPTC))
     assert b"IPTC" not in b"".join(note.encode() for note in run(made, tmp_path / "out.jpg").notes)
     with Image.open(made) as a, Image.open(tmp_path / "out.jpg") as b:
         assert a.info["photoshop"] == b.info["photoshop"] != {}
@@ -222,7 +222,7 @@ def test_big_profiles_and_little_things(tmp_path: Path) -> None:
     for ending in ("jpg", "png", "webp"):
         path = tmp_path / f"a.{ending}"
         picture().save(path)
-        write_tags(path, Tags(icc=large, exif=with_orientation(big_endian, 8)))
+        write_tags(path, PictureTags(icc=large, exif=with_orientation(big_endian, 8)))
         with Image.open(path) as image:
             image.load()
             assert image.info["icc_profile"] == large

@@ -611,7 +611,7 @@ def test_ffmpeg_killed_in_the_middle(tmp_path: Path) -> None:
     frames = big_frames(5)
     writer = writer_for(target, frames[0], overwrite=True)
     writer.write(frames[0])
-    os.kill(writer._feed.encode.process.pid, signal.SIGKILL)
+    os.kill(writer._feed.encoder_process.process.pid, signal.SIGKILL)
     error = fails_once(writer, frames)
     assert "FFmpeg was ended by SIGKILL" in str(error)
     assert target.read_bytes() == b"old"
@@ -626,7 +626,7 @@ def test_disk_full(tmp_path: Path) -> None:
     frames = big_frames(5)
     writer = writer_for(tmp_path / "out.mkv", frames[0], codec="ffv1")
     writer.write(frames[0])
-    resource.prlimit(writer._feed.encode.process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    resource.prlimit(writer._feed.encoder_process.process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
     error = fails_once(writer, frames)
     assert "File too large" in str(error) or "SIGXFSZ" in str(error)
     assert list(tmp_path.iterdir()) == []
@@ -642,7 +642,7 @@ def test_disk_full_at_the_very_end(tmp_path: Path) -> None:
     writer = writer_for(tmp_path / "out.mp4", frames[0], overwrite=True)
     for frame in frames:
         writer.write(frame)
-    resource.prlimit(writer._feed.encode.process.pid, resource.RLIMIT_FSIZE, (100, 100))
+    resource.prlimit(writer._feed.encoder_process.process.pid, resource.RLIMIT_FSIZE, (100, 100))
     with pytest.raises(TargetError, match=r"cannot write .*out\.mp4: "):
         writer.close()
     assert (tmp_path / "out.mp4").read_bytes() == b"old"
@@ -679,7 +679,7 @@ def test_abort_wakes_a_writer_that_waits(tmp_path: Path) -> None:
     frames = big_frames(3)
     writer = writer_for(tmp_path / "out.mp4", frames[0])
     writer.write(frames[0])
-    os.kill(writer._feed.encode.process.pid, signal.SIGSTOP)
+    os.kill(writer._feed.encoder_process.process.pid, signal.SIGSTOP)
     errors: list[TargetError] = []
     thread = threading.Thread(target=lambda: errors.append(fails_once(writer, frames)), name="vdeblur-test")
     thread.start()
@@ -704,7 +704,7 @@ def test_ctrl_c_while_ffmpeg_is_slow(tmp_path: Path) -> None:
     def press() -> None:
         with writer_for(tmp_path / "out.mp4", frames[0]) as writer:
             writer.write(frames[0])
-            os.kill(writer._feed.encode.process.pid, signal.SIGSTOP)
+            os.kill(writer._feed.encoder_process.process.pid, signal.SIGSTOP)
             threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
             for number in range(1, 1000):
                 writer.write(replace(frames[0], pts=40 * number))
