@@ -52,7 +52,7 @@ def started(*arguments: str, **more: object) -> Iterator[subprocess.Popen[bytes]
 @pytest.mark.parametrize(("kind", "told"), [("nut", "-f nut"), ("y4m", ""), ("mpegts", "-f mpegts")])
 def test_a_pipe_between_two_ffmpegs(kind: str, told: str, tmp_path: Path, tiny_model: Path) -> None:
     done = shell(
-        "ffmpeg -re -f lavfi -i testsrc2=size=96x64:rate=25 -t 2 -f yuv4mpegpipe - "
+        "ffmpeg -re -f lavfi -i testsrc2=size=96x64:rate=25 -t 5 -f yuv4mpegpipe - "
         f"| vdeblur live - -m {tiny_model} -o - -f {kind} | ffmpeg {told} -i - -c:v ffv1 {tmp_path}/out.mkv"
     )
     assert done.returncode == 0, done.stderr
