@@ -71,6 +71,21 @@ class Colour:
     chroma_location: str | None = None
 
 
+@dataclass(frozen=True)
+class CameraExposure:
+    """How long the shutter was open for a frame, as the camera wrote it down: exactly one of the two is given.
+
+    Args:
+        source: where it was written, for people: "GoPro GPMF".
+        seconds: exposure time in seconds, above 0.
+        fraction: share of the frame interval, 0 < fraction ≤ 1: a shutter angle divided by 360°.
+    """
+
+    source: str
+    seconds: float | None = None
+    fraction: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One picture: planes, how to read them, and when it is shown.
@@ -81,6 +96,7 @@ class Frame:
         duration: ticks it is shown, 0 when unknown.
         cut: it is known that nothing before it belongs to the same shot.
         origin: the picture it was made of, where that was another (:mod:`vdeblur.adapters.pictures`).
+        exposure: what the camera wrote down about the shutter, None if nothing is known.
     """
 
     planes: tuple[Any, ...]
@@ -91,6 +107,7 @@ class Frame:
     duration: int = 0
     cut: bool = False
     origin: Any = None
+    exposure: CameraExposure | None = None
 
     @property
     def height(self) -> int:
