@@ -60,9 +60,7 @@ class Shutter:
             return _of_seconds(value)
         if isinstance(value, Real) and not isinstance(value, bool):
             return _of_number(float(value))
-        if not isinstance(value, str):
-            raise ValueError(value)
-        text = value.strip()
+        text = value.strip() if isinstance(value, str) else ""
         if text == "auto":
             return Shutter()
         if ratio := _RATIO.fullmatch(text):
@@ -70,7 +68,7 @@ class Shutter:
             return _of_seconds(above / below if below else Fraction(0))
         number = _NUMBER.fullmatch(text)
         if number is None:
-            raise ValueError(value)
+            raise ValueError(f"a shutter is {BOUNDS}")
         if number[2] == "s":
             return _of_seconds(Fraction(number[1]))
         return _of_number(float(number[1])) if number[2] is None else _of_degrees(float(number[1]))
@@ -100,11 +98,11 @@ def _of_degrees(degrees: float) -> Shutter:
 
 def _of_fraction(fraction: float) -> Shutter:
     if not (math.isfinite(fraction) and 0 < fraction <= 1):
-        raise ValueError(fraction)
+        raise ValueError(f"a shutter is a share of the frame interval above 0, to 1, not {fraction}")
     return Shutter(fraction=fraction)
 
 
 def _of_seconds(seconds: Fraction) -> Shutter:
     if seconds <= 0:
-        raise ValueError(seconds)
+        raise ValueError(f"a shutter is a time above 0 s, not {seconds}")
     return Shutter(seconds=seconds)

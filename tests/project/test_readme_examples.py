@@ -54,8 +54,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path)
 
 
-def test_there_are_ten_and_each_is_tested() -> None:
-    assert len(EXAMPLES) == SECTION.count("```python") == 10
+def test_there_are_eleven_and_each_is_tested() -> None:
+    assert len(EXAMPLES) == SECTION.count("```python") == 11
     assert set(EXAMPLES) == set(TESTED)
 
 
