@@ -83,6 +83,14 @@ def loader(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not torch.equal(place.names["sharp"], place.names["clip"])
 
 
+def shutter(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.run("A shutter that you know")
+    with av.open("sharp.mp4") as target:
+        assert sum(1 for _ in target.decode(video=0)) == FRAMES
+    assert [len(shown) for shown in place.shown] == [1] * FRAMES
+    assert place.names["deblurrer"].shutter == 0.25
+
+
 def images(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     (place.folder / "burst").mkdir()
     for number, picture in enumerate(pictures(0)):
@@ -157,6 +165,7 @@ TESTED: dict[str, Callable[[Place, pytest.MonkeyPatch], None]] = {
     "A camera with OpenCV": opencv,
     "PyAV, every timestamp kept": pyav,
     "Tensors, in the batches of a loader": loader,
+    "A shutter that you know": shutter,
     "PIL images": images,
     "Three cameras at once": three_cameras,
     "An event loop": event_loop,
