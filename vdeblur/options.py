@@ -16,6 +16,8 @@ from types import MappingProxyType
 from typing import Any, Literal, TypedDict, TypeVar, cast, get_args
 
 from vdeblur.errors import UsageError
+from vdeblur.shutter import BOUNDS as SHUTTER_BOUNDS
+from vdeblur.shutter import ShutterSetting, shutter_setting
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,6 +51,8 @@ class Option:
     #: Its line of a help page, with the place of the ``{default}``, and what stands for its value there.
     help: str
     metavar: str
+    #: Values other than text are parsed as well: each becomes its usual form.
+    normalizes: bool = False
     #: Least and greatest value of a number.
     limits: tuple[float, float] | None = None
     #: Browsers may choose it; others are the server's.
@@ -67,7 +71,7 @@ class Option:
             UsageError: it is not; the message shows the bounds.
         """
         try:
-            value = self.parse(value) if isinstance(value, (str, bool)) else value
+            value = self.parse(value) if self.normalizes or isinstance(value, (str, bool)) else value
             if self.accepts(value):
                 return value
         except (TypeError, ValueError):
@@ -88,7 +92,8 @@ class Option:
     @property
     def json_types(self) -> tuple[type, ...]:
         """Types of its values in JSON."""
-        return {float: (int, float), int: (int,)}.get(cast(type, self.parse), (str,))
+        numbers = {float: (int, float), int: (int,)}.get(cast(type, self.parse))
+        return numbers or ((str, int, float) if self.normalizes else (str,))
 
 
 def _row(**row: Any) -> dict[str, Option]:
@@ -120,6 +125,7 @@ class RestoreArguments(TypedDict, total=False):
     precision: str
     strength: float
     lookahead: int
+    shutter: ShutterSetting
     tile: TileSize
     reduce: int
 
@@ -152,6 +158,14 @@ class RestoreOptions:
         0, 1, whole=True,
         bounds="0 (no delay) or 1 (one frame of delay)",
         help="Frames of the future it may see; 1: a frame later, and better (default: {default}).", metavar="0|1",
+        on_page=True, settable=True, decisive=True,
+    ))  # fmt: skip
+    #: "auto", a share of the frame interval as a float, or a time as "1/60".
+    shutter: ShutterSetting = field(default="auto", metadata=_row(
+        parse=shutter_setting, accepts=lambda _: True, normalizes=True,
+        bounds=SHUTTER_BOUNDS,
+        help="How long it was open: 180 (degrees), 1/60 (seconds), 0.5 (of the frame interval); auto: as the camera "
+        "noted it, else read from the blur (default: {default}).", metavar="ANGLE|TIME|SHARE",
         on_page=True, settable=True, decisive=True,
     ))  # fmt: skip
     device: str = field(default="auto", metadata=_row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import socket
 import threading
 import time
@@ -112,6 +113,24 @@ def test_settings_are_changed_while_it_runs_and_wrong_ones_refused() -> None:
         assert "no model of that name" in browser.hear("problem")["message"]
         browser.say("change", strength=7)
         assert "0 (nothing) to 1.5" in browser.hear("problem")["message"]
+
+
+def test_the_shutter_is_a_number_or_words() -> None:
+    numbers = itertools.count(4)
+    with page() as server, Browser(server) as browser:
+        browser.start_camera()
+
+        def shutter() -> object:
+            """As it is with the next picture."""
+            browser.send_picture(number := next(numbers), jpeg(number))
+            return browser.hear("status")["shutter"]
+
+        assert shutter() == "auto"
+        for said, kept in ((180, 0.5), ("1/60", "1/60"), (1, 1.0), ("auto", "auto")):
+            browser.say("change", shutter=said)
+            until(lambda kept=kept: shutter() == kept)  # type: ignore[misc]
+        browser.say("change", shutter=720)
+        assert "degrees up to 360" in browser.hear("problem")["message"]
 
 
 def test_a_snapshot_is_the_sharp_picture_without_loss() -> None:

@@ -161,19 +161,21 @@ def test_the_model_is_switched_while_it_runs(server: PageServer, open_page: Call
     shown.get_by_role("radio", name="balanced").check(force=True)
     shown.locator("#strength").fill("0.5")
     shown.get_by_label("Processing size").select_option("3")
+    shown.get_by_label("Shutter").select_option("0.5")
     admission = server._server.config.app.app._app.state.admission  # type: ignore[union-attr]
 
-    def now() -> tuple[str, float, int]:
+    def now() -> tuple[str, float, int, float]:
         status = next(iter(admission._own)).status()
-        return status["model"], status["strength"], status["reduce"]
+        return status["model"], status["strength"], status["reduce"], status["shutter"]
 
     for _ in range(round(patience(100))):
-        if now() == ("balanced", 0.5, 3):
+        if now() == ("balanced", 0.5, 3, 0.5):
             break
         shown.wait_for_timeout(100)
-    assert now() == ("balanced", 0.5, 3)
+    assert now() == ("balanced", 0.5, 3, 0.5)
     moves(shown)
     shown.wait_for_timeout(2000)  # longer than the page trusts its own word
+    expect(shown.get_by_label("Shutter")).to_have_value("0.5")
     expect(shown.get_by_role("radio", name="balanced")).to_be_checked()
 
 
@@ -289,8 +291,9 @@ def test_everything_can_be_reached_by_keys_and_is_small_enough_for_a_narrow_phon
     shown = open_page(server, viewport={"width": 320, "height": 640}, reduced_motion="reduce")
     assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
     reached = set()
-    for _ in range(25):
+    for _ in range(26):
         shown.keyboard.press("Tab")
         reached.add(shown.evaluate("document.activeElement.id || document.activeElement.name"))
-    assert {"divider", "start", "snapshot", "record", "source", "model", "strength", "reduce", "lookahead"} <= reached
+    assert {"divider", "start", "snapshot", "record", "source"} <= reached
+    assert {"model", "strength", "reduce", "lookahead", "shutter"} <= reached
     assert "choose" in reached

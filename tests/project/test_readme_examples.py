@@ -54,8 +54,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path)
 
 
-def test_there_are_ten_and_each_is_tested() -> None:
-    assert len(EXAMPLES) == SECTION.count("```python") == 10
+def test_there_are_eleven_and_each_is_tested() -> None:
+    assert len(EXAMPLES) == SECTION.count("```python") == 11
     assert set(EXAMPLES) == set(TESTED)
 
 
@@ -81,6 +81,14 @@ def pyav(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 def loader(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.run("Tensors, in the batches of a loader")
     assert not torch.equal(place.names["sharp"], place.names["clip"])
+
+
+def shutter(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.run("A shutter that you know")
+    with av.open("sharp.mp4") as target:
+        assert sum(1 for _ in target.decode(video=0)) == FRAMES
+    assert [len(shown) for shown in place.shown] == [1] * FRAMES
+    assert place.names["deblurrer"].shutter == 0.25
 
 
 def images(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +165,7 @@ TESTED: dict[str, Callable[[Place, pytest.MonkeyPatch], None]] = {
     "A camera with OpenCV": opencv,
     "PyAV, every timestamp kept": pyav,
     "Tensors, in the batches of a loader": loader,
+    "A shutter that you know": shutter,
     "PIL images": images,
     "Three cameras at once": three_cameras,
     "An event loop": event_loop,

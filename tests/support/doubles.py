@@ -138,6 +138,27 @@ class Batching(Mixing):
         return super().correction(previous, current, following, state)
 
 
+class Exposed(Identity):
+    """Is told the exposure; its residual is a tenth of it, and of what it would read from the blur where it is NaN."""
+
+    READ = 0.25
+    traits = NetworkTraits(takes_batches=True, reads_exposure=True)
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Of each frame, in the order of the steps.
+        self.told: list[float] = []
+
+    def residual(
+        self, previous: Any, current: Any, following: Any, state: Any, exposure: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        assert exposure is not None
+        assert exposure.shape == (len(current[0]), 1, 1, 1)
+        assert exposure.dtype == torch.float32
+        self.told += exposure.flatten().tolist()
+        return 0.1 * torch.where(exposure.isnan(), self.READ, exposure).expand_as(current[0]), ()
+
+
 class Failing(Mixing):
     """Raises an error, or returns a value, at the n-th residual it is asked for."""
 

@@ -16,6 +16,7 @@ from vdeblur.engine.windows import SlidingWindow
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
 from vdeblur.options import RestoreArguments, RestoreOptions, with_restore_signature
+from vdeblur.shutter import ShutterSetting
 
 
 class Deblurrer:
@@ -48,6 +49,11 @@ class Deblurrer:
         strength: factor on the residual, 0 to 1.5; at 0 every plane comes back bit for bit.
         lookahead: 1 lets the network see one frame of the future, for one frame of delay; 0 has no delay.
         streams: on CUDA, transfer beside the computation, and steps as graphs; off only to compare.
+        shutter: how long the camera's shutter was open for each frame, where you know it: a share of the frame interval
+            up to 1 (0.5), degrees above 1 (180), or a time ("1/60", or a Fraction of a second), which is divided by the
+            intervals between the frames' own timestamps. In interlaced video that is restored by fields, the interval
+            is a field's. "auto" takes what the camera wrote down (:attr:`vdeblur.Frame.exposure`), and else reads it
+            from the blur. The attribute may be set between frames.
         tile: "auto" restores a frame in tiles where it does not fit into memory whole, "off" never, a number always,
             in tiles of so many pixels each way, at least 64. When memory runs out, the tiles are halved. Tiles show
             no seams: what comes out differs by rounding at most.
@@ -56,7 +62,7 @@ class Deblurrer:
             again: less work, and less gain. The attribute may be set between frames; the next one starts anew.
 
     Raises:
-        UsageError: an argument is out of its range, or the network cannot work in tiles.
+        UsageError: an argument is out of its range, or the network cannot work in tiles or use a shutter.
         DeviceError: the device is missing, does not work, or has no room for the network.
         NetworkError: the checkpoint is damaged.
     """
@@ -104,9 +110,23 @@ class Deblurrer:
             self.device_step.reduce = reduce
 
     @property
+    def shutter(self) -> ShutterSetting:
+        """Shutter in its usual form, "auto", 0.5 or "1/60"; it may be set between frames.
+
+        Raises:
+            UsageError: when it is set: it is none, or the network does not use the exposure.
+        """
+        return self.device_step.known_exposure.shutter
+
+    @shutter.setter
+    def shutter(self, shutter: ShutterSetting) -> None:
+        with self._lock:
+            self.device_step.known_exposure.shutter = shutter
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """Messages for people on the restoration so far: where memory was short."""
-        return tuple(self.device_step.tiles.notes)
+        """Messages for people on the restoration so far: where memory was short, or a shutter cannot be."""
+        return (*self.device_step.tiles.notes, *self.device_step.known_exposure.notes)
 
     def run(self, frames: Iterable[Frame]) -> Generator[Frame, None, None]:
         """Restore a clip from its start: N frames in, N out, in order, each as soon as it is complete. Lazy.

@@ -16,8 +16,16 @@ from torch import Tensor, nn
 
 from vdeblur.adapters.pictures import number_of
 from vdeblur.engine.batching import concatenate, split_batch
+from vdeblur.engine.exposure import KnownExposure
 from vdeblur.engine.pixels import add_residual, crop, reduced_size
-from vdeblur.engine.stream_state import EncodedFrame, RestoredFrame, RestoreJob, Snapshot, network_arguments
+from vdeblur.engine.stream_state import (
+    EncodedFrame,
+    RestoredFrame,
+    RestoreJob,
+    Snapshot,
+    neighbourhood,
+    network_arguments,
+)
 from vdeblur.engine.tiling import TileChooser, network_input
 from vdeblur.errors import DeviceError, NetworkError, VdeblurError
 from vdeblur.frames import Frame
@@ -44,7 +52,7 @@ class DeviceStep:
         streams: on CUDA, transfer beside the computation, and steps as graphs.
 
     Raises:
-        UsageError: the precision is none for the device, or the network cannot work in tiles.
+        UsageError: the precision is none for the device, or the network cannot work in tiles or use a shutter.
         DeviceError: the device is missing, does not work, or has no room for the network.
         NetworkError: the checkpoint is damaged.
     """
@@ -57,6 +65,8 @@ class DeviceStep:
         with _network_errors(f"loading the network on {self.device}"):
             network = load_network(str(model)) if isinstance(model, (str, Path)) else model
             traits = traits_of(network)
+            #: Exposure fractions that need not be read from the blur; its ``shutter`` may be set between frames.
+            self.known_exposure = KnownExposure(options.shutter, usable=traits.reads_exposure)
             cpu_kernels = self.device.type == "cpu" and traits.compiled and have_kernels(self.device)
             if options.precision == "auto" and cpu_kernels:
                 self.dtype = torch.float32  # the kernels' own
@@ -120,7 +130,6 @@ class DeviceStep:
 
     def _restored_planes(self, jobs: Sequence[RestoreJob]) -> Sequence[Planes | PendingDownload]:
         frames = [window.current for _, window in jobs]
-        arguments = [concatenate(column) for column in zip(*(network_arguments(job) for job in jobs), strict=True)]
         strength = self.strength
 
         def restore(side: int | None) -> tuple[list[Planes], Any]:
@@ -129,6 +138,7 @@ class DeviceStep:
 
         restored: Sequence[Planes | PendingDownload]
         with frame_errors(frames[0].frame, self.device), self.transfer.compute("restore"):
+            arguments = [concatenate(column) for column in zip(*map(self._arguments, jobs), strict=True)]
             if self._in_halves:
                 restored, state = self._restore_in_halves(frames, arguments)
             else:
@@ -136,6 +146,13 @@ class DeviceStep:
         for (stream, _), own in zip(jobs, split_batch(state, len(jobs)), strict=True):
             stream.state = own
         return restored
+
+    def _arguments(self, job: RestoreJob) -> tuple[Any, ...]:
+        """What the network is given: features and state, and the exposure fraction if it takes that."""
+        if not self.known_exposure.usable:
+            return network_arguments(job)
+        fraction = self.known_exposure.fraction(neighbourhood(job))
+        return *network_arguments(job), torch.full((1, 1, 1, 1), fraction, device=self.device)
 
     def _restore_in_halves(
         self, frames: Sequence[EncodedFrame], arguments: Sequence[Any]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from vdeblur.engine.exposure import Neighbourhood
 from vdeblur.engine.pixels import reduced_size
 from vdeblur.engine.scene_cuts import SceneCutDetector
 from vdeblur.engine.windows import SlidingWindow, Window
@@ -104,6 +105,15 @@ def network_arguments(job: RestoreJob) -> tuple[Any, Any, Any, Any]:
     previous = None if window.previous is encoded else window.previous.features
     following = None if window.next is encoded else window.next.features
     return previous, encoded.features, following, None if window.first else stream.state
+
+
+def neighbourhood(job: RestoreJob) -> Neighbourhood:
+    """The frame that is to be restored, with those beside it."""
+    window = job[1]
+    previous, current, following = (encoded.frame for encoded in (window.previous, window.current, window.next))
+    return Neighbourhood(
+        None if previous is current else previous, current, None if following is current else following
+    )
 
 
 def missing_arguments(job: RestoreJob) -> tuple[bool, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vdeblur.errors import UsageError
 from vdeblur.kernels.dispatch import try_cpu_kernels
 from vdeblur.model.convgru import HalfGRU
-from vdeblur.model.exposure import ExposureFraction, accumulate_profile, motion_profile
+from vdeblur.model.exposure import ExposureFraction, accumulate_profile, known_or_read, motion_profile
 from vdeblur.model.image_refiner import FrameContext, ImageRefiner
 from vdeblur.model.layers import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.motion import MOTION_CUES, Motion, Present, estimate_clip_motion, estimate_motion, match_clip
@@ -229,6 +229,7 @@ class DeblurNet(RestorationNetwork):
         current: Features,
         following: Features | None,
         state: State | None,
+        exposure: Tensor | None = None,
         *,
         side: int | None = None,
         present: Present = (None, None),
@@ -238,6 +239,7 @@ class DeblurNet(RestorationNetwork):
         Args:
             previous, following: features of the neighbours, None if missing; only ``picture`` and ``levels`` are read.
             state: returned by the previous step; None or zeros at the start.
+            exposure: known exposure fractions (B, 1, 1, 1), float32; NaN, or None for all: read from the blur.
             side: of the tiles; it may differ from frame to frame.
             present: masks of the frames of a batch that have these neighbours.
 
@@ -249,6 +251,7 @@ class DeblurNet(RestorationNetwork):
             motion = estimate_motion(current.levels, sides, self.config.flow_finest, current.eighth, present)
             profile = motion_profile(current.picture, motion.velocity)
         recurrent, state = self._update_state(current, motion, profile, state)
+        recurrent = recurrent._replace(exposure=known_or_read(exposure, recurrent.exposure))
         frames = tuple(None if features is None else features.picture for features in (previous, following))
         return self._restore(current, recurrent, motion, self._neighbours(frames, motion), side=side).residual, state
 

@@ -141,3 +141,8 @@ class ExposureFraction(nn.Module):
         x = activate(self.second(activate(self.first(x))))
         logit: Tensor = self.logit(x)
         return logit.float()[:, :, None, None]
+
+
+def known_or_read(known: Tensor | None, read: Tensor) -> Tensor:
+    """Exposure fractions (B, 1, 1, 1): those that are known, and where that is NaN (all, for None) those ``read``."""
+    return read if known is None else torch.where(known.isnan(), read, known)

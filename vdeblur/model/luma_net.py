@@ -12,7 +12,7 @@ from vdeblur.errors import UsageError
 from vdeblur.kernels.inputs import BLOCK_PX
 from vdeblur.model.block_taps import STRIP_PIXELS, SharedTaps
 from vdeblur.model.deblur_net import adjacent_frames, frame_at, neighbours_of
-from vdeblur.model.exposure import ExposureFraction, accumulate_profile, motion_profile
+from vdeblur.model.exposure import ExposureFraction, accumulate_profile, known_or_read, motion_profile
 from vdeblur.model.mixture_taps import MixtureTaps
 from vdeblur.model.motion import Motion, Present, estimate_clip_motion, estimate_motion
 from vdeblur.model.motion_taps import Neighbour, luma
@@ -146,6 +146,7 @@ class LumaNet(RestorationNetwork):
         current: LumaFeatures,
         following: LumaFeatures | None,
         state: LumaState | None,
+        exposure: Tensor | None = None,
         *,
         side: int | None = None,
         present: Present = (None, None),
@@ -154,7 +155,7 @@ class LumaNet(RestorationNetwork):
 
         Arguments as :meth:`vdeblur.model.deblur_net.DeblurNet.residual`.
         """
-        inputs, state = self.match(previous, current, following, state, present)
+        inputs, state = self.match(previous, current, following, state, exposure, present)
         return self.correct(inputs, side=side), state
 
     def match(
@@ -163,6 +164,7 @@ class LumaNet(RestorationNetwork):
         current: LumaFeatures,
         following: LumaFeatures | None,
         state: LumaState | None,
+        exposure: Tensor | None = None,
         present: Present = (None, None),
     ) -> tuple[TapInputs, LumaState]:
         """First half of :meth:`residual`: optical flow and state, on which the next frame depends."""
@@ -173,7 +175,8 @@ class LumaNet(RestorationNetwork):
             motion = estimate_motion(current.levels, levels, self.config.flow_finest, like, present)
             profile = motion_profile(current.luma, motion.velocity)
             profile = accumulate_profile(profile, None if state is None else state.profile)
-            exposure_motion = motion.velocity * torch.sigmoid(self.fraction(profile))
+            exposure = known_or_read(exposure, torch.sigmoid(self.fraction(profile)))
+            exposure_motion = motion.velocity * exposure
         frames = tuple(None if features is None else features.luma for features in sides)
         return TapInputs(current.luma, exposure_motion, self._neighbours(frames, motion)), LumaState(profile)
 

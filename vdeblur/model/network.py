@@ -76,7 +76,8 @@ class NetworkTraits:
     #: ``restore_clip`` estimates motion, and takes ``exposure`` and ``motion``; ``clip_motion`` finds motion alone.
     estimates_motion: bool = False
     #: It estimates motion, and has ``fraction``, a :class:`vdeblur.model.exposure.ExposureFraction`,
-    #: which can be trained before all else.
+    #: which can be trained before all else. ``residual`` (and ``match``) take ``exposure`` behind the state: known
+    #: exposure fractions (B, 1, 1, 1), float32, NaN where the fraction is to be read from the blur; None: everywhere.
     reads_exposure: bool = False
     #: Filters along the motion in ``taps`` that can be trained before all else: of pixels, of pixels with the motion of
     #: their block, or of whole blocks, as in :class:`vdeblur.model.deblur_net.DeblurNet` and

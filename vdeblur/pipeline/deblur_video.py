@@ -110,7 +110,8 @@ def deblur_video(
             file object.
         target: a file (its ending says the container), a pattern, a folder (for pictures under their own names), "-"
             (standard output) or a binary file object.
-        model, device, precision, strength, lookahead, tile, reduce: as for :class:`vdeblur.engine.deblurrer.Deblurrer`.
+        model, device, precision, strength, lookahead, shutter, tile, reduce: as for
+            :class:`vdeblur.engine.deblurrer.Deblurrer`.
         start_seconds, duration_seconds: time range to restore, from the start of the video; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
         plot: a .png or .svg file for the sharpness of each frame, before and after, over time. It appears at the end;

@@ -94,8 +94,8 @@ class GraphedNetwork:
     def encode(self, frame: Tensor, /, **options: Any) -> Any:
         return self._do("encode", (frame,), options)
 
-    def residual(self, previous: Any, current: Any, following: Any, state: Any, /, **options: Any) -> Any:
-        return self._do("residual", (previous, current, following, state), options)
+    def residual(self, previous: Any, current: Any, following: Any, state: Any, /, *more: Any, **options: Any) -> Any:
+        return self._do("residual", (previous, current, following, state, *more), options)
 
     def forget(self) -> None:
         """Drop all graphs with their memory; the next steps run eagerly again first."""

@@ -11,14 +11,14 @@ export class Controls {
   #changedAt = -Infinity;
   #models = byId("models");
   #reduce = byId("reduce");
-  /** Controls of one option each: a range, a switch (0 or 1), or a choice of numbers. */
+  /** Controls of one option each: a range, a switch (0 or 1), or a choice of numbers and words. */
   #single = [...document.querySelectorAll("[data-option]")];
 
   constructor(say) {
     this.#say = say;
     for (const control of this.#single) {
       control.addEventListener("input", () => showNumber(control));
-      control.addEventListener("change", () => this.#change({ [control.dataset.option]: numberOf(control) }));
+      control.addEventListener("change", () => this.#change({ [control.dataset.option]: valueOf(control) }));
     }
     this.#reduce.addEventListener("change", () => this.#change(this.#size()));
   }
@@ -41,7 +41,7 @@ export class Controls {
   /** All that is chosen. */
   chosen() {
     const model = this.#models.querySelector(":checked")?.value;
-    const single = Object.fromEntries(this.#single.map((control) => [control.dataset.option, numberOf(control)]));
+    const single = Object.fromEntries(this.#single.map((control) => [control.dataset.option, valueOf(control)]));
     return { ...(model && { model }), ...single, ...this.#size() };
   }
 
@@ -61,7 +61,7 @@ export class Controls {
     for (const control of this.#single) {
       const value = values[control.dataset.option];
       if (control.type === "checkbox") control.checked = value === 1;
-      else if (document.activeElement !== control) control.value = value;
+      else if (document.activeElement !== control) choose(control, String(value));
       showNumber(control);
     }
     this.#reduce.value = auto ? "auto" : String(reduce);
@@ -78,12 +78,21 @@ export class Controls {
   }
 }
 
-function numberOf(control) {
-  return control.type === "checkbox" ? Number(control.checked) : Number(control.value);
+/** A number, or the words of a choice ("auto"). */
+function valueOf(control) {
+  const number = Number(control.type === "checkbox" ? control.checked : control.value);
+  return Number.isNaN(number) ? control.value : number;
+}
+
+/** Show a value; a choice gets one that it lacks, which the server began with. */
+function choose(control, value) {
+  const missing = control.options && ![...control.options].some((option) => option.value === value);
+  if (missing) control.append(make("option", { value, textContent: value }));
+  control.value = value;
 }
 
 /** Show a range's number beside its label. */
 function showNumber(control) {
   const output = document.querySelector(`output[for="${control.id}"]`);
-  if (output) write(output, numberOf(control).toFixed(2));
+  if (output) write(output, valueOf(control).toFixed(2));
 }
