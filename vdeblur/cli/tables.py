@@ -19,9 +19,10 @@ Titled = tuple[str, Table]
 
 
 def write_tables(found: Evaluation, stream: IO[str]) -> None:
-    """Write the gain of every clip, then means, motion errors, stability and speeds."""
+    """Write the gain of every clip, then means, exposures, the selection, motion errors, stability and speeds."""
     console = plain_console(stream)
-    for title, table in (_clips(found), _means(found), _motion(found), _stability(found), _speeds(found)):
+    parts = (_clips, _means, _difficulties, _exposures, _selections, _motion, _stability, _speeds)
+    for title, table in (part(found) for part in parts):
         if table.row_count:
             console.print(title, end="")
             console.print(table)
@@ -44,27 +45,31 @@ def plain_table(words: Sequence[str], numbers: Sequence[str]) -> Table:
 
 
 def _clips(found: Evaluation) -> Titled:
-    numbers = ["frames", "size", "blurred", *(f"{name} gain" for name in found.methods)]
-    table = plain_table(["data", "clip"], numbers)
-    gains: dict[tuple[str, str], list[str]] = {}
+    each = [word for name in found.methods for word in (f"{name} gain", "aligned")]
+    table = plain_table(["data", "clip"], ["frames", "size", "blurred", "aligned", "shift", *each])
+    rows: dict[tuple[str, str], list[str]] = {}
     for clip in found.clips:
+        aligned = clip.aligned
+        shift = f"{aligned.shift_x_px:+.2f},{aligned.shift_y_px:+.2f}"
         size = f"{clip.width}×{clip.height}"
-        row = gains.setdefault((clip.dataset, clip.clip), [str(clip.output.frames), size, f"{clip.input.psnr:.2f}"])
-        row.append(f"{clip.gain_db:+.2f}")
-    for (dataset, name), row in gains.items():
+        known = [str(clip.output.frames), size, f"{clip.input.psnr:.2f}", f"{aligned.psnr_input:.2f}", shift]
+        row = rows.setdefault((clip.dataset, clip.clip), known)
+        row += [_gain(clip.gain_db), _gain(clip.aligned_gain_db)]
+    for (dataset, name), row in rows.items():
         table.add_row(dataset, name, *row)
-    return "Clips: PSNR as it is, and gain, dB", table
+    return "Clips: PSNR as it is, and gain, dB; both again with the truth moved by the shift, pixels", table
 
 
 def _means(found: Evaluation) -> Titled:
-    numbers = ["clips", "PSNR", "gain", "worst", "SSIM", "temporal", "touched", "harm", "worst clip", "worst frame"]
+    gains = ["gain", "worst", "in a frame", "aligned"]
+    numbers = ["clips", "PSNR", *gains, "SSIM", "temporal", "touched", "harm", "worst clip", "worst frame"]
     table = plain_table(["data", "blur", "method"], numbers)
     group = None
     for mean in found.summaries():
         here = (mean.dataset, mean.stratum)
         if here != group:
             temporal = _number(mean.temporal_psnr_input)
-            row = [str(mean.clips), f"{mean.psnr_input:.2f}", "", "", f"{mean.ssim_input:.4f}", temporal]
+            row = [str(mean.clips), f"{mean.psnr_input:.2f}", *[""] * len(gains), f"{mean.ssim_input:.4f}", temporal]
             table.add_row(*here, "as it is", *row, "", "", "", "")
         group = here
         table.add_row(
@@ -72,8 +77,7 @@ def _means(found: Evaluation) -> Titled:
             mean.method,
             str(mean.clips),
             f"{mean.psnr:.2f}",
-            f"{mean.gain_db:+.2f}",
-            f"{mean.worst_gain_db:+.2f}",
+            *map(_gain, (mean.gain_db, mean.worst_gain_db, mean.worst_frame_gain_db, mean.aligned_gain_db)),
             f"{mean.ssim:.4f}",
             _number(mean.temporal_psnr),
             f"{mean.change_psnr:.1f}",
@@ -82,6 +86,45 @@ def _means(found: Evaluation) -> Titled:
             f"{mean.harm_worst_frame_psnr:.1f}",
         )
     return "Means", table
+
+
+def _difficulties(found: Evaluation) -> Titled:
+    table = plain_table(["input", "method"], ["clips", "gain", "worst", "aligned"])
+    for mean in found.difficulties():
+        gains = map(_gain, (mean.gain_db, mean.worst_gain_db, mean.aligned_gain_db))
+        table.add_row(mean.difficulty, mean.method, str(mean.clips), *gains)
+    return "By the PSNR of the input, all data together (easy: 30 dB or more, hard: under 24): gain, dB", table
+
+
+def _exposures(found: Evaluation) -> Titled:
+    """Each clip with a reading; below those of a stratum, the mean errors where the true exposure is known."""
+    readers = [
+        name for name in found.methods if any(c.exposure.read is not None for c in found.clips if c.method == name)
+    ]
+    table = plain_table(["data", "clip"], ["true", *(word for name in readers for word in (f"{name} read", "error"))])
+    rows: dict[tuple[str, str], list[str]] = {}
+    for clip in found.clips:
+        if clip.method in readers and clip.exposure.read is not None:
+            row = rows.setdefault((clip.dataset, clip.clip), [_number(clip.exposure.true)])
+            row += [_number(clip.exposure.read), _number(clip.exposure.error)]
+    for (dataset, name), row in rows.items():
+        table.add_row(dataset, name, *row)
+    means: dict[tuple[str, str], dict[str, float]] = {}
+    for mean in found.summaries():
+        if mean.exposure_error is not None:
+            means.setdefault((mean.dataset, mean.stratum), {})[mean.method] = mean.exposure_error
+    for (dataset, stratum), errors in means.items():
+        table.add_row(
+            dataset, f"mean of {stratum}", "", *(w for name in readers for w in ("", _number(errors.get(name))))
+        )
+    return "Exposure fraction from the third frame on: true, as it was read, and mean absolute error", table
+
+
+def _selections(found: Evaluation) -> Titled:
+    table = plain_table(["method"], ["pairs", "ladder", "synthetic", "mean"])
+    for each in found.selections():
+        table.add_row(each.method, *map(_gain, (each.pairs_db, each.ladder_db, each.synthetic_db, each.mean_db)))
+    return "Selection: mean gain on each kind of data, and what a model is chosen by, dB", table
 
 
 def _motion(found: Evaluation) -> Titled:
@@ -129,6 +172,11 @@ def _speeds(found: Evaluation) -> Titled:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
+
+
+def _gain(value: float | None) -> str:
+    """A gain in dB; a clip that equals its truth has none."""
+    return "–" if value is None else f"{value:+.2f}"
 
 
 def _numbers(values: Iterable[float]) -> list[str]:

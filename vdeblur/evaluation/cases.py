@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 from torch import Tensor
 
@@ -19,6 +19,9 @@ from vdeblur.video.source.reader import Reader, probe
 
 T = TypeVar("T")
 
+#: Where clips come from: pairs of files, a ladder of exposures, or a synthetic set.
+Kind = Literal["pairs", "ladder", "synthetic"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 #: Opens a clip; as often as wanted.
 Opener = Callable[[], AbstractContextManager[Iterable[Frame]]]
 
@@ -38,8 +41,9 @@ class TrueMotion:
 class Case:
     """One blurred clip and its truth.
 
-    ``blurry_name`` and ``sharp_name`` are for messages. ``stratum`` says which clips are averaged together; that of
-    files is empty until it is known whether they are photos or videos.
+    ``blurry_name`` and ``sharp_name`` are for messages; clips of one ``sharp_name`` have the same truth. ``stratum``
+    says which clips are averaged together; that of files is empty until it is known whether they are photos or videos.
+    ``exposure`` is the true exposure fraction of every frame, where it is known and constant.
     """
 
     dataset: str
@@ -50,6 +54,8 @@ class Case:
     blurry: Opener
     sharp: Opener
     truth: TrueMotion | None = None
+    kind: Kind = "pairs"
+    exposure: float | None = None
 
 
 def find_pairs(data: Path) -> list[tuple[str, Path, Path]]:
@@ -97,11 +103,31 @@ def pair_case(blurry: str | Path, sharp: str | Path, *, name: str = "clip", data
 
 
 def frames_case(
-    blurry: Sequence[Frame], sharp: Sequence[Frame], *, name: str, dataset: str, stratum: str, truth: TrueMotion | None
+    blurry: Sequence[Frame],
+    sharp: Sequence[Frame],
+    *,
+    name: str,
+    dataset: str,
+    stratum: str,
+    truth: TrueMotion | None,
+    kind: Kind = "pairs",
+    exposure: float | None = None,
+    sharp_name: str | None = None,
 ) -> Case:
     """A pair whose frames are in memory."""
     label = f"{dataset}/{stratum}/{name}"
-    return Case(dataset, stratum, name, label, label, lambda: nullcontext(blurry), lambda: nullcontext(sharp), truth)
+    return Case(
+        dataset=dataset,
+        stratum=stratum,
+        name=name,
+        blurry_name=label,
+        sharp_name=label if sharp_name is None else sharp_name,
+        blurry=lambda: nullcontext(blurry),
+        sharp=lambda: nullcontext(sharp),
+        truth=truth,
+        kind=kind,
+        exposure=exposure,
+    )
 
 
 def played(frames: Sequence[Frame], count: int) -> Iterator[Frame]:

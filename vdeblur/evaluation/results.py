@@ -6,16 +6,32 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
+from vdeblur.evaluation.cases import Kind
+from vdeblur.evaluation.clip_tally import AlignedFidelity
+from vdeblur.evaluation.exposure_readings import ExposureScore
 from vdeblur.evaluation.motion import MotionErrors
 from vdeblur.evaluation.scoring import Alteration, Fidelity, mean
+from vdeblur.evaluation.selection import (
+    BLURRED_STRATA,
+    SELECTION_PROTOCOL,
+    DifficultyMean,
+    Selection,
+    choosing_names,
+    difficulty_means,
+    selections,
+)
 from vdeblur.evaluation.stability import Drift, Flicker
+from vdeblur.metrics import MOST_DECIBELS
 
-#: Strata of a synthetic set whose mean is the gain that counts, and what that mean is called.
-BLURRED_STRATA, BLURRED = ("mild", "strong"), "blurred"
+#: What the mean of a synthetic set's mild and strong blur is called.
+BLURRED = "blurred"
 
 PROTOCOL = (
     "R'G'B' rounded to 8 bits, no crop, all frames; PSNR in dB is the mean over frames, a frame equal to the truth "
-    "counting as 100 dB; means over clips weigh each clip the same"
+    "counting as 100 dB; means over clips weigh each clip the same; a clip that equals its truth has no gain; aligned: "
+    "against the truth moved by the least-squares shift between it and the blurred clip, one for the clip and the same "
+    "for input and outputs, 1 px each way at most, by a windowed sinc, without 2 px at each border; exposure: fraction "
+    "of the frame interval, means and mean absolute error from the third frame on"
 )
 
 
@@ -23,6 +39,7 @@ PROTOCOL = (
 class ClipResult:
     """One method on one clip. ``input`` is the blurred clip against the truth, ``output`` the restored one."""
 
+    kind: Kind
     dataset: str
     stratum: str
     clip: str
@@ -31,14 +48,29 @@ class ClipResult:
     height: int
     input: Fidelity
     output: Fidelity
+    #: The most negative gain of a single frame; None where all equal the truth as they come.
+    worst_frame_gain_db: float | None
+    #: Both against the aligned truth.
+    aligned: AlignedFidelity
     #: Output against input, when the blurred clip goes in and when the true one does ("do no harm").
     change: Alteration
     harm: Alteration
+    exposure: ExposureScore
     motion: MotionErrors | None
 
     @property
-    def gain_db(self) -> float:
-        return self.output.psnr - self.input.psnr
+    def psnr_input(self) -> float:
+        return self.input.psnr
+
+    @property
+    def gain_db(self) -> float | None:
+        """PSNR after minus PSNR before; None if the blurred clip equals its truth, so that nothing can be gained."""
+        return None if self.input.psnr == MOST_DECIBELS else self.output.psnr - self.input.psnr
+
+    @property
+    def aligned_gain_db(self) -> float | None:
+        """The same against the aligned truth."""
+        return None if self.gain_db is None else self.aligned.psnr - self.aligned.psnr_input
 
 
 @dataclass(frozen=True)
@@ -51,8 +83,11 @@ class Summary:
     clips: int
     psnr_input: float
     psnr: float
-    gain_db: float
-    worst_gain_db: float
+    #: Means over the clips that do not equal their truth; the worst clip, and the worst single frame.
+    gain_db: float | None
+    aligned_gain_db: float | None
+    worst_gain_db: float | None
+    worst_frame_gain_db: float | None
     ssim_input: float
     ssim: float
     temporal_psnr_input: float | None
@@ -63,6 +98,8 @@ class Summary:
     harm_psnr: float
     harm_worst_clip_psnr: float
     harm_worst_frame_psnr: float
+    #: Mean absolute error of the exposure fraction that was read, where the true one is known.
+    exposure_error: float | None
     motion: MotionErrors | None
 
 
@@ -115,6 +152,14 @@ class Evaluation:
                     found.append(_summary(name, clips))
         return found
 
+    def difficulties(self) -> list[DifficultyMean]:
+        """Means by the input's PSNR, over all data together."""
+        return difficulty_means(self.clips, self.methods)
+
+    def selections(self) -> list[Selection]:
+        """The score that chooses a model; empty unless pairs, a ladder and a synthetic set were all given."""
+        return selections(self.clips, self.methods)
+
     def as_dict(self) -> dict[str, Any]:
         """Everything as what JSON has words for."""
         return {
@@ -122,10 +167,22 @@ class Evaluation:
             "conditions": self.conditions,
             "methods": list(self.methods),
             "summaries": [asdict(summary) for summary in self.summaries()],
+            "difficulties": [asdict(each) for each in self.difficulties()],
+            "selection": self._selection(),
             "speeds": [asdict(speed) for speed in self.speeds],
             "stability": [{**asdict(entry), "drift_db": entry.drift.drift_db} for entry in self.stability],
-            "clips": [{**asdict(clip), "gain_db": clip.gain_db} for clip in self.clips],
+            "clips": [
+                {**asdict(clip), "gain_db": clip.gain_db, "aligned_gain_db": clip.aligned_gain_db}
+                for clip in self.clips
+            ],
         }
+
+    def _selection(self) -> dict[str, Any] | None:
+        """Scores that choose a model, and the clips that chose it."""
+        scores = [asdict(each) for each in self.selections()]
+        if not scores:
+            return None
+        return {"protocol": SELECTION_PROTOCOL, "clips": choosing_names(self.clips), "scores": scores}
 
 
 def _summary(stratum: str, clips: Sequence[ClipResult]) -> Summary:
@@ -135,6 +192,10 @@ def _summary(stratum: str, clips: Sequence[ClipResult]) -> Summary:
     pairs = [(c.input.temporal_psnr, c.output.temporal_psnr) for c in clips]
     temporal = [(before, after) for before, after in pairs if before is not None and after is not None]
     motions = [clip.motion for clip in clips if clip.motion is not None]
+    gains = [clip.gain_db for clip in clips if clip.gain_db is not None]
+    aligned = [clip.aligned_gain_db for clip in clips if clip.aligned_gain_db is not None]
+    frame_gains = [clip.worst_frame_gain_db for clip in clips if clip.worst_frame_gain_db is not None]
+    errors = [clip.exposure.error for clip in clips if clip.exposure.error is not None]
     return Summary(
         dataset=clips[0].dataset,
         stratum=stratum,
@@ -142,8 +203,10 @@ def _summary(stratum: str, clips: Sequence[ClipResult]) -> Summary:
         clips=len(clips),
         psnr_input=over(lambda clip: clip.input.psnr),
         psnr=over(lambda clip: clip.output.psnr),
-        gain_db=over(lambda clip: clip.gain_db),
-        worst_gain_db=min(clip.gain_db for clip in clips),
+        gain_db=mean(gains) if gains else None,
+        aligned_gain_db=mean(aligned) if aligned else None,
+        worst_gain_db=min(gains, default=None),
+        worst_frame_gain_db=min(frame_gains, default=None),
         ssim_input=over(lambda clip: clip.input.ssim),
         ssim=over(lambda clip: clip.output.ssim),
         temporal_psnr_input=mean(before for before, _ in temporal) if temporal else None,
@@ -152,6 +215,7 @@ def _summary(stratum: str, clips: Sequence[ClipResult]) -> Summary:
         harm_psnr=over(lambda clip: clip.harm.psnr),
         harm_worst_clip_psnr=min(clip.harm.psnr for clip in clips),
         harm_worst_frame_psnr=min(clip.harm.worst_frame_psnr for clip in clips),
+        exposure_error=mean(errors) if errors else None,
         motion=_mean_motion(motions) if motions else None,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,9 +99,16 @@ def score_pair(deblurrer: Deblurrer, blurry: str | Path, sharp: str | Path) -> S
 
 def restored_frames(deblurrer: Deblurrer, case: Case) -> Iterator[tuple[Frame, Frame, Frame]]:
     """(blurred, restored, true) frames of a case."""
+    return restored_beside_truth(case, deblurrer.run)
+
+
+def restored_beside_truth(
+    case: Case, restore: Callable[[Iterable[Frame]], Generator[Frame, None, None]]
+) -> Iterator[tuple[Frame, Frame, Frame]]:
+    """(blurred, restored, true) frames of a case; ``restore`` is lazy, and gives a frame for each that it takes."""
     with case.blurry() as blurry, case.sharp() as sharp:
         kept: list[Frame] = []
-        with closing(deblurrer.run(remembered(blurry, kept))) as restored:
+        with closing(restore(remembered(blurry, kept))) as restored:
             for frame, truth in in_step(restored, sharp, case):
                 yield kept.pop(0), frame, truth
 

@@ -137,9 +137,8 @@ def _case(clip: Clip, name: str, dataset: str, stratum: str) -> Case:
     assert clip.velocity is not None
     assert clip.motion is not None
     truth = TrueMotion(clip.velocity, clip.motion)
-    return frames_case(
-        _frames(clip.blurry), _frames(clip.sharp), name=name, dataset=dataset, stratum=stratum, truth=truth
-    )
+    blurry, sharp = _frames(clip.blurry), _frames(clip.sharp)
+    return frames_case(blurry, sharp, name=name, dataset=dataset, stratum=stratum, truth=truth, kind="synthetic")
 
 
 def _frames(pictures: Tensor) -> list[Frame]:
