@@ -15,8 +15,12 @@ from typing import TextIO
 
 from vdeblur.video.exposure.written import PacketExposures, WrittenExposure
 
-_SHUTTER = re.compile(r"(?i:\bshutter)\s{0,4}:\s{0,4}(?:1/)?(\d{1,6}(?:\.\d{1,6})?)(?![\d./])")
-_SHORT = re.compile(r"\bSS\s(\d{1,6}(?:\.\d{1,6})?),\s?ISO\b")
+_NUMBER = r"(\d{1,6}(?:\.\d{1,6})?)(?![\d./])"
+_SHUTTER = (
+    re.compile(rf"\bshutter\s{{0,4}}:\s{{0,4}}1/{_NUMBER}", re.IGNORECASE),
+    re.compile(rf"\bShutter:{_NUMBER}"),
+    re.compile(rf"\bSS {_NUMBER}, ISO \d"),
+)
 _CUE = re.compile(r"(\d{1,4}):(\d\d):(\d\d)[,.](\d{3}) --> (\d{1,4}):(\d\d):(\d\d)[,.](\d{3})")
 #: A text of telemetry is shorter, and so is each of its lines.
 _MOST_CHARACTERS = 4096
@@ -90,7 +94,7 @@ def sidecar_of(path: Path) -> Path | None:
 
 def shutter_in(text: str) -> float | None:
     """Exposure time in seconds that a text of DJI's tells; ``None`` if it tells none."""
-    found = _SHUTTER.search(text[:_MOST_CHARACTERS]) or _SHORT.search(text[:_MOST_CHARACTERS])
+    found = next(filter(None, (words.search(text[:_MOST_CHARACTERS]) for words in _SHUTTER)), None)
     return 1 / float(found[1]) if found is not None and float(found[1]) else None
 
 
