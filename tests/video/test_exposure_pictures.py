@@ -91,6 +91,8 @@ def photo(path: Path, exposure: tuple[int, int] | None, taken: str | None = None
         told[0x9003] = taken
     if fraction is not None:
         told[0x9291] = fraction
+    if path.suffix == ".tif":  # to which Pillow passes on no other directories
+        exif[0x8769] = dict(told)
     Image.fromarray(((rows * 3 + columns * 2) % 256).astype(np.uint8)).convert("RGB").save(path, exif=exif)
 
 
