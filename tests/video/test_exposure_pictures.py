@@ -16,6 +16,9 @@ from PIL.TiffImagePlugin import IFDRational
 from support.media.camera_metadata import mdpm, with_user_data
 from support.media.clips import clip, copy_of, ffmpeg
 from vdeblur.frames import CameraExposure
+from vdeblur.video.av_compat import open_input
+from vdeblur.video.exposure.dji_text import SidecarTexts
+from vdeblur.video.exposure.mdpm import MdpmWatch
 from vdeblur.video.source.reader import Reader
 
 FRAMES = 30
@@ -69,6 +72,19 @@ def test_a_stretch_of_avchd_and_a_pipe(tmp_path: Path) -> None:
     assert seconds(read(path, start_seconds=0.52)) == pytest.approx([(113 + number) / 28125 for number in range(17)])
     with path.open("rb") as file, Reader(file) as reader:
         assert next(reader).exposure == CameraExposure("AVCHD MDPM", seconds=pytest.approx(100 / 28125))
+
+
+def test_pictures_of_avchd_that_are_read_anew(tmp_path: Path) -> None:
+    path, watch = avchd(tmp_path, [shutter(100 + number) for number in range(FRAMES)]), MdpmWatch("h264", 1 / 25)
+    for _ in range(2):
+        with open_input(str(path)) as container:
+            for tick, picture in enumerate(container.decode(video=0)):
+                watch.watch(picture, tick)
+        for tick in (5, 20):
+            written = watch.at(tick, tick / 25)
+            assert written is not None
+            assert written.seconds == pytest.approx((100 + tick) / 28125)
+    assert watch.at(20 + 3 * 25 + FRAMES, 5.0) is None
 
 
 def test_an_interlaced_picture_keeps_its_exposure(tmp_path: Path) -> None:
@@ -167,6 +183,16 @@ SRT = (
     "[iso : 100] [shutter : 1/200.0] [fnum : 280] [ev : 0]</font>\n\n"
     "2\n00:00:00,400 --> 00:00:00,800\nISO:100 Shutter:60 EV:0 Fnum:F2.8\n\n"
 )
+
+
+def test_texts_can_be_asked_for_an_earlier_time(tmp_path: Path) -> None:
+    (tmp_path / "DJI_0001.SRT").write_text(SRT, encoding="utf-8")
+    texts = SidecarTexts(tmp_path / "DJI_0001.SRT")
+    for seconds_shown, expected in ((0.5, 1 / 60), (0.1, 1 / 200)):
+        written = texts.at(0, seconds_shown)
+        assert written is not None
+        assert written.seconds == pytest.approx(expected)
+    texts.close()
 
 
 @pytest.mark.parametrize("suffix", [".SRT", ".srt"])

@@ -13,8 +13,10 @@ import pytest
 from support.media.camera_metadata import ctmd, djmd, gpmf, klv, nest, rtmd, with_track
 from support.media.clips import clip, ffmpeg
 from vdeblur.frames import CameraExposure
+from vdeblur.video.av_compat import open_input
 from vdeblur.video.exposure.gpmf import GpmfReader
-from vdeblur.video.exposure.written import WrittenExposure, believed
+from vdeblur.video.exposure.track import ExposureTrack
+from vdeblur.video.exposure.written import PacketExposures, WrittenExposure, believed
 from vdeblur.video.source.reader import Reader
 
 RATE = 25
@@ -63,14 +65,32 @@ def test_a_stretch_and_a_jump_have_the_values_of_their_frames(tmp_path: Path) ->
     assert frame.exposure.seconds == pytest.approx(1 / 233, rel=1e-6)
 
 
-def test_far_into_a_file_values_are_read_from_there(tmp_path: Path) -> None:
+def test_far_into_a_file_values_are_read_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind ten seconds the track is sought in, not read through."""
+    read, whole = [], GpmfReader.read
+
+    def counted(reader: GpmfReader, data: bytes) -> PacketExposures:
+        read.append(len(data))
+        return whole(reader, data)
+
+    monkeypatch.setattr(GpmfReader, "read", counted)
     video = tmp_path / "long.mp4"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=16", "-c:v", "libx264", "-preset", "ultrafast", str(video))
     packets = [gpmf([1 / (100 + second)] * RATE, clock_us=second * 1_000_000) for second in range(16)]
     path = with_track(video, tmp_path / "camera.mp4", packets, kind=b"gpmd")
     found = seconds(exposures(path, start_seconds=14))
     assert found == pytest.approx([1 / 114] * RATE + [1 / 115] * RATE, rel=1e-6)
+    assert len(read) <= 4
+
+
+def test_a_track_can_be_asked_for_an_earlier_time(tmp_path: Path) -> None:
+    path = gopro(tmp_path)
+    track = ExposureTrack(lambda: open_input(str(path)), 1 / RATE)
+    for number in (30, 31, 3, 4):
+        written = track.at(0, number / RATE)
+        assert written is not None
+        assert written.seconds == pytest.approx(1 / (200 + number), rel=1e-6)
+    track.close()
 
 
 def test_slow_motion_is_a_share_of_the_interval_between_captures(tmp_path: Path) -> None:
