@@ -16,7 +16,7 @@ from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.cli.report import clock
 from vdeblur.errors import UsageError
 from vdeblur.frames import PixelFormat
-from vdeblur.video.info import Interlacing, SourceInfo, StreamInfo, VideoInfo
+from vdeblur.video.info import ExposureRange, Interlacing, SourceInfo, StreamInfo, VideoInfo
 
 #: Tags that MP4 has about itself.
 _BRANDS = frozenset({"major_brand", "minor_version", "compatible_brands"})
@@ -31,22 +31,24 @@ def info(file: str, allow_network: bool, as_json: bool) -> None:
     from vdeblur.video.source.reader import Reader
 
     with Reader(file, threads=1, interlaced="keep", allow_network=allow_network) as reader:
-        source, notes = reader.info, reader.notes
+        source, notes, shutter = reader.info, reader.notes, reader.exposure_range()
     plan = plan_words(source)
     if as_json:
-        holds = {**_plain(source), "notes": notes, "would": plan}
+        holds = {**_plain(source), "shutter": _plain(shutter), "notes": notes, "would": plan}
         sys.stdout.write(json.dumps(holds, indent=2) + "\n")
     else:
-        sys.stdout.write("\n".join([*source_lines(source), *(f"note: {note}" for note in notes), "", *plan]) + "\n")
+        sys.stdout.write(
+            "\n".join([*source_lines(source, shutter), *(f"note: {note}" for note in notes), "", *plan]) + "\n"
+        )
 
 
-def source_lines(source: SourceInfo) -> list[str]:
-    """Human-readable description of a source: container, video, then every stream."""
+def source_lines(source: SourceInfo, shutter: ExposureRange | None = None) -> list[str]:
+    """Human-readable description of a source: container, video and its shutter, then every stream."""
     length = "" if source.duration_seconds is None else f", {_length(source.duration_seconds)}"
     chapters = f", {source.chapters} chapters" if source.chapters else ""
     lines = [f"{source.name}: {source.container}{length}{chapters}"]
     lines += [f"  {key}: {value}" for key, value in source.metadata.items() if key not in _BRANDS]
-    lines += ["", "video", *(f"  {name:<13}{words}" for name, words in _video_words(source.video) if words)]
+    lines += ["", "video", *(f"  {name:<13}{words}" for name, words in _video_words(source.video, shutter) if words)]
     lines += ["", "streams", *(f"  {_stream_words(stream, source.video)}" for stream in source.streams)]
     return lines
 
@@ -102,7 +104,7 @@ def _target_name(source: SourceInfo) -> str:
     return f"{path.stem}.sharp{path.suffix or '.mkv'}"
 
 
-def _video_words(video: VideoInfo) -> list[tuple[str, str]]:
+def _video_words(video: VideoInfo, shutter: ExposureRange | None) -> list[tuple[str, str]]:
     """Names and values of the video's known properties; a value may be empty."""
     shape = video.sample_aspect_ratio
     display, light = video.mastering_display, video.content_light
@@ -116,6 +118,7 @@ def _video_words(video: VideoInfo) -> list[tuple[str, str]]:
         ("pixels", f"{video.pixel_format}, read as {video.format.name}: {_format_words(video.format)}"),
         ("colour", _colour_words(video)),
         ("rate", "" if video.average_rate is None else f"{_rate(video.average_rate)} frames/s on average"),
+        ("shutter", "" if shutter is None else _shutter_words(shutter)),
         ("frames", f"{video.frame_count_from_header} by the header" if video.frame_count_from_header else ""),
         ("duration", "" if video.duration_seconds is None else _length(video.duration_seconds)),
         ("ticks", f"{video.time_base} s, starting at {video.start_pts}"),
@@ -123,6 +126,24 @@ def _video_words(video: VideoInfo) -> list[tuple[str, str]]:
         ("HDR light", "" if light is None else f"MaxCLL {light.max_content}, MaxFALL {light.max_average} cd/m²"),
         ("side data", ", ".join(video.side_data)),
     ]
+
+
+def _shutter_words(shutter: ExposureRange) -> str:
+    """Exposure as the camera wrote it, e.g. "1/204 s (0.15 of the frame interval), GoPro GPMF"."""
+    times = "" if shutter.seconds is None else _between(*map(_exposure, shutter.seconds)).replace(" s to", " to")
+    shares = ""
+    if shutter.fractions is not None:
+        shares = _between(*(f"{share:.2g}" for share in shutter.fractions)) + " of the frame interval"
+    words = f"{times} ({shares})" if times and shares else times or shares
+    return f"{words}, {shutter.source}{' of the first frame' if shutter.first_frame_only else ''}"
+
+
+def _between(least: str, most: str) -> str:
+    return least if least == most else f"{least} to {most}"
+
+
+def _exposure(seconds: float) -> str:
+    return f"1/{1 / seconds:.0f} s" if seconds <= 1 / 3 else f"{seconds:.2g} s"
 
 
 def _field_words(found: Interlacing) -> str:

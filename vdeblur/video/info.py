@@ -46,6 +46,20 @@ class Interlacing:
 
 
 @dataclass(frozen=True)
+class ExposureRange:
+    """Exposures that the camera wrote down, from the shortest to the longest."""
+
+    #: Where they are written, for people: "GoPro GPMF".
+    source: str
+    #: ``None`` where the video does not play as fast as it was taken, or only a shutter angle is written.
+    seconds: tuple[float, float] | None
+    #: Shares of the frame interval; ``None`` where the rate is not known.
+    fractions: tuple[float, float] | None
+    #: Nothing but the first frame has been looked at.
+    first_frame_only: bool = False
+
+
+@dataclass(frozen=True)
 class StreamInfo:
     """One stream of the container."""
 

@@ -11,18 +11,20 @@ from itertools import chain
 import av
 
 from vdeblur.errors import SourceError, UsageError
-from vdeblur.frames import Frame
+from vdeblur.frames import CameraExposure, Frame
 from vdeblur.options import ReadOptions, SizeChange
+from vdeblur.video.exposure.lookup import ExposureLookup
 from vdeblur.video.formats.colour_tags import stream_colour
-from vdeblur.video.info import SourceInfo
+from vdeblur.video.info import ExposureRange, SourceInfo
 from vdeblur.video.interlace.detection import may_be_interlaced
 from vdeblur.video.interlace.field_pairs import are_fields, woven_pictures
-from vdeblur.video.interlace.handling import InterlaceHandling
+from vdeblur.video.interlace.handling import InterlaceHandling, ShownFrame
 from vdeblur.video.source.decode_session import DecodeSession
 from vdeblur.video.source.early_end import EarlyEnd
 from vdeblur.video.source.interlace_probe import TimedPictures, look_ahead, look_in_places
 from vdeblur.video.source.limits import refused_claim
 from vdeblur.video.source.location import SourceLocation
+from vdeblur.video.source.opening import open_again
 from vdeblur.video.source.probe import describe, of_pairs, with_first_shape
 from vdeblur.video.source.size_change import SizeFitter
 from vdeblur.video.source.tail_recovery import TailRecovery
@@ -31,6 +33,8 @@ from vdeblur.video.time_range import TimeRange
 
 #: Streams are interleaved no more loosely than this, so packets that belong to the last frame have come by then.
 _INTERLEAVING_SECONDS = 1
+#: Options for an opening that is not for the video: its packets need not be looked at.
+_BARELY_PROBED = {"probesize": "32", "analyzeduration": "1"}
 
 
 class FrameStream:
@@ -53,6 +57,8 @@ class FrameStream:
         #: Whether frames are numbered evenly, as the source has no times.
         self.even = self._frame_rate is not None and not place.pictures
         self.clock = self._new_clock()
+        media = self.session.media
+        self._exposures = ExposureLookup(media.stream.codec_context.name, media.time_base)
         self.ending = EarlyEnd()
         self.tail = TailRecovery(self._open_session if place.again else None)
         self._start_pts: int | None = None
@@ -93,6 +99,14 @@ class FrameStream:
         self.clock = self._new_clock()
         return self._read(pts)
 
+    def exposure_range(self, first: CameraExposure | None) -> ExposureRange | None:
+        """Shortest and longest exposure that the camera wrote down, given that of the first frame."""
+        return self._exposures.range(first)
+
+    def close(self) -> None:
+        self._exposures.close()
+        self.session.close()
+
     def _read(self, since: int | None) -> Generator[Frame, None, None]:
         first, pictures, start_pts = self._from_earliest(since)
         begin, end = self._wanted.ticks(start_pts, self.session.media.time_base)
@@ -109,6 +123,7 @@ class FrameStream:
                 self._collect_until(end)
                 break
             given += 1
+            shown = self._exposed(shown)
             yield shown.frame if self._fit is None else self._fit.frame(shown)
         else:
             self.ending.reached(self.session.media, start_pts, self.clock.due, end)
@@ -168,7 +183,14 @@ class FrameStream:
     def _stamped(self, pictures: Iterable[av.VideoFrame]) -> TimedPictures:
         """Pictures with their ticks."""
         for picture in pictures:
-            yield picture, self.clock.stamp(picture.pts, picture.dts, picture.duration)
+            tick = self.clock.stamp(picture.pts, picture.dts, picture.duration)
+            self._exposures.watch(picture, tick)
+            yield picture, tick
+
+    def _exposed(self, shown: ShownFrame) -> ShownFrame:
+        """The frame with what the camera wrote of its exposure."""
+        exposure = self._exposures.of_frame(shown.source_tick)
+        return shown if exposure is None else replace(shown, frame=replace(shown.frame, exposure=exposure))
 
     def _begin(self, first: av.VideoFrame, pictures: TimedPictures, begin: int) -> TimedPictures:
         """Find out what the source is and how its pictures are treated; the same pictures."""
@@ -177,6 +199,8 @@ class FrameStream:
         info = with_first_shape(describe(self._place, media, first, self._start_pts or 0, header), self.session.decoder)
         if self._pairs:
             info = of_pairs(info)
+        if not self._place.network:
+            self._exposures.begin(info, media.streams, partial(open_again, info, **_BARELY_PROBED))
         self._treatment = InterlaceHandling(info.video, header)
         if self._options.interlaced is not None and may_be_interlaced(info.video):
             if self._place.again and not self._place.network:
@@ -185,6 +209,7 @@ class FrameStream:
                 look, pictures = look_ahead(pictures)
             self._treatment.choose(look, self._options.interlaced, self._place.name)
         self.info = replace(info, video=self._treatment.video)
+        self._exposures.treated_as(self.info.video.interlacing)
         if self._options.size_change is not None:
             self._fit = self._fit_to(self._options.size_change, begin, media.time_base)
         return pictures

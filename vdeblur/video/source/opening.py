@@ -98,13 +98,16 @@ def raise_pipe_failure(name: str, failure: BaseException) -> None:
     raise failure
 
 
-def open_again(info: SourceInfo) -> InputContainer:
+def open_again(info: SourceInfo, **further: str) -> InputContainer:
     """Open a source once more, for what lies beside its video.
+
+    Args:
+        further: options of FFmpeg's, e.g. ``probesize="32"``.
 
     Raises:
         SourceError: it cannot be read any more.
     """
-    options = dict(info.input_options)
+    options = {**info.input_options, **further}
     name, timeout = options.pop("f", None), NETWORK_TIMEOUT_SECONDS
     try:
         return open_input(str(info.input_url), name, options=options, timeout=timeout)

@@ -15,7 +15,7 @@ from av.stream import Stream
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import Frame
 from vdeblur.options import InterlacedMode, ReadOptions, SizeChange
-from vdeblur.video.info import SourceInfo
+from vdeblur.video.info import ExposureRange, SourceInfo
 from vdeblur.video.source.frame_stream import FrameStream
 from vdeblur.video.source.location import locate
 
@@ -117,6 +117,14 @@ class Reader:
         """
         return self._reading.ending.shortfall
 
+    def exposure_range(self) -> ExposureRange | None:
+        """Shortest and longest exposure that the camera wrote into the file, read from all that lies beside the video.
+
+        ``None`` where it wrote none, or where the first frame has been taken or the reader is closed.
+        """
+        with self._lock:
+            return None if self._first is None else self._reading.exposure_range(self._first.exposure)
+
     def __enter__(self) -> Reader:
         return self
 
@@ -178,4 +186,4 @@ class Reader:
                 self._closed = True
                 self._first = None
                 self._frames.close()
-                self._reading.session.close()
+                self._reading.close()

@@ -1,0 +1,1 @@
+"""Exposure metadata: the shutter time that cameras write into their files, for each frame."""
