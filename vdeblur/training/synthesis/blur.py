@@ -18,6 +18,7 @@ from vdeblur.training.synthesis.clip_plan import ClipPlan, draw_plan
 from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.synthesis.layers import ExposedFrames, LayerBatch, expose, layer_batches, soft_mask
 from vdeblur.training.synthesis.stills import Textures
+from vdeblur.training.synthesis.texture_styles import styled
 
 __all__ = ["ByteClip", "Clip", "SynthesisConfig", "make_levels", "synthesise"]
 
@@ -173,7 +174,7 @@ def _light(plan: ClipPlan, textures: Textures) -> list[Tensor]:
     table = light_of_levels(plan.electronics).to(textures.pictures[0].device)
     pictures = []
     for layer in plan.layers:
-        levels = textures.pixels(layer.cut)
+        levels = styled(textures.pixels(layer.cut), layer.style)
         light = table.index_select(0, levels.flatten().int()).view(levels.shape)
         if layer.shape is not None:
             light = torch.cat((light, soft_mask(layer.shape, levels.shape[-1], light.device)))

@@ -67,13 +67,35 @@ def develop(
     Args:
         generators: one for each clip's noise, on the frames' device.
     """
+    blurry, sharp = (_through_lens(light, electronics) for light in (blurry, sharp))
     blurry = blurry.clamp(0, 1)
     blurry = (blurry + _noise(blurry, electronics, generators)).clamp_(0, 1)
-    return _shown(blurry, electronics), _shown(sharp.clamp(0, 1), electronics)
+    return _shown(blurry, electronics, denoise=True), _shown(sharp.clamp(0, 1), electronics)
 
 
-def _shown(linear: Tensor, electronics: Sequence[CameraModel]) -> Tensor:
+def _through_lens(light: Tensor, electronics: Sequence[CameraModel]) -> Tensor:
+    """Frames (G, …, H, W) blurred by each clip's lens, a Gaussian."""
+    if not any(camera.lens_px for camera in electronics):
+        return light
+    return torch.stack([_gaussian(own, camera.lens_px) for own, camera in zip(light, electronics, strict=True)])
+
+
+def _gaussian(x: Tensor, deviation: float) -> Tensor:
+    if not deviation:
+        return x
+    reach = min(math.ceil(3 * deviation), min(x.shape[-2:]) - 1)
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device) / deviation) ** 2)
+    weights /= weights.sum()
+    planes = F.pad(x.reshape(-1, 1, *x.shape[-2:]), (reach,) * 4, mode="reflect")
+    return F.conv2d(F.conv2d(planes, weights.view(1, 1, 1, -1)), weights.view(1, 1, -1, 1)).view(x.shape)
+
+
+def _shown(linear: Tensor, electronics: Sequence[CameraModel], *, denoise: bool = False) -> Tensor:
     value = response(linear, electronics)
+    if denoise and any(camera.coring for camera in electronics):
+        base = _smoothed(_smoothed(value, 0.25), 0.25)
+        energy, least = (value - base).square_(), _each([camera.coring**2 for camera in electronics], linear)
+        value = base + (value - base) * (energy + 1e-12) / (energy + 1e-12 + least)
     if any(camera.sharpening for camera in electronics):
         amount = _each([camera.sharpening for camera in electronics], linear)
         value = value + amount * (value - _smoothed(value, 0.25))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.synthesis.motion_paths import Array, MotionPath, random_path, still_path, with_tremor
 from vdeblur.training.synthesis.rng import Draw, seed_of
 from vdeblur.training.synthesis.stills import CropWindow, Textures
+from vdeblur.training.synthesis.texture_styles import PLAIN_STYLE, TextureStyle, draw_style
 
 #: Instants of an exposure between which the speed of its motion is measured.
 _INSTANTS = 9
@@ -47,6 +48,7 @@ class Layer:
     own: MotionPath | None = None
     offset: tuple[float, float] = (0.0, 0.0)
     shape: MaskShape | None = None
+    style: TextureStyle = PLAIN_STYLE
 
     def matrices(self, times: Array) -> Array:
         """Maps from the layer's pixels to the screen's, both from their centres, at each time: (N, 3, 3)."""
@@ -77,6 +79,9 @@ class CameraModel:
     #: "h264", "hevc", "jpeg" or None, and its quality: a constant rate factor or JPEG's own.
     codec: str | None
     quality: float
+    #: Standard deviation of the lens's blur in pixels, 0 for none; size of detail that a denoiser halves, 0 for none.
+    lens_px: float = 0.0
+    coring: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,8 @@ def draw_plan(
     camera = cameras[0]
     layers = [Layer(_background_cut(textures, camera, config.frames, height, width, config, draw), camera)]
     layers += [_draw_layer(textures, path, own, height, width, config, draw) for path, own in cameras[1]]
+    style = Draw.of(seed, "style", number)  # of its own, as all that came later: old clips stay what they were
+    layers = [replace(layer, style=draw_style(config, style)) for layer in layers]
     shutters = [
         _shutter(exposure, length, config)
         for exposure, length in zip(exposures, _lengths(layers, exposures, height, width), strict=True)
@@ -124,6 +131,7 @@ def draw_plan(
 
 def draw_electronics(config: SynthesisConfig, draw: Draw, *, noise_seed: int) -> CameraModel:
     codec, quality = _draw_codec(config, draw)
+    look = Draw.of(noise_seed, "look")
     return CameraModel(
         gamma=draw.between(*config.gamma),
         toe=draw.between(*config.toe),
@@ -138,6 +146,8 @@ def draw_electronics(config: SynthesisConfig, draw: Draw, *, noise_seed: int) ->
         noise_seed=noise_seed,
         codec=codec,
         quality=quality,
+        lens_px=look.between(*config.lens_px) if look.chance(config.soft_share) else 0.0,
+        coring=look.log_between(*config.coring) if look.chance(config.cored_share) else 0.0,
     )
 
 
@@ -157,7 +167,8 @@ def _exposures(config: SynthesisConfig, draw: Draw) -> list[float]:
     exposure = draw.between(*(config.sharp_exposure if draw.chance(config.sharp_share) else config.exposure))
     drift = draw.between(*config.exposure_drift) * draw.sign()
     last = max(1, config.frames - 1)
-    return [min(1.0, exposure * (1 + drift * (frame / last - 0.5))) for frame in range(config.frames)]
+    most = max(1.0, config.exposure[1])
+    return [min(most, exposure * (1 + drift * (frame / last - 0.5))) for frame in range(config.frames)]
 
 
 def _paths(config: SynthesisConfig, size: float, draw: Draw) -> tuple[MotionPath, list[tuple[MotionPath, MotionPath]]]:

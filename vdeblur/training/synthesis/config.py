@@ -9,8 +9,23 @@ from vdeblur.errors import UsageError
 
 Range = tuple[float, float]
 
+#: Longest exposure that can be asked for, in frame intervals.
+LONGEST_EXPOSURE = 1.2
+
 #: Ranges that are drawn log-uniformly and so must lie above 0.
-_LOGARITHMIC = ("speed_px", "tremor_px", "parallax", "read_noise", "shot_noise", "highlight_gain", "gamma", "gain")
+_LOGARITHMIC = (
+    "speed_px",
+    "tremor_px",
+    "parallax",
+    "read_noise",
+    "shot_noise",
+    "highlight_gain",
+    "gamma",
+    "gain",
+    "stretch",
+    "stripe_px",
+    "coring",
+)
 #: Numbers that must lie above 0.
 _POSITIVE = ("step_px", "averaged_rate", "longest_px", "frame_rate", "tremor_hz", "layer_edge_px", "layer_size")
 
@@ -53,7 +68,8 @@ class SynthesisConfig:
     #: Width of a layer's soft edge, pixels.
     layer_edge_px: Range = (0.7, 3.0)
 
-    #: Exposure in frame intervals (shutter angle / 360°).
+    #: Exposure in frame intervals (shutter angle / 360°). No shutter is open for more than 1; a reader of exposures
+    #: learns from some up to LONGEST_EXPOSURE, so that what it knows does not end where many cameras are.
     exposure: Range = (0.12, 1.0)
     #: Share of clips filmed with a fast shutter, however fast things move, and their exposure.
     sharp_share: float = 0.25
@@ -72,6 +88,16 @@ class SynthesisConfig:
     #: Crops with less detail are drawn again a few times: variance of the Laplacian of luma in [0, 1].
     least_detail: float = 0.0008
 
+    #: Share of layers whose picture is stretched along one axis, so that its detail runs one way, and the factor,
+    #: log-uniform; share of layers under stripes, and their period in pixels, log-uniform.
+    stretched_share: float = 0.0
+    stretch: Range = (1.3, 4.0)
+    striped_share: float = 0.0
+    stripe_px: Range = (4.0, 48.0)
+
+    #: Share of clips through a soft lens or a scaler, and its blur: standard deviation in pixels. The truth is as soft.
+    soft_share: float = 0.0
+    lens_px: Range = (0.4, 1.5)
     #: The camera's response: display gamma, linear toe (share of full scale), S-curve (-1 to 1; 0 is none).
     gamma: Range = (1.9, 2.5)
     toe: Range = (0.0, 0.02)
@@ -91,6 +117,10 @@ class SynthesisConfig:
     #: Share of clips sharpened in the camera, and the gain of the detail.
     sharpened_share: float = 0.3
     sharpening: Range = (0.1, 0.8)
+    #: Share of clips whose faint detail a denoiser in the camera has taken away, and the detail's size that is halved,
+    #: of full scale, log-uniform.
+    cored_share: float = 0.0
+    coring: Range = (0.003, 0.03)
 
     #: Share of compressed clips; of those, shares of H.264 and HEVC. The rest are JPEG.
     compressed_share: float = 0.7
@@ -132,13 +162,14 @@ class SynthesisConfig:
             ("video_frames", self.video_frames, 0), ("averaged_pieces", self.averaged_pieces, 1),
             ("averaged_frames", self.averaged_frames[0], 3), ("exposure", self.exposure[0], 0),
             ("sharp_exposure", self.sharp_exposure[0], 0), ("reduction", self.reduction[0], 1),
-            ("toe", self.toe[0], 0), ("exposure_drift", self.exposure_drift[0], 0),
+            ("toe", self.toe[0], 0), ("stretch", self.stretch[0], 1), ("lens_px", self.lens_px[0], 0.1),
+            ("exposure_drift", self.exposure_drift[0], 0),
             ("h264_crf", self.h264_crf[0], 0), ("hevc_crf", self.hevc_crf[0], 0), ("quality", self.quality[0], 1),
         ):  # fmt: skip
             if value < least:
                 raise UsageError(f"synthesis: {name} cannot be {value}; it is {least} or more")
         for name, value, most in (
-            ("exposure", self.exposure[1], 1), ("sharp_exposure", self.sharp_exposure[1], 1),
+            ("exposure", self.exposure[1], LONGEST_EXPOSURE), ("sharp_exposure", self.sharp_exposure[1], 1),
             ("contrast", max(map(abs, self.contrast)), 0.95), ("h264_crf", self.h264_crf[1], 51),
             ("hevc_crf", self.hevc_crf[1], 51), ("quality", self.quality[1], 100),
             ("layer_size", self.layer_size[1], 2), ("h264_share + hevc_share", self.h264_share + self.hevc_share, 1),
