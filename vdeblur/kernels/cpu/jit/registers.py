@@ -49,6 +49,18 @@ def load_int32(typing: Any, address: Any, index: Any) -> Any:
     return types.int64(types.intp, types.intp), code
 
 
+@intrinsic
+def store_int32(typing: Any, address: Any, index: Any, value: Any) -> Any:
+    """Store an int32, as :func:`load_int32` loads it."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.bitcast(_element(builder, *args[:2]), ir.IntType(32).as_pointer())
+        builder.store(builder.trunc(args[2], ir.IntType(32)), pointer)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.int64), code
+
+
 floor, square_root = unary_intrinsic("floor"), unary_intrinsic("sqrt")
 
 
