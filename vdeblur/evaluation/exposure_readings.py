@@ -7,13 +7,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.stream_state import Snapshot
 from vdeblur.evaluation.cases import Case
 from vdeblur.evaluation.scoring import mean
 from vdeblur.frames import Frame
+from vdeblur.model.exposure import Reading
 from vdeblur.model.network import traits_of
 
 #: Readings of the frames before this one do not count: the first is read from one side, the second from two profiles.
@@ -33,16 +32,14 @@ class ExposureScore:
 
 
 def exposure_reading(network: Any, snapshot: Snapshot) -> float | None:
-    """The exposure fraction that the engine used for the frame before a snapshot, None if the network reads none.
+    """The exposure fraction that was read from the blur of the frame before a snapshot, None if the network reads none.
 
-    It is what the network's reader says of the motion profile in the recurrent state, so it costs no second pass and is
-    the same on every device. Whatever the network used instead of its reading would have to be asked for here.
+    It is the median of what the network's reader said (:class:`vdeblur.model.exposure.Reading`), kept in the state.
     """
-    profile = getattr(snapshot.state, "profile", None)
-    if profile is None or not traits_of(network).reads_exposure:
+    reading = getattr(snapshot.state, "reading", None)
+    if reading is None or not traits_of(network).reads_exposure:
         return None
-    with torch.inference_mode():
-        return float(torch.sigmoid(network.fraction(profile)))
+    return float(reading[0, Reading._fields.index("middle")])
 
 
 def restored_and_read(

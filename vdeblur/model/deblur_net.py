@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from vdeblur.errors import UsageError
 from vdeblur.kernels.dispatch import try_cpu_kernels
 from vdeblur.model.convgru import HalfGRU
-from vdeblur.model.exposure import ExposureFraction, accumulate_profile, known_or_read, motion_profile
+from vdeblur.model.exposure import (
+    ExposureReader,
+    MatchedFrame,
+    accumulate_profile,
+    known_or_read,
+    motion_profile,
+    read_exposure,
+)
 from vdeblur.model.image_refiner import FrameContext, ImageRefiner
 from vdeblur.model.layers import Activation, activate, conv3x3, residual_blocks, upsample, warp, zero_init
 from vdeblur.model.motion import MOTION_CUES, Motion, Present, estimate_clip_motion, estimate_motion, match_clip
@@ -112,11 +119,15 @@ class Features(NamedTuple):
 
 
 class State(NamedTuple):
-    """Recurrent state: ConvGRU hidden states at 1/8 and 1/16, and the accumulated motion profile (B, PROFILE_SIZE)."""
+    """Recurrent state: ConvGRU hidden states at 1/8 and 1/16, and the accumulated motion profile (B, PROFILE_SIZE).
+
+    ``reading`` is the frame's packed reading (B, 4) of the profile, which the next step does not need.
+    """
 
     eighth: Tensor
     sixteenth: Tensor
     profile: Tensor
+    reading: Tensor
 
 
 class RecurrentFeatures(NamedTuple):
@@ -164,7 +175,7 @@ class DeblurNet(RestorationNetwork):
         self.gru16 = HalfGRU(c16)
         self.join8 = conv3x3(c8 + c16 + MOTION_CUES, c8)
         self.gru8 = HalfGRU(c8)
-        self.fraction = ExposureFraction()
+        self.fraction = ExposureReader()
         self.refine = zero_init(conv3x3(c8, 2))
         self.refiner = None
         if any(config.refine):
@@ -230,6 +241,8 @@ class DeblurNet(RestorationNetwork):
         following: Features | None,
         state: State | None,
         exposure: Tensor | None = None,
+        matched: MatchedFrame | None = None,
+        ahead: Tensor | None = None,
         *,
         side: int | None = None,
         present: Present = (None, None),
@@ -240,20 +253,36 @@ class DeblurNet(RestorationNetwork):
             previous, following: features of the neighbours, None if missing; only ``picture`` and ``levels`` are read.
             state: returned by the previous step; None or zeros at the start.
             exposure: known exposure fractions (B, 1, 1, 1), float32; NaN, or None for all: read from the blur.
+            matched: what :meth:`match_motion` returned for this frame, if it was called before.
+            ahead: motion profiles of later frames (B, PROFILE_SIZE), from which the exposure is read as well
+                (:func:`vdeblur.model.exposure.profile_ahead`).
             side: of the tiles; it may differ from frame to frame.
             present: masks of the frames of a batch that have these neighbours.
 
         Returns:
             Residual (B, 3, H, W), float32, to be added to the frame, and the next state.
         """
-        with single_threaded_ops(current.picture.device):
-            sides = [None if features is None else features.levels for features in (previous, following)]
-            motion = estimate_motion(current.levels, sides, self.config.flow_finest, current.eighth, present)
-            profile = motion_profile(current.picture, motion.velocity)
-        recurrent, state = self._update_state(current, motion, profile, state)
+        if matched is None:
+            matched = self.match_motion(previous, current, following, present=present)
+        motion = matched.motion
+        recurrent, state = self._update_state(current, motion, matched.profile, state, ahead)
         recurrent = recurrent._replace(exposure=known_or_read(exposure, recurrent.exposure))
         frames = tuple(None if features is None else features.picture for features in (previous, following))
         return self._restore(current, recurrent, motion, self._neighbours(frames, motion), side=side).residual, state
+
+    def match_motion(
+        self,
+        previous: Features | None,
+        current: Features,
+        following: Features | None,
+        *,
+        present: Present = (None, None),
+    ) -> MatchedFrame:
+        """Motion field and motion profile of a frame, which need no state; arguments as for :meth:`residual`."""
+        with single_threaded_ops(current.picture.device):
+            sides = [None if features is None else features.levels for features in (previous, following)]
+            motion = estimate_motion(current.levels, sides, self.config.flow_finest, current.eighth, present)
+            return MatchedFrame(motion, motion_profile(current.picture, motion.velocity))
 
     def forward(
         self, window: tuple[Tensor | None, Tensor, Tensor | None], state: State | None = None
@@ -327,7 +356,7 @@ class DeblurNet(RestorationNetwork):
         return self.taps.gather_features(prepared, path), path.length
 
     def _update_state(
-        self, current: Features, motion: Motion, profile: Tensor, state: State | None
+        self, current: Features, motion: Motion, profile: Tensor, state: State | None, ahead: Tensor | None = None
     ) -> tuple[RecurrentFeatures, State]:
         """Fuse features and motion cues with the state, warped by the backward flow; one ConvGRU step."""
         profile = accumulate_profile(profile, None if state is None else state.profile)
@@ -340,7 +369,8 @@ class DeblurNet(RestorationNetwork):
         x16, state16 = self.gru16(x16, previous16)
         parts = (current.eighth, upsample(x16, 2), motion.cues.to(dtype))
         x8, state8 = self.gru8(activate(self.join8(torch.cat(parts, 1))), previous8)
-        return RecurrentFeatures(x8, torch.sigmoid(self.fraction(profile))), State(state8, state16, profile)
+        reading = read_exposure(self.fraction(profile if ahead is None else profile + ahead))
+        return RecurrentFeatures(x8, reading.taken), State(state8, state16, profile, reading.packed())
 
     def _neighbours(self, frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:
         return neighbours_of(frames, motion) if self.config.tap_neighbours else ()

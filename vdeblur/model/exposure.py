@@ -14,6 +14,7 @@ reader learns what they say together: not a number but a distribution, which is 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from vdeblur.kernels.dispatch import try_cpu_kernels
 from vdeblur.model.layers import activate, normalize_displacement, sampling_grid, upsample
+from vdeblur.model.motion import Motion
 from vdeblur.model.motion_taps import luma
 
 #: Sampling points along and across the motion, their reach to each side in frame intervals of motion, and the lags of
@@ -150,13 +152,27 @@ def _autocorrelation(differences: Tensor, weights: Tensor) -> Tensor:
     """
     samples = differences.shape[1]
     weighted = (differences[:, None] * weights[:, :, None]).flatten(1, 2)  # (B, C · K, N)
-    products = (weighted @ differences.transpose(1, 2)).unflatten(1, (-1, samples))  # (B, C, K, K)
+    products = (weighted @ differences.transpose(1, 2)).view(len(weights), -1, samples, samples)  # (B, C, K, K)
     longer = F.pad(F.pad(products, (0, samples)).flatten(2), (0, samples))
     # Each row one further to the left than the one before.
-    sheared = longer.unflatten(2, (samples, 2 * samples + 1))
+    sheared = longer.view(*longer.shape[:2], samples, 2 * samples + 1)
     pairs = samples - torch.arange(1, LAGS + 1, device=products.device)
     sums: Tensor = sheared.sum(2)[..., 1 : LAGS + 1] / pairs
     return sums
+
+
+class MatchedFrame(NamedTuple):
+    """What is known of a frame once it is matched with its neighbours: motion field and profile (B, PROFILE_SIZE)."""
+
+    motion: Motion
+    profile: Tensor
+
+
+def profile_ahead(profiles: Sequence[Tensor]) -> Tensor:
+    """Exponentially weighted sum of the profiles (B, PROFILE_SIZE) of the frames after one, the next frame's first."""
+    weights = [DECAY**distance for distance in range(1, 1 + len(profiles))]
+    stacked = torch.stack(tuple(profiles), -1)
+    return stacked @ torch.tensor(weights, device=stacked.device)
 
 
 def accumulate_profile(profile: Tensor, accumulated: Tensor | None) -> Tensor:
@@ -186,6 +202,14 @@ class Reading(NamedTuple):
     low: Tensor
     high: Tensor
 
+    def packed(self) -> Tensor:
+        """All four numbers (B, 4), as recurrent states keep them."""
+        return torch.cat(self, 1).flatten(1)
+
+
+#: Numbers of a packed reading.
+READING_SIZE = len(Reading._fields)
+
 
 class ExposureReader(nn.Module):
     """Network that reads the exposure fraction from a motion profile, as a distribution.
@@ -205,7 +229,7 @@ class ExposureReader(nn.Module):
 
     def forward(self, profile: Tensor) -> Tensor:
         """Logits of the steps of the exposure fraction: (B, PROFILE_SIZE) → (B, STEPS), float32."""
-        classes = profile[:, :-1].float().unflatten(1, (CLASSES, CLASS_SIZE))
+        classes = profile[:, :-1].float().reshape(-1, CLASSES, CLASS_SIZE)
         correlations, rest = classes[..., : 2 * LAGS], classes[..., 2 * LAGS :]
         along, across, log_speed, used = rest.unbind(-1)
         whole = used.sum(-1, keepdim=True) + 1e-3

@@ -12,7 +12,14 @@ from vdeblur.errors import UsageError
 from vdeblur.kernels.inputs import BLOCK_PX
 from vdeblur.model.block_taps import STRIP_PIXELS, SharedTaps
 from vdeblur.model.deblur_net import adjacent_frames, frame_at, neighbours_of
-from vdeblur.model.exposure import ExposureFraction, accumulate_profile, known_or_read, motion_profile
+from vdeblur.model.exposure import (
+    ExposureReader,
+    MatchedFrame,
+    accumulate_profile,
+    known_or_read,
+    motion_profile,
+    read_exposure,
+)
 from vdeblur.model.mixture_taps import MixtureTaps
 from vdeblur.model.motion import Motion, Present, estimate_clip_motion, estimate_motion
 from vdeblur.model.motion_taps import Neighbour, luma
@@ -84,9 +91,13 @@ class LumaFeatures(NamedTuple):
 
 
 class LumaState(NamedTuple):
-    """Recurrent state: the accumulated motion profile (B, PROFILE_SIZE), from which the exposure is estimated."""
+    """Recurrent state: the accumulated motion profile (B, PROFILE_SIZE), and the frame's packed reading (B, 4) of it.
+
+    The next step needs the profile alone.
+    """
 
     profile: Tensor
+    reading: Tensor
 
 
 class TapInputs(NamedTuple):
@@ -125,7 +136,7 @@ class LumaNet(RestorationNetwork):
     def __init__(self, config: LumaConfig) -> None:
         super().__init__()
         self.config = config
-        self.fraction = ExposureFraction()
+        self.fraction = ExposureReader()
         self.taps = _make_taps(config)
         if config.tap_experts:
             self.traits = replace(self.traits, taps="blocks")
@@ -147,6 +158,8 @@ class LumaNet(RestorationNetwork):
         following: LumaFeatures | None,
         state: LumaState | None,
         exposure: Tensor | None = None,
+        matched: MatchedFrame | None = None,
+        ahead: Tensor | None = None,
         *,
         side: int | None = None,
         present: Present = (None, None),
@@ -155,8 +168,23 @@ class LumaNet(RestorationNetwork):
 
         Arguments as :meth:`vdeblur.model.deblur_net.DeblurNet.residual`.
         """
-        inputs, state = self.match(previous, current, following, state, exposure, present)
+        inputs, state = self.match(previous, current, following, state, exposure, matched, ahead, present=present)
         return self.correct(inputs, side=side), state
+
+    def match_motion(
+        self,
+        previous: LumaFeatures | None,
+        current: LumaFeatures,
+        following: LumaFeatures | None,
+        *,
+        present: Present = (None, None),
+    ) -> MatchedFrame:
+        """Motion field and motion profile of a frame, which need no state; arguments as for :meth:`residual`."""
+        levels = [None if features is None else features.levels for features in (previous, following)]
+        with single_threaded_ops(current.luma.device):
+            like = current.luma[..., ::BLOCK_PX, ::BLOCK_PX]
+            motion = estimate_motion(current.levels, levels, self.config.flow_finest, like, present)
+            return MatchedFrame(motion, motion_profile(current.luma, motion.velocity))
 
     def match(
         self,
@@ -165,20 +193,22 @@ class LumaNet(RestorationNetwork):
         following: LumaFeatures | None,
         state: LumaState | None,
         exposure: Tensor | None = None,
+        matched: MatchedFrame | None = None,
+        ahead: Tensor | None = None,
+        *,
         present: Present = (None, None),
     ) -> tuple[TapInputs, LumaState]:
         """First half of :meth:`residual`: optical flow and state, on which the next frame depends."""
-        sides = (previous, following)
-        levels = [None if features is None else features.levels for features in sides]
+        if matched is None:
+            matched = self.match_motion(previous, current, following, present=present)
+        motion = matched.motion
         with single_threaded_ops(current.luma.device):
-            like = current.luma[..., ::BLOCK_PX, ::BLOCK_PX]
-            motion = estimate_motion(current.levels, levels, self.config.flow_finest, like, present)
-            profile = motion_profile(current.luma, motion.velocity)
-            profile = accumulate_profile(profile, None if state is None else state.profile)
-            exposure = known_or_read(exposure, torch.sigmoid(self.fraction(profile)))
-            exposure_motion = motion.velocity * exposure
-        frames = tuple(None if features is None else features.luma for features in sides)
-        return TapInputs(current.luma, exposure_motion, self._neighbours(frames, motion)), LumaState(profile)
+            profile = accumulate_profile(matched.profile, None if state is None else state.profile)
+            reading = read_exposure(self.fraction(profile if ahead is None else profile + ahead))
+            exposure_motion = motion.velocity * known_or_read(exposure, reading.taken)
+        frames = tuple(None if features is None else features.luma for features in (previous, following))
+        inputs = TapInputs(current.luma, exposure_motion, self._neighbours(frames, motion))
+        return inputs, LumaState(profile, reading.packed())
 
     def correct(self, inputs: TapInputs, *, side: int | None = None) -> Tensor:
         """Second half of :meth:`residual`: deconvolution, which no other frame waits for."""
@@ -244,7 +274,7 @@ class LumaNet(RestorationNetwork):
         fractions = []
         for t in range(length):
             accumulated = accumulate_profile(frame_at(profile, t, length), accumulated)
-            fractions.append(torch.sigmoid(self.fraction(accumulated)))
+            fractions.append(read_exposure(self.fraction(accumulated)).taken)
         return torch.stack(fractions, 1).flatten(0, 1)
 
     def _neighbours(self, frames: tuple[Tensor | None, ...], motion: Motion) -> tuple[Neighbour, ...]:

@@ -75,9 +75,11 @@ class NetworkTraits:
     state_from: Callable[[Sequence[Tensor]], Any] = tuple
     #: ``restore_clip`` estimates motion, and takes ``exposure`` and ``motion``; ``clip_motion`` finds motion alone.
     estimates_motion: bool = False
-    #: It estimates motion, and has ``fraction``, a :class:`vdeblur.model.exposure.ExposureFraction`,
+    #: It estimates motion, and has ``fraction``, a :class:`vdeblur.model.exposure.ExposureReader`,
     #: which can be trained before all else. ``residual`` (and ``match``) take ``exposure`` behind the state: known
     #: exposure fractions (B, 1, 1, 1), float32, NaN where the fraction is to be read from the blur; None: everywhere.
+    #: Behind it they take what ``match_motion`` returned for the frame, and the profiles of later frames; both may be
+    #: None. The state has ``profile`` and ``reading`` (:class:`vdeblur.model.exposure.Reading`, packed).
     reads_exposure: bool = False
     #: Filters along the motion in ``taps`` that can be trained before all else: of pixels, of pixels with the motion of
     #: their block, or of whole blocks, as in :class:`vdeblur.model.deblur_net.DeblurNet` and

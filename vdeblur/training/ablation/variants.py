@@ -32,42 +32,41 @@ class NothingKept(DeblurNet):
     """Every frame starts anew: no ConvGRU state, no motion profile of earlier frames."""
 
     def _update_state(
-        self, current: Features, motion: Motion, profile: Tensor, state: State | None
+        self, current: Features, motion: Motion, profile: Tensor, state: State | None, ahead: Tensor | None = None
     ) -> tuple[RecurrentFeatures, State]:
-        return super()._update_state(current, motion, profile, None)
+        return super()._update_state(current, motion, profile, None, ahead)
 
 
 class NoState(DeblurNet):
     """Both ConvGRU states are emptied before each frame; the motion profile is kept."""
 
     def _update_state(
-        self, current: Features, motion: Motion, profile: Tensor, state: State | None
+        self, current: Features, motion: Motion, profile: Tensor, state: State | None, ahead: Tensor | None = None
     ) -> tuple[RecurrentFeatures, State]:
         if state is not None:
-            state = State(torch.zeros_like(state.eighth), torch.zeros_like(state.sixteenth), state.profile)
-        return super()._update_state(current, motion, profile, state)
+            state = state._replace(eighth=torch.zeros_like(state.eighth), sixteenth=torch.zeros_like(state.sixteenth))
+        return super()._update_state(current, motion, profile, state, ahead)
 
 
 class StateAtEighth(DeblurNet):
     """The ConvGRU state at 1/16 is emptied before each frame."""
 
     def _update_state(
-        self, current: Features, motion: Motion, profile: Tensor, state: State | None
+        self, current: Features, motion: Motion, profile: Tensor, state: State | None, ahead: Tensor | None = None
     ) -> tuple[RecurrentFeatures, State]:
         if state is not None:
             state = state._replace(sixteenth=torch.zeros_like(state.sixteenth))
-        return super()._update_state(current, motion, profile, state)
+        return super()._update_state(current, motion, profile, state, ahead)
 
 
 class UnwarpedState(DeblurNet):
     """The state stays where it was instead of following the motion."""
 
     def _update_state(
-        self, current: Features, motion: Motion, profile: Tensor, state: State | None
+        self, current: Features, motion: Motion, profile: Tensor, state: State | None, ahead: Tensor | None = None
     ) -> tuple[RecurrentFeatures, State]:
-        return super()._update_state(
-            current, motion._replace(backward_flow=torch.zeros_like(motion.backward_flow)), profile, state
-        )
+        unmoved = motion._replace(backward_flow=torch.zeros_like(motion.backward_flow))
+        return super()._update_state(current, unmoved, profile, state, ahead)
 
 
 class WholeGRU(nn.Module):

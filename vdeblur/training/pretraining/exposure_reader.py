@@ -1,7 +1,7 @@
-"""Exposure-reader pre-training: regression of the exposure fraction on motion profiles of large clips.
+"""Exposure-reader pre-training: the distribution of the exposure fraction, learned from motion profiles of large clips.
 
-The profile sums over all pixels, so at use it is far clearer than on a training crop; and it needs no gradient. A few
-hundred large clips therefore teach it in seconds what whole steps on crops cannot.
+A profile sums over all blocks, so at use it is far clearer than on a training crop; and it needs no gradient. Some
+thousand large clips therefore teach it in minutes what whole steps on crops cannot.
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vdeblur.model.exposure import LAGS, PROFILE_SIZE, ExposureFraction, accumulate_profile, motion_profile
+from vdeblur.model.exposure import (
+    CLASS_SIZE,
+    CLASSES,
+    LAGS,
+    PROFILE_SIZE,
+    STEP,
+    STEPS,
+    ExposureReader,
+    exposure_quantile,
+    motion_profile,
+)
 from vdeblur.model.network import RestorationNetwork
 from vdeblur.training.pretraining.regression import fit
 from vdeblur.training.pretraining.taps import LOOKAHEAD, true_exposure
@@ -25,50 +35,43 @@ logger = logging.getLogger(__name__)
 _NOISE = 0.01
 #: Speeds outside of these count as much as these, pixels a frame interval.
 _SPEEDS = (1.0, 20.0)
+#: Share of the samples from which random classes of speed and direction are taken away, and at most so much of them:
+#: most scenes show few.
+_THINNED_SHARE, _THINNED = 0.3, 0.5
+#: A sample stands for up to this many times as many blocks, as a natural logarithm: real shots are larger and longer.
+_ENLARGED = 2.5
 
 
 class ProfileSamples(NamedTuple):
-    """Motion profiles summed over time (N, PROFILE), true exposure fractions (N,), speeds in pixels a frame (N,)."""
+    """Motion profiles of clips, frame by frame (N, T, PROFILE_SIZE), true exposure fractions and speeds (N, T).
 
-    sums: Tensor
+    Speeds are in pixels a frame interval.
+    """
+
+    profiles: Tensor
     fraction: Tensor
     speed: Tensor
 
 
 @torch.no_grad()
 def draw_profiles(net: RestorationNetwork, clips: Iterable[Clip], *, seed: int) -> ProfileSamples:
-    """Motion profiles of batches (B, T, …) after each frame, of whole frames and of their middle quarter."""
+    """Motion profiles of batches of clips (B, T, …)."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for clip in clips:
         assert clip.velocity is not None, "the clip's motion is unknown"
-        frames, length = clip.blurry.flatten(0, 1), clip.blurry.shape[1]
+        shape = clip.blurry.shape[:2]
         lookahead = int(torch.rand(1, generator=generator) < LOOKAHEAD)
         motion = net.clip_motion(clip.blurry, lookahead=lookahead)
-        truth, speed = true_exposure(clip).flatten(), clip.velocity.flatten(0, 1).norm(dim=1).mean((1, 2))
-        for picture, velocity in ((frames, motion.velocity), (_middle(frames, 8), _middle(motion.velocity, 1))):
-            sums = _summed(motion_profile(picture, velocity).view(-1, length, PROFILE_SIZE)).flatten(0, 1)
-            parts.append(ProfileSamples(sums, truth, speed))
+        profiles = motion_profile(clip.blurry.flatten(0, 1), motion.velocity).view(*shape, PROFILE_SIZE)
+        speed = clip.velocity.norm(dim=2).mean((2, 3))
+        parts.append(ProfileSamples(profiles, true_exposure(clip).view(shape), speed))
     return ProfileSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
-def _summed(profiles: Tensor) -> Tensor:
-    """Motion profiles (B, T, P) summed over time as the network's state does."""
-    sums: list[Tensor] = []
-    for profile in profiles.unbind(1):
-        sums.append(accumulate_profile(profile, sums[-1] if sums else None))
-    return torch.stack(sums, 1)
-
-
-def _middle(picture: Tensor, cell: int) -> Tensor:
-    """The middle half of each side, whole cells."""
-    height, width = (side // cell // 4 for side in picture.shape[-2:])
-    return picture[..., height * cell : 3 * height * cell, width * cell : 3 * width * cell].contiguous()
-
-
 def learn_fraction(
-    reader: ExposureFraction,
-    profiles: ProfileSamples,
+    reader: ExposureReader,
+    samples: ProfileSamples,
     *,
     steps: int,
     batch: int = 512,
@@ -77,20 +80,53 @@ def learn_fraction(
 ) -> float:
     """Teach ``reader`` the true fractions; errors count by the root of the speed, as the blur they make does.
 
+    The loss is the continuous ranked probability score (Matheson and Winkler 1976): least for the true distribution,
+    so that the reader learns its doubt as well.
+
     Returns:
-        The mean error of the fraction over the last tenth of the steps.
+        The mean error of the median over the last tenth of the steps.
     """
     generator = torch.Generator().manual_seed(seed)
-    device, weights = profiles.sums.device, profiles.speed.clamp(*_SPEEDS).sqrt()
+    device = samples.profiles.device
 
     def losses() -> tuple[Tensor, Tensor]:
-        at = torch.randint(len(weights), (batch,), generator=generator).to(device)
-        sums = profiles.sums[at]
-        noise = _NOISE * torch.randn(batch, LAGS, generator=generator).to(device)
-        sums = torch.cat((sums[:, :LAGS] + noise * sums[:, LAGS : LAGS + 1], sums[:, LAGS:]), 1)
-        error = (torch.sigmoid(reader(sums)).flatten() - profiles.fraction[at]).abs()
-        return (error * weights[at]).sum() / weights[at].sum(), error.mean()
+        profiles, fraction, speed = _drawn(samples, batch, generator)
+        logits = reader(profiles.to(device))
+        weight = speed.clamp(*_SPEEDS).sqrt()
+        error = (exposure_quantile(logits, 0.5) - fraction).abs()
+        return (ranked_probability_score(logits, fraction) * weight).sum() / weight.sum(), error.mean()
 
-    mean = fit(reader.parameters(), losses, steps=steps, learning_rate=learning_rate, weight_decay=1e-3)
+    mean = fit(
+        reader.parameters(), losses, steps=steps, learning_rate=learning_rate, weight_decay=1e-3, warmup_steps=100
+    )
     logger.info("exposure fraction: read to %.3f on average", mean)
     return mean
+
+
+def ranked_probability_score(logits: Tensor, fraction: Tensor) -> Tensor:
+    """Continuous ranked probability score, in steps, of distributions (N, STEPS) for true fractions (N,): (N,)."""
+    ends = (torch.arange(STEPS, device=logits.device) + 1) * STEP
+    true = ((ends - fraction[:, None]) / STEP).clamp(0, 1)  # a step that ends within the fraction's own is in part true
+    return (logits.softmax(-1).cumsum(-1) - true).square().mean(-1)
+
+
+def _drawn(samples: ProfileSamples, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Profiles (batch, PROFILE_SIZE) of random runs of frames, as scenes unlike these would show them; their means."""
+    clips, length = samples.fraction.shape
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator).to(samples.profiles.device)
+
+    chosen = torch.randint(clips, (batch,), generator=generator).to(samples.profiles.device)
+    first, count = (random(batch, 1) * length).long(), (random(batch, 1) * length).long() + 1
+    frame = torch.arange(length, device=chosen.device)
+    run = ((frame >= first) & (frame < first + count)).float()
+    profiles = (samples.profiles[chosen] * run[:, :, None]).sum(1)
+    fraction, speed = ((part[chosen] * run).sum(1) / run.sum(1) for part in (samples.fraction, samples.speed))
+    classes = profiles[:, :-1].view(batch, CLASSES, CLASS_SIZE)
+    kept = (random(batch, CLASSES) > random(batch, 1) * _THINNED) | (random(batch, 1) >= _THINNED_SHARE)
+    classes = classes * kept[..., None] * torch.exp(random(batch, 1, 1) * _ENLARGED)
+    noise = torch.randn(batch, CLASSES, 2 * LAGS, generator=generator).to(classes.device)
+    energy = classes[..., 2 * LAGS : 2 * LAGS + 2].sum(-1, keepdim=True)
+    classes = torch.cat((classes[..., : 2 * LAGS] + noise * energy * _NOISE / 2, classes[..., 2 * LAGS :]), -1)
+    return torch.cat((classes.flatten(1), profiles[:, -1:]), 1), fraction, speed
