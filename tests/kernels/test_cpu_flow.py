@@ -144,10 +144,17 @@ def test_motion_profiles_equal_plain_operators(rows: int, columns: int) -> None:
     ours = motion_profile(frame, velocity)
     with without_kernels():
         plain = motion_profile(frame, velocity)
-    assert ours[0, -2] > 0.2 * ours[0, -1], "of some cells the motion tells something"
-    assert (ours - plain)[:, exposure.LAGS + 1 :].abs().max() <= 1e-4 * plain[0, -1]
-    scale = plain[:, exposure.LAGS : exposure.LAGS + 1]
-    assert ((ours - plain)[:, : exposure.LAGS + 1].abs() <= 1e-4 * scale + 1e-6).all()
+    one, other = (each[:, :-1].view(2, exposure.CLASSES, exposure.CLASS_SIZE) for each in (ours, plain))
+    blocks = 4 * rows * columns if rows * columns < exposure.MIN_BLOCKS else ours[0, -1]
+    assert (ours[:, -1] == plain[:, -1]).all()
+    assert ours[0, -1] == blocks
+    assert other[0, :, -1].sum() > 0.2 * blocks, "of some blocks the motion tells something"
+    assert (one[..., -1] - other[..., -1]).abs().max() <= 1, "a block on the border of two classes"
+    energy = other[..., 2 * exposure.LAGS : 2 * exposure.LAGS + 2].sum(-1, keepdim=True)
+    same = (one[..., -1] == other[..., -1])[..., None]
+    sums = 2 * exposure.LAGS + 2
+    assert ((one - other)[..., :sums].abs() <= 2e-3 * energy + 1e-5)[same.expand(-1, -1, sums)].all()
+    assert ((one - other)[..., sums].abs() <= 1e-4 * other[..., -1] + 1e-4)[same[..., 0]].all()
 
 
 def test_nan_comes_through_the_profile() -> None:
@@ -155,7 +162,8 @@ def test_nan_comes_through_the_profile() -> None:
     velocity[0, 1, 3, 4] = float("nan")
     assert motion_profile(frame, velocity).isnan().any()
     frame[0, 0, 30, 41] = float("nan")
-    assert motion_profile(frame, torch.full((1, 2, 8, 12), 4.0))[0, : exposure.LAGS].isnan().all()
+    classes = motion_profile(frame, torch.full((1, 2, 8, 12), 4.0))[0, :-1].view(exposure.CLASSES, -1)
+    assert classes[:, : 2 * exposure.LAGS].isnan().any(), "of the one class that sees it"
 
 
 def test_threads_find_the_same_side_by_side() -> None:

@@ -16,7 +16,7 @@ from vdeblur.errors import NetworkError, UsageError
 from vdeblur.model import motion_taps
 from vdeblur.model.checkpoint import available_models, load_network, read_provenance, save_network
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
-from vdeblur.model.exposure import LAGS, POINTS, PROFILE_SIZE, REACH, motion_profile
+from vdeblur.model.exposure import CLASS_SIZE, CLASSES, LAGS, POINTS, PROFILE_SIZE, REACH, SPEEDS_PX, motion_profile
 from vdeblur.model.layers import warp
 from vdeblur.model.motion_taps import DIFFERENCE_GAIN, MotionTaps, Neighbour, luma
 from vdeblur.model.registry import read_config
@@ -165,8 +165,7 @@ def test_taps_sample_both_neighbours() -> None:
         for tap_neighbours in (0, 3):
             net = tiny(tap_neighbours)
             for name, parameter in net.named_parameters():
-                if not name.startswith("taps."):
-                    torch.nn.init.zeros_(parameter)
+                torch.nn.init.normal_(parameter, std=0.2 if name.startswith("taps.") else 0.0)
             steer = torch.full((6, 2, 6, 8), 3.0)
             with torch.inference_mode():
                 residuals = [
@@ -193,15 +192,33 @@ def test_the_motion_profile_dips_at_the_exposure_fraction(fraction: float) -> No
     velocity = torch.zeros(1, 2, 8, width // 8)
     velocity[:, 0] = velocity_px
     profile = motion_profile(blurred.expand(1, 3, 64, width), velocity)[0]
+    classes = profile[:-1].view(len(SPEEDS_PX), -1, CLASS_SIZE)
+    here = classes[SPEEDS_PX.index(13.0), 0]
+    assert classes[..., -1].sum() == here[-1], "all blocks are of one class: that speed, along rows"
     step = 2 * REACH / (POINTS - 1)
-    dip = (int(profile[:LAGS].argmin()) + 1) * step
+    dip = (int(here[:LAGS].argmin()) + 1) * step
     assert dip == pytest.approx(fraction, abs=0.06)
-    assert profile[LAGS + 2] > 0.8 * profile[LAGS + 3]
+    along, across = here[2 * LAGS : 2 * LAGS + 2]
+    assert along < 0.6 * across, "blur takes detail along the motion alone"
+    assert here[-2] / here[-1] == pytest.approx(math.log(velocity_px), abs=1e-4)
+
+
+@pytest.mark.parametrize("angle", [0, 45, 90, 135, 180, 225, 270, 315])
+def test_classes_of_direction(angle: int) -> None:
+    """Opposite directions are one class, and a blur has the same profile in each."""
+    radians = math.radians(angle)
+    velocity = torch.tensor([math.cos(radians), math.sin(radians)]).view(1, 2, 1, 1).expand(1, 2, 8, 8) * 10.0
+    frame = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(4))
+    classes = motion_profile(frame, velocity)[0, :-1].view(len(SPEEDS_PX), -1, CLASS_SIZE)
+    (used,) = classes[..., -1].nonzero().tolist()
+    assert used == [SPEEDS_PX.index(8.0), (angle // 45) % 4]
 
 
 def test_a_still_picture_has_no_motion_profile() -> None:
     profile = motion_profile(torch.rand(2, 3, 32, 32), torch.zeros(2, 2, 4, 4))
+    assert PROFILE_SIZE == CLASSES * CLASS_SIZE + 1
     assert torch.equal(profile[:, :-1], torch.zeros(2, PROFILE_SIZE - 1))
+    assert (profile[:, -1] > 0).all()
 
 
 def test_checkpoint_carries_config_and_provenance(tmp_path: Path) -> None:

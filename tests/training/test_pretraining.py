@@ -15,7 +15,7 @@ from vdeblur.errors import UsageError
 from vdeblur.model.block_taps import SharedTaps
 from vdeblur.model.checkpoint import save_network
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
-from vdeblur.model.exposure import LAGS
+from vdeblur.model.exposure import PROFILE_SIZE, read_exposure
 from vdeblur.model.luma_net import LumaConfig, LumaNet
 from vdeblur.model.mixture_taps import MixtureTaps
 from vdeblur.model.motion_taps import luma
@@ -24,6 +24,7 @@ from vdeblur.training.pretraining.block_filters import draw_cells, in_cells, lea
 from vdeblur.training.pretraining.exposure_reader import draw_profiles, learn_fraction
 from vdeblur.training.pretraining.stages import learn_first
 from vdeblur.training.pretraining.taps import draw_pixels, learn_taps, true_exposure
+from vdeblur.training.run_state import forget_first, load_first, save_first
 from vdeblur.training.synthesis.blur import Clip, synthesise
 from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.synthesis.stills import Textures
@@ -215,9 +216,11 @@ def test_the_fraction_is_learned() -> None:
     assert not any(parameter.requires_grad for parameter in network.fraction.parameters())
     read = []
     for exposure in ((0.1, 0.11), (0.9, 0.91)):
-        profiles = draw_profiles(network, taken(replace(whole, exposure=exposure), 4), seed=2)
-        assert profiles.sums.shape[1] == LAGS + 4
-        read.append(float(torch.sigmoid(network.fraction(profiles.sums)).mean()))
+        samples = draw_profiles(network, taken(replace(whole, exposure=exposure), 4), seed=2)
+        assert samples.profiles.shape[1:] == (whole.frames, PROFILE_SIZE)
+        readings = read_exposure(network.fraction(samples.profiles.sum(1)))
+        assert (readings.taken <= readings.middle).all(), "doubt makes the correction smaller"
+        read.append(float(readings.middle.mean()))
     assert read[1] - read[0] > 0.2
 
 
@@ -227,7 +230,7 @@ def test_the_config_says_what_learns_first() -> None:
         synthesis=MOVING,
         batch=2,
         taps_first=TapsPretraining(clips=4, pixels=50, steps=5),
-        fraction_first=ExposurePretraining(clips=2, size_px=96, frames=2, steps=5),
+        fraction_first=ExposurePretraining(clips=2, synthesis=replace(MOVING, size_px=96, frames=2), steps=5),
     )
     network, made = net(), []
 
@@ -242,6 +245,51 @@ def test_the_config_says_what_learns_first() -> None:
         name.split(".")[0] for name, value in network.state_dict().items() if not torch.equal(value, before[name])
     }
     assert changed == {"taps", "fraction"}
+
+
+def test_a_part_that_has_learned_is_left_alone() -> None:
+    config = TrainConfig(
+        network="tiny", synthesis=MOVING, batch=2, taps_first=TapsPretraining(clips=4, pixels=50, steps=5),
+        fraction_first=ExposurePretraining(clips=2, synthesis=replace(MOVING, size_px=96, frames=2), steps=5),
+    )  # fmt: skip
+    network, told = net(), []
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    learn_first(network, config, Stream, done=("fraction",), learned=told.append)
+    assert told == ["taps"]
+    changed = {
+        name.split(".")[0] for name, value in network.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed == {"taps"}
+
+
+def test_a_reader_is_taken_over(tmp_path: Path) -> None:
+    other, pupil = net(), net()
+    for parameter in other.fraction.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    save_network(other, tmp_path / "other.safetensors", {})
+    config = TrainConfig(
+        network="tiny", fraction_first=ExposurePretraining(reader_of=str(tmp_path / "other.safetensors"))
+    )
+    learn_first(pupil, config, None)
+    for name, value in pupil.fraction.state_dict().items():
+        torch.testing.assert_close(value, other.fraction.state_dict()[name].half().float())
+
+
+def test_what_was_learned_first_outlives_an_interruption(tmp_path: Path) -> None:
+    """Its weights come back bit for bit for the same config, and for no other."""
+    taught, config = net(), TrainConfig(network="tiny", stills=("photos",))
+    for parameter in taught.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    save_first(tmp_path, config, taught, ["fraction"])
+    other = net()
+    assert load_first(tmp_path, replace(config, seed=2), other) == []
+    assert load_first(tmp_path, config, other) == ["fraction"]
+    assert all(torch.equal(one, another) for one, another in zip(taught.parameters(), other.parameters(), strict=True))
+    (tmp_path / "first.pt").write_bytes(b"cut off")
+    assert load_first(tmp_path, config, other) == []
+    forget_first(tmp_path)
+    forget_first(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_wish_nothing_learns_first() -> None:

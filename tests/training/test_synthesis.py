@@ -395,7 +395,7 @@ def test_small_clips_hold_what_big_ones_do() -> None:
 
 BAD_KNOBS = {
     "size_px": (100, "multiple of 16"),
-    "exposure": ([0.5, 1.5], "1 or less"),
+    "exposure": ([0.5, 1.5], "1.2 or less"),
     "speed_px": ([0.0, 3.0], "above 0"),
     "gain": ([1.5, 0.5], "lowest number first"),
     "layer_share": (1.2, "between 0 and 1"),

@@ -37,12 +37,11 @@ class ExposurePretraining:
 
     #: Clips the profiles come from; 0 leaves this out.
     clips: int = 0
-    #: Side of their frames, pixels, and frames a clip.
-    size_px: int = 256
-    frames: int = 5
-    #: Exposure in frame intervals: the whole range, so that the reader has no favourite.
-    exposure: tuple[float, float] = (0.02, 1.0)
     steps: int = 4000
+    #: How these clips look: larger than those of the steps, for a profile sums over all of a frame.
+    synthesis: SynthesisConfig = field(default_factory=lambda: SynthesisConfig(size_px=256, frames=5))
+    #: Name or path of a network whose reader is taken over instead, without learning.
+    reader_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,17 +6,21 @@ import hashlib
 import json
 import os
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.training.config import TrainConfig, as_plain, changed_keys
 from vdeblur.training.lr_schedule import BEGINNING, ScheduleAnchor
 
 STATE_FILE = "state.pt"
+#: What has been learned before the first step.
+FIRST_FILE = "first.pt"
 PIECES_FOLDER = "pieces"
 _INDEX_FILE = "index.json"
 #: Largest piece, bytes.
@@ -44,8 +48,6 @@ def save_state(folder: Path, config: TrainConfig, learner_state: dict[str, Any],
     Raises:
         TargetError: it cannot be written.
     """
-    path = folder / STATE_FILE
-    part = path.with_name(path.name + ".part")
     kept = {
         **learner_state,
         "config": json.dumps(as_plain(config)),
@@ -55,6 +57,39 @@ def save_state(folder: Path, config: TrainConfig, learner_state: dict[str, Any],
         "best": None if journey.best is None else json.dumps(journey.best),
         "validation_seconds": journey.validation_seconds,
     }
+    _write(folder / STATE_FILE, kept)
+
+
+def save_first(folder: Path, config: TrainConfig, net: nn.Module, learned: Sequence[str]) -> None:
+    """Keep the parts that have learned before the first step, until there is a state.
+
+    Raises:
+        TargetError: they cannot be written.
+    """
+    kept = {"weights": net.state_dict(), "learned": list(learned), "config": json.dumps(as_plain(config))}
+    _write(folder / FIRST_FILE, kept)
+
+
+def load_first(folder: Path, config: TrainConfig, net: nn.Module) -> list[str]:
+    """Take over the parts that an interrupted call with this config has taught, and name them."""
+    try:
+        kept = torch.load(folder / FIRST_FILE, map_location="cpu", weights_only=True)
+        if changed_keys(json.loads(kept["config"]), config):
+            return []  # of another run, which began anew
+        net.load_state_dict(kept["weights"])
+        return list(kept["learned"])
+    except (OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError, pickle.UnpicklingError):
+        return []  # none, or damaged: they learn again
+
+
+def forget_first(folder: Path) -> None:
+    """Remove what :func:`save_first` kept."""
+    (folder / FIRST_FILE).unlink(missing_ok=True)
+
+
+def _write(path: Path, kept: dict[str, Any]) -> None:
+    """Write in one move; raises TargetError."""
+    part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
             torch.save(kept, file)

@@ -22,7 +22,15 @@ from vdeblur.training.log import append_row, cut_log
 from vdeblur.training.lr_schedule import Schedule, frames_at, learning_rate
 from vdeblur.training.plot import write_plot
 from vdeblur.training.pretraining.stages import learn_first
-from vdeblur.training.run_state import RunProgress, load_state, save_state, write_pieces
+from vdeblur.training.run_state import (
+    RunProgress,
+    forget_first,
+    load_first,
+    load_state,
+    save_first,
+    save_state,
+    write_pieces,
+)
 from vdeblur.training.signals import Interruption, children_deaf_to_ctrl_c, deferred_interruption
 from vdeblur.training.synthesis.blur import Clip
 from vdeblur.training.validation import better, validate
@@ -142,7 +150,15 @@ class TrainingRun:
     def _learn_first(self) -> None:
         """The parts that learn by themselves; rank 0 does it for all."""
         if self.team.leads:
-            learn_first(self.learner.net, self.config, self.feeds.synthetic_for)
+            net, done = self.learner.net, load_first(self.folder, self.config, self.learner.net)
+            if done:
+                logger.info("going on behind what has been learned first: %s", ", ".join(done))
+
+            def learned(part: str) -> None:
+                done.append(part)
+                save_first(self.folder, self.config, net, done)
+
+            learn_first(net, self.config, self.feeds.synthetic_for, done=tuple(done), learned=learned)
         self.team.share(self.learner.net.parameters())
         self.learner.begin_average()
 
@@ -249,6 +265,7 @@ class TrainingRun:
             self.journey, anchor=self.course.anchor_at(step), done=self.course.done(step), minutes=minutes
         )
         save_state(self.folder, self.config, self.learner.state(), journey)
+        forget_first(self.folder)
         if self.pieces:
             write_pieces(self.folder, ["state.pt", self.weights.name])
 

@@ -18,8 +18,8 @@ def tiny(tap_neighbours: int = 0) -> DeblurNet:
             tap_neighbours=tap_neighbours,
         )
     ).eval()  # fmt: skip
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
+    for _, parameter in sorted(net.named_parameters(), key=lambda each: each[0].startswith("fraction.")):
+        torch.nn.init.normal_(parameter, std=0.1)  # the reader last: whatever its size, the others are what they were
     return net
 
 

@@ -6,8 +6,7 @@ import copy
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from vdeblur.errors import UsageError
@@ -26,29 +25,37 @@ logger = logging.getLogger(__name__)
 
 
 def learn_first(
-    net: RestorationNetwork, config: TrainConfig, synthetic_for: Callable[[SynthesisConfig], BatchStream] | None
+    net: RestorationNetwork,
+    config: TrainConfig,
+    synthetic_for: Callable[[SynthesisConfig], BatchStream] | None,
+    *,
+    done: Sequence[str] = (),
+    learned: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Teach the parts that the config names, on synthetic clips whose true motion is known.
+
+    Args:
+        done: parts that know it already, "fraction" or "taps".
+        learned: told each part when it has learned.
 
     Raises:
         UsageError: the network has no such parts, or there are no photographs or videos to make such clips from.
     """
     fraction, taps = config.fraction_first, config.taps_first
-    if not (fraction.clips or taps.clips):
+    if not (fraction.clips or fraction.reader_of or taps.clips):
         return
     traits, parts = traits_of(net), cast(Any, net)
-    if fraction.clips and not traits.reads_exposure:
+    if (fraction.clips or fraction.reader_of) and not traits.reads_exposure:
         raise UsageError(f"fraction_first: the network {net.config.name!r} reads no exposure fraction")
     if taps.clips and traits.taps is None:
         raise UsageError(f"taps_first: the network {net.config.name!r} has no filters along the motion")
-    if synthetic_for is None:
+    if synthetic_for is None and (fraction.clips or taps.clips):
         raise UsageError("fraction_first and taps_first need stills or videos: pairs do not tell their motion")
-    if fraction.clips:
-        larger = replace(config.synthesis, size_px=fraction.size_px, frames=fraction.frames, exposure=fraction.exposure)
-        logger.info("exposure fraction: %d clips of %d pixels", fraction.clips, fraction.size_px)
-        profiles = draw_profiles(net, _taken(synthetic_for(larger), fraction.clips, config.batch), seed=config.seed)
-        learn_fraction(parts.fraction, profiles, steps=fraction.steps, seed=config.seed)
-    if taps.clips:
+    if "fraction" not in done and (fraction.clips or fraction.reader_of):
+        _learn_fraction_first(net, config, synthetic_for)
+        learned("fraction")
+    if taps.clips and "taps" not in done:
+        assert synthetic_for is not None
         logger.info("taps: %d pixels a frame of %d clips", taps.pixels, taps.clips)
         clips = _taken(synthetic_for(config.synthesis), taps.clips, config.batch)
         options: dict[str, Any] = {
@@ -60,6 +67,23 @@ def learn_first(
             raise UsageError("taps_first: only filters of cells (tap_experts) have a teacher")
         else:
             learn_taps(parts.taps, draw_pixels(parts, clips, per_frame=taps.pixels, seed=config.seed), **options)
+        learned("taps")
+
+
+def _learn_fraction_first(
+    net: Any, config: TrainConfig, synthetic_for: Callable[[SynthesisConfig], BatchStream] | None
+) -> None:
+    first = config.fraction_first
+    if first.reader_of:
+        other: Any = load_network(first.reader_of)
+        if not traits_of(other).reads_exposure:
+            raise UsageError(f"fraction_first: {first.reader_of} reads no exposure fraction")
+        net.fraction.load_state_dict(other.fraction.state_dict())
+        return
+    assert synthetic_for is not None
+    logger.info("exposure fraction: %d clips of %d pixels", first.clips, first.synthesis.size_px)
+    profiles = draw_profiles(net, _taken(synthetic_for(first.synthesis), first.clips, config.batch), seed=config.seed)
+    learn_fraction(net.fraction, profiles, steps=first.steps, seed=config.seed)
 
 
 def _learn_cells_first(net: Any, first: TapsPretraining, clips: Iterator[Clip], options: dict[str, Any]) -> None:
