@@ -52,7 +52,7 @@ EXAMPLES = """\
     heading=RUN,
     help="End within so many minutes, the schedule with them.",
 )
-@click.option("--steps", type=click.IntRange(min=1), cls=GroupedOption, heading=RUN, help="Length of the schedule.")
+@click.option("--steps", type=click.IntRange(min=0), cls=GroupedOption, heading=RUN, help="Length of the schedule.")
 @restore_option("device", RUN)
 @click.option(
     "--pieces", is_flag=True, cls=GroupedOption, heading=RUN, help="Also keep the state in pieces of at most 16 MiB."
@@ -76,6 +76,14 @@ EXAMPLES = """\
     help="Sharp photographs, in place of the config's; more than once for several folders.",
 )
 @click.option(
+    "--videos",
+    multiple=True,
+    metavar="DIR",
+    cls=GroupedOption,
+    heading=DATA,
+    help="Sharp videos, in place of the config's: further pictures to blur.",
+)
+@click.option(
     "--pairs",
     multiple=True,
     metavar="DIR",
@@ -94,6 +102,7 @@ def train(
     accept_changes: bool,
     start: str | None,
     stills: tuple[str, ...],
+    videos: tuple[str, ...],
     pairs: tuple[str, ...],
     quiet: bool,
     **given: str | None,
@@ -110,7 +119,7 @@ def train(
 
     device = RestoreOptions(**given_options(given)).device
     path = find_config(config)
-    chosen = _with_options(load_config(TrainConfig, path), start, stills, pairs)
+    chosen = _with_options(load_config(TrainConfig, path), start, stills=stills, videos=videos, pairs=pairs)
     leads = os.environ.get("RANK", "0") == "0"
     reporter = TrainingReporter(sys.stderr, quiet=quiet or not leads)
     target = folder or Path("runs") / path.stem
@@ -129,11 +138,9 @@ def train(
         sys.stdout.write(f"{weights}  gain {scores['gain_db']:+.2f} dB at step {scores['step']}\n")
 
 
-def _with_options(
-    config: TrainConfig, start: str | None, stills: tuple[str, ...], pairs: tuple[str, ...]
-) -> TrainConfig:
+def _with_options(config: TrainConfig, start: str | None, **folders: tuple[str, ...]) -> TrainConfig:
     """The config with what the command line says in its place."""
-    given = {"start": start, "stills": stills, "pairs": pairs}
+    given = {"start": start, **folders}
     changes = {name: value for name, value in given.items() if value}
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
 

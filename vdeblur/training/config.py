@@ -76,7 +76,7 @@ class TrainConfig:
     seed: int = 1
     #: Clips a step, in each process.
     batch: int = 4
-    #: Length of the whole schedule, steps; a limit in minutes takes its place.
+    #: Length of the whole schedule, steps; a limit in minutes takes its place. With 0 only what learns first learns.
     steps: int = 20_000
     learning_rate: float = 5e-4
     final_learning_rate: float = 1e-5
@@ -127,7 +127,6 @@ class TrainConfig:
     def __post_init__(self) -> None:
         counts = (
             "batch",
-            "steps",
             "reuse",
             "pairs_reuse",
             "matched_together",
@@ -138,7 +137,7 @@ class TrainConfig:
         )
         for name in counts:
             _demand(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("warmup_steps", "workers", "seed", "growing"):
+        for name in ("steps", "warmup_steps", "workers", "seed", "growing"):
             _demand(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("pairs_share", "lookahead_dropped", "exposure_told"):
             _demand(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")

@@ -28,13 +28,8 @@ def charbonnier(difference: Tensor, epsilon: float = 1e-3) -> Tensor:
     return (difference * difference + epsilon * epsilon).sqrt().mean()
 
 
-#: Weight of squares against sizes of what taps get wrong. Sizes alone leave edges soft, which few pixels have.
+#: Weight of squares against sizes of what taps get wrong.
 SQUARES = 50.0
-
-
-def wrong_luma(difference: Tensor) -> Tensor:
-    """What is wrong with luma in [0, 1], its size and :data:`SQUARES` times its square; for taps."""
-    return charbonnier(difference) + SQUARES * difference.square().mean()
 
 
 def decibels(difference: Tensor) -> Tensor:

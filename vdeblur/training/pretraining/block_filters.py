@@ -17,14 +17,10 @@ from vdeblur.kernels.inputs import BLOCK_PX
 from vdeblur.model.block_taps import BlockTaps, SharedTaps
 from vdeblur.model.luma_net import LumaNet
 from vdeblur.model.mixture_taps import MixtureTaps
-from vdeblur.model.motion_taps import luma
-from vdeblur.training.losses import wrong_luma
 from vdeblur.training.pretraining.regression import fit
-from vdeblur.training.pretraining.taps import misread, told
+from vdeblur.training.pretraining.taps import misread, told, wanted_change, weighed_luma
 from vdeblur.training.synthesis.blur import Clip
 
-#: Share of the batches whose exposure fraction is the one that the network reads.
-READ = 0.4
 #: Pixels of a cell that a step looks at.
 AT_A_STEP = 8
 #: Share of the loss that is the difference to what a teacher gives.
@@ -36,12 +32,13 @@ _AT_A_TIME = 4096
 class BlockSamples(NamedTuple):
     """Drawn cells: what their pixels see (N, 64, K), how long their motion is (N,), how luma should change (N, 64).
 
-    float16.
+    float16; and their weights (N,), float32, of mean 1.
     """
 
     seen: Tensor
     length: Tensor
     change: Tensor
+    weight: Tensor
 
 
 def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int) -> BlockSamples:
@@ -50,19 +47,17 @@ def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int
     parts = []
     for clip in clips:
         exposure, lookahead = misread(clip, generator)
-        if torch.rand(1, generator=generator) < READ:
-            exposure = net.estimate_exposures(clip.blurry, lookahead=lookahead)
         seen, motion = net.sample_taps(clip.blurry, lookahead=lookahead, exposure=exposure)
-        change = luma(clip.sharp.flatten(0, 1)) - luma(clip.blurry.flatten(0, 1))
+        change, weight = wanted_change(clip)
         cells, changes = in_cells(seen), in_cells(change)
         count = cells.shape[1]
         picked = torch.stack([torch.randperm(count, generator=generator)[:per_frame] for _ in cells]).to(cells.device)
         rows = torch.arange(len(cells), device=cells.device)[:, None]
         moved = motion[:, 0, ::BLOCK_PX, ::BLOCK_PX].flatten(1)
-        parts.append(
-            BlockSamples(*(each[rows, picked].flatten(0, 1).half() for each in (cells, moved, changes[..., 0])))
-        )
-    return BlockSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        chosen = (each[rows, picked].flatten(0, 1).half() for each in (cells, moved, changes[..., 0]))
+        parts.append((*chosen, weight.repeat_interleave(picked.shape[1])))
+    drawn = BlockSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    return drawn._replace(weight=drawn.weight / drawn.weight.mean())
 
 
 def in_cells(picture: Tensor) -> Tensor:
@@ -126,12 +121,13 @@ def learn_cells(
         pixels = torch.randint(BLOCK_PX * BLOCK_PX, (count, AT_A_STEP), generator=generator).to(device)
         seen, length = cells.seen[at[:, None], pixels], cells.length[at].float()
         found = pupil.change(at, seen, length)
-        loss = wrong_luma(found - cells.change[at[:, None], pixels].float())
+        weight = cells.weight[at]
+        loss = weighed_luma(found - cells.change[at[:, None], pixels].float(), weight)
         if master is None:
             return loss, loss
         with torch.no_grad():
             shown = master.change(at, seen, length)
-        return (1 - TAUGHT) * loss + TAUGHT * wrong_luma(found - shown), loss
+        return (1 - TAUGHT) * loss + TAUGHT * weighed_luma(found - shown, weight), loss
 
     return fit(
         list(taps.parameters()), losses, steps=steps, told=told(steps), learning_rate=learning_rate,

@@ -18,24 +18,34 @@ from vdeblur.model.block_taps import SharedTaps
 from vdeblur.model.deblur_net import DeblurNet
 from vdeblur.model.luma_net import LumaNet
 from vdeblur.model.motion_taps import MotionTaps, luma
-from vdeblur.training.losses import charbonnier, wrong_luma
+from vdeblur.training.losses import SQUARES, charbonnier
 from vdeblur.training.pretraining.regression import fit
 from vdeblur.training.synthesis.blur import Clip
 
 log = logging.getLogger(__name__)
 
-#: Spread of the error of the exposure fraction while learning, relative: at use it is an estimate, too.
-EXPOSURE_ERROR = 0.12
+#: The exposure fraction while learning, as it is at use: on average so many times the true one, for doubt makes it
+#: smaller; and its spread, relative and absolute. Measured on clips of known exposure that nothing was learned from.
+TAKEN_SHARE = 0.96
+EXPOSURE_ERRORS = (0.07, 0.03)
+#: True motion during the exposure, pixels, up to which nothing is to be changed, and from which on all: what is not
+#: blurred has noise and the traces of a codec, which are to stay.
+UNTOUCHED_PX = (0.5, 1.5)
+#: Exponent of a frame's mean squared error in the weight of its pixels: 0 minds strong blur most, 1 all frames alike.
+FRAME_EXPONENT = -0.5
+#: Mean squared error, of luma in [0, 1], below which all frames count the same: 37 dB.
+_LEAST_ERROR = 2e-4
 #: Share of the clips that are seen with the future frame.
 LOOKAHEAD = 0.65
 
 
 class PixelSamples(NamedTuple):
-    """Drawn pixels: what they see (N, K), float16, how long their motion is, and how their luma should change (N,)."""
+    """Drawn pixels: what they see (N, K), float16, and (N,): how long their motion is, luma's change, weights."""
 
     seen: Tensor
     length: Tensor
     change: Tensor
+    weight: Tensor
 
 
 def true_exposure(clip: Clip) -> Tensor:
@@ -48,10 +58,38 @@ def true_exposure(clip: Clip) -> Tensor:
 
 
 def misread(clip: Clip, generator: torch.Generator) -> tuple[Tensor, int]:
-    """The true exposure of a batch, a little wrong as at use, and whether the future is seen."""
-    exposure = true_exposure(clip)
-    wrong = 1 + EXPOSURE_ERROR * torch.randn(exposure.shape, generator=generator).to(exposure.device)
-    return exposure * wrong, int(torch.rand(1, generator=generator) < LOOKAHEAD)
+    """The exposure of a batch, as wrong as at use, alike in all frames of a clip; and whether the future is seen."""
+    exposure = true_exposure(clip).view(*clip.blurry.shape[:2], 1, 1, 1)
+    relative, absolute = (
+        spread * torch.randn(len(exposure), 1, 1, 1, 1, generator=generator).to(exposure.device)
+        for spread in EXPOSURE_ERRORS
+    )
+    taken = (exposure * (TAKEN_SHARE + relative) + absolute).clamp(0.01, 1.0).flatten(0, 1)
+    return taken, int(torch.rand(1, generator=generator) < LOOKAHEAD)
+
+
+def wanted_change(clip: Clip) -> tuple[Tensor, Tensor]:
+    """How luma of a batch (B, T, …) should change (B·T, 1, H, W), and the weights of its frames (B·T,).
+
+    Where the true motion leaves no blur, nothing should.
+    """
+    assert clip.motion is not None, "the clip's motion is unknown"
+    change = luma(clip.sharp.flatten(0, 1)) - luma(clip.blurry.flatten(0, 1))
+    weight = (change.square().mean((1, 2, 3)) + _LEAST_ERROR) ** FRAME_EXPONENT
+    least, most = UNTOUCHED_PX
+    blurred = (clip.motion.flatten(0, 1).norm(dim=1, keepdim=True) - least) / (most - least)
+    return change * blurred.clamp(0, 1), weight
+
+
+def weighed_luma(difference: Tensor, weight: Tensor) -> Tensor:
+    """What is wrong with luma in [0, 1], for taps: its size, and :data:`SQUARES` times its weighed square.
+
+    Sizes alone leave edges soft, which few pixels have.
+
+    Args:
+        difference: (N, …); ``weight`` (N,), of mean 1.
+    """
+    return charbonnier(difference) + SQUARES * (difference.square().flatten(1).mean(1) * weight).mean()
 
 
 def draw_pixels(net: DeblurNet | LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int) -> PixelSamples:
@@ -61,7 +99,7 @@ def draw_pixels(net: DeblurNet | LumaNet, clips: Iterable[Clip], *, per_frame: i
     for clip in clips:
         exposure, lookahead = misread(clip, generator)
         seen, length = net.sample_taps(clip.blurry, lookahead=lookahead, exposure=exposure)
-        change = luma(clip.sharp.flatten(0, 1)) - luma(clip.blurry.flatten(0, 1))
+        change, weight = wanted_change(clip)
         if net.taps.scale > 1:
             change = F.avg_pool2d(change, net.taps.scale)
         count = change[0].numel()
@@ -71,8 +109,10 @@ def draw_pixels(net: DeblurNet | LumaNet, clips: Iterable[Clip], *, per_frame: i
             flat = values.flatten(2)
             return flat.gather(2, at[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2).flatten(0, 1)
 
-        parts.append(PixelSamples(chosen(seen).half(), chosen(length)[:, 0].half(), chosen(change)[:, 0]))
-    return PixelSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        each = weight.repeat_interleave(per_frame)
+        parts.append(PixelSamples(chosen(seen).half(), chosen(length)[:, 0].half(), chosen(change)[:, 0], each))
+    drawn = PixelSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    return drawn._replace(weight=drawn.weight / drawn.weight.mean())
 
 
 def told(steps: int) -> Callable[[int, Tensor], None]:
@@ -105,7 +145,7 @@ def learn_taps(
     def losses() -> tuple[Tensor, Tensor]:
         at = torch.randint(len(pixels.change), (batch,), generator=generator).to(pixels.change.device)
         wrong = taps.correct_pixels(pixels.seen[at].float(), pixels.length[at].float()) - pixels.change[at]
-        return wrong_luma(wrong), charbonnier(wrong)
+        return weighed_luma(wrong[:, None], pixels.weight[at]), charbonnier(wrong)
 
     mean = fit(
         [parameter for layer in layers for parameter in layer.parameters()], losses, steps=steps, told=told(steps),
