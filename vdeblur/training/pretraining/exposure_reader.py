@@ -38,6 +38,8 @@ _SPEEDS = (1.0, 20.0)
 #: Share of the samples from which random classes of speed and direction are taken away, and at most so much of them:
 #: most scenes show few.
 _THINNED_SHARE, _THINNED = 0.3, 0.5
+#: Clips whose profiles are kept together: some 40 MB of six frames.
+_BLOCK_ROWS = 1024
 #: A sample stands for up to this many times as many blocks, as a natural logarithm: real shots are larger and longer.
 _ENLARGED = 2.5
 
@@ -57,7 +59,7 @@ class ProfileSamples(NamedTuple):
 def draw_profiles(net: RestorationNetwork, clips: Iterable[Clip], *, seed: int) -> ProfileSamples:
     """Motion profiles of batches of clips (B, T, …)."""
     generator = torch.Generator().manual_seed(seed)
-    parts = []
+    parts, blocks = [], _Blocks()
     for clip in clips:
         assert clip.velocity is not None, "the clip's motion is unknown"
         shape = clip.blurry.shape[:2]
@@ -65,8 +67,38 @@ def draw_profiles(net: RestorationNetwork, clips: Iterable[Clip], *, seed: int) 
         motion = net.clip_motion(clip.blurry, lookahead=lookahead)
         profiles = motion_profile(clip.blurry.flatten(0, 1), motion.velocity).view(*shape, PROFILE_SIZE)
         speed = clip.velocity.norm(dim=2).mean((2, 3))
-        parts.append(ProfileSamples(profiles, true_exposure(clip).view(shape), speed))
-    return ProfileSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        parts.append((true_exposure(clip).view(shape), speed))
+        blocks.add(profiles)
+    return ProfileSamples(blocks.joined(), *(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+class _Blocks:
+    """Rows of many small tensors, in blocks that the C library takes from the system.
+
+    What is kept by itself lies between the large tensors that a clip needs for a moment; their holes then serve nobody,
+    and thousands of clips took gigabytes.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: list[Tensor] = []
+        self._filled = 0
+
+    def add(self, rows: Tensor) -> None:
+        """Copy the rows of a tensor (N, …)."""
+        if not self._blocks or self._filled + len(rows) > len(self._blocks[-1]):
+            self._close()
+            self._blocks.append(rows.new_empty(max(_BLOCK_ROWS, len(rows)), *rows.shape[1:]))
+            self._filled = 0
+        self._blocks[-1][self._filled : self._filled + len(rows)] = rows
+        self._filled += len(rows)
+
+    def joined(self) -> Tensor:
+        self._close()
+        return torch.cat(self._blocks)
+
+    def _close(self) -> None:
+        if self._blocks:
+            self._blocks[-1] = self._blocks[-1][: self._filled]
 
 
 def learn_fraction(
