@@ -127,8 +127,9 @@ def _memberships(velocity: Tensor, speed: Tensor, used: Tensor) -> Tensor:
     flat, steep = y.abs() <= _NARROW * x.abs(), x.abs() <= _NARROW * y.abs()
     diagonal = torch.where(x * y > 0, 1, 3)
     direction = torch.where(flat, 0, torch.where(steep, 2, diagonal))
-    least = torch.tensor(SPEEDS_PX[1:], device=speed.device)
-    number = (speed[..., None] >= least).sum(-1) * DIRECTIONS + direction
+    # One comparison each: a list of numbers would have to be sent to the device.
+    faster = torch.stack([speed >= least for least in SPEEDS_PX[1:]]).sum(0)
+    number = faster * DIRECTIONS + direction
     number = torch.where(used, number, torch.where(speed.isnan(), 0, CLASSES))
     return (number[:, None] == torch.arange(CLASSES, device=speed.device)[:, None]).float()
 
@@ -152,7 +153,7 @@ def _autocorrelation(differences: Tensor, weights: Tensor) -> Tensor:
     """
     samples = differences.shape[1]
     weighted = (differences[:, None] * weights[:, :, None]).flatten(1, 2)  # (B, C · K, N)
-    products = (weighted @ differences.transpose(1, 2)).view(len(weights), -1, samples, samples)  # (B, C, K, K)
+    products = (weighted @ differences.transpose(1, 2)).unflatten(1, (-1, samples))  # (B, C, K, K)
     longer = F.pad(F.pad(products, (0, samples)).flatten(2), (0, samples))
     # Each row one further to the left than the one before.
     sheared = longer.view(*longer.shape[:2], samples, 2 * samples + 1)
@@ -170,9 +171,8 @@ class MatchedFrame(NamedTuple):
 
 def profile_ahead(profiles: Sequence[Tensor]) -> Tensor:
     """Exponentially weighted sum of the profiles (B, PROFILE_SIZE) of the frames after one, the next frame's first."""
-    weights = [DECAY**distance for distance in range(1, 1 + len(profiles))]
     stacked = torch.stack(tuple(profiles), -1)
-    return stacked @ torch.tensor(weights, device=stacked.device)
+    return stacked @ torch.pow(DECAY, torch.arange(1, 1 + len(profiles), device=stacked.device))
 
 
 def accumulate_profile(profile: Tensor, accumulated: Tensor | None) -> Tensor:
