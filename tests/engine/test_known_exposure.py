@@ -21,6 +21,7 @@ from vdeblur.errors import UsageError
 from vdeblur.frames import CameraExposure, Frame
 from vdeblur.kernels.dispatch import without_kernels
 from vdeblur.model.checkpoint import load_network
+from vdeblur.model.exposure import STEPS, read_exposure
 from vdeblur.runtime.cuda_graphs import GraphedNetwork
 from vdeblur.shutter import Shutter
 from vdeblur.video.interlace.deinterlacer import bob
@@ -110,13 +111,13 @@ def test_fractions(exposure: Any, interval: Fraction | None, expected: float) ->
 def test_a_time_that_is_longer_than_the_interval_is_told_once() -> None:
     known = KnownExposure("1/10", usable=True)
     for now in (frame(33, duration=33), frame(66, duration=33)):
-        assert known.fraction(Neighbourhood(None, now, None)) == 1
+        assert known.fraction(Neighbourhood(None, now, None)).fraction == 1
     assert known.notes == ["shutter 1/10 s is longer than the frame interval of 1/30.3 s: taken as the whole interval"]
 
 
 def test_rounded_timestamps_are_no_reason_to_tell() -> None:
     known = KnownExposure("1/60", usable=True)
-    assert known.fraction(Neighbourhood(frame(0), frame(16), frame(32))) == 1
+    assert known.fraction(Neighbourhood(frame(0), frame(16), frame(32))).fraction == 1
     assert known.notes == []
 
 
@@ -155,8 +156,8 @@ def test_of_fields_the_interval_is_the_fields() -> None:
     frames = list(clip(3, 32, 32))
     known = KnownExposure("1/100", usable=True)
     fields = list(bob(frames, "tff"))
-    assert known.fraction(Neighbourhood(*fields[1:4])) == pytest.approx(0.5)
-    assert known.fraction(Neighbourhood(*frames)) == pytest.approx(0.25)
+    assert known.fraction(Neighbourhood(*fields[1:4])).fraction == pytest.approx(0.5)
+    assert known.fraction(Neighbourhood(*frames)).fraction == pytest.approx(0.25)
 
 
 def test_pictures_without_times_take_a_share_and_no_time() -> None:
@@ -242,14 +243,17 @@ def test_steps_with_a_known_exposure_equal_the_clip_with_it(name: str) -> None:
 
 
 class Told(nn.Module):
-    """An exposure reader that says always the same."""
+    """An exposure reader that says always the same: that the fraction lies in one step of its distribution."""
 
-    def __init__(self, fraction: float) -> None:
-        super().__init__()
-        self.logit = math.log(fraction / (1 - fraction))
+    LOGITS = torch.zeros(1, STEPS).index_fill(1, torch.tensor(6), 50.0)
 
     def forward(self, profile: Tensor) -> Tensor:
-        return profile.new_full((len(profile), 1, 1, 1), self.logit)
+        return self.LOGITS.expand(len(profile), -1)
+
+
+#: What is taken of that distribution, and the time it is where frames are 1/25 s apart.
+SAID = float(read_exposure(Told.LOGITS).taken)
+SAID_SECONDS = f"{SAID / 25:.9f}s"
 
 
 def close(found: list[Frame], expected: list[Frame]) -> bool:
@@ -263,14 +267,13 @@ def close(found: list[Frame], expected: list[Frame]) -> bool:
 @pytest.mark.parametrize("options", [{}, {"tile": 64}, {"reduce": 2}, {"lookahead": 0}], ids=str)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_engine_restores_with_a_shutter_as_if_it_had_been_read(name: str, options: dict[str, Any]) -> None:
-    """The frames are 1/25 s apart."""
     frames = moving(4, 96, 160)
     reader: Any = load_network(name).eval()
-    reader.fraction = Told(0.3)
+    reader.fraction = Told()
     expected = list(on_cpu(reader, **options).run(frames))
-    found = list(on_cpu(name, shutter=0.3, **options).run(frames))
+    found = list(on_cpu(name, shutter=SAID, **options).run(frames))
     assert close(found, expected)
-    assert close(by_steps(on_cpu(name, shutter="0.012s", **options), frames), expected)
+    assert close(by_steps(on_cpu(name, shutter=SAID_SECONDS, **options), frames), expected)
     assert not close(found, list(on_cpu(name, shutter=0.9, **options).run(frames)))
 
 

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -138,25 +138,66 @@ class Batching(Mixing):
         return super().correction(previous, current, following, state)
 
 
+class ExposedState(NamedTuple):
+    profile: Tensor
+    reading: Tensor
+
+
+class Matched(NamedTuple):
+    profile: Tensor
+
+
 class Exposed(Identity):
-    """Is told the exposure; its residual is a tenth of it, and of what it would read from the blur where it is NaN."""
+    """Is told the exposure; its residual is a tenth of it, and of what it would read from the blur where it is NaN.
+
+    Args:
+        doubt: how far apart a reading's low and high lie.
+    """
 
     READ = 0.25
-    traits = NetworkTraits(takes_batches=True, reads_exposure=True)
+    traits = NetworkTraits(takes_batches=True, reads_exposure=True, state_from=ExposedState._make)
 
-    def __init__(self) -> None:
+    def __init__(self, doubt: float = 0.1) -> None:
         super().__init__()
+        self.doubt = doubt
         #: Of each frame, in the order of the steps.
         self.told: list[float] = []
+        self.matched = 0
+
+    def match_motion(self, previous: Any, current: Any, following: Any) -> Matched:
+        self.matched += 1
+        return Matched(self.profile(current))
+
+    def without_levels(self, features: Any) -> Any:
+        return features
+
+    def profile(self, current: Any) -> Tensor:
+        return current[0].mean((1, 2, 3))[:, None]
+
+    def read(self, known: Tensor) -> Tensor:
+        """Fraction (B,) read from all profiles together (B, 1)."""
+        return torch.full_like(known[:, 0], self.READ)
 
     def residual(
-        self, previous: Any, current: Any, following: Any, state: Any, exposure: Tensor | None = None
+        self,
+        previous: Any,
+        current: Any,
+        following: Any,
+        state: Any,
+        exposure: Tensor | None = None,
+        matched: Matched | None = None,
+        ahead: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         assert exposure is not None
         assert exposure.shape == (len(current[0]), 1, 1, 1)
         assert exposure.dtype == torch.float32
         self.told += exposure.flatten().tolist()
-        return 0.1 * torch.where(exposure.isnan(), self.READ, exposure).expand_as(current[0]), ()
+        own = self.profile(current) if matched is None else matched.profile
+        profile = own if state is None else own + 0.5 * state.profile
+        read = self.read(profile if ahead is None else profile + ahead)
+        reading = torch.stack((read, read, read - self.doubt / 2, read + self.doubt / 2), 1)
+        used = torch.where(exposure.isnan(), read.view(-1, 1, 1, 1), exposure)
+        return 0.1 * used.expand_as(current[0]), ExposedState(profile, reading)
 
 
 class Failing(Mixing):

@@ -16,7 +16,7 @@ from vdeblur.frames import Frame
 from vdeblur.runtime.transfer import CudaTransfer
 
 #: What the network's stream does of a frame.
-NETWORK = ("encode", "restore")
+NETWORK = ("encode", "match", "restore")
 #: What the other two streams do.
 TRANSFERS = ("upload", "download")
 Interval = tuple[float, float]

@@ -87,6 +87,8 @@ class LineReporter(Reporter):
 
     def done(self, job: RunJob, report: Report) -> None:
         self.line(f"{_name(job.target, output=True)}: {result_words(report)}")
+        if report.shutter is not None:
+            self.line(f"shutter: {report.shutter.words}")
         if report.summary:
             self.line(report.summary)
         for words in report.notes:
@@ -144,9 +146,10 @@ class JsonReporter(Reporter):
         )
 
     def done(self, job: RunJob, report: Report) -> None:
-        measured = {}
+        measured: dict[str, Any] = {"shutter": None if report.shutter is None else dataclasses.asdict(report.shutter)}
         if report.sharpness is not None:
-            measured = dict(zip(("sharpness_before", "sharpness_after"), map(_rounded, report.sharpness), strict=True))
+            names = ("sharpness_before", "sharpness_after")
+            measured.update(zip(names, map(_rounded, report.sharpness), strict=True))
         self._emit(
             "done",
             job,

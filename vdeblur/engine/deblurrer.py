@@ -10,6 +10,7 @@ from typing import Any, Unpack
 from vdeblur.adapters.arrays import ArrayAdapter, Channels
 from vdeblur.adapters.pictures import P, frame_of, picture_of
 from vdeblur.engine.device_step import DeviceStep
+from vdeblur.engine.read_ahead import checked_read_ahead
 from vdeblur.engine.scheduler import Scheduler
 from vdeblur.engine.stream_state import RestoredFrame, Snapshot, StreamState
 from vdeblur.engine.windows import SlidingWindow
@@ -128,43 +129,52 @@ class Deblurrer:
         """Messages for people on the restoration so far: where memory was short, or a shutter cannot be."""
         return (*self.device_step.tiles.notes, *self.device_step.known_exposure.notes)
 
-    def run(self, frames: Iterable[Frame]) -> Generator[Frame, None, None]:
+    def run(self, frames: Iterable[Frame], *, read_ahead: int = 0) -> Generator[Frame, None, None]:
         """Restore a clip from its start: N frames in, N out, in order, each as soon as it is complete. Lazy.
 
         (For pictures of any kind there is :func:`vdeblur.deblur_frames`.) The same come out of :meth:`step` and
-        :meth:`flush`. A run has a stream state of its own. The iterable is not closed: it is the caller's.
+        :meth:`flush` where nothing is read ahead. A run has a stream state of its own. The iterable is not closed: it
+        is the caller's.
+
+        Args:
+            frames: the clip.
+            read_ahead: how many frames behind its window a frame waits for, 0 to 100: its exposure is then read from
+                them, too, as far as they are of its shot. 24 is what files get. The delay grows by as many frames,
+                and they wait in memory; large frames are held to 256 MiB of them. 0 where there is nothing to read:
+                with a network that reads no exposure, or a shutter that you said.
 
         Raises:
+            UsageError: ``read_ahead`` is out of its bounds; at once.
             NetworkError: the network failed or returned nan or inf; with the frame's time.
             DeviceError: out of memory; with the frame's time.
         """
-        with contextlib.closing(self.restorations(frames)) as restorations:
-            for restored in restorations:
-                yield restored.frame
+        return _frames_of(self.restorations(frames, read_ahead=read_ahead))
 
     def restorations(
-        self, frames: Iterable[Frame], *, after: Snapshot | None = None
+        self, frames: Iterable[Frame], *, after: Snapshot | None = None, read_ahead: int = 0
     ) -> Generator[RestoredFrame, None, None]:
-        """As :meth:`run`, with the snapshot after each frame.
+        """As :meth:`run`, with the snapshot after each frame, and the exposure that it was restored with.
 
         Args:
             frames: as for :meth:`run`; with ``after`` from the last restored frame on, which does not come out again.
             after: a snapshot to go on from; its state may be on any device.
+            read_ahead: as for :meth:`run`; with ``after`` the same as before, for the same frames to come out.
 
         Raises:
-            NetworkError, DeviceError: as :meth:`run`.
+            UsageError, NetworkError, DeviceError: as :meth:`run`.
             SourceError: there are fewer frames than had been taken before the snapshot.
         """
-        frames, stream = iter(frames), self._new_stream()
-        if after is not None:
-            self._scheduler.resume(stream, after, frames)
-        yield from self._scheduler.run(stream, frames)
+        stream = self._new_stream()
+        stream.read_ahead = checked_read_ahead(read_ahead)
+        self.device_step.tiles.expect_waiting(stream.read_ahead)
+        return self._scheduler.run(stream, iter(frames), after)
 
     def run_many(self, streams: Sequence[Iterable[Frame]]) -> Generator[tuple[Frame | None, ...], None, None]:
         """Restore independent clips in lockstep, frames of one size in one batch. Lazy.
 
         The n-th tuple has the n-th restored frame of each stream, None for those that have ended before. Each stream
-        has a state of its own; its frames are those of :meth:`run`, but for the rounding of sums.
+        has a state of its own; its frames are those of :meth:`run`, but for the rounding of sums, with nothing read
+        ahead.
 
         Raises:
             NetworkError, DeviceError: as :meth:`run`.
@@ -255,3 +265,9 @@ class Deblurrer:
     def _frame_of(self, picture: Any, stream: StreamState) -> Frame:
         newest = stream.window.newest
         return frame_of(picture, before=None if newest is None else newest.frame, channels=self.channels)
+
+
+def _frames_of(restorations: Generator[RestoredFrame, None, None]) -> Generator[Frame, None, None]:
+    with contextlib.closing(restorations):
+        for restored in restorations:
+            yield restored.frame

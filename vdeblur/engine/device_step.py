@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +12,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vdeblur.adapters.pictures import number_of
 from vdeblur.engine.batching import concatenate, split_batch
-from vdeblur.engine.exposure import KnownExposure
+from vdeblur.engine.exposure import PATIENCE_FRAMES, KnownExposure, KnownFraction, count_contradictions
+from vdeblur.engine.pending_frame import FrameOfBatch, PendingFrame, frame_errors, network_errors
 from vdeblur.engine.pixels import add_residual, crop, reduced_size
+from vdeblur.engine.read_ahead import frames_that_wait, tensor_bytes
 from vdeblur.engine.stream_state import (
     EncodedFrame,
-    RestoredFrame,
     RestoreJob,
     Snapshot,
+    StreamState,
     neighbourhood,
     network_arguments,
+    seen_features,
+    with_features,
 )
 from vdeblur.engine.tiling import TileChooser, network_input
-from vdeblur.errors import DeviceError, NetworkError, VdeblurError
+from vdeblur.engine.windows import Window
 from vdeblur.frames import Frame
 from vdeblur.kernels.dispatch import have_kernels
 from vdeblur.model.checkpoint import load_network
+from vdeblur.model.exposure import profile_ahead
 from vdeblur.model.network import Network, traits_of
 from vdeblur.options import RestoreOptions
-from vdeblur.runtime.cpu_pool import BackgroundTask, run_in_background
+from vdeblur.runtime.cpu_pool import run_in_background
 from vdeblur.runtime.cuda_graphs import with_cuda_graphs
-from vdeblur.runtime.device import choose_dtype, find_device, is_out_of_memory
+from vdeblur.runtime.device import choose_dtype, find_device
 from vdeblur.runtime.host_memory import keep_freed_blocks
 from vdeblur.runtime.transfer import PendingDownload, Planes, transfer_for
 
@@ -62,7 +64,7 @@ class DeviceStep:
         self.strength, self.reduce = float(options.strength), options.reduce
         self.device = find_device(options.device)
         self.dtype = choose_dtype(options.precision, self.device)
-        with _network_errors(f"loading the network on {self.device}"):
+        with network_errors(f"loading the network on {self.device}"):
             network = load_network(str(model)) if isinstance(model, (str, Path)) else model
             traits = traits_of(network)
             #: Exposure fractions that need not be read from the blur; its ``shutter`` may be set between frames.
@@ -106,13 +108,36 @@ class DeviceStep:
         each = zip(frames, planes, split_batch(features, len(frames)), strict=True)
         return [EncodedFrame(*parts, reduce) for parts in each]
 
+    def match(self, window: Window[EncodedFrame], read_ahead: int) -> tuple[Window[EncodedFrame], Any, int]:
+        """Match a window so that earlier ones may wait for it, if anything can be learned from that.
+
+        Args:
+            read_ahead: how many windows are to wait at most.
+
+        Returns:
+            The window as it may wait, what ``match_motion`` returned for it, and how many may wait: the same window,
+            None and 0 for a network that reads no exposure, and where the user said the shutter.
+        """
+        if read_ahead == 0 or not self.known_exposure.usable or self.known_exposure.given:
+            return window, None, 0
+        network: Any = self.steps
+        current = window.current
+        with frame_errors(current.frame, self.device), self.transfer.compute("match"):
+            seen = seen_features(window)
+            matched = self.tiles.run(current.size, lambda _: network.match_motion(*seen))
+            window = with_features(window, network.without_levels)
+        each_bytes = tensor_bytes(current.planes, window.current.features, matched)
+        return window, matched, frames_that_wait(read_ahead, each_bytes)
+
     def restore(self, jobs: Sequence[RestoreJob]) -> Iterator[PendingFrame]:
         """Restore windows of one size that lack the same neighbours, in one pass; the states of their streams move on.
 
         Lazy: each frame's download starts when it is asked for.
         """
-        for job, planes in zip(jobs, self._restored_planes(jobs), strict=True):
-            yield self._download(job, planes)
+        with frame_errors(jobs[0].window.current.frame, self.device):
+            known = [self._known_of(job) for job in jobs]
+        for job, own, planes in zip(jobs, known, self._restored_planes(jobs, known), strict=True):
+            yield self._download(job, own, planes)
 
     def state_on_device(self, state: Sequence[Tensor] | None) -> Any:
         """A snapshot's recurrent state, which may be on any device, as the network takes it."""
@@ -128,31 +153,55 @@ class DeviceStep:
         """Whether a frame is corrected while the next one is matched: on a CPU, where network and threads allow."""
         return self.device.type == "cpu" and traits_of(self.steps).halves and torch.get_num_threads() > 1
 
-    def _restored_planes(self, jobs: Sequence[RestoreJob]) -> Sequence[Planes | PendingDownload]:
-        frames = [window.current for _, window in jobs]
+    def _known_of(self, job: RestoreJob) -> KnownFraction | None:
+        """What was said of the frame's exposure; None if the network takes none."""
+        return self.known_exposure.fraction(neighbourhood(job)) if self.known_exposure.usable else None
+
+    def _restored_planes(
+        self, jobs: Sequence[RestoreJob], known: Sequence[KnownFraction | None]
+    ) -> Sequence[Planes | PendingDownload]:
+        frames = [job.window.current for job in jobs]
         strength = self.strength
 
         def restore(side: int | None) -> tuple[list[Planes], Any]:
             residual, state = self.steps.residual(*arguments, **_in_tiles(side))
-            return _corrected(frames, residual, strength), state
+            return _corrected(frames, residual, strength, _told_and_read(arguments, state)), state
 
         restored: Sequence[Planes | PendingDownload]
         with frame_errors(frames[0].frame, self.device), self.transfer.compute("restore"):
-            arguments = [concatenate(column) for column in zip(*map(self._arguments, jobs), strict=True)]
+            each = [self._arguments(job, own) for job, own in zip(jobs, known, strict=True)]
+            arguments = [concatenate(column) for column in zip(*each, strict=True)]
             if self._in_halves:
                 restored, state = self._restore_in_halves(frames, arguments)
             else:
                 restored, state = self.tiles.run(frames[0].size, restore)
-        for (stream, _), own in zip(jobs, split_batch(state, len(jobs)), strict=True):
-            stream.state = own
+            for job, own, part in zip(jobs, known, split_batch(state, len(jobs)), strict=True):
+                self._move_on(job.stream, own, part)
         return restored
 
-    def _arguments(self, job: RestoreJob) -> tuple[Any, ...]:
-        """What the network is given: features and state, and the exposure fraction if it takes that."""
-        if not self.known_exposure.usable:
-            return network_arguments(job)
-        fraction = self.known_exposure.fraction(neighbourhood(job))
-        return *network_arguments(job), torch.full((1, 1, 1, 1), fraction, device=self.device)
+    def _arguments(self, job: RestoreJob, known: KnownFraction | None) -> tuple[Any, ...]:
+        """What the network is given: features and state; if it reads exposures, what it need not read or match."""
+        arguments = network_arguments(job)
+        stream, matched = job.stream, job.waited.matched
+        if job.window.first:
+            stream.contradictions = None
+        if known is None:
+            return arguments
+        exposure = torch.full((1, 1, 1, 1), known.fraction, device=self.device)
+        if known.from_camera and stream.contradictions is not None:
+            exposure = torch.where(stream.contradictions >= PATIENCE_FRAMES, math.nan, exposure)
+        if matched is None:
+            return *arguments, exposure
+        ahead = profile_ahead(job.later) if job.later else torch.zeros_like(matched.profile)
+        return *arguments, exposure, matched, ahead
+
+    def _move_on(self, stream: StreamState, known: KnownFraction | None, state: Any) -> None:
+        """Keep the recurrent state after a frame, and for how long its camera has been contradicted."""
+        stream.state = state
+        if known is not None and known.from_camera:
+            before = stream.contradictions
+            before = torch.zeros(1, device=self.device) if before is None else before
+            stream.contradictions = count_contradictions(known.fraction, state.reading, before)
 
     def _restore_in_halves(
         self, frames: Sequence[EncodedFrame], arguments: Sequence[Any]
@@ -161,85 +210,51 @@ class DeviceStep:
         network: Any = self.steps
         size, strength = frames[0].size, self.strength
         matched, state = self.tiles.run(size, lambda _: network.match(*arguments))
+        numbers = _told_and_read(arguments, state)
 
         def correct(side: int | None) -> list[Planes]:
-            return _corrected(frames, network.correct(matched, **_in_tiles(side)), strength)
+            return _corrected(frames, network.correct(matched, **_in_tiles(side)), strength, numbers)
 
         work = run_in_background(lambda: self.tiles.run(size, correct), self.device)
-        return [_FrameOfBatch(work, number) for number in range(len(frames))], state
+        return [FrameOfBatch(work, number) for number in range(len(frames))], state
 
-    def _download(self, job: RestoreJob, planes: Planes | PendingDownload) -> PendingFrame:
+    def _download(self, job: RestoreJob, known: KnownFraction | None, planes: Planes | PendingDownload) -> PendingFrame:
         """Start the device-to-host copy of the restored planes."""
-        stream, frame = job[0], job[1].current.frame
+        frame = job.window.current.frame
         with frame_errors(frame, self.device):
             stay = isinstance(frame.planes[0], Tensor) and frame.planes[0].device == self.device
             download = self.transfer.download(planes, stay=stay) if isinstance(planes, tuple) else planes
-            return PendingFrame(frame, self.device, download, Snapshot.of(stream))
+            return PendingFrame(frame, self.device, download, Snapshot.of(job), known)
 
 
-@dataclass(frozen=True)
-class PendingFrame:
-    """A restored frame whose planes are still being computed or downloaded."""
-
-    frame: Frame
-    device: torch.device
-    download: PendingDownload
-    #: State of its stream after it.
-    snapshot: Snapshot
-
-    def result(self) -> RestoredFrame:
-        """Wait for the planes. To be called once, oldest frame first.
-
-        Raises:
-            NetworkError: the residual has nan or inf, or the pending correction failed.
-            DeviceError: out of memory.
-        """
-        with frame_errors(self.frame, self.device):
-            *planes, total = self.download.result()
-            if not math.isfinite(total.item()):
-                raise NetworkError("the network returned nan or inf; try --precision float32")
-        return RestoredFrame(self.frame.with_planes(_like(planes, self.frame.planes)), self.snapshot)
+def _corrected(
+    frames: Sequence[EncodedFrame], residual: Tensor, strength: float, numbers: Sequence[Tensor]
+) -> list[Planes]:
+    """Planes of frames of one size with their part of the network's residual (B, C, H, W), and of numbers (B, …)."""
+    count = len(frames)
+    residuals, each = split_batch(residual, count), [split_batch(part, count) for part in numbers]
+    return [
+        _corrected_planes(frame, residuals[index], strength, [parts[index] for parts in each])
+        for index, frame in enumerate(frames)
+    ]
 
 
-@contextlib.contextmanager
-def frame_errors(frame: Frame, device: torch.device) -> Iterator[None]:
-    """Inference mode; errors within become those of this package, with the frame's number or time."""
-    try:
-        with torch.inference_mode(), _network_errors(f"a {frame.width}×{frame.height} frame on {device}"):
-            yield
-    except VdeblurError as exc:
-        number = number_of(frame)
-        if number is not None and exc.stage is None:
-            exc.args = (f"frame {number}: {exc}",)
-        exc.at("network", frame.time_seconds if number is None else None)
-        raise
+def _corrected_planes(encoded: EncodedFrame, residual: Tensor, strength: float, numbers: Sequence[Tensor]) -> Planes:
+    """Planes with the network's residual (1, C, H, W); behind them its sum and further numbers, in one tensor.
 
-
-@dataclass(frozen=True)
-class _FrameOfBatch:
-    """Planes of one frame of a batch whose correction runs asynchronously."""
-
-    work: BackgroundTask[list[Planes]]
-    number: int
-
-    def result(self) -> Planes:
-        return self.work.result()[self.number]
-
-
-def _corrected(frames: Sequence[EncodedFrame], residual: Tensor, strength: float) -> list[Planes]:
-    """Planes of frames of one size with their part of the network's residual (B, C, H, W)."""
-    residuals = split_batch(residual, len(frames))
-    return [_corrected_planes(frame, own, strength) for frame, own in zip(frames, residuals, strict=True)]
-
-
-def _corrected_planes(encoded: EncodedFrame, residual: Tensor, strength: float) -> Planes:
-    """Planes with the network's residual (1, C, H, W), and its sum, which is finite only if every value is."""
+    The sum is finite only if every value is.
+    """
     frame = encoded.frame
     residual = crop(residual, *encoded.size)
     planes = add_residual(
         encoded.planes, residual, frame.format, frame.colour, strength=strength, reduce=encoded.reduce
     )
-    return (*planes, residual.sum())
+    return (*planes, torch.cat([part.flatten() for part in (residual.sum(), *numbers)]))
+
+
+def _told_and_read(arguments: Sequence[Any], state: Any) -> list[Tensor]:
+    """Exposure fractions that a network was told (B, 1, 1, 1), and its readings (B, 4); none if it takes none."""
+    return [arguments[4], state.reading] if len(arguments) > 4 else []
 
 
 def _in_tiles(side: int | None) -> dict[str, Any]:
@@ -257,20 +272,6 @@ def _placed(network: Any, device: torch.device, dtype: torch.dtype, *, own: bool
     return placed
 
 
-@contextlib.contextmanager
-def _network_errors(what: str) -> Iterator[None]:
-    """Translate errors of PyTorch and the network into those of this package, in one line."""
-    try:
-        yield
-    except VdeblurError:
-        raise
-    except Exception as exc:
-        text = str(exc).strip() or type(exc).__name__
-        if is_out_of_memory(exc):
-            raise DeviceError(f"out of memory: {what}; use a smaller model or video, or another --device") from exc
-        raise NetworkError(f"{what}: {type(exc).__name__}: {text.splitlines()[0]}") from exc
-
-
 def _tensors(planes: Sequence[Any]) -> list[Tensor]:
     """Planes as tensors, without a copy where NumPy and PyTorch can share them."""
     result = []
@@ -281,15 +282,3 @@ def _tensors(planes: Sequence[Any]) -> list[Tensor]:
             plane = torch.from_numpy(plane)
         result.append(plane)
     return result
-
-
-def _like(planes: Sequence[Tensor], source: Sequence[Any]) -> list[Any]:
-    """Planes of the source's kind, on its device; planes that were not restored (alpha) are the source's own."""
-    restored: list[Any] = []
-    for plane, original in zip(planes, source, strict=False):
-        if isinstance(original, Tensor):
-            plane = plane.to(original.device)
-            restored.append(plane.clone() if plane.is_inference() else plane)  # a caller may write to it
-        else:
-            restored.append(plane.numpy())
-    return [*restored, *source[len(planes) :]]

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from vdeblur.engine.read_ahead import frames_that_wait
+
 #: Side of the trial frame in pixels, and of the tiles that it is also cut into. (In smaller frames than this one,
 #: the network looks for the exposure at more points.)
 TRIAL, TILE = 512, 128
@@ -18,7 +20,10 @@ TRIAL, TILE = 512, 128
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Peak memory of restoring a frame, in bytes: a share for each pixel, for each pixel of a tile, and for a strip."""
+    """Peak memory of restoring a frame, in bytes: a share for each pixel, for each pixel of a tile, and for a strip.
+
+    Frames that wait because later ones are read ahead come on top of it.
+    """
 
     each_pixel: float
     each_tile_pixel: float
@@ -27,15 +32,19 @@ class MemoryEstimate:
     #: On a CPU, for a strip, and its pixels.
     strip: int = 0
     strip_pixels: int = 1
+    #: For each pixel of a frame that waits.
+    each_waiting_pixel: float = 0.0
 
-    def bytes(self, height: int, width: int, side: int | None) -> int:
-        """For a frame of this size, in tiles or whole."""
+    def bytes(self, height: int, width: int, side: int | None, *, read_ahead: int = 0) -> int:
+        """For a frame of this size, in tiles or whole, and those that wait if so many are read ahead."""
         tile = height * width
         if side is not None:
             rows, columns = (min(size, side + 2 * self.overlap) for size in (height, width))
             tile = rows * columns
         strip = self.strip * min(1, tile / self.strip_pixels)
-        return int(strip + self.each_pixel * height * width + self.each_tile_pixel * tile)
+        each = self.each_waiting_pixel * height * width
+        waiting = frames_that_wait(read_ahead, each) * each
+        return int(strip + self.each_pixel * height * width + self.each_tile_pixel * tile + waiting)
 
 
 def estimate_memory(measure: Callable[[int, int | None], int], *, tile: int, overlap: int) -> MemoryEstimate:

@@ -2,7 +2,9 @@
 
 One stream: :meth:`Scheduler.step` encodes a frame, and restores the window that it completes.
 :meth:`Scheduler.run` does so for a whole clip and leaves results pending, so that their downloads overlap the next
-frames. Several streams: :meth:`Scheduler.step_many` and :meth:`Scheduler.run_many` do the same in batches.
+frames. There a window may wait until later ones of its shot have been matched; then, and at the end of a shot, several
+are restored one after another. Several streams: :meth:`Scheduler.step_many` and :meth:`Scheduler.run_many` do the same
+in batches, and read nothing ahead.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from vdeblur.engine.batching import group_equal
-from vdeblur.engine.device_step import DeviceStep, PendingFrame, frame_errors
+from vdeblur.engine.device_step import DeviceStep
+from vdeblur.engine.pending_frame import PendingFrame, frame_errors
 from vdeblur.engine.pixels import reduced_size
 from vdeblur.engine.stream_state import (
     EncodedFrame,
@@ -47,23 +50,39 @@ class Scheduler:
         self._in_flight = 0
 
     def step(self, stream: StreamState, frame: Frame | None) -> Frame | None:
-        """Push a frame (None at the end of the stream), wait for the frame that this completes, and return it."""
+        """Push a frame (None at the end of the stream), wait for the frame that this completes, and return it.
+
+        The stream reads nothing ahead.
+        """
         with self.lock:
-            pending = self._advance(stream, frame)
+            self._take(stream, frame)
+            pending = self._started(stream)
             return None if pending is None else self._result(pending).frame
 
-    def run(self, stream: StreamState, frames: Iterable[Frame]) -> Generator[RestoredFrame, None, None]:
-        """Restore all frames of a stream, in order, each as soon as it is known. Lazy."""
+    def run(
+        self, stream: StreamState, frames: Iterator[Frame], after: Snapshot | None = None
+    ) -> Generator[RestoredFrame, None, None]:
+        """Restore all frames of a stream, in order, each as soon as it is known. Lazy.
+
+        With ``after`` the stream is brought to that snapshot first (:meth:`resume`).
+        """
         pending: deque[PendingFrame] = deque()
+        if after is not None:
+            self.resume(stream, after, frames)
         try:
             for frame in itertools.chain(frames, (None,)):
                 with self.lock:
-                    started = self._advance(stream, frame)
-                    if started is not None:
-                        pending.append(started)
-                    due = deque(self._due(pending))
-                while due:
-                    yield due.popleft()
+                    self._take(stream, frame)
+                waits = False
+                while not waits:
+                    with self.lock:
+                        started = self._started(stream)
+                        waits = started is None
+                        if started is not None:
+                            pending.append(started)
+                        due = deque(self._due(pending))
+                    while due:
+                        yield due.popleft()
             while pending:
                 yield self._result(pending.popleft())
         finally:
@@ -84,13 +103,22 @@ class Scheduler:
         stream.window.before = encoded[0] if snapshot.ahead and snapshot.same_shot else None
         stream.cut_detector.load_state_dict(snapshot.cut_detector)
         stream.state = self._device_step.state_on_device(snapshot.state)
+        if snapshot.contradictions is not None:
+            stream.contradictions = snapshot.contradictions.to(self._device_step.device)
 
-    def _advance(self, stream: StreamState, frame: Frame | None) -> PendingFrame | None:
-        """Push a frame, None at the end of the stream; start restoring the window that this completes."""
+    def _take(self, stream: StreamState, frame: Frame | None) -> None:
+        """Push a frame, None at the end of the stream; the window that this completes waits to be restored."""
         window = stream.window.finish() if frame is None else self._pushed(stream, self._encoded(frame))
-        if window is None:
+        if window is not None:
+            window, matched, may_wait = self._device_step.match(window, stream.read_ahead)
+            stream.wait(window, matched, may_wait=may_wait)
+
+    def _started(self, stream: StreamState) -> PendingFrame | None:
+        """Start restoring the oldest window that needs to wait no longer."""
+        job = stream.next_job()
+        if job is None:
             return None
-        (pending,) = self._device_step.restore([(stream, window)])
+        (pending,) = self._device_step.restore([job])
         self._in_flight += 1
         return pending
 
@@ -110,7 +138,10 @@ class Scheduler:
     def _result(self, pending: PendingFrame) -> RestoredFrame:
         with self.lock:
             self._in_flight -= 1
-            return pending.result()
+            restored = pending.result()
+            if restored.shutter is not None and restored.shutter.overruled:
+                self._device_step.known_exposure.note_overruled(restored.shutter)
+            return restored
 
     def _discard(self, pending: deque[PendingFrame]) -> None:
         """Wait for frames that nobody wants any more: the slots of their transfers are free only then."""
@@ -151,18 +182,22 @@ class Scheduler:
                 yield tuple(restored.get(index) for index in range(len(iterators)))
 
     def _advance_many(self, steps: Sequence[StreamFrame]) -> Iterator[tuple[int, PendingFrame]]:
-        """As :meth:`_advance` for each step; pending frames come with the index of their step.
+        """Push a frame into each stream, and start restoring; pending frames come with the index of their step.
 
         Windows of several streams are restored in one batch where they are of one size and lack the same neighbours.
+        Nothing is read ahead.
         """
         encoded = iter(self._encoded_many([frame for _, frame in steps if frame is not None]))
         jobs: dict[int, RestoreJob] = {}
         for place, (stream, frame) in enumerate(steps):
             window = stream.window.finish() if frame is None else self._pushed(stream, next(encoded))
             if window is not None:
-                jobs[place] = stream, window
+                stream.wait(window)
+            job = stream.next_job()
+            if job is not None:
+                jobs[place] = job
         waiting = list(jobs.items())
-        for batch in self._batches([(job[1].current.size, missing_arguments(job)) for _, job in waiting]):
+        for batch in self._batches([(job.window.current.size, missing_arguments(job)) for _, job in waiting]):
             chosen = [waiting[number] for number in batch]
             started = self._device_step.restore([job for _, job in chosen])
             for (place, _), pending in zip(chosen, started, strict=True):

@@ -1,14 +1,16 @@
-"""Stream state: the window, recurrent state and scene-cut detector of one clip, and the snapshot to resume it from."""
+"""Stream state: window, waiting frames, recurrent state and scene-cut detector of one clip, and its snapshot."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
 from torch import Tensor
 
-from vdeblur.engine.exposure import Neighbourhood
+from vdeblur.engine.exposure import FrameShutter, Neighbourhood
 from vdeblur.engine.pixels import reduced_size
 from vdeblur.engine.scene_cuts import SceneCutDetector
 from vdeblur.engine.windows import SlidingWindow, Window
@@ -33,6 +35,21 @@ class EncodedFrame:
         return reduced_size(self.frame.size, self.reduce)
 
 
+@dataclass(frozen=True, eq=False)
+class WaitingWindow:
+    """A complete window whose current frame is to be restored, and what a snapshot after it keeps of the stream."""
+
+    window: Window[EncodedFrame]
+    #: Frames taken beyond the current one when the window was complete: 0, or 1 with lookahead.
+    taken: int
+    #: Whether that frame belongs to the same shot.
+    same_shot: bool
+    #: State of the shot boundary detector when the window was complete.
+    cut_detector: dict[str, Any]
+    #: What ``match_motion`` returned; None where nothing is read ahead.
+    matched: Any = None
+
+
 @dataclass
 class StreamState:
     """State of one stream between two frames. Its parts are replaced, never written to."""
@@ -41,6 +58,13 @@ class StreamState:
     cut_detector: SceneCutDetector = field(default_factory=SceneCutDetector)
     #: The network's recurrent state, None at the start of a shot.
     state: Any = None
+    #: Frames of a shot to match before one is restored, and how many of them may wait.
+    read_ahead: int = 0
+    may_wait: int = 0
+    #: Windows that are complete, oldest first.
+    waiting: tuple[WaitingWindow, ...] = ()
+    #: For how many frames the blur has contradicted the camera (1,), on the device; None: no camera has said anything.
+    contradictions: Tensor | None = None
 
     def push(self, encoded: EncodedFrame) -> Window[EncodedFrame] | None:
         """Take the next frame; return the window that is complete now, if there is one."""
@@ -52,8 +76,37 @@ class StreamState:
         )
         return self.window.push(encoded, same_shot=same_shot)
 
+    def wait(self, window: Window[EncodedFrame], matched: Any = None, *, may_wait: int = 0) -> None:
+        """Let a window wait that has just become complete.
+
+        Args:
+            matched: what ``match_motion`` returned for it, if others may wait for it.
+            may_wait: how many windows may wait for later ones from here on.
+        """
+        own = self.window
+        same_shot = own.before is not None
+        added = WaitingWindow(window, own.lookahead, same_shot, self.cut_detector.state_dict(), matched)
+        self.waiting, self.may_wait = (*self.waiting, added), may_wait
+
+    def next_job(self) -> RestoreJob | None:
+        """Take the oldest window that needs to wait no longer, with the later ones of its shot; None if all have to.
+
+        A window waits for later ones of its shot, until there are enough or the shot, or the stream, has ended.
+        """
+        if not self.waiting:
+            return None
+        oldest, *others = self.waiting
+        later = list(takewhile(lambda one: not one.window.first, others))
+        own = self.window
+        ended = len(later) < len(others) or own.newest is None or (own.lookahead > 0 and own.before is None)
+        if not ended and len(later) < self.may_wait:
+            return None
+        self.waiting = self.waiting[1:]
+        matched = [one.matched for one in takewhile(lambda one: one.matched is not None, later)]
+        return RestoreJob(self, oldest, tuple(one.profile for one in matched))
+
     def copy(self) -> StreamState:
-        return StreamState(copy.copy(self.window), copy.copy(self.cut_detector), self.state)
+        return replace(self, window=copy.copy(self.window), cut_detector=copy.copy(self.cut_detector))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +115,20 @@ class Snapshot:
 
     #: The network's recurrent state.
     state: Any
-    #: Frames taken beyond the last restored one: 0, or 1 with lookahead.
+    #: Frames taken beyond the last restored one: 0, or 1 with lookahead. Those that are read ahead do not count.
     ahead: int
     #: Whether the frame ahead belongs to the same shot.
     same_shot: bool
     #: State of the shot boundary detector (:meth:`vdeblur.engine.scene_cuts.SceneCutDetector.state_dict`).
     cut_detector: dict[str, Any]
+    #: For how many frames the blur has contradicted the camera (1,), if one has said anything.
+    contradictions: Tensor | None = None
 
     @staticmethod
-    def of(stream: StreamState) -> Snapshot:
-        window = stream.window
-        return Snapshot(stream.state, window.lookahead, window.before is not None, stream.cut_detector.state_dict())
+    def of(job: RestoreJob) -> Snapshot:
+        """After the job's frame, the newest that has been restored of its stream."""
+        stream, waited = job.stream, job.waited
+        return Snapshot(stream.state, waited.taken, waited.same_shot, waited.cut_detector, stream.contradictions)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The state's tensors, on the CPU.
@@ -92,24 +148,40 @@ class RestoredFrame:
 
     frame: Frame
     snapshot: Snapshot
+    #: Exposure it was restored with; None of a network that reads none.
+    shutter: FrameShutter | None = None
 
 
-#: A stream, and a window of it whose current frame is to be restored.
-RestoreJob = tuple[StreamState, Window[EncodedFrame]]
+@dataclass(frozen=True, eq=False)
+class RestoreJob:
+    """A window of a stream whose current frame is to be restored."""
+
+    stream: StreamState
+    waited: WaitingWindow
+    #: Motion profiles (1, PROFILE_SIZE) of later frames of the shot, the next frame's first.
+    later: tuple[Tensor, ...] = ()
+
+    @property
+    def window(self) -> Window[EncodedFrame]:
+        return self.waited.window
+
+
+def seen_features(window: Window[EncodedFrame]) -> tuple[Any, Any, Any]:
+    """Features of the previous, the current and the next frame; None for those that are missing."""
+    encoded = window.current
+    previous = None if window.previous is encoded else window.previous.features
+    following = None if window.next is encoded else window.next.features
+    return previous, encoded.features, following
 
 
 def network_arguments(job: RestoreJob) -> tuple[Any, Any, Any, Any]:
     """Features of the previous, the current and the next frame, and the state; None for those that are missing."""
-    stream, window = job
-    encoded = window.current
-    previous = None if window.previous is encoded else window.previous.features
-    following = None if window.next is encoded else window.next.features
-    return previous, encoded.features, following, None if window.first else stream.state
+    return *seen_features(job.window), None if job.window.first else job.stream.state
 
 
 def neighbourhood(job: RestoreJob) -> Neighbourhood:
     """The frame that is to be restored, with those beside it."""
-    window = job[1]
+    window = job.window
     previous, current, following = (encoded.frame for encoded in (window.previous, window.current, window.next))
     return Neighbourhood(
         None if previous is current else previous, current, None if following is current else following
@@ -119,3 +191,13 @@ def neighbourhood(job: RestoreJob) -> Neighbourhood:
 def missing_arguments(job: RestoreJob) -> tuple[bool, ...]:
     """Which of the network's arguments are None; windows with the same ones can share a batch."""
     return tuple(part is None for part in network_arguments(job))
+
+
+def with_features(window: Window[EncodedFrame], change: Callable[[Any], Any]) -> Window[EncodedFrame]:
+    """The same window with other features; a missing neighbour stays one."""
+    current = replace(window.current, features=change(window.current.features))
+    previous, following = (
+        current if side is window.current else replace(side, features=change(side.features))
+        for side in (window.previous, window.next)
+    )
+    return Window(previous, current, following, window.first)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vdeblur.engine.memory_estimate import TILE, TRIAL, MemoryEstimate, estimate_memory, peak_tensor_bytes
 from vdeblur.engine.pixels import add_residual, crop, pad_to_multiple, picture_from_planes
+from vdeblur.engine.read_ahead import WAITING_BYTES, tensor_bytes
 from vdeblur.errors import DeviceError, UsageError
 from vdeblur.frames import Colour, PixelFormat
 from vdeblur.model.network import traits_of
@@ -51,8 +52,15 @@ class TileChooser:
             raise UsageError(f"this network cannot work in tiles of {wish} pixels; use tile auto or off")
         self._network, self._device = network, device
         self._sides: dict[tuple[int, int], int | None] = {}
+        #: Frames that are read ahead at most.
+        self._read_ahead = 0
         #: Messages for people.
         self.notes: list[str] = []
+
+    def expect_waiting(self, read_ahead: int) -> None:
+        """From here on so many frames may be read ahead, which wait in memory."""
+        if traits_of(self._network).reads_exposure:
+            self._read_ahead = max(self._read_ahead, read_ahead)
 
     @property
     def off(self) -> bool:
@@ -129,7 +137,7 @@ class TileChooser:
             return None if max(size) <= side else side
         if self.off or self._traits is None:
             return None
-        plenty = PLENTY.get(self._device.type, 0) * size[0] * size[1]
+        plenty = PLENTY.get(self._device.type, 0) * size[0] * size[1] + WAITING_BYTES * min(1, self._read_ahead)
         free = free_bytes(self._device)
         if free is None or free >= plenty:
             return None
@@ -137,7 +145,8 @@ class TileChooser:
         need = self._memory_estimate
         free = free_bytes(self._device)  # again: what libraries set up in the trials stays with them
         side = None
-        while need is not None and free is not None and need.bytes(*size, side) > USABLE * free:
+        ahead = self._read_ahead
+        while need is not None and free is not None and need.bytes(*size, side, read_ahead=ahead) > USABLE * free:
             smaller = self._smaller(size, side)
             if smaller is None:
                 break
@@ -162,7 +171,13 @@ class TileChooser:
             with torch.inference_mode(), single_thread():  # what other threads make would not be counted
                 strip = torch.get_num_threads() * self._strip_bytes() if in_strips else 0
                 parts = estimate_memory(self._measured, tile=tile, overlap=self._traits.overlap)
-                return replace(parts, strip=strip, strip_pixels=self._traits.strip_pixels or 1)
+                waiting = MemoryTrial(self._network, self._device, TRIAL, None).waiting_bytes() / TRIAL**2
+                return replace(
+                    parts,
+                    strip=strip,
+                    strip_pixels=self._traits.strip_pixels or 1,
+                    each_waiting_pixel=waiting,
+                )
         except RuntimeError as exc:
             logger.debug("the memory that frames take cannot be measured: %s", exc)
             return None
@@ -193,6 +208,14 @@ class MemoryTrial:
         window = [self._encoded() for _ in range(3)]
         residual, _ = self._network.residual(*window, None, side=self._side)
         add_residual(self._planes(), crop(residual, *self._size), _TRIAL_FORMAT, Colour())
+
+    def waiting_bytes(self) -> int:
+        """Of a frame that waits until later ones have been matched; 0 of a network that reads no exposure."""
+        if not traits_of(self._network).reads_exposure:
+            return 0
+        window = [self._encoded() for _ in range(3)]
+        matched = self._network.match_motion(*window)
+        return tensor_bytes(self._planes(), self._network.without_levels(window[1]), matched)
 
     def _planes(self) -> list[Tensor]:
         shapes = [_TRIAL_FORMAT.plane_shape(index, *self._size) for index in range(3)]

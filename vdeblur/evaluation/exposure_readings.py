@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.read_ahead import READ_AHEAD
 from vdeblur.engine.stream_state import Snapshot
 from vdeblur.evaluation.cases import Case
 from vdeblur.evaluation.scoring import mean
@@ -45,8 +46,8 @@ def exposure_reading(network: Any, snapshot: Snapshot) -> float | None:
 def restored_and_read(
     deblurrer: Deblurrer, frames: Iterable[Frame], readings: list[float]
 ) -> Generator[Frame, None, None]:
-    """Restore a clip as :meth:`Deblurrer.run` does; the reading of each frame is added to a list."""
-    with closing(deblurrer.restorations(frames)) as restorations:
+    """Restore a clip as a file is (:data:`READ_AHEAD`); the reading of each frame is added to a list."""
+    with closing(deblurrer.restorations(frames, read_ahead=READ_AHEAD)) as restorations:
         for restored in restorations:
             reading = exposure_reading(deblurrer.network, restored.snapshot)
             if reading is not None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from vdeblur.adapters.arrays import Channels
 from vdeblur.adapters.pictures import P, frame_of, join, number_of, picture_of, split
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.read_ahead import checked_read_ahead
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
@@ -22,13 +23,19 @@ from vdeblur.options import RestoreArguments, RestoreOptions, with_restore_signa
 from vdeblur.pipeline.loop import Progress
 
 
-class FrameOptions(RestoreArguments, total=False):
-    """Keyword arguments of :func:`deblur_frames`, :func:`deblur_streams` and :func:`vdeblur.adeblur_frames`."""
+class StreamOptions(RestoreArguments, total=False):
+    """Keyword arguments of :func:`deblur_streams`."""
 
     model: str | Path | Network
     channels: Channels
     progress: Callable[[Progress], None] | None
     stop: Callable[[], bool] | None
+
+
+class FrameOptions(StreamOptions, total=False):
+    """Keyword arguments of :func:`deblur_frames` and :func:`vdeblur.adeblur_frames`."""
+
+    read_ahead: int
 
 
 @overload
@@ -47,6 +54,7 @@ def deblur_frames(
     channels: Channels = "rgb",
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    read_ahead: int = 0,
     **restoration: Unpack[RestoreArguments],
 ) -> Generator[Any, None, None]:
     """Take the motion blur out of a sequence of pictures. Lazy: one comes out for each that goes in.
@@ -88,6 +96,8 @@ def deblur_frames(
         progress: callback before each picture comes out. ``frames_total`` is known if ``frames`` has a length;
             ``media_seconds`` is 0 for pictures without timestamps.
         stop: callback before each picture comes out; True ends it with Interrupted.
+        read_ahead: pictures, 0 to 100, by which the result is delayed, so that the exposure is read from later pictures
+            of the shot, too: 24 for pictures that are there already, as files have it; 0 for those that come live.
 
     Raises:
         UsageError: an option is invalid, at once; or a picture, in its turn.
@@ -98,13 +108,13 @@ def deblur_frames(
         raise UsageError(f"frames cannot be {frames!r}; give an iterable of pictures, or use deblur_video for files")
     if isinstance(frames, (np.ndarray, Tensor)) and frames.ndim != 4:
         raise UsageError(f"one array of shape {tuple(frames.shape)} is no sequence of pictures; put it into a list")
-    return _restored(
-        frames, Deblurrer(model, channels=channels, **restoration), ProgressReporter(frames, progress, stop)
-    )
+    reporter = ProgressReporter(frames, progress, stop)
+    read_ahead = checked_read_ahead(read_ahead)
+    return _restored(frames, Deblurrer(model, channels=channels, **restoration), reporter, read_ahead)
 
 
 def deblur_streams(
-    streams: Sequence[Iterable[P]], **options: Unpack[FrameOptions]
+    streams: Sequence[Iterable[P]], **options: Unpack[StreamOptions]
 ) -> Generator[tuple[P | None, ...], None, None]:
     """Take the motion blur out of several independent streams beside each other: cameras that share a machine. Lazy.
 
@@ -120,7 +130,7 @@ def deblur_streams(
 
     Args:
         streams: each as for :func:`deblur_frames`; an item is one picture.
-        options: as for :func:`deblur_frames`. ``progress`` counts tuples.
+        options: as for :func:`deblur_frames`, but for ``read_ahead``. ``progress`` counts tuples.
 
     Raises:
         UsageError, NetworkError, DeviceError, Interrupted: as :func:`deblur_frames`; wrong pictures with the number
@@ -175,7 +185,9 @@ class ProgressReporter:
             raise Interrupted(f"stopped after {self._count} frame{'s' * (self._count != 1)}")
 
 
-def _restored(items: Iterable[Any], deblurrer: Deblurrer, reporter: ProgressReporter) -> Generator[Any, None, None]:
+def _restored(
+    items: Iterable[Any], deblurrer: Deblurrer, reporter: ProgressReporter, read_ahead: int
+) -> Generator[Any, None, None]:
     iterator = iter(items)
     counts: deque[int] = deque()
 
@@ -190,7 +202,7 @@ def _restored(items: Iterable[Any], deblurrer: Deblurrer, reporter: ProgressRepo
 
     with ExitStack() as stack:
         _close_with(stack, iterator)
-        restored = stack.enter_context(closing(deblurrer.run(frames())))
+        restored = stack.enter_context(closing(deblurrer.run(frames(), read_ahead=read_ahead)))
         reporter.start()
         done: list[Any] = []
         for frame in restored:

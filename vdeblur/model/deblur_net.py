@@ -284,6 +284,10 @@ class DeblurNet(RestorationNetwork):
             motion = estimate_motion(current.levels, sides, self.config.flow_finest, current.eighth, present)
             return MatchedFrame(motion, motion_profile(current.picture, motion.velocity))
 
+    def without_levels(self, features: Features) -> Features:
+        """Features without their pyramid, which :meth:`match_motion` alone reads."""
+        return features._replace(levels=())
+
     def forward(
         self, window: tuple[Tensor | None, Tensor, Tensor | None], state: State | None = None
     ) -> tuple[Tensor, State]:

@@ -153,7 +153,7 @@ def _autocorrelation(differences: Tensor, weights: Tensor) -> Tensor:
     """
     samples = differences.shape[1]
     weighted = (differences[:, None] * weights[:, :, None]).flatten(1, 2)  # (B, C · K, N)
-    products = (weighted @ differences.transpose(1, 2)).unflatten(1, (-1, samples))  # (B, C, K, K)
+    products = (weighted @ differences.transpose(1, 2)).view(weights.shape[0], -1, samples, samples)  # (B, C, K, K)
     longer = F.pad(F.pad(products, (0, samples)).flatten(2), (0, samples))
     # Each row one further to the left than the one before.
     sheared = longer.view(*longer.shape[:2], samples, 2 * samples + 1)

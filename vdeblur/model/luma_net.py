@@ -186,6 +186,10 @@ class LumaNet(RestorationNetwork):
             motion = estimate_motion(current.levels, levels, self.config.flow_finest, like, present)
             return MatchedFrame(motion, motion_profile(current.luma, motion.velocity))
 
+    def without_levels(self, features: LumaFeatures) -> LumaFeatures:
+        """Features without their pyramid, which :meth:`match_motion` alone reads."""
+        return features._replace(levels=())
+
     def match(
         self,
         previous: LumaFeatures | None,

@@ -79,7 +79,8 @@ class NetworkTraits:
     #: which can be trained before all else. ``residual`` (and ``match``) take ``exposure`` behind the state: known
     #: exposure fractions (B, 1, 1, 1), float32, NaN where the fraction is to be read from the blur; None: everywhere.
     #: Behind it they take what ``match_motion`` returned for the frame, and the profiles of later frames; both may be
-    #: None. The state has ``profile`` and ``reading`` (:class:`vdeblur.model.exposure.Reading`, packed).
+    #: None. What has been matched needs no more of its features than ``without_levels`` leaves. The state has
+    #: ``profile`` and ``reading`` (:class:`vdeblur.model.exposure.Reading`, packed).
     reads_exposure: bool = False
     #: Filters along the motion in ``taps`` that can be trained before all else: of pixels, of pixels with the motion of
     #: their block, or of whole blocks, as in :class:`vdeblur.model.deblur_net.DeblurNet` and

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Unpack
 
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.read_ahead import READ_AHEAD
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
@@ -28,9 +29,11 @@ from vdeblur.pipeline.comparison import CompareMode, Comparison
 from vdeblur.pipeline.loop import Loop, Progress, expected_frames, refuse_truncated
 from vdeblur.pipeline.resume import SEGMENT_SECONDS, job_terms, seek_to_position
 from vdeblur.pipeline.sharpness import SharpnessPlot, check_plot_path
+from vdeblur.pipeline.shutter_tally import UsedShutter
 from vdeblur.video.info import SourceInfo, VideoInfo
 from vdeblur.video.segments.journal import Journal
 from vdeblur.video.sink.writer import EncodeOptions, Writer
+from vdeblur.video.source.access import scheme_of
 from vdeblur.video.source.reader import Reader
 from vdeblur.video.streams.outcomes import Outcome, summary_words
 
@@ -58,6 +61,9 @@ class Report:
     frames_before: int = 0
     #: Mean sharpness before and after, measured for a plot; see :func:`vdeblur.pipeline.sharpness.sharpness`.
     sharpness: tuple[float, float] | None = None
+    #: Which exposure the frames were restored with, of a resumed job from the resume point on; None of a network that
+    #: uses none.
+    shutter: UsedShutter | None = None
 
     @property
     def summary(self) -> str:
@@ -91,9 +97,10 @@ def deblur_video(
     """Take the motion blur out of a video, and keep everything else in it as it was.
 
     Decoding, inference and encoding run concurrently with bounded queues between them, so memory does not grow with
-    the video. Every frame keeps its timestamp. Audio, subtitles, chapters, tags and colour description are passed
-    through where the target's container can hold them; the report lists the losses. The target appears under its name
-    only when it is complete.
+    the video. In files, the exposure of a frame is read from up to 24 later frames of its shot, too; a pipe or a URL,
+    which may be live, is restored without that delay. Every frame keeps its timestamp. Audio, subtitles, chapters,
+    tags and colour description are passed through where the target's container can hold them; the report lists the
+    losses. The target appears under its name only when it is complete.
 
     Example::
 
@@ -160,7 +167,8 @@ def deblur_video(
         deblurrer = Deblurrer(restore.model, **restore.arguments)
         comparison = _comparison(compare, reader.info.video)
         chart = _chart(plot, reader.info, overwrite=overwrite)
-        terms = {} if journal is None else job_terms(reader.info, deblurrer, read, compare)
+        read_ahead = READ_AHEAD if _is_file(source) else 0
+        terms = {} if journal is None else job_terms(reader.info, deblurrer, read, compare, read_ahead)
         to_target = partial(
             Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
         )
@@ -171,6 +179,7 @@ def deblur_video(
         loop = Loop(
             reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal,
             piece_seconds=SEGMENT_SECONDS if segment_seconds is None else segment_seconds, plot=chart,
+            read_ahead=read_ahead,
         )  # fmt: skip
         loop.run(deblurrer, comparison, done)
         return _report(loop, deblurrer, writer, _name(target), chart)
@@ -242,7 +251,15 @@ def _report(loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str, chart
     before = 0 if writer.position is None else writer.position.frames
     means = None if chart is None else chart.means
     return Report(
-        loop.written, loop.skipped_packets, loop.elapsed_seconds, notes, target, tuple(writer.outcomes), before, means
+        loop.written,
+        loop.skipped_packets,
+        loop.elapsed_seconds,
+        notes,
+        target,
+        tuple(writer.outcomes),
+        before,
+        means,
+        loop.shutter,
     )
 
 
@@ -289,6 +306,15 @@ def _can_be_read_only_once(source: str | Path | BinaryIO) -> bool:
         return str(source) in ("-", "pipe:", "pipe:0") or stat.S_ISFIFO(os.stat(source).st_mode)
     except (OSError, ValueError):  # a URL, a pattern, or a wrong name, of which the reader will speak
         return False
+
+
+def _is_file(source: str | Path | BinaryIO) -> bool:
+    """Whether later frames of a source are there already, so that reading ahead makes nobody wait."""
+    if isinstance(source, (str, Path)):
+        url = isinstance(source, str) and scheme_of(source) not in (None, "file")
+        return not url and not _can_be_read_only_once(source)
+    seekable = getattr(source, "seekable", None)
+    return bool(seekable and seekable())
 
 
 def _name(target: str | Path | BinaryIO) -> str:

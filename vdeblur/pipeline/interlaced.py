@@ -33,6 +33,7 @@ def restorations(
     *,
     after: Snapshot | None = None,
     done: Sequence[Frame] = (),
+    read_ahead: int = 0,
 ) -> Generator[RestoredFrame, None, None]:
     """Restore progressive or interlaced frames: N in, N out, in order. Lazy.
 
@@ -42,17 +43,23 @@ def restorations(
         order: field order; ``None`` = progressive frames.
         after: snapshot of an interrupted job that goes on.
         done: then its last restored frame; for interlaced video behind the one before it, if there is one.
+        read_ahead: as for :meth:`vdeblur.engine.deblurrer.Deblurrer.run`; of interlaced video, fields.
 
     Raises:
         NetworkError, DeviceError, SourceError: as :meth:`vdeblur.engine.deblurrer.Deblurrer.restorations`.
     """
     if order is None:
-        return deblurrer.restorations(chain(done, frames), after=after)
-    return _of_fields(deblurrer, frames, order, after, done)
+        return deblurrer.restorations(chain(done, frames), after=after, read_ahead=read_ahead)
+    return _of_fields(deblurrer, frames, order, after, done, read_ahead)
 
 
 def _of_fields(
-    deblurrer: Deblurrer, frames: Iterable[Frame], order: FieldOrder, after: Snapshot | None, done: Sequence[Frame]
+    deblurrer: Deblurrer,
+    frames: Iterable[Frame],
+    order: FieldOrder,
+    after: Snapshot | None,
+    done: Sequence[Frame],
+    read_ahead: int,
 ) -> Generator[RestoredFrame, None, None]:
     originals: deque[Frame] = deque()
 
@@ -63,11 +70,11 @@ def _of_fields(
 
     # Of the frames that are done, the last picture alone is asked for again.
     pictures = islice(bob(chain(done, remembered()), order), max(0, 2 * len(done) - 1), None)
-    with closing(deblurrer.restorations(pictures, after=after)) as restored:
+    with closing(deblurrer.restorations(pictures, after=after, read_ahead=read_ahead)) as restored:
         for first in restored:
             second = next(restored)
             woven = weave(first.frame, second.frame, order, like=originals.popleft())
-            yield RestoredFrame(woven, second.snapshot)
+            yield RestoredFrame(woven, second.snapshot, second.shutter)
 
 
 def weave(first: Frame, second: Frame, order: FieldOrder, *, like: Frame) -> Frame:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.stream_state import Snapshot
@@ -16,6 +17,7 @@ from vdeblur.pipeline.comparison import Comparison
 from vdeblur.pipeline.interlaced import restorations
 from vdeblur.pipeline.resume import SEGMENT_SECONDS, SegmentTimer, checksum, load_snapshot, save_snapshot
 from vdeblur.pipeline.sharpness import SharpnessPlot
+from vdeblur.pipeline.shutter_tally import ShutterTally, UsedShutter
 from vdeblur.runtime.workers import WriteBehind, prefetch
 from vdeblur.video.info import VideoInfo
 from vdeblur.video.segments.journal import Journal, Position
@@ -84,6 +86,7 @@ class Loop:
         journal: journal of segments, if the writer makes any; snapshots are saved beside them.
         piece_seconds: seconds of work after which a segment ends.
         plot: measures every frame, and is written at the end.
+        read_ahead: as for :meth:`vdeblur.engine.deblurrer.Deblurrer.run`.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Loop:
         journal: Journal | None = None,
         piece_seconds: float = SEGMENT_SECONDS,
         plot: SharpnessPlot | None = None,
+        read_ahead: int = 0,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -106,6 +110,8 @@ class Loop:
         self._journal = journal if writer.segmented else None
         self._segment_timer = SegmentTimer(piece_seconds)
         self._plot = plot
+        self._read_ahead = read_ahead
+        self._shutters = ShutterTally(of_fields=reader.info.video.interlacing.order is not None)
         self._before = position = writer.position
         self._began = time.perf_counter()
         self._first_pts = None if position is None else position.first_pts
@@ -121,6 +127,11 @@ class Loop:
     def skipped_packets(self) -> int:
         earlier = 0 if self._before is None else self._before.skipped_packets
         return earlier + self._reader.skipped_packets
+
+    @property
+    def shutter(self) -> UsedShutter | None:
+        """Which exposure the frames were restored with; those of a resumed job from the resume point on."""
+        return self._shutters.result()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -144,14 +155,16 @@ class Loop:
         originals: deque[Frame] = deque()
         after, number, before = self._recalled(), self.written, done[-1] if done else None
         order = self._reader.info.video.interlacing.order
+        terms: dict[str, Any] = {"after": after, "done": done, "read_ahead": self._read_ahead}
         with (
             prefetch(self._frames(), depth=QUEUE_FRAMES, name="read", unblock=self._reader.close) as ahead,
             WriteBehind(self._write, depth=QUEUE_FRAMES, name="write", unblock=self._writer.abort) as behind,
-            closing(restorations(deblurrer, _remembered(ahead, originals), order, after=after, done=done)) as restored,
+            closing(restorations(deblurrer, _remembered(ahead, originals), order, **terms)) as restored,
         ):
             for each in restored:
                 number += 1
                 original = originals.popleft()
+                self._shutters.add(each.shutter)
                 if self._plot is not None:
                     self._plot.add(original, each.frame)
                 behind.put(each.frame if comparison is None else comparison.draw(original, each.frame))

@@ -33,6 +33,8 @@ SEGMENT_SECONDS = 60.0
 LEAST_FRAMES = 24
 #: Options that every journal records.
 _ALWAYS_RECORDED = ("strength", "lookahead")
+#: Name of a tensor beside those of the network's state, which are numbered.
+_CONTRADICTIONS = "contradictions"
 
 
 class SegmentTimer:
@@ -52,7 +54,9 @@ class SegmentTimer:
         return self._frames >= LEAST_FRAMES and time.monotonic() - self._began >= self._seconds
 
 
-def job_terms(info: SourceInfo, deblurrer: Deblurrer, read: ReadOptions, compare: str | None) -> dict[str, Any]:
+def job_terms(
+    info: SourceInfo, deblurrer: Deblurrer, read: ReadOptions, compare: str | None, read_ahead: int
+) -> dict[str, Any]:
     """Fingerprint of a job beside its encoder: source files with mtimes, network, restoration and read options."""
     return {
         "version": VERSION,
@@ -62,6 +66,7 @@ def job_terms(info: SourceInfo, deblurrer: Deblurrer, read: ReadOptions, compare
         "device": deblurrer.device.type,
         "precision": str(deblurrer.dtype),
         **_decisive(deblurrer),
+        "read_ahead": read_ahead,
         "compare": compare,
         "start_seconds": read.start_seconds,
         "duration_seconds": read.duration_seconds,
@@ -117,6 +122,8 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> dict[str, Any]:
         TargetError: the disk failed.
     """
     tensors = {str(number): tensor.contiguous() for number, tensor in enumerate(snapshot.tensors())}
+    if snapshot.contradictions is not None:
+        tensors[_CONTRADICTIONS] = snapshot.contradictions.cpu()
     try:
         save_file(tensors, path)
     except (OSError, SafetensorError) as exc:
@@ -132,8 +139,10 @@ def load_snapshot(memory: Mapping[str, Any], path: Path) -> Snapshot:
     """
     try:
         tensors = load_file(path)
+        contradictions = tensors.pop(_CONTRADICTIONS, None)
         state = tuple(tensors[str(number)] for number in range(len(tensors))) or None
-        return Snapshot(state, int(memory["ahead"]), bool(memory["joined"]), dict(memory["breaks"]))
+        joined, breaks = bool(memory["joined"]), dict(memory["breaks"])
+        return Snapshot(state, int(memory["ahead"]), joined, breaks, contradictions)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
         raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
 

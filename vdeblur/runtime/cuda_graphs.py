@@ -21,7 +21,7 @@ from vdeblur.runtime.device import is_out_of_memory
 logger = logging.getLogger(__name__)
 
 #: Most graphs kept at a time: steps with and without each neighbour and a state, for a few sizes of frames.
-MAX_GRAPHS = 16
+MAX_GRAPHS = 24
 
 Work = Callable[..., Any]
 Key = tuple[Any, ...]
@@ -96,6 +96,9 @@ class GraphedNetwork:
 
     def residual(self, previous: Any, current: Any, following: Any, state: Any, /, *more: Any, **options: Any) -> Any:
         return self._do("residual", (previous, current, following, state, *more), options)
+
+    def match_motion(self, previous: Any, current: Any, following: Any, /, **options: Any) -> Any:
+        return self._do("match_motion", (previous, current, following), options)
 
     def forget(self) -> None:
         """Drop all graphs with their memory; the next steps run eagerly again first."""
