@@ -8,6 +8,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,16 @@ def test_grain_is_no_cut() -> None:
 def test_light_alone_is_no_cut(factor: float) -> None:
     dim = 0.2 + 0.3 * texture(8)
     assert dissimilarity(thumbnail(frame(dim, 0)), thumbnail(frame(dim * factor, 1))) < 0.1
+
+
+@pytest.mark.parametrize("gain", [1.5, 1 / 1.5])
+@pytest.mark.parametrize("kind", [shots.pan, shots.shaking, shots.night, shots.grain])
+def test_a_step_of_the_exposure_is_no_cut(kind: Any, gain: float) -> None:
+    """Auto-exposure that follows the light in one step; bright places clip."""
+    for seed in range(3):
+        pictures = kind(seed).pictures
+        stepped = [np.clip(one * (gain if n >= len(pictures) // 2 else 1), 0, 1) for n, one in enumerate(pictures)]
+        assert broken_at(shots.frames([one.astype(np.float32) for one in stepped])) == []
 
 
 def test_unlikeness_is_the_same_both_ways_and_bounded() -> None:
