@@ -2,8 +2,8 @@
 
 One stream: :meth:`Scheduler.step` encodes a frame, and restores the window that it completes.
 :meth:`Scheduler.run` does so for a whole clip and leaves results pending, so that their downloads overlap the next
-frames. There a window may wait until later ones of its shot have been matched; then, and at the end of a shot, several
-are restored one after another. Several streams: :meth:`Scheduler.step_many` and :meth:`Scheduler.run_many` do the same
+frames. There a window may wait until later ones have been matched; at the end of the stream, all that wait are restored
+one after another. Several streams: :meth:`Scheduler.step_many` and :meth:`Scheduler.run_many` do the same
 in batches, and read nothing ahead.
 """
 

@@ -89,21 +89,18 @@ class StreamState:
         self.waiting, self.may_wait = (*self.waiting, added), may_wait
 
     def next_job(self) -> RestoreJob | None:
-        """Take the oldest window that needs to wait no longer, with the later ones of its shot; None if all have to.
+        """Take the oldest window if enough wait behind it or the stream has ended, with the later ones of its shot.
 
-        A window waits for later ones of its shot, until there are enough or the shot, or the stream, has ended.
+        It waits for windows of the next shot, too: restored all at once where a shot ends, its frames would find no
+        other work to go on beside them.
         """
-        if not self.waiting:
+        ended = self.window.newest is None
+        if not self.waiting or not (ended or len(self.waiting) > self.may_wait):
             return None
         oldest, *others = self.waiting
-        later = list(takewhile(lambda one: not one.window.first, others))
-        own = self.window
-        ended = len(later) < len(others) or own.newest is None or (own.lookahead > 0 and own.before is None)
-        if not ended and len(later) < self.may_wait:
-            return None
-        self.waiting = self.waiting[1:]
-        matched = [one.matched for one in takewhile(lambda one: one.matched is not None, later)]
-        return RestoreJob(self, oldest, tuple(one.profile for one in matched))
+        self.waiting = tuple(others)
+        later = takewhile(lambda one: not one.window.first and one.matched is not None, others)
+        return RestoreJob(self, oldest, tuple(one.matched.profile for one in later))
 
     def copy(self) -> StreamState:
         return replace(self, window=copy.copy(self.window), cut_detector=copy.copy(self.cut_detector))
