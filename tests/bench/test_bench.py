@@ -111,9 +111,9 @@ def test_the_network_is_asked_the_same_again(tmp_path: Path, tiny_model: Path) -
             asked.append("encode")
             return self.network.encode(frame, **options)
 
-        def residual(self, previous: Any, current: Any, following: Any, state: Any, **options: Any) -> Any:
+        def residual(self, previous: Any, current: Any, following: Any, state: Any, *more: Any) -> Any:
             asked.append(f"residual {previous is not None} {following is not None} {state is not None}")
-            return self.network.residual(previous, current, following, state, **options)
+            return self.network.residual(previous, current, following, state, *more)
 
     with Reader(make_clip(tmp_path, 160, 96, 5)) as reader:
         frames = list(reader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +13,12 @@ from support.doubles import Identity
 from support.networks import luma_nets
 from support.pairs import case, frames, moving, write_clip
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.pixels import rgb_of
 from vdeblur.errors import UsageError
 from vdeblur.evaluation import evaluate
 from vdeblur.evaluation.cases import TrueMotion
 from vdeblur.evaluation.exposure_readings import exposure_score, restored_and_read, true_exposures
 from vdeblur.model.checkpoint import load_network
+from vdeblur.model.exposure import Reading, profile_ahead
 from vdeblur.model.network import RestorationNetwork
 
 __all__ = ["call", "tiny_model"]
@@ -29,17 +30,26 @@ def network(request: pytest.FixtureRequest, tiny_model: Path) -> RestorationNetw
 
 
 @pytest.mark.parametrize("lookahead", [0, 1])
-def test_the_reading_is_what_the_engine_used(network: RestorationNetwork, lookahead: int) -> None:
+def test_the_reading_is_that_of_the_whole_shot(network: RestorationNetwork, lookahead: int) -> None:
+    """Frame by frame by hand, with the profiles of all later ones."""
+    net: Any = network
     shown = frames(moving(5, speed=5.0, blur=2.5, size=96))
     engine = Deblurrer(network, device="cpu", precision="float32", lookahead=lookahead)
     readings: list[float] = []
     restored = list(restored_and_read(engine, shown, readings))
     assert [frame.pts for frame in restored] == [frame.pts for frame in shown]
+    step = engine.device_step
     with torch.inference_mode():
-        clip = torch.cat([rgb_of(frame) for frame in shown])[None]
-        used = network.restore_clip(clip, lookahead=lookahead).exposure
-    assert readings == pytest.approx(used.flatten().tolist(), abs=2e-3)
-    assert len({round(reading, 6) for reading in readings}) == 5
+        features = [step.encode([frame])[0].features for frame in shown]
+        following = [*features[1:], None] if lookahead else [None] * 5
+        sides = list(zip([None, *features[:-1]], features, following, strict=True))
+        matched = [net.match_motion(*window) for window in sides]
+        state, expected = None, []
+        for number, window in enumerate(sides):
+            later = [each.profile for each in matched[number + 1 :]]
+            _, state = net.residual(*window, state, None, matched[number], profile_ahead(later) if later else None)
+            expected.append(float(state.reading[0, Reading._fields.index("middle")]))
+    assert readings == pytest.approx(expected, abs=2e-3)
 
 
 def test_a_method_without_a_reader_reads_nothing() -> None:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.read_ahead import READ_AHEAD
-from vdeblur.engine.stream_state import Snapshot
 from vdeblur.evaluation.cases import Case
 from vdeblur.evaluation.scoring import mean
 from vdeblur.frames import Frame
-from vdeblur.model.exposure import Reading
-from vdeblur.model.network import traits_of
 
 #: Readings of the frames before this one do not count: the first is read from one side, the second from two profiles.
 FIRST_COUNTED = 2
@@ -32,26 +28,17 @@ class ExposureScore:
     error: float | None
 
 
-def exposure_reading(network: Any, snapshot: Snapshot) -> float | None:
-    """The exposure fraction that was read from the blur of the frame before a snapshot, None if the network reads none.
-
-    It is the median of what the network's reader said (:class:`vdeblur.model.exposure.Reading`), kept in the state.
-    """
-    reading = getattr(snapshot.state, "reading", None)
-    if reading is None or not traits_of(network).reads_exposure:
-        return None
-    return float(reading[0, Reading._fields.index("middle")])
-
-
 def restored_and_read(
     deblurrer: Deblurrer, frames: Iterable[Frame], readings: list[float]
 ) -> Generator[Frame, None, None]:
-    """Restore a clip as a file is (:data:`READ_AHEAD`); the reading of each frame is added to a list."""
+    """Restore a clip as a file is (:data:`READ_AHEAD`); what the blur of each frame says is added to a list.
+
+    It is the median of what the network's reader said (:class:`vdeblur.model.exposure.Reading`).
+    """
     with closing(deblurrer.restorations(frames, read_ahead=READ_AHEAD)) as restorations:
         for restored in restorations:
-            reading = exposure_reading(deblurrer.network, restored.snapshot)
-            if reading is not None:
-                readings.append(reading)
+            if restored.shutter is not None:
+                readings.append(restored.shutter.middle)
             yield restored.frame
 
 
