@@ -39,8 +39,8 @@ NUMBERS = """\
   touched      PSNR of output against input on the blurred clips themselves: low where much was changed
   harm         PSNR of output against input when the sharp clip goes in; 100 = untouched; mean, worst clip, worst frame
   velocity     mean endpoint error of the motion between frames, pixels; exposure: of that during the exposure
-  true, read   exposure fraction of the frame interval, as it was and as the network read it; error: mean absolute
-               difference; all from the third frame on
+  true, read   exposure fraction of the frame interval, as it was and as the network read it, later frames of the shot
+               included, as in any file; error: mean absolute difference; all from the third frame on
   easy … hard  clips with an input of 30 dB or more, 24 to 30, under 24
   selection    mean of the gains on pairs, ladder and synthetic set (mild, strong): choose a model by it, not by one
   drift        a clip played forth and back: PSNR of frames from 400 on minus that of the same frames from 20 on
