@@ -20,8 +20,9 @@ from vdeblur.engine.batching import concatenate, split_batch
 from vdeblur.engine.tiling import TileChooser
 from vdeblur.frames import Frame
 
-#: What summing in another order may change, in parts of the range; measured 6e-7 with the shipped networks.
-ROUNDING = 2e-6
+#: What summing in another order may change, in parts of the range; measured 6e-7 with the shipped networks. In bfloat16
+#: a reading of the exposure that differs in its last bit can move a product to the next number; measured 1.6e-5.
+ROUNDING = {"float32": 2e-6, "bfloat16": 5e-5}
 
 
 def streams(frames: Any, model: Any = None, **options: Any) -> list[tuple[Any, ...]]:
@@ -64,7 +65,8 @@ def test_the_real_network_restores_each_as_alone(model: str, precision: str) -> 
     rounds = streams(sources, model, precision=precision)
     for index, source in enumerate(sources):
         alone = restore(source, model, precision=precision)
-        assert max(float(np.abs(a - b).max()) for a, b in zip(column(rounds, index), alone, strict=True)) < ROUNDING
+        apart = max(float(np.abs(a - b).max()) for a, b in zip(column(rounds, index), alone, strict=True))
+        assert apart < ROUNDING[precision]
         assert not np.array_equal(alone[1], source[1])
 
 
