@@ -13,6 +13,7 @@ from vdeblur.errors import UsageError
 from vdeblur.kernels.dispatch import try_cpu_kernels
 from vdeblur.model.convgru import HalfGRU
 from vdeblur.model.exposure import (
+    READER_WEIGHTS,
     ExposureReader,
     MatchedFrame,
     accumulate_profile,
@@ -92,7 +93,7 @@ class NetworkConfig:
             raise UsageError("finish needs finish_details of at least 1, and tap_neighbours")
 
     def least_weights(self) -> int:
-        """Lower bound of the weights: hidden layers of the taps, and a 3×3 convolution per residual block."""
+        """Lower bound of the weights: the reader, hidden layers of the taps, a 3×3 convolution per residual block."""
         if not 0 < self.reach <= LARGEST_NUMBER or min(self.channels) < 1:
             raise ValueError("the config has a number that must be above 0 and is not")
         quarter, eighth, sixteenth = self.channels
@@ -101,7 +102,8 @@ class NetworkConfig:
         refiner = ((channels, self.refine_blocks) for channels in self.refine)
         finish = zip(self.finish, self.finish_blocks, strict=True)
         parts = (*encoder, *decoder, *refiner, *finish)
-        return self.tap_depth * self.tap_hidden**2 + sum(9 * channels**2 * max(1, blocks) for channels, blocks in parts)
+        taps = self.tap_depth * self.tap_hidden * (self.tap_hidden + 1)
+        return READER_WEIGHTS + taps + sum(9 * channels**2 * max(1, blocks) for channels, blocks in parts)
 
 
 class Features(NamedTuple):

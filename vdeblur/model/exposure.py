@@ -211,21 +211,27 @@ class Reading(NamedTuple):
 READING_SIZE = len(Reading._fields)
 
 
+#: Units of the reader's hidden layers, and numbers that a class of the profile says.
+HIDDEN, SAID = 48, 32
+#: Its weights without biases.
+READER_WEIGHTS = (2 * LAGS + 5 + 2 * HIDDEN + 2 * SAID + 1 + 4 + STEPS) * HIDDEN
+
+
 class ExposureReader(nn.Module):
     """Network that reads the exposure fraction from a motion profile, as a distribution.
 
     Every class of speed and direction is looked at alike; what they say is added up, each by its own evidence.
     """
 
-    def __init__(self, hidden: int = 48, said: int = 32) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Linear(2 * (LAGS + 1) + 3, hidden)
-        self.second = nn.Linear(hidden, hidden)
-        self.said = nn.Linear(hidden, said)
-        self.evidence = nn.Linear(hidden, 1)
-        self.joined = nn.Linear(said + 4, hidden)
-        self.third = nn.Linear(hidden, hidden)
-        self.logits = nn.Linear(hidden, STEPS)
+        self.first = nn.Linear(2 * LAGS + 5, HIDDEN)
+        self.second = nn.Linear(HIDDEN, HIDDEN)
+        self.said = nn.Linear(HIDDEN, SAID)
+        self.evidence = nn.Linear(HIDDEN, 1)
+        self.joined = nn.Linear(SAID + 4, HIDDEN)
+        self.third = nn.Linear(HIDDEN, HIDDEN)
+        self.logits = nn.Linear(HIDDEN, STEPS)
 
     def forward(self, profile: Tensor) -> Tensor:
         """Logits of the steps of the exposure fraction: (B, PROFILE_SIZE) → (B, STEPS), float32."""

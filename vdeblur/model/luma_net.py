@@ -13,6 +13,7 @@ from vdeblur.kernels.inputs import BLOCK_PX
 from vdeblur.model.block_taps import STRIP_PIXELS, SharedTaps
 from vdeblur.model.deblur_net import adjacent_frames, frame_at, neighbours_of
 from vdeblur.model.exposure import (
+    READER_WEIGHTS,
     ExposureReader,
     MatchedFrame,
     accumulate_profile,
@@ -58,11 +59,11 @@ class LumaConfig:
             raise UsageError(f"flow_finest must be 2, 4 or 8, not {self.flow_finest}")
 
     def least_weights(self) -> int:
-        """Lower bound of the weights: hidden layers of the taps, or experts and their predictor."""
+        """Lower bound of the weights: the reader, hidden layers of the taps, or experts and their predictor."""
         if not 0 < self.reach <= LARGEST_NUMBER:
             raise ValueError("the config has a number that must be above 0 and is not")
         experts = self.tap_experts * self.tap_hidden * self.taps + min(1, self.tap_experts) * self.tap_code**2
-        return self.tap_depth * self.tap_hidden**2 + experts
+        return READER_WEIGHTS + self.tap_depth * self.tap_hidden * (self.tap_hidden + 1) + experts
 
 
 def _make_taps(config: LumaConfig) -> SharedTaps | MixtureTaps:
