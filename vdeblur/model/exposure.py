@@ -54,7 +54,8 @@ STEPS = 23
 STEP = 0.05
 #: Reading too long is worse than reading too short, by this factor: too much correction overshoots at every edge, too
 #: little leaves blur that was there before. The best decision is then a quantile of the distribution, not its median.
-HARM = 2.0
+#: On the exposure ladder's rung of 0.27, 0.18 too much costs 4.5 times what 0.17 too little costs.
+HARM = 4.0
 TAKEN_QUANTILE = 1 / (1 + HARM)
 
 
