@@ -24,9 +24,10 @@ FRAMES = 6
 
 
 def pictures(number: int) -> list[np.ndarray]:
-    rows, columns = np.mgrid[:36, :52]
-    wave = [np.sin(rows / 3 + number + n / 2) + np.cos(columns / 4 - n / 3) for n in range(FRAMES)]
-    return [np.stack([128 + 50 * one, 128 - 40 * one, 100 + 30 * one], 2).astype(np.uint8) for one in wave]
+    """A pan over random blobs with an open shutter, four pixels a frame: something to be sharpened."""
+    blobs = np.random.default_rng(number).integers(0, 2, (12, 52), dtype=np.uint8).repeat(3, 0).repeat(3, 1) * 200 + 20
+    frames = [np.mean([blobs[:, 4 * n + step : 4 * n + step + 52] for step in range(4)], 0) for n in range(FRAMES)]
+    return [np.stack([one, one * 0.8, 255 - one], 2).astype(np.uint8) for one in frames]
 
 
 class Place:
