@@ -311,15 +311,15 @@ def test_the_same_seed_gives_the_same_scores(run_config: AblationConfig, tmp_pat
 def test_the_true_fraction_makes_motion_true_where_the_flow_is(
     motion: Literal["found", "true fraction"], right: bool
 ) -> None:
-    """A texture that drifts two pixels a frame, a quarter of that exposed, moves half a pixel during the exposure."""
+    """A texture that drifts two pixels a frame, three fifths of that exposed, moves 1.2 pixels during the exposure."""
     net, pictures = network("as it is"), drifting(3, step_px=2)
     torch.nn.init.zeros_(net.refine.weight)
     torch.nn.init.zeros_(net.refine.bias)  # type: ignore[arg-type]
     velocity = torch.tensor([-2.0, 0.0]).view(1, 1, 2, 1, 1).expand(1, 3, 2, 6, 8)
-    clip = Clip(pictures, pictures, velocity, velocity / 4)
+    clip = Clip(pictures, pictures, velocity, velocity * 0.6)
     with torch.inference_mode():
         found = restore(Variant(name="x", says="", motion=motion), net, clip, 1, None).motion[1, 0, 2:4, 2:6]
-    assert (float((found + 0.5).abs().median()) < 0.1) == right
+    assert (float((found + 1.2).abs().median()) < 0.1) == right
 
 
 def test_in_separate_teaching_the_motion_rests_while_the_restoration_learns(run_config: AblationConfig) -> None:
@@ -336,7 +336,7 @@ def test_in_separate_teaching_the_motion_rests_while_the_restoration_learns(run_
     changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
     assert "head.weight" in changed
     assert "taps.filters.weight" in changed
-    assert not {"refine.weight", "fraction.logit.weight", "stem.0.weight"} & changed
+    assert not {"refine.weight", "fraction.logits.weight", "stem.0.weight"} & changed
 
 
 def test_the_table_compares_with_the_base() -> None:

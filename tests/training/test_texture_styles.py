@@ -81,7 +81,7 @@ def test_a_soft_lens_softens_both_sides() -> None:
     for before, after in ((clip.blurry, softened.blurry), (clip.sharp, softened.sharp)):
         assert sum(detail(after[0, 0])) < 0.75 * sum(detail(before[0, 0]))
         assert float(after.mean()) == pytest.approx(float(before.mean()), abs=0.01)
-    assert (softened.blurry - softened.sharp).abs().max() <= 1 / 255, "nothing moves"
+    assert (softened.blurry - softened.sharp).abs().max() < 1.5 / 255, "nothing moves"
 
 
 def test_a_denoiser_takes_faint_detail_and_leaves_strong() -> None:

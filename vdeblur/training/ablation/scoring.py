@@ -12,6 +12,7 @@ from vdeblur.errors import UsageError
 from vdeblur.kernels.dispatch import without_kernels
 from vdeblur.metrics import psnr
 from vdeblur.model.deblur_net import DeblurNet
+from vdeblur.model.exposure import motion_profile
 from vdeblur.training.ablation.clips import ByteClips, known
 from vdeblur.training.ablation.learning import restore
 from vdeblur.training.ablation.settings import Variant
@@ -75,8 +76,12 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
 def kmac(net: DeblurNet, side: int = 128, frames: int = 3) -> float:
     """Thousands of multiply-adds a pixel of convolutions, attention and matrices, as PyTorch counts them.
 
-    Sampling, the parameter-free flow and what works on single values are not counted.
+    Sampling, the parameter-free flow and profile, and what works on single values are not counted.
     """
-    with FlopCounterMode(display=False) as counter, torch.inference_mode(), without_kernels():
-        net.restore_clip(torch.zeros(1, frames, 3, side, side), lookahead=1)
-    return int(counter.get_total_flops()) / 2 / (frames * side * side) / 1e3
+    clip, still = torch.zeros(1, frames, 3, side, side), torch.zeros(frames, 2, side // 8, side // 8)
+    flops = []
+    for work in (lambda: net.restore_clip(clip, lookahead=1), lambda: motion_profile(clip[0], still)):
+        with FlopCounterMode(display=False) as counter, torch.inference_mode(), without_kernels():
+            work()
+        flops.append(int(counter.get_total_flops()))
+    return (flops[0] - flops[1]) / 2 / (frames * side * side) / 1e3

@@ -77,7 +77,10 @@ def wanted_change(clip: Clip) -> tuple[Tensor, Tensor]:
     change = luma(clip.sharp.flatten(0, 1)) - luma(clip.blurry.flatten(0, 1))
     weight = (change.square().mean((1, 2, 3)) + _LEAST_ERROR) ** FRAME_EXPONENT
     least, most = UNTOUCHED_PX
-    blurred = (clip.motion.flatten(0, 1).norm(dim=1, keepdim=True) - least) / (most - least)
+    length = clip.motion.flatten(0, 1).norm(dim=1, keepdim=True)
+    if length.shape[-2:] != change.shape[-2:]:  # known for cells only
+        length = F.interpolate(length, change.shape[-2:], mode="nearest")
+    blurred = (length - least) / (most - least)
     return change * blurred.clamp(0, 1), weight
 
 
