@@ -246,7 +246,8 @@ class TrainingRun:
             self.journey.best = best
             self._write_weights(best, chosen)
         self.journey.validation_seconds = time.monotonic() - began
-        self.course.reserve_seconds = 2 * self.journey.validation_seconds
+        # Never less than before: a quicker validation must not make a schedule that has ended go on.
+        self.course.reserve_seconds = max(self.course.reserve_seconds, 2 * self.journey.validation_seconds)
         self._log({**(row or {}), **self.scores})
         write_plot(self.folder, f"{learner.net.config.name}: {learner.step} steps")
         logger.info("%s", _sentence(learner.step, self.scores, self.journey.best))
