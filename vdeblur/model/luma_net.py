@@ -267,12 +267,6 @@ class LumaNet(RestorationNetwork):
         length = blocks.length.repeat_interleave(BLOCK_PX, 2).repeat_interleave(BLOCK_PX, 3)
         return self.taps.feature_image(blocks), length
 
-    @torch.no_grad()
-    def estimate_exposures(self, clip: Tensor, *, lookahead: int) -> Tensor:
-        """Exposure fractions (B·T, 1, 1, 1) estimated from a clip (B, T, C, H, W), for training."""
-        motion = self.clip_motion(clip, lookahead=lookahead)
-        return self._accumulate_exposures(motion_profile(clip.flatten(0, 1), motion.velocity), clip.shape[1])
-
     def _accumulate_exposures(self, profile: Tensor, length: int) -> Tensor:
         """Exposure fraction of every frame of packed clips (B·T, 1, 1, 1), from the frames' profiles."""
         accumulated: Tensor | None = None
