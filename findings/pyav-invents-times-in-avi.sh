@@ -5,7 +5,7 @@
 #   same frames of the same file evenly. Where a container stores no presentation times, pts is None.
 # What happens: av.open() switches on AVFMT_FLAG_GENPTS, which the program leaves off. For H.264 in AVI the demuxer then
 #   takes the place in decoding order for the time of presentation. With B-frames, frames that are shown one after the
-#   other have times that jump back and forth; without B-frames every time is one frame late, which MPEG-4 is as well.
+#   other have times that jump back and forth; without B-frames every time is one frame late. MPEG-4 is not concerned.
 #   frame.dts is the time of the packet that made the decoder give the frame out, and rises.
 # Versions: av==18.1.0 (FFmpeg 8.1), imageio-ffmpeg==0.8.1 (FFmpeg 9.0.2); Linux x86-64.
 # Output seen (60 frames, 30 a second; times in frames):
