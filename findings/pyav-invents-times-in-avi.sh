@@ -66,8 +66,8 @@ for name, (encoder, first, steps) in kinds.items():
             container.flags &= ~Flags.gen_pts.value
             frames = [(frame.pts, frame.dts) for frame in container.decode(video=0)]
         known = [dts for _, dts in frames if dts is not None]
-        last = f"H.264, B-frames, without the flag: no frame has a pts; dts {' '.join(map(str, known[:8]))}, None for the last "
-        last += str(60 - len(known))
+        rising, without = " ".join(map(str, known[:8])), 60 - len(known)
+        last = f"{name}, without the flag: no frame has a pts; dts {rising}, None for the last {without}"
         changed |= any(pts is not None for pts, _ in frames) or back(known) != 0
 print(last)
 if changed:
