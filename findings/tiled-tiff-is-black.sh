@@ -16,8 +16,8 @@
 #   strips, int16, -64 ... 63  written 63       FFmpeg 65535, exit 0 PyAV 65535  frames 1
 #   strips, float16, 0 ... 1   written 1        FFmpeg 15360, exit 0 PyAV 15360  frames 1
 #   strips, uint8, three pages written 127      FFmpeg 127, exit 0   PyAV 127    frames 1
-# Why it matters: microscopes, scanners, satellites and film scanners write tiles, signed samples and stacks. A folder of
-#   them becomes a black video, and every step of the conversion reports success.
+# Why it matters: microscopes, scanners, satellites and film scanners write tiles, signed samples and stacks. A folder
+#   of them becomes a black video, and every step of the conversion reports success.
 # Workaround: read TIFF with tifffile or Pillow and hand arrays on; or look at the tags 322, 339 and 259 first.
 # Upstream: met with satellite pictures: ssec/polar2grid pull request 597; about samples and pages nothing found.
 set -euo pipefail
