@@ -69,6 +69,15 @@ def orientation_of(matrix: tuple[int, ...] | None) -> int | None:
     return _BY_MATRIX.get((a, b, c, d))
 
 
+def matrix_of(orientation: int) -> tuple[int, ...] | None:
+    """FFmpeg's display matrix that shows a picture as an orientation, 1 to 8, says; ``None`` where nothing turns."""
+    signs = next((signs for signs, number in _BY_MATRIX.items() if number == orientation), None)
+    if signs is None or orientation == 1:
+        return None
+    a, b, c, d = (sign << 16 for sign in signs)
+    return (a, b, 0, c, d, 0, 0, 0, 1 << 30)
+
+
 def read_directory(data: Data, position: int | None = None, *, depth: int = 0) -> dict[int, Tag]:
     """Tags of the first directory of a TIFF stream, or of the one at ``position``, and of those it points to.
 

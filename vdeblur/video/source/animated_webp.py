@@ -15,6 +15,7 @@ import numpy as np
 from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.source.decoder import DecodingContext, decoding_context
 from vdeblur.video.source.location import file_id
 from vdeblur.video.source.truncation import Truncation
 from vdeblur.video.source.webp_parser import Planes, WebpAnimation, WebpCanvas, read_animation
@@ -30,6 +31,9 @@ class AnimatedWebp:
         SourceError: it cannot be read.
         UsageError: ``frame_rate`` is given.
     """
+
+    display_matrix: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, frame_rate: Fraction | None) -> None:
         if frame_rate is not None:
@@ -92,6 +96,9 @@ class AnimatedWebp:
     def seek(self, tick: int) -> bool:
         """Each picture is drawn over the one before: there is nothing to begin from but the first."""
         return False
+
+    def decoding_context(self) -> DecodingContext:
+        return decoding_context(self.stream)
 
     def close(self) -> None:
         self.streams.clear()

@@ -12,7 +12,7 @@ from typing import Any
 import av
 
 from vdeblur.errors import SourceError
-from vdeblur.video.source.decoder import Decoder, decoding_context
+from vdeblur.video.source.decoder import Decoder
 from vdeblur.video.source.demuxer import PacketSource, open_media
 from vdeblur.video.source.limits import pixel_limit, refused_claim
 from vdeblur.video.source.location import SourceLocation
@@ -44,7 +44,7 @@ class DecodeSession:
     def _open(self) -> None:
         self.media = open_media(self._place, frame_rate=self._frame_rate, keep_packets=self._keep_packets)
         try:
-            self.decoder = Decoder(decoding_context(self.media.stream), threads=self._threads, max_px=self._max_px)
+            self.decoder = Decoder(self.media.decoding_context(), threads=self._threads, max_px=self._max_px)
         except SourceError as exc:
             self.media.close()
             if (claim := self._refused_claim()) is not None:

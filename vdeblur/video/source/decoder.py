@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import av
 from av.video.codeccontext import VideoCodecContext
@@ -22,6 +22,25 @@ _UNALIGNED = 1 << 0
 
 #: Alpha is a second stream inside VP8 and VP9, which FFmpeg's own decoders leave out.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+
+class DecodingContext(Protocol):
+    """What is asked of FFmpeg's decoders, and of others that take their place."""
+
+    thread_type: Any
+    thread_count: int
+    flags: int
+    options: dict[str, str]
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sample_aspect_ratio(self) -> Any: ...
+
+    def open(self, strict: bool = ...) -> None: ...
+
+    def decode(self, packet: Any = ...) -> list[av.VideoFrame]: ...
 
 
 def decoding_context(stream: VideoStream) -> VideoCodecContext:
@@ -45,7 +64,7 @@ class Decoder:
     are kept, so that one bad packet does not cost all frames up to the next key frame.
     """
 
-    def __init__(self, context: VideoCodecContext, *, threads: int, max_px: int) -> None:
+    def __init__(self, context: DecodingContext, *, threads: int, max_px: int) -> None:
         """``max_px`` = pixels one picture may have."""
         self._context = context
         self._sent = 0
@@ -85,8 +104,8 @@ class Decoder:
                 continue
             try:
                 decoded = self._context.decode(packet)
-            except av.error.FFmpegError as exc:
-                self._skip(packet, str(exc.strerror or exc))
+            except (av.error.FFmpegError, SourceError) as exc:
+                self._skip(packet, str(getattr(exc, "strerror", None) or exc))
                 continue
             yield from self._count(decoded)
         yield from self._flush()

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from vdeblur.video.av_compat import fraction_or_none, stored_bytes, tags_of
 from vdeblur.video.source.access import reopening_options
 from vdeblur.video.source.animated_webp import AnimatedWebp
+from vdeblur.video.source.decoder import DecodingContext, decoding_context
 from vdeblur.video.source.location import DEFAULT_FRAME_RATE, SourceLocation, file_id
 from vdeblur.video.source.opening import (
     check_container,
@@ -27,6 +28,7 @@ from vdeblur.video.source.opening import (
     read_picture,
     reason_of,
 )
+from vdeblur.video.source.pictures.tiff_pages import TiffPages, begins_as_tiff
 from vdeblur.video.source.truncation import Truncation, find_cut
 from vdeblur.video.source.webp_parser import is_animated_webp
 
@@ -64,6 +66,10 @@ class PacketSource(Protocol):
     failure: str | None
     #: What happened to the file while it was read, in plain words.
     change: str | None
+    #: How the pictures are turned when they are shown, where no frame says it.
+    display_matrix: tuple[int, ...] | None
+    #: What people should know of the source, in plain words.
+    notes: tuple[str, ...]
     #: Packets of the other streams, if they are kept.
     kept: deque[av.Packet[Any]]
 
@@ -72,6 +78,9 @@ class PacketSource(Protocol):
 
     def seek(self, tick: int) -> bool:
         """Go to a key frame near ``tick``; False if this cannot be done."""
+
+    def decoding_context(self) -> DecodingContext:
+        """The decoder of the video stream."""
 
     def close(self) -> None: ...
 
@@ -83,6 +92,8 @@ def open_media(place: SourceLocation, *, frame_rate: Fraction | None, keep_packe
         SourceError: it cannot be read or holds no video.
         UsageError: ``frame_rate`` is given for a source that has timestamps.
     """
+    if begins_as_tiff(place):
+        return TiffPages(place, frame_rate)
     if place.pictures:
         return ImageSequence(place, frame_rate or DEFAULT_FRAME_RATE)
     if place.path is not None and is_animated_webp(place.path):
@@ -92,6 +103,9 @@ def open_media(place: SourceLocation, *, frame_rate: Fraction | None, keep_packe
 
 class Demuxer:
     """A container: a file, a URL, a pipe."""
+
+    display_matrix: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool) -> None:
         self.failure: str | None = None
@@ -157,6 +171,9 @@ class Demuxer:
             return False
         return True
 
+    def decoding_context(self) -> DecodingContext:
+        return decoding_context(self.stream)
+
     def close(self) -> None:
         self.kept.clear()
         self.streams.clear()
@@ -182,6 +199,9 @@ class Demuxer:
 
 class ImageSequence:
     """Files of one picture each, decoded as the packets of one stream."""
+
+    display_matrix: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, place: SourceLocation, rate: Fraction) -> None:
         self._paths = place.pictures
@@ -227,6 +247,9 @@ class ImageSequence:
     def seek(self, tick: int) -> bool:
         self._next = min(max(tick, 0), len(self._paths))
         return True
+
+    def decoding_context(self) -> DecodingContext:
+        return decoding_context(self.stream)
 
     def close(self) -> None:
         self.streams.clear()

@@ -74,7 +74,7 @@ class FrameStream:
     @property
     def notes(self) -> list[str]:
         """What people should know so far, in plain words; complete after the last frame."""
-        notes = [*self._place.notes]
+        notes = [*self._place.notes, *self.session.media.notes]
         for part in (self._treatment, self._fit):
             notes += [] if part is None else part.notes
         notes += [] if self._treatment is None else self._treatment.later_notes

@@ -39,6 +39,7 @@ class PipeSource:
         self.failure: BaseException | None = None
         self.count = 0
         self.head = b""
+        self._ahead = b""
         self._stream = stream
         self._read = getattr(stream, "read1", stream.read)
         self._stop = threading.Event()
@@ -46,7 +47,20 @@ class PipeSource:
         seekable = getattr(stream, "seekable", None)
         self._seekable = bool(seekable and seekable())
 
+    def peek(self, size: int) -> bytes:
+        """The next bytes, which ``read`` gives all the same; fewer at the end, or where the data come slowly."""
+        while len(self._ahead) < size and (data := self._take(size - len(self._ahead))):
+            self._ahead += data
+        return self._ahead[:size]
+
     def read(self, size: int) -> bytes:
+        if self._ahead:
+            data, self._ahead = self._ahead[:size], self._ahead[size:]
+            return data
+        return self._take(size)
+
+    def _take(self, size: int) -> bytes:
+        """Data of the stream itself."""
         try:
             if not self._wait():
                 return b""
@@ -64,13 +78,17 @@ class PipeSource:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to ``offset``; -1 if that cannot be, for damaged files send FFmpeg before their beginning."""
+        if whence == os.SEEK_CUR:
+            offset -= len(self._ahead)
         try:
-            return self._stream.seek(offset, whence)
+            found = self._stream.seek(offset, whence)
         except (OSError, ValueError):
             return -1
+        self._ahead = b""
+        return found
 
     def tell(self) -> int:
-        return self._stream.tell()
+        return self._stream.tell() - len(self._ahead)
 
     def size(self) -> int | None:
         """Bytes from the beginning to the end; ``None`` where nobody knows."""

@@ -121,7 +121,7 @@ def _names_chapters(stream: Stream, chapters: Sequence[Fraction]) -> bool:
 
 def _video(media: PacketSource, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:
     side_data, flagged = side_data_of(first), FieldFlags().order_of(first) or header_order(media.stream)
-    matrix = _display_matrix(side_data)
+    matrix = media.display_matrix or _display_matrix(side_data)
     return VideoInfo(
         stream_index=media.stream.index,
         codec=media.stream.codec_context.name,
