@@ -265,7 +265,6 @@ CONTAINERS: tuple[Container, ...] = (
     _image("BMP", ("bmp",), "bmp"),
     _image("TGA", ("targa",), "tga"),
     _image("JPEG 2000", ("libopenjpeg", "jpeg2000"), "jp2"),
-    _image("JPEG XL", ("libjxl",), "jxl"),
     _image("DPX", ("dpx",), "dpx"),
     # Kin of MP4, for phones and for music players; they are found by FFmpeg's own endings.
     _iso(

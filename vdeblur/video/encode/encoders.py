@@ -91,6 +91,8 @@ class Encoder:
     codes_pixel_aspect: bool = False
     #: Muxer of segments: it keeps the packets with all their properties until they are joined.
     segment_muxer: str | None = None
+    #: Chroma subsampling that it cannot say (log2, horizontal and vertical); such segments are Matroska.
+    segments_lack: frozenset[tuple[int, int]] = frozenset()
     #: Kind of image file, if metadata can be written into it afterwards; see :mod:`vdeblur.video.photo`.
     picture_file: str | None = None
 
@@ -171,7 +173,8 @@ ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         "libvpx-vp9", "crf", (0, 63), 18, "cpu-used", tuple(map(str, range(9))), "3",
         {"b:v": "0", "row-mt": "1", "deadline": "good"}, aliases=("vp9",), alpha_beside_packets=True,
-        segment_muxer="mp4",
+        # VP in ISO base media has no number for 4:4:0; FFmpeg then writes a file that nobody reads.
+        segment_muxer="mp4", segments_lack=frozenset({(0, 1)}),
     ),
     Encoder(
         "libvpx", "crf", (4, 63), 8, "cpu-used", tuple(map(str, range(6))), "2", {"b:v": "20M"}, aliases=("vp8",),

@@ -54,6 +54,8 @@ class _Setup:
 
     spec: RawVideoSpec
     muxer: str
+    #: Ending of the file, by which FFmpeg knows some kinds of picture.
+    ending: str
     input_options: tuple[tuple[str, str | None], ...]
     video_options: tuple[tuple[str, str], ...]
     output_options: tuple[tuple[str, str], ...]
@@ -76,7 +78,7 @@ def run_trial(
     # Half a tick is what rounding may cost; more is a fault.
     tolerance = (container.tick or Fraction(0)) / 2 + _SAME_TIME_SECONDS
     setup = _Setup(
-        spec, container.muxer, tuple(settings.input_options.items()), tuple(settings.options.items()),
+        spec, container.muxer, next(iter(container.endings), container.muxer), tuple(settings.input_options.items()), tuple(settings.options.items()),
         tuple(output_options.items()), tuple(extra), container.only_pictures,
         settings.encoder.lossless and not settings.converts, tolerance,
     )  # fmt: skip
@@ -87,7 +89,7 @@ def run_trial(
 def _try(program: Path, setup: _Setup) -> TrialResult:
     _log.debug("trying %s with %s", dict(setup.video_options)["c"], program)
     with scratch_folder() as folder:
-        target = Path(folder) / f"trial.{setup.muxer}"
+        target = Path(folder) / f"trial.{setup.ending}"
         stream = OutputStream(0, from_pipe=True, options=dict(setup.video_options))
         output = Output(file_url(str(target)), setup.muxer, dict(setup.output_options), extra=setup.extra)
         command = build_command(Input("pipe:0", dict(setup.input_options)), [stream], output)

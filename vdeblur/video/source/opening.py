@@ -32,6 +32,8 @@ _RATELESS = frozenset(
 _TEXT = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 #: Enough to know a playlist.
 _HEAD_BYTES = 1024
+#: Pictures that nothing in them makes known.
+_KNOWN_BY_NAME = frozenset({".tga"})
 _NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -171,4 +173,6 @@ def open_picture(path: Path) -> InputContainer:
         options = opening_options(network=False, file=False) | claim_options(len(data))
         return open_input(io.BytesIO(data), options=options)
     except (av.error.FFmpegError, ValueError) as exc:
+        if path.suffix.lower() in _KNOWN_BY_NAME:
+            return open_container(SourceLocation(str(path), path=path, url=f"file:{path.absolute()}"), None)
         raise SourceError(f"{path} is no picture FFmpeg can read: {reason_of(exc)}") from exc
