@@ -124,6 +124,7 @@ def _video_words(video: VideoInfo, shutter: ExposureRange | None) -> list[tuple[
         ("ticks", f"{video.time_base} s, starting at {video.start_pts}"),
         ("HDR display", bright),
         ("HDR light", "" if light is None else f"MaxCLL {light.max_content}, MaxFALL {light.max_average} cd/m²"),
+        ("alpha", "in a layer that is not decoded here" if video.hidden_alpha else ""),
         ("side data", ", ".join(video.side_data)),
     ]
 

@@ -80,6 +80,8 @@ class StreamInfo:
     dispositions: tuple[str, ...] = ()
     #: The container's own number for it, in MPEG-TS the packet identifier.
     id: int = 0
+    #: It is part of the video that is read: its alpha, or a still picture of an animation.
+    part_of_video: bool = False
     #: Samples a second, of sound.
     sample_rate: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
@@ -118,6 +120,8 @@ class VideoInfo:
     content_light: ContentLight | None = None
     #: FFmpeg's names of all side data of the first frame, e.g. "A53_CC" (captions) or "DOVI_METADATA".
     side_data: tuple[str, ...] = ()
+    #: It says that it has alpha, in a layer that this FFmpeg does not decode.
+    hidden_alpha: bool = False
 
 
 @dataclass(frozen=True)

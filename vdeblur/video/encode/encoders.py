@@ -160,6 +160,7 @@ ENCODERS: tuple[Encoder, ...] = (
     _x26x(
         "libx265", "h265", "hevc", "x265", options={"x265-params": "log-level=error"}, iso_tag="hvc1",
         hdr_parameters=HdrParameters("x265-params", "master-display", "max-cll"),
+        alpha_note="alpha in HEVC is a layer that Apple's players and FFmpeg 9 decode, and few others",
     ),
     Encoder(
         "libsvtav1", "crf", (1, 63), 20, "preset", tuple(map(str, range(14))), "6", aliases=("av1",),

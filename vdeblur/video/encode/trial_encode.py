@@ -78,7 +78,8 @@ def run_trial(
     # Half a tick is what rounding may cost; more is a fault.
     tolerance = (container.tick or Fraction(0)) / 2 + _SAME_TIME_SECONDS
     setup = _Setup(
-        spec, container.muxer, next(iter(container.endings), container.muxer), tuple(settings.input_options.items()), tuple(settings.options.items()),
+        spec, container.muxer, next(iter(container.endings), container.muxer),
+        tuple(settings.input_options.items()), tuple(settings.options.items()),
         tuple(output_options.items()), tuple(extra), container.only_pictures,
         settings.encoder.lossless and not settings.converts, tolerance,
     )  # fmt: skip

@@ -170,7 +170,7 @@ def _notes(
         notes.append(encoder.note)
     elif canonical_format(settings.pixel_format) != spec.format:
         notes.append(f"{spec.format.name} frames are converted to {settings.pixel_format}")
-    if encoder.alpha_note is not None and spec.format.alpha:
+    if encoder.alpha_note is not None and canonical_format(settings.pixel_format).alpha:
         notes.append(encoder.alpha_note)
     if container.rounds_times(spec):
         notes.append(f"{container.name} rounds times to {container.tick} s")

@@ -38,6 +38,15 @@ from vdeblur.video.temp_folders import scratch_folder
 __all__ = ["EncodeOptions", "Writer"]
 
 
+def _hidden_alpha(info: SourceInfo) -> str:
+    """Why alpha would be lost, and what to do."""
+    return (
+        f"{info.name} has its alpha in a layer of HEVC, which PyAV's FFmpeg does not decode; make it ProRes first "
+        "(ffmpeg -i IN -c:v prores_ks -pix_fmt yuva444p10le -c:a copy OUT.mov, with FFmpeg 9), or give alpha up with "
+        "pixel_format='yuv420p' (--pix-fmt yuv420p)"
+    )
+
+
 class Writer:
     """Encodes frames into a target, with the source's audio, subtitles, chapters, tags and attachments.
 
@@ -89,6 +98,8 @@ class Writer:
         resume: bool = False,
     ) -> None:
         options = EncodeOptions() if options is None else options
+        if info.video.hidden_alpha and options.pixel_format is None:
+            raise UsageError(_hidden_alpha(info))
         self._spec = RawVideoSpec.of(
             info.video, frame_format=frame_format, colour=colour, width=width, height=height, time_base=time_base
         )

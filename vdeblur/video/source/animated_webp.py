@@ -33,6 +33,8 @@ class AnimatedWebp:
     """
 
     display_matrix: tuple[int, ...] | None = None
+    first_colours: av.VideoFrame | None = None
+    parts: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, frame_rate: Fraction | None) -> None:

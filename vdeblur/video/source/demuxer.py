@@ -16,6 +16,8 @@ from av.video.stream import VideoStream
 
 from vdeblur.video.av_compat import fraction_or_none, stored_bytes, tags_of
 from vdeblur.video.source.access import reopening_options
+from vdeblur.video.source.alpha.heif_parts import heif_parts
+from vdeblur.video.source.alpha.paired_alpha import PairedAlpha
 from vdeblur.video.source.animated_webp import AnimatedWebp
 from vdeblur.video.source.decoder import DecodingContext, decoding_context
 from vdeblur.video.source.location import DEFAULT_FRAME_RATE, SourceLocation, file_id
@@ -34,6 +36,7 @@ from vdeblur.video.source.webp_parser import is_animated_webp
 
 _log = logging.getLogger(__name__)
 
+_STILLS_NOTE = "the still picture that is shown before the animation plays is left out"
 _DURATION_TAG = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
 
 
@@ -68,6 +71,8 @@ class PacketSource(Protocol):
     change: str | None
     #: How the pictures are turned when they are shown, where no frame says it.
     display_matrix: tuple[int, ...] | None
+    #: Streams that are part of the video (its alpha, a still of an animation), by their indexes.
+    parts: frozenset[int]
     #: What people should know of the source, in plain words.
     notes: tuple[str, ...]
     #: Packets of the other streams, if they are kept.
@@ -81,6 +86,10 @@ class PacketSource(Protocol):
 
     def decoding_context(self) -> DecodingContext:
         """The decoder of the video stream."""
+
+    @property
+    def first_colours(self) -> av.VideoFrame | None:
+        """The first picture as its decoder gave it, where another has been made of it."""
 
     def close(self) -> None: ...
 
@@ -105,7 +114,6 @@ class Demuxer:
     """A container: a file, a URL, a pipe."""
 
     display_matrix: tuple[int, ...] | None = None
-    notes: tuple[str, ...] = ()
 
     def __init__(self, place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool) -> None:
         self.failure: str | None = None
@@ -118,6 +126,9 @@ class Demuxer:
         try:
             check_container(container, place, frame_rate)
             self.stream = stream = choose_video(container, place)
+            self._heif = heif_parts(container.streams.video, tags_of(container))
+            if self._heif is not None:
+                self.stream = stream = self._heif.colours
         except BaseException:
             container.close()
             raise
@@ -139,18 +150,26 @@ class Demuxer:
             self.input_options["pattern_type"] = "none"
         if frame_rate is not None:
             self.input_options["framerate"] = str(frame_rate)
-        if not keep_packets:
-            for other in self.streams:
-                if other is not stream:
-                    other.discard = Discard.all
+        heif = self._heif
+        self._alpha = None if heif is None else heif.alpha
+        self._alpha_packets: deque[av.Packet[Any]] = deque()
+        self._paired: PairedAlpha | None = None
+        stills = () if heif is None else heif.stills
+        self.parts = frozenset(part.index for part in (self._alpha, *stills) if part is not None)
+        self.notes: tuple[str, ...] = (_STILLS_NOTE,) if stills else ()
+        for other in self.streams:
+            if other is not stream and other is not self._alpha and (not keep_packets or other.index in self.parts):
+                other.discard = Discard.all
 
     def packets(self) -> Iterator[av.Packet[Any]]:
-        wanted = self.streams if self._keep else [self.stream]
+        wanted = self.streams if self._keep else [self.stream, *([self._alpha] if self._alpha is not None else [])]
         try:
             for packet in self._container.demux(wanted):
                 if packet.size and packet.stream is self.stream:
                     yield packet
-                elif packet.size:
+                elif packet.size and packet.stream is self._alpha:
+                    self._alpha_packets.append(packet)
+                elif packet.size and packet.stream_index not in self.parts:
                     self.kept.append(packet)
         except av.error.FFmpegError as exc:
             self._check_pipe()
@@ -172,10 +191,21 @@ class Demuxer:
         return True
 
     def decoding_context(self) -> DecodingContext:
-        return decoding_context(self.stream)
+        if self._alpha is None:
+            return decoding_context(self.stream)
+        colours, alpha = decoding_context(self.stream), decoding_context(self._alpha)
+        ratio = (fraction_or_none(self._alpha.time_base) or self.time_base) / self.time_base
+        self._paired = PairedAlpha(colours, alpha, self._alpha_packets, ratio)
+        return self._paired
+
+    @property
+    def first_colours(self) -> av.VideoFrame | None:
+        return None if self._paired is None else self._paired.first
 
     def close(self) -> None:
         self.kept.clear()
+        self._alpha_packets.clear()
+        self._alpha = self._heif = self._paired = None
         self.streams.clear()
         del self.stream
         self._container.close()
@@ -201,6 +231,8 @@ class ImageSequence:
     """Files of one picture each, decoded as the packets of one stream."""
 
     display_matrix: tuple[int, ...] | None = None
+    first_colours: av.VideoFrame | None = None
+    parts: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
 
     def __init__(self, place: SourceLocation, rate: Fraction) -> None:

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.sidedata.sidedata import Type
@@ -28,6 +29,7 @@ from vdeblur.video.info import (
 )
 from vdeblur.video.interlace.field_flags import FieldFlags, header_order
 from vdeblur.video.mpegts_programs import Programs, read_programs
+from vdeblur.video.source.alpha.hevc_layer import says_hevc_alpha
 from vdeblur.video.source.decoder import Decoder
 from vdeblur.video.source.demuxer import PacketSource
 from vdeblur.video.source.location import SourceLocation
@@ -53,8 +55,14 @@ def describe(
         input_url=media.input_url,
         input_options=media.input_options,
         container=media.container_name,
-        video=_video(media, first, start_pts, header),
-        streams=tuple(stream_info(stream, media.container_name, media.chapter_seconds) for stream in media.streams),
+        video=_video(media, first, start_pts, header, place.path),
+        streams=tuple(
+            replace(
+                stream_info(stream, media.container_name, media.chapter_seconds),
+                part_of_video=stream.index in media.parts,
+            )
+            for stream in media.streams
+        ),
         chapters=len(media.chapter_seconds),
         metadata=media.metadata,
         duration_seconds=media.duration_seconds,
@@ -119,8 +127,11 @@ def _names_chapters(stream: Stream, chapters: Sequence[Fraction]) -> bool:
     return tuple(entry.timestamp * time_base for entry in stream.index_entries) == tuple(chapters)
 
 
-def _video(media: PacketSource, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:
-    side_data, flagged = side_data_of(first), FieldFlags().order_of(first) or header_order(media.stream)
+def _video(media: PacketSource, first: av.VideoFrame, start_pts: int, header: Colour, path: Path | None) -> VideoInfo:
+    side_data, flagged = (
+        side_data_of(media.first_colours or first),
+        FieldFlags().order_of(first) or header_order(media.stream),
+    )
     matrix = media.display_matrix or _display_matrix(side_data)
     return VideoInfo(
         stream_index=media.stream.index,
@@ -142,6 +153,7 @@ def _video(media: PacketSource, first: av.VideoFrame, start_pts: int, header: Co
         mastering_display=_mastering_display(side_data),
         content_light=_content_light(side_data),
         side_data=tuple(side_data),
+        hidden_alpha=not canonical_format(first.format.name).alpha and says_hevc_alpha(media.stream, path),
     )
 
 

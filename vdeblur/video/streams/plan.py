@@ -179,7 +179,7 @@ def _why_no_chapters(container: Container) -> str:
 
 
 def _other_streams(info: SourceInfo) -> list[StreamInfo]:
-    return [stream for stream in info.streams if stream.index != info.video.stream_index]
+    return [stream for stream in info.streams if stream.index != info.video.stream_index and not stream.part_of_video]
 
 
 def _is_dropped(stream: StreamInfo, drop: Sequence[str]) -> bool:

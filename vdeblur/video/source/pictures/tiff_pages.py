@@ -72,6 +72,9 @@ class TiffPages:
         SourceError: it cannot be read, or its samples are of a kind that is not supported.
     """
 
+    first_colours: av.VideoFrame | None = None
+    parts: frozenset[int] = frozenset()
+
     def __init__(self, place: SourceLocation, frame_rate: Fraction | None) -> None:
         self._place = place
         self._open: OrderedDict[int, _OpenFile] = OrderedDict()
