@@ -16,7 +16,7 @@ from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.cli.report import clock
 from vdeblur.errors import UsageError
 from vdeblur.frames import PixelFormat
-from vdeblur.video.info import ExposureRange, Interlacing, SourceInfo, StreamInfo, VideoInfo
+from vdeblur.video.info import Crop, ExposureRange, Interlacing, SourceInfo, StreamInfo, VideoInfo
 
 #: Tags that MP4 has about itself.
 _BRANDS = frozenset({"major_brand", "minor_version", "compatible_brands"})
@@ -112,6 +112,7 @@ def _video_words(video: VideoInfo, shutter: ExposureRange | None) -> list[tuple[
     return [
         ("codec", video.codec),
         ("size", f"{video.width}x{video.height}"),
+        ("crop", "" if video.crop is None else _crop_words(video.crop)),
         ("fields", _field_words(video.interlacing)),
         ("pixel shape", "" if shape in (None, 1) else str(shape)),
         ("rotation", f"{video.rotation_degrees}°" if video.rotation_degrees else ""),
@@ -127,6 +128,11 @@ def _video_words(video: VideoInfo, shutter: ExposureRange | None) -> list[tuple[
         ("alpha", "in a layer that is not decoded here" if video.hidden_alpha else ""),
         ("side data", ", ".join(video.side_data)),
     ]
+
+
+def _crop_words(crop: Crop) -> str:
+    sides = {"top": crop.top, "bottom": crop.bottom, "left": crop.left, "right": crop.right}
+    return ", ".join(f"{count} at the {side}" for side, count in sides.items() if count) + ", by the container; applied"
 
 
 def _shutter_words(shutter: ExposureRange) -> str:

@@ -34,6 +34,16 @@ class ContentLight:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """Rows and columns that the container cuts off the decoded pictures."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+@dataclass(frozen=True)
 class Interlacing:
     """Whether frames hold two fields of different instants: as they are flagged, and as the pictures show."""
 
@@ -93,7 +103,7 @@ class VideoInfo:
 
     stream_index: int
     codec: str
-    #: Size of the pictures as they are decoded, before rotation and aspect ratio.
+    #: Size of the pictures as they are decoded and cropped, before rotation and aspect ratio.
     width: int
     height: int
     #: FFmpeg's name of the decoder's own pixel format, e.g. "yuvj420p" or "nv12".
@@ -122,6 +132,8 @@ class VideoInfo:
     side_data: tuple[str, ...] = ()
     #: It says that it has alpha, in a layer that this FFmpeg does not decode.
     hidden_alpha: bool = False
+    #: What the container cuts off; the size is that of what is left.
+    crop: Crop | None = None
 
 
 @dataclass(frozen=True)

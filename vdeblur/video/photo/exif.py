@@ -98,7 +98,7 @@ def read_directory(data: Data, position: int | None = None, *, depth: int = 0) -
         directory = None
         if name in _POINTERS and depth < 2:
             directory = read_directory(data, _number(data, place + 8, 4, order), depth=depth + 1)
-        tags[name] = Tag(kind, count, _swapped(data[start : start + size], kind, order), directory)
+        tags[name] = Tag(kind, count, swapped(data[start : start + size], kind, order), directory)
     return tags
 
 
@@ -162,7 +162,7 @@ def _number(data: Data, position: int, size: int, order: str) -> int:
     return int.from_bytes(data[position : position + size], "little" if order == "<" else "big")
 
 
-def _swapped(data: bytes, kind: int, order: str) -> bytes:
+def swapped(data: bytes, kind: int, order: str) -> bytes:
     """Values in little-endian order."""
     unit = _UNITS.get(kind, 1)
     if order == "<" or unit == 1:

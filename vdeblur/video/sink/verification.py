@@ -28,7 +28,7 @@ _BOOKKEEPING = frozenset(
     {
         "major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "handler_name", "language",
         "title", "name", "timecode", "filename", "mimetype", "duration", "creation_time", "variant_bitrate",
-        "location-eng",
+        "location-eng", "alpha_mode",
     }
 )  # fmt: skip
 _DEGREES = re.compile(r"[+-]\d+(?:\.\d+)?")

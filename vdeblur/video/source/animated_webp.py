@@ -15,6 +15,7 @@ import numpy as np
 from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.info import Crop
 from vdeblur.video.source.decoder import DecodingContext, decoding_context
 from vdeblur.video.source.location import file_id
 from vdeblur.video.source.truncation import Truncation
@@ -34,6 +35,7 @@ class AnimatedWebp:
 
     display_matrix: tuple[int, ...] | None = None
     first_colours: av.VideoFrame | None = None
+    crop: Crop | None = None
     parts: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
 

@@ -16,6 +16,7 @@ from vdeblur.video.source.decoder import Decoder
 from vdeblur.video.source.demuxer import PacketSource, open_media
 from vdeblur.video.source.limits import pixel_limit, refused_claim
 from vdeblur.video.source.location import SourceLocation
+from vdeblur.video.source.parts.container_crop import cropped
 
 #: How far before the wanted tick to look for a key frame to start from, one try after the other.
 _STEPS_BACK_SECONDS = (0, 1, 4, 16, 64)
@@ -79,7 +80,11 @@ class DecodeSession:
 
     def pictures(self) -> Iterator[av.VideoFrame]:
         """Decoded frames from the present position to the end."""
-        return self.decoder.frames(self.media.packets())
+        return self._shown(self.decoder.frames(self.media.packets()))
+
+    def _shown(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """Decoded pictures as far as the container wants them shown."""
+        return pictures if self.media.crop is None else cropped(pictures, self.media.crop)
 
     def pictures_from(self, tick: int) -> Iterator[av.VideoFrame]:
         """Decoded frames from one at or before ``tick`` on, all of them sound; from the start if need be.
@@ -96,7 +101,7 @@ class DecodeSession:
             key = _key_packet(packets, tick)
             if key is None:
                 continue
-            pictures = self.decoder.frames(chain([key], packets))
+            pictures = self._shown(self.decoder.frames(chain([key], packets)))
             first = next(pictures, None)
             if first is not None and first.pts is not None and first.pts <= tick:
                 return chain([first], pictures)

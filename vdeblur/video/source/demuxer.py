@@ -15,9 +15,8 @@ from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from vdeblur.video.av_compat import fraction_or_none, stored_bytes, tags_of
+from vdeblur.video.info import Crop
 from vdeblur.video.source.access import reopening_options
-from vdeblur.video.source.alpha.heif_parts import heif_parts
-from vdeblur.video.source.alpha.paired_alpha import PairedAlpha
 from vdeblur.video.source.animated_webp import AnimatedWebp
 from vdeblur.video.source.decoder import DecodingContext, decoding_context
 from vdeblur.video.source.location import DEFAULT_FRAME_RATE, SourceLocation, file_id
@@ -30,6 +29,9 @@ from vdeblur.video.source.opening import (
     read_picture,
     reason_of,
 )
+from vdeblur.video.source.parts.container_crop import container_crop
+from vdeblur.video.source.parts.heif_parts import heif_parts
+from vdeblur.video.source.parts.paired_alpha import PairedAlpha
 from vdeblur.video.source.pictures.tiff_pages import TiffPages, begins_as_tiff
 from vdeblur.video.source.truncation import Truncation, find_cut
 from vdeblur.video.source.webp_parser import is_animated_webp
@@ -71,6 +73,8 @@ class PacketSource(Protocol):
     change: str | None
     #: How the pictures are turned when they are shown, where no frame says it.
     display_matrix: tuple[int, ...] | None
+    #: What the container cuts off the decoded pictures.
+    crop: Crop | None
     #: Streams that are part of the video (its alpha, a still of an animation), by their indexes.
     parts: frozenset[int]
     #: What people should know of the source, in plain words.
@@ -126,7 +130,7 @@ class Demuxer:
         try:
             check_container(container, place, frame_rate)
             self.stream = stream = choose_video(container, place)
-            self._heif = heif_parts(container.streams.video, tags_of(container))
+            self._heif = heif_parts(container.streams.video, stream, tags_of(container))
             if self._heif is not None:
                 self.stream = stream = self._heif.colours
         except BaseException:
@@ -136,6 +140,7 @@ class Demuxer:
         self.time_base = fraction_or_none(stream.time_base) or Fraction(1, av.time_base)
         self.rate = fraction_or_none(stream.average_rate) or fraction_or_none(stream.guessed_rate)
         self.container_name = container.format.name
+        self.crop = container_crop(stream)
         self.start_pts = stream.start_time
         self.frame_count = stream.frames or None
         self.video_seconds = _video_seconds(stream)
@@ -232,6 +237,7 @@ class ImageSequence:
 
     display_matrix: tuple[int, ...] | None = None
     first_colours: av.VideoFrame | None = None
+    crop: Crop | None = None
     parts: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
 

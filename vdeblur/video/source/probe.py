@@ -29,10 +29,11 @@ from vdeblur.video.info import (
 )
 from vdeblur.video.interlace.field_flags import FieldFlags, header_order
 from vdeblur.video.mpegts_programs import Programs, read_programs
-from vdeblur.video.source.alpha.hevc_layer import says_hevc_alpha
 from vdeblur.video.source.decoder import Decoder
 from vdeblur.video.source.demuxer import PacketSource
 from vdeblur.video.source.location import SourceLocation
+from vdeblur.video.source.parts.hevc_layer import says_hevc_alpha
+from vdeblur.video.source.pictures.jpeg2000 import foreign_colours
 from vdeblur.video.source.side_data import side_data_of
 
 #: Formats in which FFmpeg decodes JPEGs of four inks, calling them colours and alpha.
@@ -49,6 +50,9 @@ def describe(
     """
     if media.stream.codec_context.name == "mjpeg" and first.format.name in _INKS:
         raise SourceError(f"{place.name} is a JPEG in CMYK, for printing; convert it to RGB first")
+    path = place.pictures[0] if place.pictures else place.path
+    if media.stream.codec_context.name == "jpeg2000" and (colours := foreign_colours(media.stream, path)) is not None:
+        raise SourceError(f"{place.name} is a JPEG 2000 in {colours}; convert it to RGB first")
     return SourceInfo(
         name=place.name,
         path=place.path,
@@ -153,6 +157,7 @@ def _video(media: PacketSource, first: av.VideoFrame, start_pts: int, header: Co
         mastering_display=_mastering_display(side_data),
         content_light=_content_light(side_data),
         side_data=tuple(side_data),
+        crop=media.crop,
         hidden_alpha=not canonical_format(first.format.name).alpha and says_hevc_alpha(media.stream, path),
     )
 

@@ -19,6 +19,7 @@ from vdeblur.errors import SourceError
 from vdeblur.frames import Colour, Frame
 from vdeblur.video.av_compat import open_input
 from vdeblur.video.formats.pixel_formats import video_frame_from
+from vdeblur.video.info import Crop
 from vdeblur.video.photo.exif import matrix_of
 from vdeblur.video.source.access import reopening_options
 from vdeblur.video.source.limits import pixel_limit
@@ -73,6 +74,7 @@ class TiffPages:
     """
 
     first_colours: av.VideoFrame | None = None
+    crop: Crop | None = None
     parts: frozenset[int] = frozenset()
 
     def __init__(self, place: SourceLocation, frame_rate: Fraction | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from av.stream import Disposition
 from av.video.format import VideoFormat
 from av.video.stream import VideoStream
 
@@ -32,16 +33,23 @@ class HeifParts:
     stills: tuple[VideoStream, ...]
 
 
-def heif_parts(streams: Sequence[VideoStream], tags: Mapping[str, str]) -> HeifParts | None:
-    """The parts of a file by its video streams and its tags; ``None`` if it is no HEIF, or of another build."""
+def heif_parts(streams: Sequence[VideoStream], chosen: VideoStream, tags: Mapping[str, str]) -> HeifParts | None:
+    """The parts of a file by its video streams and its tags; ``None`` if it is no HEIF.
+
+    Args:
+        chosen: the stream that is restored where there is no animation.
+
+    Raises:
+        SourceError: the picture is one of tiles, which FFmpeg gives one by one, beside a small version of the whole.
+    """
     if tags.get("major_brand", "").strip() not in _BRANDS:
         return None
     stills = [stream for stream in streams if stream.duration is None]
     moving = [stream for stream in streams if stream.duration is not None]
+    if not moving and any(stream.disposition & Disposition.dependent for stream in stills):
+        raise SourceError("it is a picture in tiles, which is not supported; convert it to PNG or JPEG first")
     group = moving or stills
-    if not group:
-        return None
-    colours = next((stream for stream in group if not _is_grey(stream)), group[0])
+    colours = next((stream for stream in moving if not _is_grey(stream)), moving[0]) if moving else chosen
     alphas = [stream for stream in group if stream is not colours and _fits(colours, stream)]
     alpha = alphas[0] if len(alphas) == 1 else None
     return HeifParts(colours, alpha, tuple(stills) if moving else ())

@@ -13,7 +13,7 @@ from vdeblur.errors import SourceError
 from vdeblur.frames import Colour, Frame
 from vdeblur.video.av_compat import fraction_or_none
 from vdeblur.video.formats.pixel_formats import canonical_format, planes_of, video_frame_from
-from vdeblur.video.source.alpha.heif_parts import format_with_alpha
+from vdeblur.video.source.parts.heif_parts import format_with_alpha
 
 #: Pictures that wait for their alpha; more means that there is none.
 _MOST_WAITING = 64
