@@ -18,6 +18,8 @@ from vdeblur.video.tiff.directories import Directory
 NONE, RLE, FAX3, FAX4, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS, LZMA = 1, 2, 3, 4, 5, 7, 8, 32946, 32773, 34925
 FAX = frozenset({RLE, FAX3, FAX4})
 _READ = frozenset({NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS, LZMA}) | FAX
+#: As in libtiff, nothing else is predicted, whatever its tag says.
+_PREDICTED = frozenset({LZW, DEFLATE, OLD_DEFLATE, LZMA})
 _COMPRESSIONS = {
     6: "old JPEG", 9: "JBIG", 34661: "JBIG", 34676: "SGI LogLuv", 34712: "JPEG 2000", 33003: "JPEG 2000",
     33005: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG of DNG", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL",
@@ -117,7 +119,7 @@ def layout_of(directory: Directory, order: str, most_px: int, file_bytes: int) -
     subsampling = (directory.integers(530) or (2, 2))[:2]
     pixel_format = _format(directory, photometric, bits, samples, subsampling)
     planar = directory.integer(284, 1) == 2 and samples > 1
-    predictor = directory.integer(317, 1)
+    predictor = directory.integer(317, 1) if compression in _PREDICTED else 1
     if predictor not in (1, 2) or (predictor == 2 and (bits not in (8, 16) or photometric == YCBCR)):
         raise SourceError(f"its samples are predicted in a way (predictor {predictor}) that is not supported")
     if compression in FAX and (bits, samples) != (1, 1):

@@ -1,6 +1,6 @@
 """Segments of a TIFF page, strips and tiles, decompressed within bounds.
 
-Deflate and LZMA are unpacked here, and never to more than a segment has. LZW, PackBits, fax and JPEG go through
+Deflate, LZMA and PackBits are unpacked here, and never to more than a segment has. LZW, fax and JPEG go through
 FFmpeg's decoders, one segment at a time, each dressed as a small picture whose samples are the unpacked bytes: there
 FFmpeg is right, and its own bounds hold.
 """
@@ -21,7 +21,7 @@ from av.video.codeccontext import VideoCodecContext
 from vdeblur.errors import SourceError
 from vdeblur.video.formats.plane_layouts import rows
 from vdeblur.video.tiff.directories import TiffData
-from vdeblur.video.tiff.layout import DEFLATE, FAX, JPEG, LZMA, NONE, OLD_DEFLATE, PageLayout
+from vdeblur.video.tiff.layout import DEFLATE, FAX, JPEG, LZMA, NONE, OLD_DEFLATE, PACKBITS, PageLayout
 
 #: Most memory that unpacking LZMA may take beside the samples.
 _LZMA_BYTES = 1 << 27
@@ -49,6 +49,8 @@ class SegmentReader:
             found = _inflated(packed, wanted)
         elif page.compression == LZMA:
             found = _unpacked_lzma(packed, wanted)
+        elif page.compression == PACKBITS:
+            found = _unpacked_bits(packed, wanted)
         else:
             found = self._unpacked_by_ffmpeg(page, packed, row_bytes, row_count)
         if len(found) < wanted:
@@ -118,6 +120,20 @@ def _unpacked_lzma(packed: bytes, wanted: int) -> bytes:
         return lzma.LZMADecompressor(memlimit=_LZMA_BYTES).decompress(packed, wanted)
     except (lzma.LZMAError, EOFError) as exc:
         raise SourceError("its samples are damaged") from exc
+
+
+def _unpacked_bits(packed: bytes, wanted: int) -> bytes:
+    """PackBits; here and not in FFmpeg, which refuses runs that go on into the next row."""
+    made, place = bytearray(), 0
+    while place < len(packed) and len(made) < wanted:
+        count = packed[place]
+        if count < 128:
+            made += packed[place + 1 : place + 2 + count]
+            place += 2 + count
+        else:
+            made += packed[place + 1 : place + 2] * (257 - count if count > 128 else 0)
+            place += 2 if count > 128 else 1
+    return bytes(made)
 
 
 def _small_tiff(page: PageLayout, packed: bytes, width: int, height: int, *, bits: int) -> bytes:

@@ -48,6 +48,7 @@ def read_stack(data: TiffData, most_px: int) -> Stack:
     """
     order = "<" if data.read(0, 2) == b"II" else ">"
     pages: list[PageLayout] = []
+    unread = 0
     description = ""
     for number, directory in enumerate(directories(data), start=1):
         if number == 1:
@@ -57,16 +58,19 @@ def read_stack(data: TiffData, most_px: int) -> Stack:
             pages.append(layout_of(directory, order, most_px, data.size))
         except SourceError as exc:
             if pages and directory.integer(254, 0) & 5:
-                continue  # of no use, so it need not be readable
+                unread += 1  # of no use, so it need not be readable
+                continue
             raise SourceError(str(exc) if number == 1 else f"page {number}: {exc}") from exc
     if not pages:
         raise SourceError("it has no page")
-    kept, notes = _pictures(pages)
+    kept = _pictures(pages)
+    left_out = unread + len(pages) - len(kept)
+    notes = [f"{left_out} page{'s' * (left_out > 1)} with a smaller version or a mask left out"] if left_out else []
     words = _imagej_words(description)
     if words is not None:
         kept = _with_hidden(kept, words, data.size)
     _check_channels(words, description, len(kept), kept[0].samples)
-    return Stack(kept, _rate(words or {}), notes)
+    return Stack(kept, _rate(words or {}), tuple(notes))
 
 
 def _check_raw(data: TiffData, kind: int, is_dng: bool, has_more: bool) -> None:
@@ -74,8 +78,8 @@ def _check_raw(data: TiffData, kind: int, is_dng: bool, has_more: bool) -> None:
         raise SourceError("it is the raw file of a camera; develop it into an ordinary TIFF first")
 
 
-def _pictures(pages: list[PageLayout]) -> tuple[tuple[PageLayout, ...], tuple[str, ...]]:
-    """The pages that are pictures, and a note on the others.
+def _pictures(pages: list[PageLayout]) -> tuple[PageLayout, ...]:
+    """The pages that are pictures.
 
     Raises:
         SourceError: they differ in size or format.
@@ -92,9 +96,7 @@ def _pictures(pages: list[PageLayout]) -> tuple[tuple[PageLayout, ...], tuple[st
             f"its pages differ: {number} is {_words(page)}, others are {_words(first)}; save each kind in a file of "
             "its own"
         )
-    left_out = len(pages) - len(kept)
-    notes = [f"{left_out} page{'s' * (left_out > 1)} with a smaller version or a mask left out"] if left_out else []
-    return tuple(kept), tuple(notes)
+    return tuple(kept)
 
 
 def _is_smaller_version(page: PageLayout, whole: PageLayout) -> bool:
