@@ -70,9 +70,9 @@ def orientation_of(matrix: tuple[int, ...] | None) -> int | None:
 
 
 def matrix_of(orientation: int) -> tuple[int, ...] | None:
-    """FFmpeg's display matrix that shows a picture as an orientation, 1 to 8, says; ``None`` where nothing turns."""
+    """FFmpeg's display matrix that shows a picture as an orientation, 1 to 8, says; ``None`` for other numbers."""
     signs = next((signs for signs, number in _BY_MATRIX.items() if number == orientation), None)
-    if signs is None or orientation == 1:
+    if signs is None:
         return None
     a, b, c, d = (sign << 16 for sign in signs)
     return (a, b, 0, c, d, 0, 0, 0, 1 << 30)

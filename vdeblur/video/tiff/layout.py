@@ -73,8 +73,8 @@ class PageLayout:
     #: FFmpeg's numbers of matrix and range of YCbCr.
     matrix: int = 2
     value_range: int = 0
-    #: Exif's number, 1 to 8.
-    orientation: int = 1
+    #: Exif's number, 1 to 8; 0 where nothing is said.
+    orientation: int = 0
     pixel_aspect: Fraction | None = None
     #: A smaller version or a mask of another page.
     auxiliary: bool = False
@@ -137,7 +137,7 @@ def layout_of(directory: Directory, order: str, most_px: int, file_bytes: int) -
         palette=_palette(directory, bits) if photometric == PALETTE else (),
         jpeg_tables=directory[347].data if 347 in directory else b"",
         fax_options=directory.integer(292, 0), matrix=matrix, value_range=value_range,
-        orientation=directory.integer(274, 1), pixel_aspect=_pixel_aspect(directory),
+        orientation=directory.integer(274, 0), pixel_aspect=_pixel_aspect(directory),
         auxiliary=bool(directory.integer(254, 0) & 5) or directory.integer(255, 1) == 2,
     )  # fmt: skip
 
@@ -225,9 +225,15 @@ def _colours(directory: Directory) -> tuple[int, int]:
     red = Fraction(next(iter(directory.numbers(529)), _MATRICES[0][0]))
     matrix = next((number for share, number in _MATRICES if abs(share - red) < Fraction(1, 200)), None)
     levels = tuple(round(float(value)) for value in directory.numbers(532)) or (0, 255, 128, 255, 128, 255)
-    if matrix is None or levels not in _RANGES:
+    value_range = next((number for wanted, number in _RANGES.items() if _near(levels, wanted)), None)
+    if matrix is None or value_range is None:
         raise SourceError("its YCbCr is of an unusual matrix or range; save it as RGB instead")
-    return matrix, _RANGES[levels]
+    return matrix, value_range
+
+
+def _near(levels: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether levels are those of a range; FFmpeg writes 15 for 16."""
+    return len(levels) == len(wanted) and all(abs(a - b) <= 1 for a, b in zip(levels, wanted, strict=True))
 
 
 def _pixel_aspect(directory: Directory) -> Fraction | None:

@@ -37,7 +37,8 @@ _OPEN_FILES = 4
 #: What comes through a pipe is kept in memory up to this, and in a temporary file beyond.
 _MOST_IN_MEMORY_BYTES = 1 << 28
 _CHUNK_BYTES = 1 << 20
-_FULL_RANGE = 2
+#: As FFmpeg says of grey TIFFs: full range and a gamma of 2.2.
+_FULL_RANGE, _GAMMA = 2, 4
 
 
 def begins_as_tiff(place: SourceLocation) -> bool:
@@ -146,7 +147,7 @@ class TiffPages:
         if page.photometric == YCBCR:
             made.colorspace, made.color_range = page.matrix, page.value_range
         elif page.format.family == "gray":
-            made.color_range = _FULL_RANGE
+            made.color_range, made.color_trc = _FULL_RANGE, _GAMMA
         return made
 
     def sample_aspect_ratio(self, number: int) -> Fraction | None:
