@@ -10,6 +10,8 @@ from typing import Literal
 from vdeblur.frames import Colour, FieldOrder, PixelFormat
 from vdeblur.video.mpegts_programs import Programs
 
+#: What a stream is to the video that is read.
+PartOfVideo = Literal["alpha", "still", "copied alpha"]
 #: A chromaticity (x, y) of CIE 1931.
 Chromaticity = tuple[Fraction, Fraction]
 
@@ -90,8 +92,8 @@ class StreamInfo:
     dispositions: tuple[str, ...] = ()
     #: The container's own number for it, in MPEG-TS the packet identifier.
     id: int = 0
-    #: It is part of the video that is read: its alpha, or a still picture of an animation.
-    part_of_video: bool = False
+    #: It is part of the video that is read: its alpha, or a still picture of an animation; or alpha that is copied.
+    part_of_video: PartOfVideo | None = None
     #: Samples a second, of sound.
     sample_rate: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from vdeblur.errors import SourceError, UsageError
 from vdeblur.pipeline.deblur_video import Report, deblur_video
 from vdeblur.video.encode.encoder_options import EncodeOptions
 from vdeblur.video.info import Crop
-from vdeblur.video.source.reader import probe
+from vdeblur.video.source.reader import Reader, probe
 
 AV1 = ("-c:v", "libaom-av1", "-crf", "30", "-cpu-used", "8")
 RAMP = "format=yuva420p,geq=lum=p(X\\,Y):cb=cb(X\\,Y):cr=cr(X\\,Y):a=X*2"
@@ -66,8 +66,7 @@ def test_an_animation_is_restored_and_not_the_still_before_it(tmp_path: Path) ->
         assert unchanged(io.BytesIO(file.read()), tmp_path / "b.mkv", codec="ffv1").frames == 5
 
 
-@pytest.mark.skipif(not hasattr(Image.core, "avif_decoder") and Image.registered_extensions().get(".avif") != "AVIF",
-                    reason="this Pillow writes no AVIF")  # fmt: skip
+@pytest.mark.skipif(Image.registered_extensions().get(".avif") != "AVIF", reason="this Pillow writes no AVIF")
 @pytest.mark.parametrize("animated", [True, False])
 def test_alpha_in_streams_of_its_own_comes_along(animated: bool, tmp_path: Path) -> None:
     source = avif(animated, True)
@@ -93,6 +92,25 @@ def test_alpha_in_streams_of_its_own_comes_along(animated: bool, tmp_path: Path)
         unchanged(source, tmp_path / "c.png")
         with Image.open(tmp_path / "c.png") as kept, Image.open(source) as image:
             assert np.array_equal(np.asarray(kept)[:, :, 3], np.asarray(image.convert("RGBA"))[:, :, 3])
+
+
+@pytest.mark.skipif(Image.registered_extensions().get(".avif") != "AVIF", reason="this Pillow writes no AVIF")
+@pytest.mark.parametrize("animated", [True, False])
+def test_avif_gets_the_alpha_of_avif_and_calls_it_so(animated: bool, tmp_path: Path) -> None:
+    source, target = avif(animated, True), tmp_path / "a.avif"
+    report = unchanged(source, target, preset="12")
+    assert [(outcome.fate, outcome.count) for outcome in report.outcomes if outcome.kind == "alpha"] == [("kept", 1)]
+    assert any(note.startswith("copied: alpha ") for note in report.notes)
+    before, after = ([frame.planes[3] for frame in list(Reader(path, threads=1))] for path in (source, target))
+    assert len(before) == len(after) == report.frames
+    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True)), "copied, not encoded"
+    with pytest.raises(UsageError, match="give alpha up"):  # the alpha of frames has nowhere to go
+        unchanged(png_with_alpha(tmp_path), tmp_path / "b.avif")
+
+
+def png_with_alpha(folder: Path) -> Path:
+    Image.new("RGBA", (40, 30), (10, 200, 90, 100)).save(folder / "alpha.png")
+    return folder / "alpha.png"
 
 
 # Alpha in a layer

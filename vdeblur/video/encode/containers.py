@@ -76,6 +76,8 @@ class Container:
     range_can_be_marked: bool = False
     #: It keeps the stereoscopic arrangement that its source has as a tag (Matroska's element StereoMode, RFC 9559).
     keeps_stereo_mode: bool = False
+    #: Alpha is a stream of its own; that of a source which has one, too, is copied.
+    alpha_is_a_stream: bool = False
     #: It takes packets joined from segments with their times as they are.
     takes_segments: bool = False
 
@@ -258,6 +260,9 @@ CONTAINERS: tuple[Container, ...] = (
         "webp", "WebP", ("webp",), ("libwebp_anim", "libwebp"), ("libwebp_anim",), ("libwebp_anim", "libwebp"),
         ("libwebp_anim", "libwebp"), only_pictures=True, tick=Fraction(1, 1000), begins_at_zero=True,
         options={"loop": "0"},
+    ),
+    Container(
+        "avif", "AVIF", ("avif",), ("libsvtav1", "libaom-av1"), ("libsvtav1", "libaom-av1"), alpha_is_a_stream=True
     ),
     _image("PNG", ("png",), "png"),
     _image("JPEG", ("mjpeg",), "jpg", "jpeg"),

@@ -21,6 +21,7 @@ from vdeblur.video.encode.timing_loss import TimingLoss
 from vdeblur.video.encode.video_plan import plan_video
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.segments.journal import Journal, Position
+from vdeblur.video.sink.alpha_stream import AlphaPlan
 from vdeblur.video.sink.command_plan import CommandPlan
 from vdeblur.video.sink.encoder_process import FrameFeed, SegmentJoin
 from vdeblur.video.sink.finalize import finalize, verify
@@ -36,15 +37,6 @@ from vdeblur.video.streams.timeline import Timeline
 from vdeblur.video.temp_folders import scratch_folder
 
 __all__ = ["EncodeOptions", "Writer"]
-
-
-def _hidden_alpha(info: SourceInfo) -> str:
-    """Why alpha would be lost, and what to do."""
-    return (
-        f"{info.name} has its alpha in a layer of HEVC, which PyAV's FFmpeg does not decode; make it ProRes first "
-        "(ffmpeg -i IN -c:v prores_ks -pix_fmt yuva444p10le -c:a copy OUT.mov, with FFmpeg 9), or give alpha up with "
-        "pixel_format='yuv420p' (--pix-fmt yuv420p)"
-    )
 
 
 class Writer:
@@ -98,14 +90,14 @@ class Writer:
         resume: bool = False,
     ) -> None:
         options = EncodeOptions() if options is None else options
-        if info.video.hidden_alpha and options.pixel_format is None:
-            raise UsageError(_hidden_alpha(info))
         self._spec = RawVideoSpec.of(
             info.video, frame_format=frame_format, colour=colour, width=width, height=height, time_base=time_base
         )
         self._files = PictureFiles(target, info, asked=options.container)
         named = info.pictures[0].name if self._files.into_folder else target
         container = choose_container(named, self._spec, options.container)
+        self._alpha = AlphaPlan.of(info, self._spec, container, options)
+        info, self._spec = self._alpha.info, self._alpha.spec
         self._single = container.one_file_a_frame and not (is_pattern(target) or self._files.into_folder)
         if self._single and (count := expected_pictures(info, start_seconds, duration_seconds)) > 1:
             raise UsageError(one_picture_only(target, f"{count} frames would come"))
@@ -193,6 +185,7 @@ class Writer:
             if not self._open:
                 raise TargetError(f"cannot write to {self._target.name}: the writer is closed")
             try:
+                frame = self._alpha.frame(frame)
                 self._check(frame)
                 if self._feed is None:
                     self._feed = self._start(frame)

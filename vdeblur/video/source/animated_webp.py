@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -15,7 +16,7 @@ import numpy as np
 from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
-from vdeblur.video.info import Crop
+from vdeblur.video.info import Crop, PartOfVideo
 from vdeblur.video.source.decoder import DecodingContext, decoding_context
 from vdeblur.video.source.location import file_id
 from vdeblur.video.source.truncation import Truncation
@@ -36,7 +37,7 @@ class AnimatedWebp:
     display_matrix: tuple[int, ...] | None = None
     first_colours: av.VideoFrame | None = None
     crop: Crop | None = None
-    parts: frozenset[int] = frozenset()
+    parts: Mapping[int, PartOfVideo] = MappingProxyType({})
     notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, frame_rate: Fraction | None) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import av
@@ -15,7 +16,7 @@ from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from vdeblur.video.av_compat import fraction_or_none, stored_bytes, tags_of
-from vdeblur.video.info import Crop
+from vdeblur.video.info import Crop, PartOfVideo
 from vdeblur.video.source.access import reopening_options
 from vdeblur.video.source.animated_webp import AnimatedWebp
 from vdeblur.video.source.decoder import DecodingContext, decoding_context
@@ -76,7 +77,7 @@ class PacketSource(Protocol):
     #: What the container cuts off the decoded pictures.
     crop: Crop | None
     #: Streams that are part of the video (its alpha, a still of an animation), by their indexes.
-    parts: frozenset[int]
+    parts: Mapping[int, PartOfVideo]
     #: What people should know of the source, in plain words.
     notes: tuple[str, ...]
     #: Packets of the other streams, if they are kept.
@@ -160,10 +161,15 @@ class Demuxer:
         self._alpha_packets: deque[av.Packet[Any]] = deque()
         self._paired: PairedAlpha | None = None
         stills = () if heif is None else heif.stills
-        self.parts = frozenset(part.index for part in (self._alpha, *stills) if part is not None)
+        self.parts: Mapping[int, PartOfVideo] = {} if heif is None else heif.roles
+        self._read_here = frozenset(index for index, role in self.parts.items() if role != "copied alpha")
         self.notes: tuple[str, ...] = (_STILLS_NOTE,) if stills else ()
         for other in self.streams:
-            if other is not stream and other is not self._alpha and (not keep_packets or other.index in self.parts):
+            if (
+                other is not stream
+                and other is not self._alpha
+                and (not keep_packets or other.index in self._read_here)
+            ):
                 other.discard = Discard.all
 
     def packets(self) -> Iterator[av.Packet[Any]]:
@@ -174,7 +180,7 @@ class Demuxer:
                     yield packet
                 elif packet.size and packet.stream is self._alpha:
                     self._alpha_packets.append(packet)
-                elif packet.size and packet.stream_index not in self.parts:
+                elif packet.size and packet.stream_index not in self._read_here:
                     self.kept.append(packet)
         except av.error.FFmpegError as exc:
             self._check_pipe()
@@ -238,7 +244,7 @@ class ImageSequence:
     display_matrix: tuple[int, ...] | None = None
     first_colours: av.VideoFrame | None = None
     crop: Crop | None = None
-    parts: frozenset[int] = frozenset()
+    parts: Mapping[int, PartOfVideo] = MappingProxyType({})
     notes: tuple[str, ...] = ()
 
     def __init__(self, place: SourceLocation, rate: Fraction) -> None:

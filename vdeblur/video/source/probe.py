@@ -63,7 +63,7 @@ def describe(
         streams=tuple(
             replace(
                 stream_info(stream, media.container_name, media.chapter_seconds),
-                part_of_video=stream.index in media.parts,
+                part_of_video=media.parts.get(stream.index),
             )
             for stream in media.streams
         ),

@@ -179,7 +179,12 @@ def _why_no_chapters(container: Container) -> str:
 
 
 def _other_streams(info: SourceInfo) -> list[StreamInfo]:
-    return [stream for stream in info.streams if stream.index != info.video.stream_index and not stream.part_of_video]
+    return [stream for stream in info.streams if stream.index != info.video.stream_index and _is_copied(stream)]
+
+
+def _is_copied(stream: StreamInfo) -> bool:
+    """Whether a stream is one beside the video, and no part of what is read."""
+    return stream.part_of_video in (None, "copied alpha")
 
 
 def _is_dropped(stream: StreamInfo, drop: Sequence[str]) -> bool:

@@ -13,12 +13,16 @@ from av.video.format import VideoFormat
 from av.video.stream import VideoStream
 
 from vdeblur.errors import SourceError
+from vdeblur.video.av_compat import tags_of
 from vdeblur.video.formats.pixel_formats import canonical_format
+from vdeblur.video.info import PartOfVideo
 
 #: Brands of files that hold pictures or their animation, by ``ftyp``.
 _BRANDS = frozenset({
     "avif", "avis", "heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs", "mif1", "mif2", "msf1", "miaf",
 })  # fmt: skip
+#: FFmpeg's title of an item that is alpha.
+_ALPHA_TITLE = "Alpha"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,15 @@ class HeifParts:
     alpha: VideoStream | None
     #: Still pictures beside an animation, with their alpha: what is shown before it plays.
     stills: tuple[VideoStream, ...]
+    #: Alpha that does not fit into the frames, by its size or depth.
+    loose: tuple[VideoStream, ...] = ()
+
+    @property
+    def roles(self) -> dict[int, PartOfVideo]:
+        """What each stream is to the video, by its index."""
+        found: dict[int, PartOfVideo] = {still.index: "still" for still in self.stills}
+        found |= {stream.index: "copied alpha" for stream in self.loose}
+        return found if self.alpha is None else {**found, self.alpha.index: "alpha"}
 
 
 def heif_parts(streams: Sequence[VideoStream], chosen: VideoStream, tags: Mapping[str, str]) -> HeifParts | None:
@@ -52,7 +65,9 @@ def heif_parts(streams: Sequence[VideoStream], chosen: VideoStream, tags: Mappin
     colours = next((stream for stream in moving if not _is_grey(stream)), moving[0]) if moving else chosen
     alphas = [stream for stream in group if stream is not colours and _fits(colours, stream)]
     alpha = alphas[0] if len(alphas) == 1 else None
-    return HeifParts(colours, alpha, tuple(stills) if moving else ())
+    others = (stream for stream in group if stream is not colours and stream is not alpha)
+    loose = tuple(stream for stream in others if tags_of(stream).get("title") == _ALPHA_TITLE)
+    return HeifParts(colours, alpha, tuple(stills) if moving else (), loose)
 
 
 def format_with_alpha(colours: str, alpha: str) -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import tempfile
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, cast
 
 import av
@@ -19,7 +20,7 @@ from vdeblur.errors import SourceError
 from vdeblur.frames import Colour, Frame
 from vdeblur.video.av_compat import open_input
 from vdeblur.video.formats.pixel_formats import video_frame_from
-from vdeblur.video.info import Crop
+from vdeblur.video.info import Crop, PartOfVideo
 from vdeblur.video.photo.exif import matrix_of
 from vdeblur.video.source.access import reopening_options
 from vdeblur.video.source.limits import pixel_limit
@@ -76,7 +77,7 @@ class TiffPages:
 
     first_colours: av.VideoFrame | None = None
     crop: Crop | None = None
-    parts: frozenset[int] = frozenset()
+    parts: Mapping[int, PartOfVideo] = MappingProxyType({})
 
     def __init__(self, place: SourceLocation, frame_rate: Fraction | None) -> None:
         self._place = place
