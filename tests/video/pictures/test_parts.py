@@ -147,6 +147,19 @@ def test_a_layer_of_alpha_is_not_lost_in_silence(suffix: str, layered: Path, tmp
     assert not probe(tmp_path / "opaque.mkv").video.hidden_alpha
 
 
+def test_a_layer_that_the_packets_alone_name(layered: Path, tmp_path: Path) -> None:
+    """The message is moved out of the header, behind its length in the first packet."""
+    data = layered.read_bytes()
+    message = data[data.index(b"\x4e\x01\xa5") :][:10]
+    assert data.count(message) == 1
+    free = bytes([0, 0, 0, len(message)]) + message
+    source = tmp_path / "a.mov"
+    source.write_bytes(data.replace(message, message[:2] + b"\x05" + message[3:]) + free)
+    assert probe(source).video.hidden_alpha or decodes_layers()
+    source.write_bytes(data.replace(message, message[:2] + b"\x05" + message[3:]))
+    assert not probe(source).video.hidden_alpha
+
+
 def test_the_way_out_of_a_layer_works(layered: Path, tmp_path: Path) -> None:
     """The remedy as it is written; then alpha is there."""
     way_out = ("-c:v", "prores_ks", "-pix_fmt", "yuva444p10le", "-c:a", "copy")

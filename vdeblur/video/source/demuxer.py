@@ -199,6 +199,8 @@ class Demuxer:
             self._container.seek(tick, stream=self.stream)
         except av.error.FFmpegError:
             return False
+        if self._paired is not None:
+            self._paired.forget()
         return True
 
     def decoding_context(self) -> DecodingContext:

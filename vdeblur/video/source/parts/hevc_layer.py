@@ -5,14 +5,16 @@ Source: ITU-T H.265, annexes D.2.38 (alpha channel information) and F; Apple, HE
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from av.video.stream import VideoStream
 
 #: A prefix SEI message of the base layer that begins with alpha channel information (payload 165).
 _ALPHA_MESSAGE = b"\x4e\x01\xa5"
-_START_CODE = b"\0\0\1"
-#: Where a raw stream or a transport stream says it, it does so in front.
+#: The same among the packets: behind a start code, or the length of a message.
+_IN_PACKETS = re.compile(rb"\x00\x00(?:\x01|\x00[\x08-\x40])\x4e\x01\xa5")
+#: Where the header does not say it, the first picture does.
 _HEAD_BYTES = 1 << 20
 
 
@@ -21,13 +23,12 @@ def says_hevc_alpha(stream: VideoStream, path: Path | None) -> bool:
     context = stream.codec_context
     if context.name != "hevc":
         return False
-    extradata = context.extradata or b""
-    if _ALPHA_MESSAGE in extradata:
+    if _ALPHA_MESSAGE in (context.extradata or b""):
         return True
-    if path is None or extradata[:1] == b"\1":  # a header of MP4 and Matroska says all there is
+    if path is None:
         return False
     try:
         with path.open("rb") as file:
-            return _START_CODE + _ALPHA_MESSAGE in file.read(_HEAD_BYTES)
+            return _IN_PACKETS.search(file.read(_HEAD_BYTES)) is not None
     except OSError:
         return False

@@ -60,6 +60,14 @@ class PairedAlpha:
             context.options = {**context.options, **self.options}
             context.open(strict=strict)
 
+    def forget(self) -> None:
+        """Forget what has been read: what comes next is from another place."""
+        self._packets.clear()
+        self._waiting.clear()
+        self._alphas.clear()
+        if self._alpha.is_open:
+            self._alpha.flush_buffers()
+
     def decode(self, packet: Any = None) -> list[av.VideoFrame]:
         """Pictures that are complete; at the end (``None``) all of them.
 
