@@ -70,8 +70,6 @@ def test_a_stack_through_a_pipe_and_in_part(tmp_path: Path) -> None:
 def test_a_stack_becomes_a_sequence_and_comes_back(tmp_path: Path) -> None:
     words = f"ImageJ=1.54f\nimages={COUNT}\nslices={COUNT}\nunit=um\n"
     source = stack(tmp_path / "a.tif", pages(tags=described(words)))
-    with pytest.raises(UsageError, match=r"b\.tif is one picture but 5 frames would come; write to a pattern"):
-        run(source, tmp_path / "b.tif")
     run(source, tmp_path / "b_%02d.tif")
     for number in range(COUNT):
         with Image.open(tmp_path / f"b_{number + 1:02}.tif") as image:
@@ -79,6 +77,42 @@ def test_a_stack_becomes_a_sequence_and_comes_back(tmp_path: Path) -> None:
             assert image.tag_v2[270] == "ImageJ=1.54f\nunit=um\n"  # type: ignore[attr-defined]
     assert run(str(tmp_path / "b_%02d.tif"), tmp_path / "c.mkv").frames == COUNT
     assert np.array_equal(grey_frames(tmp_path / "c.mkv")[-1], picture(1, 16, seed=COUNT - 1)[:, :, 0])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_stack_becomes_a_stack(channels: int, tmp_path: Path) -> None:
+    kind = {"photometric": 2 if channels == 3 else 1, "tile": (16, 32)}
+    made = [TiffPage(picture(channels, 16, seed=number), 16, **kind) for number in range(COUNT)]  # type: ignore[arg-type]
+    source = stack(tmp_path / "a.tif", made, order=">")
+    report = run(source, tmp_path / "b.tif")
+    assert report.frames == COUNT
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tif", "b.tif"]
+    with Reader(tmp_path / "b.tif") as reader:
+        for number, frame in enumerate(reader):
+            assert np.array_equal(frame.planes[0], picture(channels, 16, seed=number)[:, :, 1 if channels == 3 else 0])
+        assert number == COUNT - 1
+    if channels == 1:
+        with Image.open(tmp_path / "b.tif") as image:
+            assert image.n_frames == COUNT  # type: ignore[attr-defined]
+            image.seek(3)
+            assert np.array_equal(np.asarray(image), picture(1, 16, seed=3)[:, :, 0])
+    with pytest.raises(UsageError, match=r"exists"):
+        run(source, tmp_path / "b.tif")
+    with pytest.raises(UsageError, match=r"b\.png is one picture but 5 frames would come; write to a pattern"):
+        run(source, tmp_path / "b.png")
+    with pytest.raises(UsageError, match="is the source itself"):
+        run(source, source, overwrite=True)
+
+
+def test_a_stack_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    source = stack(tmp_path / "a.tif", pages())
+
+    def stop(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "b.tif", progress=stop)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.tif"]
 
 
 @pytest.mark.parametrize("named", [True, False])

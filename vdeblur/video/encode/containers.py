@@ -72,6 +72,8 @@ class Container:
     only_pictures: bool = False
     #: One file a frame.
     one_file_a_frame: bool = False
+    #: Its files can have several pages, where the source is of that kind.
+    holds_pages: bool = False
     #: A finished file can be told that its samples use the full range (Matroska's element Range, RFC 9559).
     range_can_be_marked: bool = False
     #: It keeps the stereoscopic arrangement that its source has as a tag (Matroska's element StereoMode, RFC 9559).
@@ -179,10 +181,11 @@ def _iso(muxer: str, name: str, *endings: str, classic_tags: frozenset[str] = _M
     )  # fmt: skip
 
 
-def _image(name: str, encoders: tuple[str, ...], *endings: str) -> Container:
+def _image(name: str, encoders: tuple[str, ...], *endings: str, **facts: Any) -> Container:
     return Container(
-        "image2", name, endings, encoders, encoders, encoders, encoders, only_pictures=True, one_file_a_frame=True
-    )
+        "image2", name, endings, encoders, encoders, encoders, encoders, only_pictures=True, one_file_a_frame=True,
+        **facts,
+    )  # fmt: skip
 
 
 _UNHURRIED = {"muxdelay": "0", "muxpreload": "0"}
@@ -266,7 +269,7 @@ CONTAINERS: tuple[Container, ...] = (
     ),
     _image("PNG", ("png",), "png"),
     _image("JPEG", ("mjpeg",), "jpg", "jpeg"),
-    _image("TIFF", ("tiff",), "tif", "tiff"),
+    _image("TIFF", ("tiff",), "tif", "tiff", holds_pages=True),
     _image("BMP", ("bmp",), "bmp"),
     _image("TGA", ("targa",), "tga"),
     _image("JPEG 2000", ("libopenjpeg", "jpeg2000"), "jp2"),

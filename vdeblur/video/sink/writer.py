@@ -27,7 +27,8 @@ from vdeblur.video.sink.encoder_process import FrameFeed, SegmentJoin
 from vdeblur.video.sink.finalize import finalize, verify
 from vdeblur.video.sink.picture_files import PictureFiles, expected_pictures, one_picture_only
 from vdeblur.video.sink.segmented_job import SegmentedJob, cannot_segment, container_of_segments
-from vdeblur.video.sink.targets import Target, is_pattern, open_target
+from vdeblur.video.sink.stack_target import StackTarget, becomes_stack
+from vdeblur.video.sink.targets import FileTarget, Target, is_pattern, open_target
 from vdeblur.video.source.location import check_unchanged
 from vdeblur.video.streams.attachments import extract_attachments
 from vdeblur.video.streams.outcomes import Outcome
@@ -98,7 +99,9 @@ class Writer:
         container = choose_container(named, self._spec, options.container)
         self._alpha = AlphaPlan.of(info, self._spec, container, options)
         info, self._spec = self._alpha.info, self._alpha.spec
-        self._single = container.one_file_a_frame and not (is_pattern(target) or self._files.into_folder)
+        self._stack = becomes_stack(target, info, container)
+        several = is_pattern(target) or self._files.into_folder or self._stack
+        self._single = container.one_file_a_frame and not several
         if self._single and (count := expected_pictures(info, start_seconds, duration_seconds)) > 1:
             raise UsageError(one_picture_only(target, f"{count} frames would come"))
         self._timeline = Timeline.of(info, time_base, start_seconds, duration_seconds)
@@ -133,7 +136,9 @@ class Writer:
     ) -> Target:
         """Reserve the target: a folder of the source's names, or what the target's own name says."""
         names = self._files.names if self._files.into_folder and container.one_file_a_frame else ()
-        return open_target(target, pictures=container.one_file_a_frame, overwrite=overwrite, info=info, names=names)
+        pictures = container.one_file_a_frame
+        made = open_target(target, pictures=pictures, overwrite=overwrite, info=info, names=names)
+        return StackTarget(made) if self._stack and isinstance(made, FileTarget) else made
 
     def _make_plan(self, info: SourceInfo, container: Container, options: EncodeOptions) -> CommandPlan:
         video = plan_video(container, self._spec, options, seekable=self._target.seekable)
