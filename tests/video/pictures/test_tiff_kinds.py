@@ -55,6 +55,7 @@ KINDS: dict[str, tuple[TiffPage, str, bool]] = {
         )
         if compression != "packbits" or "differences" not in name
     },
+    "a thumbnail in a directory of its own": (_page(3, tags={330: (4, [8])}), "<", False),
     "tiles": (_page(tile=TILE), "<", False),
     "one tile larger than the picture": (_page(3, tile=(64, 64)), "<", False),
     "one strip": (_page(3, rows_per_strip=4_000_000), "<", False),
