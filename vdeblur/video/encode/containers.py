@@ -14,6 +14,7 @@ import av
 from vdeblur.errors import UsageError
 from vdeblur.frames import PixelFormat
 from vdeblur.video.encode.raw_video import RawVideoSpec
+from vdeblur.video.mpegts_programs import BLU_RAY_IDENTIFIERS, Identifiers
 
 #: Encoders for eight bits that players of today decode, best first.
 _MODERN = ("libx264", "libx264rgb", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9")
@@ -116,8 +117,8 @@ class Container:
     iso_base_media: bool = False
     #: FFmpeg's muxer writes chapters.
     holds_chapters: bool = False
-    #: Names of programs and identifiers of streams (ISO/IEC 13818-1, DVB service information).
-    holds_programs: bool = False
+    #: Names of programs and identifiers of streams (ISO/IEC 13818-1, DVB service information), and which these may be.
+    identifiers: Identifiers | None = None
     #: Streams have tags of any name.
     keeps_tags: bool = False
     #: Tags of the file with a classic box of their own, in ISO base media.
@@ -194,7 +195,7 @@ NUT = Container(
 )  # fmt: skip
 _MPEGTS = Container(
     "mpegts", "MPEG-TS", ("ts",), ("libx264", "libx265", "mpeg2video"), ("libx265", "libx264"), takes_segments=True,
-    tick=Fraction(1, 90000), keeps_negative_times=True, holds_programs=True,
+    tick=Fraction(1, 90000), keeps_negative_times=True, identifiers=Identifiers(),
     options={"mpegts_copyts": "1", **_UNHURRIED},
 )  # fmt: skip
 
@@ -233,7 +234,10 @@ CONTAINERS: tuple[Container, ...] = (
     ),
     _MPEGTS,
     # As on Blu-ray discs and in AVCHD cameras; FFmpeg knows it by the ending ".m2ts" alone.
-    replace(_MPEGTS, endings=("m2ts", "mts"), options={**_MPEGTS.options, "mpegts_m2ts_mode": "1"}),
+    replace(
+        _MPEGTS, name="M2TS", endings=("m2ts", "mts"), audio_encoder="ac3", identifiers=BLU_RAY_IDENTIFIERS,
+        options={**_MPEGTS.options, "mpegts_m2ts_mode": "1"},
+    ),
     Container("flv", "FLV", ("flv",), ("libx264",), (), tick=Fraction(1, 1000), encoder_options={"bf": "0"}),
     Container(
         "mpeg", "MPEG-PS", ("mpg", "mpeg", "vob"), ("mpeg2video",), (), (), ("mpeg2video",), tick=Fraction(0),

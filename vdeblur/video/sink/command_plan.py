@@ -159,10 +159,12 @@ class CommandPlan:
 
     def _words(self) -> tuple[str, ...]:
         """Program names and stream identifiers (PID), from one transport stream to another."""
-        if not self.container.holds_programs or not self.info.programs.programs:
+        identifiers = self.container.identifiers
+        if identifiers is None or not self.info.programs.programs:
             return ()
         indexes = [stream.tags_of for stream in self.streams.streams]
-        return self.info.programs.words([self.info.streams[index].id for index in indexes if index is not None])
+        pids = [self.info.streams[index].id for index in indexes if index is not None]
+        return self.info.programs.words(pids, identifiers)
 
     def _options(self, timeline: Timeline) -> dict[str, str]:
         options = {
@@ -175,7 +177,7 @@ class CommandPlan:
             options["movie_timescale"] = str(self._clock(int(options["movie_timescale"])))
             if any(_needs_newer_list(name, self.container) for name in self.info.metadata):
                 options["movflags"] += "+use_metadata_tags"
-        if self.container.holds_programs:
+        if self.container.identifiers is not None:
             options |= self.info.programs.options()
         if not self.streams.chapters:
             options["map_chapters"] = "-1"

@@ -94,7 +94,7 @@ def plan_streams(
         outcomes += [stream_outcome(stream, "left out", f"no place in {container.name}") for stream in missing]
     notes += _kept_notes([*kept, *attached], codecs, container)
     outcomes += _outcomes(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
-    if info.programs.names and not container.holds_programs:
+    if info.programs.names and container.identifiers is None:
         words = f"name of program {', '.join(info.programs.names)}"
         notes.append(f"{container.name} has no place for the {words}")
         outcomes.append(Outcome("left out", "program", words))
