@@ -108,6 +108,10 @@ class Container:
     attaches_files: bool = False
     #: Its header lists every stream, so a probe of the muxer shows whether one is missing.
     lists_streams: bool = False
+    #: Its muxer writes streams of any codec, also where nothing will know them again.
+    takes_anything: bool = False
+    #: Its muxer writes nothing without the video, so a probe needs one.
+    needs_video: bool = False
     #: It knows languages by QuickTime's own list of codes.
     quicktime_languages: bool = False
 
@@ -218,6 +222,7 @@ CONTAINERS: tuple[Container, ...] = (
     _iso(
         "mov", "QuickTime", "mov", deep_encoders=(*_MODERN_DEEP, "png"), alpha_encoders=("png", "prores_ks"),
         fallback=("prores_ks",), takes_segments=True, text_subtitles="mov_text", lists_streams=True,
+        takes_anything=True,
         quicktime_languages=True, holds_chapters=True, classic_tags=_QUICKTIME_TAGS,
     ),
     # Its muxer drops attachments without a message.
