@@ -75,6 +75,15 @@ def plan_video(container: Container, spec: RawVideoSpec, options: EncodeOptions,
     raise UsageError(_refusal(container, spec, wanted, options, failures))
 
 
+def can_hold_video(container: Container, spec: RawVideoSpec, options: EncodeOptions) -> bool:
+    """Whether some encoder makes this video for a container, with these options."""
+    try:
+        plan_video(container, spec, options)
+    except UsageError:
+        return False
+    return True
+
+
 def _wanted_format(frames: PixelFormat, asked: str | None) -> PixelFormat:
     if asked is None:
         return frames

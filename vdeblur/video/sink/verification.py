@@ -1,6 +1,6 @@
 """Output verification: streams, chapters, dispositions and tags of the finished file against the plan.
 
-Only its head is read, and FFmpeg's own count of packets is compared; nothing is decoded.
+Its head is read, FFmpeg's own count of packets is compared, and the first packets of each stream are decoded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import av
 
 from vdeblur.video.av_compat import open_input, tags_of
 from vdeblur.video.encode.containers import Container
-from vdeblur.video.ffmpeg.command import OutputStream
+from vdeblur.video.ffmpeg.command import OutputStream, file_url
 from vdeblur.video.ffmpeg.process import PacketCounts
 from vdeblur.video.info import SourceInfo, StreamInfo
 from vdeblur.video.source.demuxer import chapter_times
@@ -22,6 +22,7 @@ from vdeblur.video.source.probe import stream_info
 from vdeblur.video.streams.languages import same_language
 from vdeblur.video.streams.outcomes import Fate, Outcome, codec_label, codec_name, describe_stream
 from vdeblur.video.streams.plan import AS_TAG, STALE_TAGS, StreamPlan
+from vdeblur.video.streams.reopening import UNDECODABLE, unreadable_streams
 
 #: What containers say of themselves and of their bytes; every file has its own.
 _BOOKKEEPING = frozenset(
@@ -69,7 +70,7 @@ def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tup
     except (av.error.FFmpegError, ValueError, OSError) as exc:
         return list(expected.plan.outcomes), [f"the result could not be checked: {exc}"]
     pairs = _pairs(expected, found)
-    missing = _missing_packets(expected, tally)
+    missing = _undecodable(path, expected, pairs) | _missing_packets(expected, tally)
     empty = {index for (_, index), count in tally.read.items() if not count}
     outcomes = [
         _seen(outcome, expected, pairs, missing, found)
@@ -77,6 +78,8 @@ def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tup
         if outcome.index in pairs or outcome.index not in empty
     ]
     notes = [f"LOST: {outcome.what}: {outcome.detail}" for outcome in outcomes if outcome.fate == "lost"]
+    if (index := expected.info.video.stream_index) in missing:
+        notes.insert(0, f"LOST: {describe_stream(expected.info.streams[index])}: {missing[index]}")
     if gone := [*_lost_properties(expected, pairs), *_lost_tags(expected, found)]:
         notes.append(f"{expected.container.name} has no place for: {'; '.join(gone)}")
         outcomes.append(Outcome("left out", "tag", "; ".join(gone)))
@@ -122,6 +125,19 @@ def _is_there(outcome: Outcome) -> bool:
 
 def _kind(stream: StreamInfo) -> str:
     return "cover" if stream.attached_picture else stream.kind
+
+
+def _undecodable(path: Path, expected: Expectation, pairs: Mapping[int, StreamInfo]) -> dict[int, str]:
+    """Streams of the result that nothing decodes again, though the source's could be decoded."""
+    video = expected.info.video.stream_index
+    copied = {stream.index for stream in expected.plan.streams if _is_copy(stream)}
+    converted = {video, *pairs} if expected.changed else {video, *(pairs.keys() - copied - set(expected.plan.attached))}
+    places = {index: found.index for index, found in pairs.items()}
+    try:
+        dead = unreadable_streams(expected.info, expected.container, file_url(str(path)), places, converted)
+    except (av.error.FFmpegError, ValueError, OSError):
+        return {}
+    return dict.fromkeys(dead, UNDECODABLE)
 
 
 def _missing_packets(expected: Expectation, tally: PacketCounts) -> dict[int, str]:

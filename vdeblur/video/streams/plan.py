@@ -5,14 +5,15 @@ The muxer itself is probed, before work starts: half a second of every stream is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vdeblur.errors import UsageError
 from vdeblur.video.encode.containers import Container
+from vdeblur.video.encode.trial_encode import TrialVideo
 from vdeblur.video.ffmpeg.command import OutputStream
 from vdeblur.video.info import SourceInfo, StreamInfo
-from vdeblur.video.streams.conversion import refusal_message, target_codec
+from vdeblur.video.streams.conversion import Refusal, target_codec
 from vdeblur.video.streams.languages import QUICKTIME
 from vdeblur.video.streams.muxer_probe import MuxerProbe, refused_streams
 from vdeblur.video.streams.outcomes import Outcome, codec_label, describe_stream, list_streams, stream_outcome
@@ -58,12 +59,15 @@ def plan_streams(
     passthrough: PassthroughPackets | None = None,
     drop: Sequence[str] = (),
     extra: Sequence[str] = (),
+    video: TrialVideo | None = None,
+    holds_video: Callable[[Container], bool] = lambda container: True,
 ) -> StreamPlan:
     """Map every stream of the source.
 
     FFmpeg opens the source again and takes them from there; where it cannot, ``passthrough`` carries them. Plain text
     subtitles are converted to what the container holds. Data streams of a kind it does not know (telemetry) are left
-    out with a note; anything else it cannot hold is an error, for a viewer would miss it.
+    out with a note; anything else it cannot hold is an error, for a viewer would miss it. ``video`` is for a muxer that
+    writes nothing without one, ``holds_video`` tells whether another container could be suggested.
 
     Raises:
         UsageError: the container cannot hold a stream, or ``drop`` names none.
@@ -77,7 +81,7 @@ def plan_streams(
     attached = [stream for stream in wanted if _is_attached(stream, container, direct)]
     streams = [stream for stream in wanted if stream not in attached]
     codecs = {stream.index: target_codec(stream, container) for stream in streams}
-    probe = MuxerProbe(info, container, passthrough, tuple(extra))
+    probe = MuxerProbe(info, container, passthrough, tuple(extra), video)
     unable = refused_streams(probe, codecs)
     kept = [stream for stream in streams if stream.index not in unable]
     missing = [stream for stream in streams if stream.index in unable]
@@ -88,7 +92,7 @@ def plan_streams(
         [*(stream for stream in missing if stream.kind != "data"), *pictures], key=lambda stream: stream.index
     )
     if refused or homeless:
-        raise UsageError(refusal_message(probe, refused, chapters=homeless))
+        raise UsageError(Refusal(probe, wanted, refused, homeless, holds_video).message())
     if missing:
         notes.append(f"{container.name} has no place for data of this kind: left out {list_streams(missing)}")
         outcomes += [stream_outcome(stream, "left out", f"no place in {container.name}") for stream in missing]
