@@ -100,7 +100,9 @@ class Container:
     native_text: frozenset[str] = frozenset()
     #: Encoder to suggest for audio that it does not hold.
     audio_encoder: str = "aac"
-    #: The same for lossless audio, where it holds any.
+    #: Options that sound needs there with any encoder.
+    audio_options: tuple[str, ...] = ()
+    #: An encoder to suggest for lossless audio, where it holds any.
     lossless_audio_encoder: str | None = None
     #: Note on PCM audio, which it holds and few players expect there.
     pcm_note: str | None = None
@@ -281,8 +283,22 @@ CONTAINERS: tuple[Container, ...] = (
         "ipod", "IPOD", encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS, takes_segments=True,
         lists_streams=True, holds_chapters=True,
     ),
-    _iso("3gp", "3GP", encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS),
-    _iso("3g2", "3G2", encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS),
+    *(
+        _iso(
+            muxer, muxer.upper(), encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS, lists_streams=True,
+            text_subtitles="mov_text",
+        )
+        for muxer in ("3gp", "3g2")
+    ),
+    # Of tapes and of broadcasters; sound lies between the pictures, so there is none without them.
+    Container(
+        "dv", "DV", ("dv",), ("dvvideo",), (), fallback=("dvvideo",), tick=Fraction(0), begins_at_zero=True,
+        audio_encoder="pcm_s16le", audio_options=("-ar", "48000", "-ac", "2"), needs_video=True,
+    ),
+    Container(
+        "mxf", "MXF", ("mxf",), _ANY, _ANY_DEEP, tick=Fraction(0), begins_at_zero=True, audio_encoder="pcm_s16le",
+        audio_options=("-ar", "48000"), needs_video=True, lists_streams=True,
+    ),
 )  # fmt: skip
 
 

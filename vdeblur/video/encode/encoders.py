@@ -190,6 +190,7 @@ ENCODERS: tuple[Encoder, ...] = (
         options_for=_prores_profile, segment_muxer="mov",
     ),
     Encoder("libtheora", "qscale", (0, 10), 9),
+    Encoder("dvvideo", aliases=("dv",)),
     Encoder("h264_videotoolbox", "qscale", (1, 100), 75),
     Encoder("hevc_videotoolbox", "qscale", (1, 100), 75),
     _webp("libwebp_anim"),

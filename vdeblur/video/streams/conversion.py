@@ -116,6 +116,7 @@ class Refusal:
             every = harmless or len(own) == len(converted)
             places = [""] if every else [f":{own.index(stream)}" for stream in converted]
             options = [word for place in places for word in (f"-c:{kind}{place}", encoder)]
+            options += self.probe.container.audio_options if kind == "a" else ()
             if self.probe.refusal_reason(codecs, options) is None:
                 drops = [f"--drop {stream.index}" for stream in left] + ["--drop chapters"] * self.chapters
                 and_drop = f" and {' '.join(drops)}" if drops else ""
