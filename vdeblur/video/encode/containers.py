@@ -296,8 +296,8 @@ CONTAINERS: tuple[Container, ...] = (
         audio_encoder="pcm_s16le", audio_options=("-ar", "48000", "-ac", "2"), needs_video=True,
     ),
     Container(
-        "mxf", "MXF", ("mxf",), _ANY, _ANY_DEEP, tick=Fraction(0), begins_at_zero=True, audio_encoder="pcm_s16le",
-        audio_options=("-ar", "48000"), needs_video=True, lists_streams=True,
+        "mxf", "MXF", encoders=_ANY, deep_encoders=_ANY_DEEP, tick=Fraction(0), begins_at_zero=True,
+        audio_encoder="pcm_s16le", audio_options=("-ar", "48000"), needs_video=True, lists_streams=True,
     ),
 )  # fmt: skip
 
