@@ -127,6 +127,12 @@ class Container:
     identifiers: Identifiers | None = None
     #: Streams have tags of any name.
     keeps_tags: bool = False
+    #: Tags of any name for the file.
+    keeps_file_tags: bool = False
+    #: Names under which its muxer takes tags that its demuxer calls otherwise.
+    tag_names: dict[str, str] = field(default_factory=dict)
+    #: The date and the software of a recording are chunks that FFmpeg's muxer does not write (RIFF).
+    riff_tags: bool = False
     #: Tags of the file with a classic box of their own, in ISO base media.
     classic_tags: frozenset[str] = frozenset()
 
@@ -197,11 +203,11 @@ Y4M = Container(
 )  # fmt: skip
 NUT = Container(
     "nut", "NUT", ("nut",), ("rawvideo", "ffv1"), ("rawvideo", "ffv1"), ("rawvideo", "ffv1"), lists_streams=True,
-    keeps_packet_durations=False, holds_chapters=True, keeps_tags=True,
+    keeps_packet_durations=False, holds_chapters=True, keeps_tags=True, keeps_file_tags=True,
 )  # fmt: skip
 _MPEGTS = Container(
     "mpegts", "MPEG-TS", ("ts",), ("libx264", "libx265", "mpeg2video"), ("libx265", "libx264"), takes_segments=True,
-    tick=Fraction(1, 90000), keeps_negative_times=True, identifiers=Identifiers(),
+    tick=Fraction(1, 90000), keeps_negative_times=True, identifiers=Identifiers(), lists_streams=True,
     options={"mpegts_copyts": "1", **_UNHURRIED},
 )  # fmt: skip
 
@@ -217,7 +223,7 @@ CONTAINERS: tuple[Container, ...] = (
         range_can_be_marked=True, keeps_stereo_mode=True, takes_segments=True, tick=Fraction(1, 1000),
         keeps_negative_times=True, text_subtitles="subrip",
         native_text=frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "text"}), attaches_files=True,
-        lists_streams=True, holds_chapters=True, keeps_tags=True,
+        lists_streams=True, holds_chapters=True, keeps_tags=True, keeps_file_tags=True,
     ),
     NUT,
     Y4M,
@@ -232,12 +238,13 @@ CONTAINERS: tuple[Container, ...] = (
         "webm", "WebM", ("webm",), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9",),
         keeps_stereo_mode=True, takes_segments=True, tick=Fraction(1, 1000), keeps_negative_times=True,
         text_subtitles="webvtt", native_text=frozenset({"webvtt"}), audio_encoder="libopus", lists_streams=True,
-        holds_chapters=True, keeps_tags=True,
+        holds_chapters=True, keeps_tags=True, keeps_file_tags=True,
     ),
     # AVI and FLV have no decoding times beside those of presentation, so frames must not be reordered.
     Container(
         "avi", "AVI", ("avi",), ("mpeg4", "mjpeg", "ffv1"), _LOSSLESS, _LOSSLESS, tick=Fraction(0),
         begins_at_zero=True, audio_encoder="mp3", lists_streams=True, encoder_options={"bf": "0"},
+        tag_names={"product": "album"}, riff_tags=True,
     ),
     _MPEGTS,
     # As on Blu-ray discs and in AVCHD cameras; FFmpeg knows it by the ending ".m2ts" alone.
@@ -245,13 +252,17 @@ CONTAINERS: tuple[Container, ...] = (
         _MPEGTS, name="M2TS", endings=("m2ts", "mts"), audio_encoder="ac3", identifiers=BLU_RAY_IDENTIFIERS,
         options={**_MPEGTS.options, "mpegts_m2ts_mode": "1"},
     ),
-    Container("flv", "FLV", ("flv",), ("libx264",), (), tick=Fraction(1, 1000), encoder_options={"bf": "0"}),
+    Container(
+        "flv", "FLV", ("flv",), ("libx264",), (), tick=Fraction(1, 1000), keeps_file_tags=True,
+        encoder_options={"bf": "0"},
+    ),
     Container(
         "mpeg", "MPEG-PS", ("mpg", "mpeg", "vob"), ("mpeg2video",), (), (), ("mpeg2video",), tick=Fraction(0),
         options=_UNHURRIED,
     ),
     Container(
-        "asf", "Windows Media", ("wmv", "asf"), ("wmv2", "mpeg4"), (), tick=Fraction(1, 1000), holds_chapters=True
+        "asf", "Windows Media", ("wmv", "asf"), ("wmv2", "mpeg4"), (), tick=Fraction(1, 1000), holds_chapters=True,
+        lists_streams=True, keeps_file_tags=True,
     ),
     Container(
         "ogg", "Ogg", ("ogv", "ogg"), ("libtheora",), (), tick=Fraction(0), audio_encoder="libopus",

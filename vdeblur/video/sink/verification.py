@@ -19,6 +19,7 @@ from vdeblur.video.ffmpeg.process import PacketCounts
 from vdeblur.video.info import SourceInfo, StreamInfo
 from vdeblur.video.source.demuxer import chapter_times
 from vdeblur.video.source.probe import stream_info
+from vdeblur.video.streams.file_tags import missing_tags
 from vdeblur.video.streams.languages import same_language
 from vdeblur.video.streams.outcomes import Fate, Outcome, codec_label, codec_name, describe_stream
 from vdeblur.video.streams.plan import AS_TAG, STALE_TAGS, StreamPlan
@@ -70,7 +71,7 @@ def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tup
     except (av.error.FFmpegError, ValueError, OSError) as exc:
         return list(expected.plan.outcomes), [f"the result could not be checked: {exc}"]
     pairs = _pairs(expected, found)
-    missing = _undecodable(path, expected, pairs) | _missing_packets(expected, tally)
+    missing = _undecodable(path, expected, tally, pairs) | _missing_packets(expected, tally)
     empty = {index for (_, index), count in tally.read.items() if not count}
     outcomes = [
         _seen(outcome, expected, pairs, missing, found)
@@ -80,7 +81,7 @@ def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tup
     notes = [f"LOST: {outcome.what}: {outcome.detail}" for outcome in outcomes if outcome.fate == "lost"]
     if (index := expected.info.video.stream_index) in missing:
         notes.insert(0, f"LOST: {describe_stream(expected.info.streams[index])}: {missing[index]}")
-    if gone := [*_lost_properties(expected, pairs), *_lost_tags(expected, found)]:
+    if gone := [*_lost_properties(expected, pairs), *_lost_tags(path, expected, found)]:
         notes.append(f"{expected.container.name} has no place for: {'; '.join(gone)}")
         outcomes.append(Outcome("left out", "tag", "; ".join(gone)))
     return outcomes, notes
@@ -127,14 +128,21 @@ def _kind(stream: StreamInfo) -> str:
     return "cover" if stream.attached_picture else stream.kind
 
 
-def _undecodable(path: Path, expected: Expectation, pairs: Mapping[int, StreamInfo]) -> dict[int, str]:
+def _undecodable(
+    path: Path, expected: Expectation, tally: PacketCounts, pairs: Mapping[int, StreamInfo]
+) -> dict[int, str]:
     """Streams of the result that nothing decodes again, though the source's could be decoded."""
     video = expected.info.video.stream_index
     copied = {stream.index for stream in expected.plan.streams if _is_copy(stream)}
     converted = {video, *pairs} if expected.changed else {video, *(pairs.keys() - copied - set(expected.plan.attached))}
     places = {index: found.index for index, found in pairs.items()}
+    written = {position for (_, position), count in tally.written.items() if count}
+    filled = {
+        stream.index for place, stream in enumerate(expected.plan.streams) if place in written and _is_copy(stream)
+    }
+    url = file_url(str(path))
     try:
-        dead = unreadable_streams(expected.info, expected.container, file_url(str(path)), places, converted)
+        dead = unreadable_streams(expected.info, expected.container, url, places, converted, filled=filled)
     except (av.error.FFmpegError, ValueError, OSError):
         return {}
     return dict.fromkeys(dead, UNDECODABLE)
@@ -209,11 +217,15 @@ def _roles(stream: StreamInfo) -> set[str]:
     return {_SAME_ROLE.get(name, name) for name in stream.dispositions} - _OWN_ROLES
 
 
-def _lost_tags(expected: Expectation, found: _Found) -> Iterable[str]:
+def _lost_tags(path: Path, expected: Expectation, found: _Found) -> Iterable[str]:
     """Tags of the file that were lost or shortened."""
     before, after = expected.info.metadata, _lower(found.metadata)
+    # Those that a container is given under another name come back under the first.
+    after |= {written: after[name] for name, written in expected.container.tag_names.items() if name in after}
     names = [*_names(before), *(name for name in before if name.lower() == "title")]
-    if missing := [name for name in names if name.lower() not in after]:
+    names = [name for name in names if name.lower() != "software"]
+    missing = [name for name in names if name.lower() not in after]
+    if missing := [*missing, *missing_tags(expected.info, found.metadata, path)]:
         yield f"tags of the file {', '.join(missing)}"
     for name in names:
         if not _same_value(before[name], after.get(name.lower(), before[name])):

@@ -17,7 +17,7 @@ from av.packet import Packet
 from av.stream import AttachmentStream, Stream
 
 from vdeblur.errors import SourceError
-from vdeblur.video.av_compat import open_input
+from vdeblur.video.av_compat import fraction_or_none, open_input
 from vdeblur.video.encode.containers import Container
 from vdeblur.video.ffmpeg.stream_listing import ListedStream, list_codecs
 from vdeblur.video.info import SourceInfo, StreamInfo
@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 _MOST_OF_A_STREAM = 64
 #: Of all streams together; a stream whose packets come later is looked for where it starts.
 _MOST_PACKETS, _MOST_BYTES = 4000, 64 << 20
+#: So many times its time is more sound than a packet can hold.
+_CRUSHED = 8
 #: FFmpeg has no name for time code tracks, and its muxers write them whole.
 _NAMELESS = frozenset({"tmcd"})
 #: Why a stream is of no use.
@@ -41,14 +43,15 @@ class Look(Enum):
     DECODED = "a decoder took them"
     FAILED = "no decoder took them"
     SILENT = "there are none, as far as was looked"
+    EMPTY = "there are none in the whole file"
 
 
 def look_at_streams(container: InputContainer, indexes: Collection[int]) -> dict[int, Look]:
     """Decode the first packets of the streams at ``indexes``, as few as will do."""
     looks: dict[int, Look] = {}
     waiting = {index: _FirstPackets(container.streams[index]) for index in indexes}
-    _read(container, waiting, looks)
-    for index in list(waiting):
+    ended = _read(container, waiting, looks)
+    for index in [] if ended else list(waiting):
         stream = container.streams[index]
         if waiting[index].count == 0 and stream.start_time is not None:
             try:
@@ -56,11 +59,12 @@ def look_at_streams(container: InputContainer, indexes: Collection[int]) -> dict
             except av.error.FFmpegError:
                 continue
             _read(container, {index: waiting[index]}, looks)
-    return {index: looks.get(index) or waiting[index].end() for index in indexes}
+    silent = Look.EMPTY if ended else Look.SILENT
+    return {index: looks.get(index) or waiting[index].end(silent) for index in indexes}
 
 
-def _read(container: InputContainer, waiting: dict[int, _FirstPackets], looks: dict[int, Look]) -> None:
-    """Hand packets to those that wait for them, until each has seen enough or too much has been read."""
+def _read(container: InputContainer, waiting: dict[int, _FirstPackets], looks: dict[int, Look]) -> bool:
+    """Hand packets to those that wait, until each has seen enough or too much has been read; True at the end."""
     most_bytes = _MOST_BYTES
     try:
         for count, packet in enumerate(container.demux()):
@@ -70,9 +74,10 @@ def _read(container: InputContainer, waiting: dict[int, _FirstPackets], looks: d
                 del waiting[index]
             most_bytes -= packet.size
             if not waiting or count >= _MOST_PACKETS or most_bytes <= 0:
-                return
+                return False
     except (av.error.FFmpegError, IndexError) as exc:
         _log.debug("reading the first packets: %s", exc)
+    return True
 
 
 class _FirstPackets:
@@ -92,33 +97,47 @@ class _FirstPackets:
             return Look.DECODED
         if self._context is None:
             return Look.FAILED
-        if self._decode(packet):
+        # A packet of subtitles may be a part of a picture, or have an end mark (DVB) that PyAV hands to the decoder.
+        if self._stream.type == "subtitle" or self._decode(packet):
             return Look.DECODED
         return Look.FAILED if self.count >= _MOST_OF_A_STREAM else None
 
     def _decode(self, packet: Packet[Any] | None) -> bool:
         context: Any = self._context
         try:
-            if self._stream.type == "subtitle":
-                context.decode2(packet)  # a picture may need several packets
-                return True
-            return bool(context.decode(packet))
+            frames = context.decode(packet)
+            return bool(frames) and not (packet is not None and _is_crushed(packet, frames))
         except (av.error.FFmpegError, ValueError) as exc:
             _log.debug("decoding a first packet of stream %d: %s", self._stream.index, exc)
             return False
 
-    def end(self) -> Look:
-        """The look after the last packet."""
+    def end(self, silent: Look) -> Look:
+        """The look after the last packet; ``silent`` if there was none."""
         if isinstance(self._stream, AttachmentStream):
             return Look.DECODED
         if not self.count:
-            return Look.SILENT
+            return silent
         flushable = self._context is not None and self._stream.type in ("audio", "video")
         return Look.DECODED if flushable and self._decode(None) else Look.FAILED
 
 
+def _is_crushed(packet: Packet[Any], frames: list[Any]) -> bool:
+    """Whether a packet holds far more sound than the time it is given, as a sample table of a wrong kind has it."""
+    time_base = fraction_or_none(packet.time_base)
+    if not packet.duration or time_base is None or not isinstance(frames[0], av.AudioFrame):
+        return False
+    samples = sum(int(frame.samples) for frame in frames)
+    return samples > _CRUSHED * frames[0].sample_rate * packet.duration * time_base
+
+
 def unreadable_streams(
-    info: SourceInfo, container: Container, url: str, pairs: Mapping[int, int], converted: Collection[int]
+    info: SourceInfo,
+    container: Container,
+    url: str,
+    pairs: Mapping[int, int],
+    converted: Collection[int],
+    *,
+    filled: Collection[int] = (),
 ) -> set[int]:
     """Streams of the source that cannot be decoded again from the file at ``url``.
 
@@ -128,6 +147,7 @@ def unreadable_streams(
     Args:
         pairs: index in the source to index in the file.
         converted: those of the source that have another codec in the file.
+        filled: those of which packets were written, so that the file must have some.
 
     Raises:
         av.error.FFmpegError, ValueError, OSError: the file cannot be opened.
@@ -137,12 +157,13 @@ def unreadable_streams(
         names = {index: _codec_name(opened.streams[index]) for index in pairs.values()}
     sure = {index for index, other in pairs.items() if _is_sure(info.streams[index], names[other], looks[other])}
     doubtful = {index: other for index, other in pairs.items() if index not in sure}
+    empty = {index for index, other in pairs.items() if index in filled and looks[other] is Look.EMPTY}
     if not doubtful:
-        return set()
+        return empty
     media = {index for index in doubtful if info.streams[index].kind != "data"}
     strange = media if container.takes_anything else _decoded_in_source(info, media)
     known = _same_names(info, url, doubtful, names)
-    return {index for index in doubtful if index in strange or index in converted or index not in known}
+    return {index for index in doubtful if index in strange or index in converted or index not in known} | empty
 
 
 def _is_sure(before: StreamInfo, name: str | None, look: Look) -> bool:
