@@ -32,7 +32,7 @@ _LARGE_PX, _HUGE_PX = 1 << 20, 1 << 24
 #: Times that differ by less are the same: seconds are floats when they are read back.
 _SAME_TIME_SECONDS = Fraction(1, 1_000_000)
 #: Names of lost properties that other modules ask for.
-EXACT_TIMES, FULL_RANGE = "exact times", "full range"
+EXACT_TIMES, FULL_RANGE, LIMITED_RANGE = "exact times", "full range", "limited range"
 #: Why an encoder is of no use for interlaced video.
 NO_FIELDS = "does not mark interlaced frames as such"
 

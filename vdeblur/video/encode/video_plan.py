@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import PixelFormat
 from vdeblur.video.encode.containers import Container, container_of
-from vdeblur.video.encode.encoder_options import EncodeOptions, EncoderSettings, check_quality, encoder_settings
+from vdeblur.video.encode.encoder_options import (
+    EncodeOptions,
+    EncoderSettings,
+    check_quality,
+    encoder_settings,
+    is_limited_rgb,
+)
 from vdeblur.video.encode.encoders import AUTO_GPU, NVENC, Encoder, aliases, encoders_by_alias, find_encoder
 from vdeblur.video.encode.pixel_format_choice import choose_pixel_format
 from vdeblur.video.encode.raw_video import RawVideoSpec
-from vdeblur.video.encode.trial_encode import EXACT_TIMES, FULL_RANGE, TrialResult, run_trial
+from vdeblur.video.encode.trial_encode import EXACT_TIMES, FULL_RANGE, LIMITED_RANGE, TrialResult, run_trial
 from vdeblur.video.ffmpeg.executable import encoder_details, encoder_opens, video_encoders
 from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.photo.metadata_copy import holds_tags
@@ -31,8 +38,8 @@ class VideoPlan:
     input_options: dict[str, str | None]
     #: Output options of the video stream, without dashes and stream specifier.
     options: dict[str, str]
-    #: The finished file must still be told that the samples use the full range.
-    mark_full_range: bool
+    #: The finished file must still be told that the samples use this range.
+    mark_range: Literal["pc", "tv"] | None
     #: Losses and conversions, for people.
     notes: tuple[str, ...]
 
@@ -85,7 +92,9 @@ def _first_that_works(
                 continue
             trial = run_trial(container, spec, settings, options.ffmpeg_args, seekable=seekable)
             unsaid = settings.hides_full_range and encoder.full_range == "unsaid"
-            mark = unsaid and container.range_can_be_marked and seekable
+            limited = is_limited_rgb(spec, pixel_format)
+            markable = container.range_can_be_marked and seekable
+            mark: Literal["pc", "tv"] | None = None if not markable else "pc" if unsaid else "tv" if limited else None
             if not exact and _hides_range(trial, settings):
                 settings = encoder_settings(container, spec, encoder, pixel_format, options, limit_range=True)
                 trial = run_trial(container, spec, settings, options.ffmpeg_args, seekable=seekable)
@@ -177,7 +186,7 @@ def _notes(
     settings: EncoderSettings,
     trial: TrialResult,
     failures: dict[str, str],
-    marked: bool,
+    marked: str | None,
     *,
     seekable: bool,
 ) -> tuple[str, ...]:
@@ -198,8 +207,8 @@ def _notes(
         notes.append(f"{container.name} rounds times to {container.tick} s")
     if settings.limits_range:
         notes.append("full range is converted to limited range")
-    said = marked or settings.limits_range
-    lost = [what for what in trial.lost if not (said and what == FULL_RANGE)]
+    said = {FULL_RANGE} if marked == "pc" or settings.limits_range else {LIMITED_RANGE} if marked == "tv" else set()
+    lost = [what for what in trial.lost if what not in said]
     if container.only_pictures and {spec.colour.primaries, spec.colour.transfer} <= _ORDINARY:
         lost = [what for what in lost if what == EXACT_TIMES or not settings.converts]
     if container.only_pictures and seekable and holds_tags(encoder.picture_file):

@@ -30,7 +30,7 @@ _BOOKKEEPING = frozenset(
     {
         "major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "handler_name", "language",
         "title", "name", "timecode", "filename", "mimetype", "duration", "creation_time", "variant_bitrate",
-        "location-eng",
+        "location-eng", "material_package_umid", "file_package_umid", "uid", "generation_uid", "product_uid",
     }
 )  # fmt: skip
 _DEGREES = re.compile(r"[+-]\d+(?:\.\d+)?")

@@ -55,8 +55,9 @@ def moved_tags(info: SourceInfo, container: Container, *, newer_list: bool) -> d
     for name, written in container.tag_names.items():
         if name in own and written not in own:
             tags[written] = own[name]
-    if newer_list and date_of(info.metadata, info.path) is not None:
-        tags[next((name for name in info.metadata if name.lower() == _DATE), _DATE)] = ""
+    if (date := date_of(info.metadata, info.path)) is not None:
+        # Said anew, for FFmpeg joins the dates of files that have two, and understands none of them then.
+        tags[_DATE] = "" if newer_list else own.get(_DATE, f"{date:%Y-%m-%dT%H:%M:%SZ}")
     software = software_of(info)
     if software is not None and _SOFTWARE not in own and (container.keeps_file_tags or newer_list):
         tags[_SOFTWARE] = software

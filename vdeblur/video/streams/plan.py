@@ -18,6 +18,7 @@ from vdeblur.video.streams.languages import QUICKTIME
 from vdeblur.video.streams.muxer_probe import MuxerProbe, refused_streams
 from vdeblur.video.streams.outcomes import Outcome, codec_label, describe_stream, list_streams, stream_outcome
 from vdeblur.video.streams.passthrough import PassthroughPackets
+from vdeblur.video.streams.reopening import empty_streams
 
 _KINDS = ("audio", "subtitle", "attachment", "data", "video", "cover", "chapters")
 #: Tags that describe the bytes of the old video stream and would be wrong for the new one.
@@ -85,6 +86,8 @@ def plan_streams(
     unable = refused_streams(probe, codecs)
     kept = [stream for stream in streams if stream.index not in unable]
     missing = [stream for stream in streams if stream.index in unable]
+    hollow = empty_streams(info, [stream for stream in missing if not stream.sample_rate and stream.kind == "audio"])
+    missing = [stream for stream in missing if stream.index not in hollow]
     chapters = bool(info.chapters) and "chapters" not in drop and direct and not container.only_pictures
     homeless = chapters and not container.holds_chapters
     pictures = [stream for stream in kept if stream.attached_picture and not (container.iso_base_media and direct)]
@@ -92,10 +95,12 @@ def plan_streams(
         [*(stream for stream in missing if stream.kind != "data"), *pictures], key=lambda stream: stream.index
     )
     if refused or homeless:
+        wanted = [stream for stream in wanted if stream.index not in hollow]
         raise UsageError(Refusal(probe, wanted, refused, homeless, holds_video).message())
     if missing:
         notes.append(f"{container.name} has no place for data of this kind: left out {list_streams(missing)}")
         outcomes += [stream_outcome(stream, "left out", f"no place in {container.name}") for stream in missing]
+    outcomes += [stream_outcome(info.streams[index], "left out", "there is nothing in it") for index in hollow]
     notes += _kept_notes([*kept, *attached], codecs, container)
     outcomes += _outcomes(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
     if info.programs.names and container.identifiers is None:

@@ -6,7 +6,7 @@ Some muxers (QuickTime's above all) take any stream and write a description of i
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -191,6 +191,19 @@ def _decoded_in_source(info: SourceInfo, indexes: Collection[int]) -> set[int]:
         _log.debug("the source cannot be asked: %s", exc)
         return set(indexes)
     return {index for index, look in looks.items() if look is not Look.FAILED}
+
+
+def empty_streams(info: SourceInfo, streams: Sequence[StreamInfo]) -> set[int]:
+    """Those of the streams of a source in which no packet is found, as of the core that TrueHD on a disc may have."""
+    if not streams or info.input_url is None:
+        return set()
+    try:
+        with open_again(info) as source:
+            looks = look_at_streams(source, [stream.index for stream in streams])
+    except SourceError as exc:
+        _log.debug("the source cannot be asked: %s", exc)
+        return set()
+    return {index for index, look in looks.items() if look in (Look.EMPTY, Look.SILENT)}
 
 
 def _same_names(info: SourceInfo, url: str, pairs: Mapping[int, int], names: Mapping[int, str | None]) -> set[int]:
