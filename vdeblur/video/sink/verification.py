@@ -133,8 +133,9 @@ def _undecodable(
 ) -> dict[int, str]:
     """Streams of the result that nothing decodes again, though the source's could be decoded."""
     video = expected.info.video.stream_index
-    copied = {stream.index for stream in expected.plan.streams if _is_copy(stream)}
-    converted = {video, *pairs} if expected.changed else {video, *(pairs.keys() - copied - set(expected.plan.attached))}
+    converted = {outcome.index for outcome in expected.plan.outcomes if outcome.fate == "converted"} | {video}
+    if expected.changed:
+        converted |= {index for index in pairs if expected.info.streams[index].kind != "data"}
     places = {index: found.index for index, found in pairs.items()}
     written = {position for (_, position), count in tally.written.items() if count}
     filled = {
@@ -142,7 +143,7 @@ def _undecodable(
     }
     url = file_url(str(path))
     try:
-        dead = unreadable_streams(expected.info, expected.container, url, places, converted, filled=filled)
+        dead = unreadable_streams(expected.info, expected.container, url, places, converted, filled)
     except (av.error.FFmpegError, ValueError, OSError):
         return {}
     return dict.fromkeys(dead, UNDECODABLE)

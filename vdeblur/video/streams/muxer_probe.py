@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from vdeblur.video.encode.containers import Container
 from vdeblur.video.encode.trial_encode import TrialVideo
 from vdeblur.video.ffmpeg.command import file_url
 from vdeblur.video.ffmpeg.executable import run_ffmpeg
+from vdeblur.video.ffmpeg.process import COUNTS
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.source.location import check_unchanged
 from vdeblur.video.streams.passthrough import PassthroughPackets
@@ -65,7 +66,8 @@ class MuxerProbe:
             if finished.returncode:
                 check_unchanged(info.name, info.path, info.file_id)
                 return finished.reason
-            found = self._look_at(target, codecs, extra)
+            written = {place for (_, place), count in finished.tally.written.items() if count}
+            found = self._look_at(target, codecs, extra, written)
         return found or next((line for line in finished.messages if _UNREADABLE in line), None)
 
     def _command(self, codecs: Mapping[int, str], extra: Sequence[str], target: str) -> list[str]:
@@ -79,11 +81,17 @@ class MuxerProbe:
         for position, (index, codec) in enumerate(codecs.items(), start=first):
             outputs += ["-map", f"{number}:{index}", f"-c:{position}", codec]
         return [
-            *inputs, *outputs, *_words(self.container.options), "-t", "0.5", *extra, "-f", self.container.muxer, target,
+            *COUNTS, *inputs, *outputs, *_words(self.container.options), "-t", "0.5", *extra, "-f",
+            self.container.muxer, target,
         ]  # fmt: skip
 
-    def _look_at(self, url: str, codecs: Mapping[int, str], extra: Sequence[str]) -> str | None:
-        """What is wrong with the trial: a stream that is not there, or that nothing decodes again."""
+    def _look_at(
+        self, url: str, codecs: Mapping[int, str], extra: Sequence[str], written: Collection[int]
+    ) -> str | None:
+        """What is wrong with the trial: a stream that is not there, or that nothing decodes again.
+
+        ``written`` are the places of the streams of which packets were written.
+        """
         kinds = {index: self.info.streams[index].kind for index in codecs}
         wanted = Counter(kinds.values())
         try:
@@ -93,7 +101,8 @@ class MuxerProbe:
                 pairs = counterparts(kinds, list(container.streams)[first:])
             found["video"] -= first
             converted = [index for index, codec in codecs.items() if codec != "copy" or extra]
-            dead = unreadable_streams(self.info, self.container, url, pairs, converted)
+            filled = [index for place, index in enumerate(codecs, start=first) if place in written]
+            dead = unreadable_streams(self.info, self.container, url, pairs, converted, filled)
         except (av.error.FFmpegError, ValueError, OSError):
             # Half a second may be too little for a file that can be opened.
             return _SILENT if self.container.lists_streams and not extra else None

@@ -135,8 +135,7 @@ def unreadable_streams(
     container: Container,
     url: str,
     pairs: Mapping[int, int],
-    converted: Collection[int],
-    *,
+    converted: Collection[int | None],
     filled: Collection[int] = (),
 ) -> set[int]:
     """Streams of the source that cannot be decoded again from the file at ``url``.
