@@ -13,6 +13,8 @@ _FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 #: Behind its identifier: size of the object, identifier and size of the file.
 _DATE_AT = 16 + 8 + 16 + 8
 _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
+#: What FFmpeg writes where it knows no date.
+_UNSAID = datetime(1970, 1, 1, tzinfo=UTC)
 _HEAD_BYTES = 1 << 16
 
 
@@ -29,6 +31,7 @@ def asf_date(path: Path) -> datetime | None:
     if place < 0 or len(date) < 8 or not any(date):
         return None
     try:
-        return _EPOCH + timedelta(seconds=int.from_bytes(date, "little") // 10_000_000)
+        said = _EPOCH + timedelta(seconds=int.from_bytes(date, "little") // 10_000_000)
     except OverflowError:
         return None
+    return said if said != _UNSAID else None
