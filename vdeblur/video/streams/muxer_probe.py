@@ -124,6 +124,10 @@ def refused_streams(probe: MuxerProbe, codecs: Mapping[int, str]) -> set[int]:
     if not codecs or probe.refusal_reason(codecs) is None:
         return set()
     refused = {index for index, codec in codecs.items() if probe.refusal_reason({index: codec}) is not None}
+    if probe.extra and len(refused) > 1:
+        # Options of the user may be for a stream at its place ("-c:a:1"), where it is only beside the others.
+        alone = {one: {i: c for i, c in codecs.items() if i == one or i not in refused} for one in refused}
+        refused = {one for one in refused if probe.refusal_reason(alone[one]) is not None}
     fitting = {index: codec for index, codec in codecs.items() if index not in refused}
     if len(fitting) < 2 or (refused and probe.refusal_reason(fitting) is None):
         return refused

@@ -78,6 +78,8 @@ def plan_streams(
     outcomes: list[Outcome] = []
     wanted = _without_dropped(info, container, drop, notes, outcomes)
     wanted = _without_written_anew(info, container, wanted, notes, outcomes)
+    hollow = empty_streams(info, [stream for stream in wanted if stream.kind == "audio" and not stream.sample_rate])
+    wanted = [stream for stream in wanted if stream.index not in hollow]
     direct = passthrough is None
     attached = [stream for stream in wanted if _is_attached(stream, container, direct)]
     streams = [stream for stream in wanted if stream not in attached]
@@ -86,8 +88,6 @@ def plan_streams(
     unable = refused_streams(probe, codecs)
     kept = [stream for stream in streams if stream.index not in unable]
     missing = [stream for stream in streams if stream.index in unable]
-    hollow = empty_streams(info, [stream for stream in missing if not stream.sample_rate and stream.kind == "audio"])
-    missing = [stream for stream in missing if stream.index not in hollow]
     chapters = bool(info.chapters) and "chapters" not in drop and direct and not container.only_pictures
     homeless = chapters and not container.holds_chapters
     pictures = [stream for stream in kept if stream.attached_picture and not (container.iso_base_media and direct)]
@@ -95,7 +95,6 @@ def plan_streams(
         [*(stream for stream in missing if stream.kind != "data"), *pictures], key=lambda stream: stream.index
     )
     if refused or homeless:
-        wanted = [stream for stream in wanted if stream.index not in hollow]
         raise UsageError(Refusal(probe, wanted, refused, homeless, holds_video).message())
     if missing:
         notes.append(f"{container.name} has no place for data of this kind: left out {list_streams(missing)}")
