@@ -43,9 +43,9 @@ def refusal(path: Path, target: Path, **options: object) -> str:
 @pytest.mark.parametrize(
     ("name", "suffix"),
     [
-        ("ts_plain_aac", ".m2ts"), ("m2ts_lpcm", ".mkv"), ("m2ts_lpcm", ".ts"), ("m2ts_disc", ".ts"),
-        ("mov_captions", ".mkv"), ("mov_captions", ".webm"), ("mp4_foreign_sound", ".mkv"), ("wmv_sound", ".flv"),
-        ("wmv_sound", ".nut"), ("avi_divx", ".mkv"), ("ts_teletext", ".mkv"), ("3gp", ".mp4"), ("mxf", ".ts"),
+        ("ts_plain_aac", ".m2ts"), ("m2ts_lpcm", ".mkv"), ("m2ts_disc", ".ts"),
+        ("mov_captions", ".mkv"), ("mp4_foreign_sound", ".mkv"), ("wmv_sound", ".flv"),
+        ("wmv_sound", ".nut"), ("avi_divx", ".mkv"), ("ts_teletext", ".mkv"), ("3gp", ".mp4"),
         ("pal", ".dv"), ("odd rate", ".mxf"), ("mixed", ".mov"), ("mixed", ".3gp"),
     ],
 )  # fmt: skip
