@@ -20,7 +20,7 @@ from vdeblur.video.streams.outcomes import list_streams
 #: Subtitle codecs with styles, positions and effects.
 _STYLED = frozenset({"ass", "ssa"})
 _LOSSLESS_SOUND = frozenset({"alac", "flac", "truehd", "mlp", "wavpack", "tta", "ape"})
-_PCM = "pcm_"
+_PCM = ("pcm_", "s302m")
 #: PCM of more than sixteen bits, as its name says.
 _DEEP_PCM = re.compile(r"24|32|64|bluray|dvd|s302m")
 #: Encoders to fall back on, best first, where a container does not hold what its row suggests.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt",
 _NO_LENGTH = "no word for how long a text is shown"
 _SILENT = "it writes nothing and says nothing"
 #: A muxer that says this has written a stream nobody will find again.
-_UNREADABLE = "may not be recognized upon reading"
+_UNREADABLE = re.compile(r"Stream (\d+), .*may not be recognized upon reading")
+#: It says so of this one too, which it registers by name (SMPTE ST 302).
+_REGISTERED = frozenset({"s302m"})
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class MuxerProbe:
         if self.passthrough is not None:
             if _texts(self.info, codecs):
                 return _NO_LENGTH
+            if any(self.info.streams[index].codec == "unknown" for index in codecs):
+                return UNDECODABLE
             return None if self.passthrough.can_mux(codecs, self.container.muxer) else "no word for it"
         if not self.container.keeps_packet_durations and _texts(self.info, codecs):
             return _NO_LENGTH
@@ -68,7 +73,17 @@ class MuxerProbe:
                 return finished.reason
             written = {place for (_, place), count in finished.tally.written.items() if count}
             found = self._look_at(target, codecs, extra, written)
-        return found or next((line for line in finished.messages if _UNREADABLE in line), None)
+        return found or self._doubt(finished.messages, codecs)
+
+    def _doubt(self, messages: Iterable[str], codecs: Mapping[int, str]) -> str | None:
+        """What the muxer itself says of a stream that nobody will find again."""
+        told = [self.info.streams[index].codec for index in codecs]
+        for line in messages:
+            if (found := _UNREADABLE.search(line)) is not None:
+                place = int(found[1]) - (self.video is not None)
+                if not 0 <= place < len(told) or told[place] not in _REGISTERED:
+                    return line
+        return None
 
     def _command(self, codecs: Mapping[int, str], extra: Sequence[str], target: str) -> list[str]:
         """FFmpeg's arguments: half a second of the streams, behind the video where the muxer needs one."""
