@@ -156,7 +156,9 @@ class CommandPlan:
         """Tags of the file that FFmpeg does not copy by itself, and those to remove."""
         tags = {} if self.info.input_url is not None else dict(self.info.metadata)
         tags |= {name: "" for name in _BRAND_TAGS if name in self.info.metadata}
-        tags |= moved_tags(self.info, self.container, newer_list=self.newer_list)
+        # In a pipe the header cannot be changed later; a date that is said twice is better than none.
+        dated_later = self.newer_list and self.target.partial_path is not None
+        tags |= moved_tags(self.info, self.container, newer_list=self.newer_list, dated_later=dated_later)
         return tuple(f"{name}={value}" for name, value in tags.items())
 
     def _words(self) -> tuple[str, ...]:

@@ -44,12 +44,13 @@ def says_software(metadata: Mapping[str, str], software: str) -> bool:
     return software.strip() in (value.strip() for value in metadata.values())
 
 
-def moved_tags(info: SourceInfo, container: Container, *, newer_list: bool) -> dict[str, str]:
+def moved_tags(info: SourceInfo, container: Container, *, newer_list: bool, dated_later: bool) -> dict[str, str]:
     """Tags that a container is given beside those FFmpeg copies, or under another name; empty ones are taken away.
 
     Args:
-        newer_list: MP4 and QuickTime keep tags of any name in this file. FFmpeg would put the date among them and into
-            the header as well; :func:`vdeblur.video.sink.iso_patch.write_creation_time` sets the header's alone.
+        newer_list: MP4 and QuickTime keep tags of any name in this file.
+        dated_later: FFmpeg would put the date among them and into the header as well, so it is set there alone, by
+            :func:`vdeblur.video.sink.iso_patch.write_creation_time`.
     """
     tags, own = {}, _lower(info.metadata)
     for name, written in container.tag_names.items():
@@ -57,7 +58,7 @@ def moved_tags(info: SourceInfo, container: Container, *, newer_list: bool) -> d
             tags[written] = own[name]
     if (date := date_of(info.metadata, info.path)) is not None:
         # Said anew, for FFmpeg joins the dates of files that have two, and understands none of them then.
-        tags[_DATE] = "" if newer_list else own.get(_DATE, f"{date:%Y-%m-%dT%H:%M:%SZ}")
+        tags[_DATE] = "" if dated_later else own.get(_DATE, f"{date:%Y-%m-%dT%H:%M:%SZ}")
     software = software_of(info)
     if software is not None and _SOFTWARE not in own and (container.keeps_file_tags or newer_list):
         tags[_SOFTWARE] = software

@@ -75,8 +75,11 @@ def _read(container: InputContainer, waiting: dict[int, _FirstPackets], looks: d
             most_bytes -= packet.size
             if not waiting or count >= _MOST_PACKETS or most_bytes <= 0:
                 return False
-    except (av.error.FFmpegError, IndexError) as exc:
+    except av.error.FFmpegError as exc:
         _log.debug("reading the first packets: %s", exc)
+        return False
+    except IndexError:  # PyAV stumbles behind the last packet over streams that begin late
+        pass
     return True
 
 
