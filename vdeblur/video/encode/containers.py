@@ -14,6 +14,7 @@ import av
 from vdeblur.errors import UsageError
 from vdeblur.frames import PixelFormat
 from vdeblur.video.encode.raw_video import RawVideoSpec
+from vdeblur.video.mpegts_programs import BLU_RAY_IDENTIFIERS, Identifiers
 
 #: Encoders for eight bits that players of today decode, best first.
 _MODERN = ("libx264", "libx264rgb", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9")
@@ -103,7 +104,9 @@ class Container:
     native_text: frozenset[str] = frozenset()
     #: Encoder to suggest for audio that it does not hold.
     audio_encoder: str = "aac"
-    #: The same for lossless audio, where it holds any.
+    #: Options that sound needs there with any encoder.
+    audio_options: tuple[str, ...] = ()
+    #: An encoder to suggest for lossless audio, where it holds any.
     lossless_audio_encoder: str | None = None
     #: Note on PCM audio, which it holds and few players expect there.
     pcm_note: str | None = None
@@ -111,6 +114,10 @@ class Container:
     attaches_files: bool = False
     #: Its header lists every stream, so a probe of the muxer shows whether one is missing.
     lists_streams: bool = False
+    #: Its muxer writes streams of any codec, also where nothing will know them again.
+    takes_anything: bool = False
+    #: Its muxer writes nothing without the video, so a probe needs one.
+    needs_video: bool = False
     #: It knows languages by QuickTime's own list of codes.
     quicktime_languages: bool = False
 
@@ -120,10 +127,16 @@ class Container:
     iso_base_media: bool = False
     #: FFmpeg's muxer writes chapters.
     holds_chapters: bool = False
-    #: Names of programs and identifiers of streams (ISO/IEC 13818-1, DVB service information).
-    holds_programs: bool = False
+    #: Names of programs and identifiers of streams (ISO/IEC 13818-1, DVB service information), and which these may be.
+    identifiers: Identifiers | None = None
     #: Streams have tags of any name.
     keeps_tags: bool = False
+    #: Tags of any name for the file.
+    keeps_file_tags: bool = False
+    #: Names under which its muxer takes tags that its demuxer calls otherwise.
+    tag_names: dict[str, str] = field(default_factory=dict)
+    #: The date and the software of a recording are chunks that FFmpeg's muxer does not write (RIFF).
+    riff_tags: bool = False
     #: Tags of the file with a classic box of their own, in ISO base media.
     classic_tags: frozenset[str] = frozenset()
 
@@ -195,11 +208,11 @@ Y4M = Container(
 )  # fmt: skip
 NUT = Container(
     "nut", "NUT", ("nut",), ("rawvideo", "ffv1"), ("rawvideo", "ffv1"), ("rawvideo", "ffv1"), lists_streams=True,
-    keeps_packet_durations=False, holds_chapters=True, keeps_tags=True,
+    keeps_packet_durations=False, holds_chapters=True, keeps_tags=True, keeps_file_tags=True,
 )  # fmt: skip
 _MPEGTS = Container(
     "mpegts", "MPEG-TS", ("ts",), ("libx264", "libx265", "mpeg2video"), ("libx265", "libx264"), takes_segments=True,
-    tick=Fraction(1, 90000), keeps_negative_times=True, holds_programs=True,
+    tick=Fraction(1, 90000), keeps_negative_times=True, identifiers=Identifiers(), lists_streams=True,
     options={"mpegts_copyts": "1", **_UNHURRIED},
 )  # fmt: skip
 
@@ -215,13 +228,14 @@ CONTAINERS: tuple[Container, ...] = (
         range_can_be_marked=True, keeps_stereo_mode=True, takes_segments=True, tick=Fraction(1, 1000),
         keeps_negative_times=True, text_subtitles="subrip",
         native_text=frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "text"}), attaches_files=True,
-        lists_streams=True, holds_chapters=True, keeps_tags=True,
+        lists_streams=True, holds_chapters=True, keeps_tags=True, keeps_file_tags=True,
     ),
     NUT,
     Y4M,
     _iso(
         "mov", "QuickTime", "mov", deep_encoders=(*_MODERN_DEEP, "png"), alpha_encoders=("png", "prores_ks"),
         fallback=("prores_ks",), takes_segments=True, text_subtitles="mov_text", lists_streams=True,
+        takes_anything=True,
         quicktime_languages=True, holds_chapters=True, classic_tags=_QUICKTIME_TAGS,
     ),
     # Its muxer drops attachments without a message.
@@ -229,23 +243,31 @@ CONTAINERS: tuple[Container, ...] = (
         "webm", "WebM", ("webm",), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9",),
         keeps_stereo_mode=True, takes_segments=True, tick=Fraction(1, 1000), keeps_negative_times=True,
         text_subtitles="webvtt", native_text=frozenset({"webvtt"}), audio_encoder="libopus", lists_streams=True,
-        holds_chapters=True, keeps_tags=True,
+        holds_chapters=True, keeps_tags=True, keeps_file_tags=True,
     ),
     # AVI and FLV have no decoding times beside those of presentation, so frames must not be reordered.
     Container(
         "avi", "AVI", ("avi",), ("mpeg4", "mjpeg", "ffv1"), _LOSSLESS, _LOSSLESS, tick=Fraction(0),
         begins_at_zero=True, audio_encoder="mp3", lists_streams=True, encoder_options={"bf": "0"},
+        tag_names={"product": "album"}, riff_tags=True,
     ),
     _MPEGTS,
     # As on Blu-ray discs and in AVCHD cameras; FFmpeg knows it by the ending ".m2ts" alone.
-    replace(_MPEGTS, endings=("m2ts", "mts"), options={**_MPEGTS.options, "mpegts_m2ts_mode": "1"}),
-    Container("flv", "FLV", ("flv",), ("libx264",), (), tick=Fraction(1, 1000), encoder_options={"bf": "0"}),
+    replace(
+        _MPEGTS, name="M2TS", endings=("m2ts", "mts"), audio_encoder="ac3", identifiers=BLU_RAY_IDENTIFIERS,
+        options={**_MPEGTS.options, "mpegts_m2ts_mode": "1"},
+    ),
+    Container(
+        "flv", "FLV", ("flv",), ("libx264",), (), tick=Fraction(1, 1000), keeps_file_tags=True,
+        encoder_options={"bf": "0"},
+    ),
     Container(
         "mpeg", "MPEG-PS", ("mpg", "mpeg", "vob"), ("mpeg2video",), (), (), ("mpeg2video",), tick=Fraction(0),
         options=_UNHURRIED,
     ),
     Container(
-        "asf", "Windows Media", ("wmv", "asf"), ("wmv2", "mpeg4"), (), tick=Fraction(1, 1000), holds_chapters=True
+        "asf", "Windows Media", ("wmv", "asf"), ("wmv2", "mpeg4"), (), tick=Fraction(1, 1000), holds_chapters=True,
+        lists_streams=True, keeps_file_tags=True,
     ),
     Container(
         "ogg", "Ogg", ("ogv", "ogg"), ("libtheora",), (), tick=Fraction(0), audio_encoder="libopus",
@@ -279,8 +301,22 @@ CONTAINERS: tuple[Container, ...] = (
         "ipod", "IPOD", encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS, takes_segments=True,
         lists_streams=True, holds_chapters=True,
     ),
-    _iso("3gp", "3GP", encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS),
-    _iso("3g2", "3G2", encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS),
+    *(
+        _iso(
+            muxer, muxer.upper(), encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS, lists_streams=True,
+            text_subtitles="mov_text",
+        )
+        for muxer in ("3gp", "3g2")
+    ),
+    # Of tapes and of broadcasters; sound lies between the pictures, so there is none without them.
+    Container(
+        "dv", "DV", ("dv",), ("dvvideo",), (), fallback=("dvvideo",), tick=Fraction(0), begins_at_zero=True,
+        audio_encoder="pcm_s16le", audio_options=("-ar", "48000", "-ac", "2"), needs_video=True,
+    ),
+    Container(
+        "mxf", "MXF", encoders=_ANY, deep_encoders=_ANY_DEEP, tick=Fraction(0), begins_at_zero=True,
+        audio_encoder="pcm_s16le", audio_options=("-ar", "48000"), needs_video=True, lists_streams=True,
+    ),
 )  # fmt: skip
 
 

@@ -78,6 +78,8 @@ class Encoder:
     #: How its bitstream signals full-range YUV. FFmpeg (7.1 and newer) converts it to limited range unless it is
     #: "said"; where it is "unsaid" the container may say it, where it is "denied" decoders believe the stream.
     full_range: Literal["said", "unsaid", "denied"] = "said"
+    #: Bitstream filter that makes its stream say that R'G'B' is limited; FFmpeg has it say "full" whatever it is.
+    range_filter: str | None = None
     #: Range of its YUV where decoders always assume BT.601 (JFIF 1.02; WebP, RFC 9649).
     bt601_range: Literal["tv", "pc"] | None = None
     #: Syntax of static HDR metadata for an FFmpeg older than 9, which does not pass it on.
@@ -152,14 +154,15 @@ AUTO_GPU = "auto-gpu"
 
 #: All known encoders. Of several with one alias, the best comes first.
 ENCODERS: tuple[Encoder, ...] = (
-    _x26x("libx264", "h264", "x264", "avc"),
+    _x26x("libx264", "h264", "x264", "avc", range_filter="h264_metadata"),
     Encoder(
-        "libx264rgb", "crf", (0, 51), 16, "preset", _X26X_PRESETS, "medium", aliases=("h264", "x264", "avc")
+        "libx264rgb", "crf", (0, 51), 16, "preset", _X26X_PRESETS, "medium", aliases=("h264", "x264", "avc"),
+        range_filter="h264_metadata",
     ),
     # Apple's players open no other HEVC than that tagged hvc1.
     _x26x(
         "libx265", "h265", "hevc", "x265", options={"x265-params": "log-level=error"}, iso_tag="hvc1",
-        hdr_parameters=HdrParameters("x265-params", "master-display", "max-cll"),
+        range_filter="hevc_metadata", hdr_parameters=HdrParameters("x265-params", "master-display", "max-cll"),
         alpha_note="alpha in HEVC is a layer that Apple's players and FFmpeg 9 decode, and few others",
     ),
     Encoder(
@@ -194,6 +197,7 @@ ENCODERS: tuple[Encoder, ...] = (
         options_for=_prores_profile, segment_muxer="mov",
     ),
     Encoder("libtheora", "qscale", (0, 10), 9),
+    Encoder("dvvideo", aliases=("dv",)),
     Encoder("h264_videotoolbox", "qscale", (1, 100), 75),
     Encoder("hevc_videotoolbox", "qscale", (1, 100), 75),
     _webp("libwebp_anim"),

@@ -134,6 +134,8 @@ class RawVideoSpec:
                 shift = self.format.chroma_shift
                 wanted, found = mine.chroma_location, theirs.chroma_location
                 pairs["chroma location"] = (wanted and _siting(wanted, shift), _siting(found, shift))
+        elif self.format.family == other.format.family == "rgb" and mine.range == "tv":
+            pairs["limited range"] = ("tv", theirs.range or "pc")  # RGB that does not say is full
         for what, (expected, seen) in pairs.items():
             if expected is not None and expected != seen:
                 yield what

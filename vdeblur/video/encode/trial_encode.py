@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -32,7 +32,7 @@ _LARGE_PX, _HUGE_PX = 1 << 20, 1 << 24
 #: Times that differ by less are the same: seconds are floats when they are read back.
 _SAME_TIME_SECONDS = Fraction(1, 1_000_000)
 #: Names of lost properties that other modules ask for.
-EXACT_TIMES, FULL_RANGE = "exact times", "full range"
+EXACT_TIMES, FULL_RANGE, LIMITED_RANGE = "exact times", "full range", "limited range"
 #: Why an encoder is of no use for interlaced video.
 NO_FIELDS = "does not mark interlaced frames as such"
 
@@ -46,6 +46,21 @@ class TrialResult:
     read_back: PixelFormat | None = None
     #: What did not come back as it was: "colour range", "rotation" …
     lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrialVideo:
+    """A few flat frames for a muxer that writes nothing without the video, and FFmpeg's options for them."""
+
+    data: bytes
+    input_options: Mapping[str, str | None]
+    options: Mapping[str, str]
+
+
+def trial_video(spec: RawVideoSpec, input_options: Mapping[str, str | None], options: Mapping[str, str]) -> TrialVideo:
+    """A few frames of this kind, to be encoded with these options."""
+    gap = max(1, round(1 / spec.nominal_rate / spec.time_base))
+    return TrialVideo(_frames(spec, tuple(index * gap for index in range(_FRAMES))), input_options, options)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ def write_all(sink: IO[bytes], data: bytes | memoryview) -> None:
 #: First arguments of every run: say warnings and errors, each with its level, and never ask a question.
 QUIET = ("-hide_banner", "-nostdin", "-nostats", "-y", "-loglevel", "level+warning")
 #: The same for work: every warning each time, and at the end how many packets were read and written.
-COUNTING = (*QUIET[:-1], "repeat+level+verbose")
+COUNTS = ("-loglevel", "repeat+level+verbose")
+COUNTING = (*QUIET[:-2], *COUNTS)
 
 
 @dataclass

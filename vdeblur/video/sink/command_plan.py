@@ -17,6 +17,7 @@ from vdeblur.video.info import SourceInfo
 from vdeblur.video.segments.joining import container_aspect
 from vdeblur.video.sink.picture_files import lost_tags_of
 from vdeblur.video.sink.targets import Target
+from vdeblur.video.streams.file_tags import moved_tags
 from vdeblur.video.streams.plan import StreamPlan
 from vdeblur.video.streams.timeline import Timeline
 
@@ -155,14 +156,25 @@ class CommandPlan:
         """Tags of the file that FFmpeg does not copy by itself, and those to remove."""
         tags = {} if self.info.input_url is not None else dict(self.info.metadata)
         tags |= {name: "" for name in _BRAND_TAGS if name in self.info.metadata}
+        # In a pipe the header cannot be changed later; a date that is said twice is better than none.
+        dated_later = self.newer_list and self.target.partial_path is not None
+        tags |= moved_tags(self.info, self.container, newer_list=self.newer_list, dated_later=dated_later)
         return tuple(f"{name}={value}" for name, value in tags.items())
 
     def _words(self) -> tuple[str, ...]:
         """Program names and stream identifiers (PID), from one transport stream to another."""
-        if not self.container.holds_programs or not self.info.programs.programs:
+        identifiers = self.container.identifiers
+        if identifiers is None or not self.info.programs.programs:
             return ()
         indexes = [stream.tags_of for stream in self.streams.streams]
-        return self.info.programs.words([self.info.streams[index].id for index in indexes if index is not None])
+        pids = [self.info.streams[index].id for index in indexes if index is not None]
+        return self.info.programs.words(pids, identifiers)
+
+    @property
+    def newer_list(self) -> bool:
+        """Whether tags need the list of MP4 and QuickTime that takes any name."""
+        names = self.info.metadata
+        return self.container.iso_base_media and any(_needs_newer_list(name, self.container) for name in names)
 
     def _options(self, timeline: Timeline) -> dict[str, str]:
         options = {
@@ -173,9 +185,9 @@ class CommandPlan:
         }
         if self.container.iso_base_media:
             options["movie_timescale"] = str(self._clock(int(options["movie_timescale"])))
-            if any(_needs_newer_list(name, self.container) for name in self.info.metadata):
+            if self.newer_list:
                 options["movflags"] += "+use_metadata_tags"
-        if self.container.holds_programs:
+        if self.container.identifiers is not None:
             options |= self.info.programs.options()
         if not self.streams.chapters:
             options["map_chapters"] = "-1"

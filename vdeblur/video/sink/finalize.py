@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from vdeblur.video.sink.command_plan import CommandPlan
 from vdeblur.video.sink.encoder_process import EncoderProcess
-from vdeblur.video.sink.matroska_patch import mark_full_range
+from vdeblur.video.sink.iso_patch import write_creation_time
+from vdeblur.video.sink.matroska_patch import mark_range
 from vdeblur.video.sink.picture_files import PictureFiles
+from vdeblur.video.sink.riff_patch import write_riff_tags
 from vdeblur.video.sink.verification import Expectation, verify_output
+from vdeblur.video.streams.file_tags import date_of, software_of
 from vdeblur.video.streams.outcomes import Outcome
 from vdeblur.video.streams.timeline import Timeline
 
 
 def finalize(plan: CommandPlan, files: PictureFiles) -> None:
-    """Write into the finished file what its encoder could not: full range, names and tags of pictures.
+    """Write into the finished file what FFmpeg could not: the range, the date, names and tags of pictures.
 
     Raises:
         TargetError: the disk failed.
     """
     path = plan.target.partial_path
-    if plan.video.mark_full_range and path is not None:
-        mark_full_range(path, plan.streams.video_track)
+    if plan.video.mark_range is not None and path is not None:
+        mark_range(path, plan.streams.video_track, plan.video.mark_range)
+    date, software = date_of(plan.info.metadata, plan.info.path), software_of(plan.info)
+    if path is not None and date is not None and plan.newer_list:
+        write_creation_time(path, date)
+    if path is not None and plan.container.riff_tags and (date or software):
+        write_riff_tags(path, date, software)
     if plan.container.only_pictures:
         files.complete(plan.target, plan.video.encoder, plan.extra)
 

@@ -2,6 +2,7 @@
 
 FFmpeg (7.1 and newer) converts full-range YUV to limited range before some lossless encoders, because their streams
 have no place to say so. Matroska has: the samples are therefore passed as they are, and the container says it here.
+Of R'G'B' FFmpeg says that it is full, whatever it is; here it is said to be limited where it is.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from vdeblur.errors import TargetError
 
 _SEGMENT, _TRACKS, _ENTRY, _VIDEO, _COLOUR, _RANGE = 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x55B0, 0x55B9
 _CHECKSUM = 0xBF
-_FULL = 2
+_RANGES = {"tv": 1, "pc": 2}
 #: Tracks stand in front; what FFmpeg writes before them is far smaller.
 _HEAD_BYTES = 1 << 20
 
 
-def mark_full_range(path: Path, track: int) -> None:
-    """Mark the samples of a track (counted from 0 in the file's order) as full range.
+def mark_range(path: Path, track: int, colour_range: Literal["pc", "tv"]) -> None:
+    """Mark the samples of a track (counted from 0 in the file's order) as full ("pc") or limited range ("tv").
 
     Source: RFC 9559 (Matroska), elements Tracks, Video, Colour and Range; RFC 8794 (EBML), CRC-32.
 
@@ -30,21 +32,21 @@ def mark_full_range(path: Path, track: int) -> None:
     try:
         with path.open("r+b") as file:
             head = bytearray(file.read(_HEAD_BYTES))
-            _mark(head, track)
+            _mark(head, track, _RANGES[colour_range])
             file.seek(0)
             file.write(head)
     except (OSError, IndexError, StopIteration) as exc:
-        raise TargetError(f"cannot mark {path} as full range: {exc or 'no such element'}") from exc
+        raise TargetError(f"cannot mark {path} with its range: {exc or 'no such element'}") from exc
 
 
-def _mark(head: bytearray, track: int) -> None:
+def _mark(head: bytearray, track: int, value: int) -> None:
     segment = _child(head, 0, len(head), _SEGMENT)
     tracks = _child(head, *segment, _TRACKS)
     entry = [span for kind, *span in _children(head, *tracks) if kind == _ENTRY][track]
     video = _child(head, entry[0], entry[1], _VIDEO)
     colour = _child(head, *video, _COLOUR)
     first, last = _child(head, *colour, _RANGE)
-    head[first:last] = _FULL.to_bytes(last - first, "big")
+    head[first:last] = value.to_bytes(last - first, "big")
     kind, start, end = next(_children(head, *tracks))
     if kind == _CHECKSUM:
         head[start:end] = zlib.crc32(head[end : tracks[1]]).to_bytes(4, "little")

@@ -1,6 +1,6 @@
 """Output verification: streams, chapters, dispositions and tags of the finished file against the plan.
 
-Only its head is read, and FFmpeg's own count of packets is compared; nothing is decoded.
+Its head is read, FFmpeg's own count of packets is compared, and the first packets of each stream are decoded.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import av
 
 from vdeblur.video.av_compat import open_input, tags_of
 from vdeblur.video.encode.containers import Container
-from vdeblur.video.ffmpeg.command import OutputStream
+from vdeblur.video.ffmpeg.command import OutputStream, file_url
 from vdeblur.video.ffmpeg.process import PacketCounts
 from vdeblur.video.info import SourceInfo, StreamInfo
 from vdeblur.video.source.demuxer import chapter_times
 from vdeblur.video.source.probe import stream_info
+from vdeblur.video.streams.file_tags import missing_tags
 from vdeblur.video.streams.languages import same_language
 from vdeblur.video.streams.outcomes import Fate, Outcome, codec_label, codec_name, describe_stream
 from vdeblur.video.streams.plan import AS_TAG, STALE_TAGS, StreamPlan
+from vdeblur.video.streams.reopening import UNDECODABLE, unreadable_streams
 
 #: What containers say of themselves and of their bytes; every file has its own.
 _BOOKKEEPING = frozenset(
@@ -29,6 +31,7 @@ _BOOKKEEPING = frozenset(
         "major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "handler_name", "language",
         "title", "name", "timecode", "filename", "mimetype", "duration", "creation_time", "variant_bitrate",
         "location-eng", "alpha_mode",
+        "material_package_umid", "file_package_umid", "uid", "generation_uid", "product_uid",
     }
 )  # fmt: skip
 _DEGREES = re.compile(r"[+-]\d+(?:\.\d+)?")
@@ -69,7 +72,7 @@ def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tup
     except (av.error.FFmpegError, ValueError, OSError) as exc:
         return list(expected.plan.outcomes), [f"the result could not be checked: {exc}"]
     pairs = _pairs(expected, found)
-    missing = _missing_packets(expected, tally)
+    missing = _undecodable(path, expected, tally, pairs) | _missing_packets(expected, tally)
     empty = {index for (_, index), count in tally.read.items() if not count}
     outcomes = [
         _seen(outcome, expected, pairs, missing, found)
@@ -77,7 +80,9 @@ def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tup
         if outcome.index in pairs or outcome.index not in empty
     ]
     notes = [f"LOST: {outcome.what}: {outcome.detail}" for outcome in outcomes if outcome.fate == "lost"]
-    if gone := [*_lost_properties(expected, pairs), *_lost_tags(expected, found)]:
+    if (index := expected.info.video.stream_index) in missing:
+        notes.insert(0, f"LOST: {describe_stream(expected.info.streams[index])}: {missing[index]}")
+    if gone := [*_lost_properties(expected, pairs), *_lost_tags(path, expected, found)]:
         notes.append(f"{expected.container.name} has no place for: {'; '.join(gone)}")
         outcomes.append(Outcome("left out", "tag", "; ".join(gone)))
     return outcomes, notes
@@ -122,6 +127,27 @@ def _is_there(outcome: Outcome) -> bool:
 
 def _kind(stream: StreamInfo) -> str:
     return "cover" if stream.attached_picture else stream.kind
+
+
+def _undecodable(
+    path: Path, expected: Expectation, tally: PacketCounts, pairs: Mapping[int, StreamInfo]
+) -> dict[int, str]:
+    """Streams of the result that nothing decodes again, though the source's could be decoded."""
+    video = expected.info.video.stream_index
+    converted = {outcome.index for outcome in expected.plan.outcomes if outcome.fate == "converted"} | {video}
+    if expected.changed:
+        converted |= {index for index in pairs if expected.info.streams[index].kind != "data"}
+    places = {index: found.index for index, found in pairs.items()}
+    written = {position for (_, position), count in tally.written.items() if count}
+    filled = {
+        stream.index for place, stream in enumerate(expected.plan.streams) if place in written and _is_copy(stream)
+    }
+    url = file_url(str(path))
+    try:
+        dead = unreadable_streams(expected.info, expected.container, url, places, converted, filled)
+    except (av.error.FFmpegError, ValueError, OSError):
+        return {}
+    return dict.fromkeys(dead, UNDECODABLE)
 
 
 def _missing_packets(expected: Expectation, tally: PacketCounts) -> dict[int, str]:
@@ -193,11 +219,15 @@ def _roles(stream: StreamInfo) -> set[str]:
     return {_SAME_ROLE.get(name, name) for name in stream.dispositions} - _OWN_ROLES
 
 
-def _lost_tags(expected: Expectation, found: _Found) -> Iterable[str]:
+def _lost_tags(path: Path, expected: Expectation, found: _Found) -> Iterable[str]:
     """Tags of the file that were lost or shortened."""
     before, after = expected.info.metadata, _lower(found.metadata)
+    # Those that a container is given under another name come back under the first.
+    after |= {written: after[name] for name, written in expected.container.tag_names.items() if name in after}
     names = [*_names(before), *(name for name in before if name.lower() == "title")]
-    if missing := [name for name in names if name.lower() not in after]:
+    names = [name for name in names if name.lower() != "software"]
+    missing = [name for name in names if name.lower() not in after]
+    if missing := [*missing, *missing_tags(expected.info, found.metadata, path)]:
         yield f"tags of the file {', '.join(missing)}"
     for name in names:
         if not _same_value(before[name], after.get(name.lower(), before[name])):

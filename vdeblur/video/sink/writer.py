@@ -18,7 +18,8 @@ from vdeblur.video.encode.containers import Container, choose_container
 from vdeblur.video.encode.encoder_options import EncodeOptions
 from vdeblur.video.encode.raw_video import RawVideoSpec
 from vdeblur.video.encode.timing_loss import TimingLoss
-from vdeblur.video.encode.video_plan import plan_video
+from vdeblur.video.encode.trial_encode import trial_video
+from vdeblur.video.encode.video_plan import can_hold_video, plan_video
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.segments.journal import Journal, Position
 from vdeblur.video.sink.alpha_stream import AlphaPlan
@@ -142,9 +143,11 @@ class Writer:
 
     def _make_plan(self, info: SourceInfo, container: Container, options: EncodeOptions) -> CommandPlan:
         video = plan_video(container, self._spec, options, seekable=self._target.seekable)
+        trial = trial_video(self._spec, video.input_options, video.options) if container.needs_video else None
         streams = plan_streams(
-            info, container, passthrough=self._passthrough, drop=options.drop, extra=options.ffmpeg_args
-        )
+            info, container, passthrough=self._passthrough, drop=options.drop, extra=options.ffmpeg_args, video=trial,
+            holds_video=lambda other: can_hold_video(other, self._spec, options),
+        )  # fmt: skip
         attached = tuple(extract_attachments(info, streams.attached, Path(self._folder.name)))
         return CommandPlan(
             info, container, self._spec, video, streams, attached, options.ffmpeg_args, self._target, self._single

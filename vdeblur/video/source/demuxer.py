@@ -40,6 +40,8 @@ from vdeblur.video.source.webp_parser import is_animated_webp
 _log = logging.getLogger(__name__)
 
 _STILLS_NOTE = "the still picture that is shown before the animation plays is left out"
+#: No camera takes as many frames a second as a header may say.
+_HIGHEST_RATE = 1000
 _DURATION_TAG = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
 
 
@@ -139,7 +141,7 @@ class Demuxer:
             raise
         self.streams: list[Stream] = list(container.streams)
         self.time_base = fraction_or_none(stream.time_base) or Fraction(1, av.time_base)
-        self.rate = fraction_or_none(stream.average_rate) or fraction_or_none(stream.guessed_rate)
+        self.rate = _frame_rate(stream, self.time_base)
         self.container_name = container.format.name
         self.crop = container_crop(stream)
         self.start_pts = stream.start_time
@@ -306,6 +308,14 @@ class ImageSequence:
 def chapter_times(container: InputContainer) -> tuple[Fraction, ...]:
     """Seconds at which the chapters start."""
     return tuple(c["start"] * (fraction_or_none(c["time_base"]) or Fraction(0)) for c in container.chapters())
+
+
+def _frame_rate(stream: VideoStream, time_base: Fraction) -> Fraction | None:
+    """Frames a second by the header; of raw DV FFmpeg says 60000, one for each of its ticks, and guesses right."""
+    average, guessed = fraction_or_none(stream.average_rate), fraction_or_none(stream.guessed_rate)
+    if average is not None and guessed is not None and average == 1 / time_base > _HIGHEST_RATE >= guessed:
+        return guessed
+    return average or guessed
 
 
 def _video_seconds(stream: VideoStream) -> float | None:

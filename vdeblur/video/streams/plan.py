@@ -5,18 +5,20 @@ The muxer itself is probed, before work starts: half a second of every stream is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vdeblur.errors import UsageError
 from vdeblur.video.encode.containers import Container
+from vdeblur.video.encode.trial_encode import TrialVideo
 from vdeblur.video.ffmpeg.command import OutputStream
 from vdeblur.video.info import SourceInfo, StreamInfo
-from vdeblur.video.streams.conversion import refusal_message, target_codec
+from vdeblur.video.streams.conversion import Refusal, target_codec
 from vdeblur.video.streams.languages import QUICKTIME
 from vdeblur.video.streams.muxer_probe import MuxerProbe, refused_streams
 from vdeblur.video.streams.outcomes import Outcome, codec_label, describe_stream, list_streams, stream_outcome
 from vdeblur.video.streams.passthrough import PassthroughPackets
+from vdeblur.video.streams.reopening import empty_streams
 
 _KINDS = ("audio", "subtitle", "attachment", "data", "video", "cover", "chapters")
 #: Tags that describe the bytes of the old video stream and would be wrong for the new one.
@@ -58,12 +60,15 @@ def plan_streams(
     passthrough: PassthroughPackets | None = None,
     drop: Sequence[str] = (),
     extra: Sequence[str] = (),
+    video: TrialVideo | None = None,
+    holds_video: Callable[[Container], bool] = lambda container: True,
 ) -> StreamPlan:
     """Map every stream of the source.
 
     FFmpeg opens the source again and takes them from there; where it cannot, ``passthrough`` carries them. Plain text
     subtitles are converted to what the container holds. Data streams of a kind it does not know (telemetry) are left
-    out with a note; anything else it cannot hold is an error, for a viewer would miss it.
+    out with a note; anything else it cannot hold is an error, for a viewer would miss it. ``video`` is for a muxer that
+    writes nothing without one, ``holds_video`` tells whether another container could be suggested.
 
     Raises:
         UsageError: the container cannot hold a stream, or ``drop`` names none.
@@ -73,11 +78,13 @@ def plan_streams(
     outcomes: list[Outcome] = []
     wanted = _without_dropped(info, container, drop, notes, outcomes)
     wanted = _without_written_anew(info, container, wanted, notes, outcomes)
+    hollow = empty_streams(info, [stream for stream in wanted if stream.kind == "audio" and not stream.sample_rate])
+    wanted = [stream for stream in wanted if stream.index not in hollow]
     direct = passthrough is None
     attached = [stream for stream in wanted if _is_attached(stream, container, direct)]
     streams = [stream for stream in wanted if stream not in attached]
     codecs = {stream.index: target_codec(stream, container) for stream in streams}
-    probe = MuxerProbe(info, container, passthrough, tuple(extra))
+    probe = MuxerProbe(info, container, passthrough, tuple(extra), video)
     unable = refused_streams(probe, codecs)
     kept = [stream for stream in streams if stream.index not in unable]
     missing = [stream for stream in streams if stream.index in unable]
@@ -88,13 +95,14 @@ def plan_streams(
         [*(stream for stream in missing if stream.kind != "data"), *pictures], key=lambda stream: stream.index
     )
     if refused or homeless:
-        raise UsageError(refusal_message(probe, refused, chapters=homeless))
+        raise UsageError(Refusal(probe, wanted, refused, homeless, holds_video).message())
     if missing:
         notes.append(f"{container.name} has no place for data of this kind: left out {list_streams(missing)}")
         outcomes += [stream_outcome(stream, "left out", f"no place in {container.name}") for stream in missing]
+    outcomes += [stream_outcome(info.streams[index], "left out", "there is nothing in it") for index in hollow]
     notes += _kept_notes([*kept, *attached], codecs, container)
     outcomes += _outcomes(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
-    if info.programs.names and not container.holds_programs:
+    if info.programs.names and container.identifiers is None:
         words = f"name of program {', '.join(info.programs.names)}"
         notes.append(f"{container.name} has no place for the {words}")
         outcomes.append(Outcome("left out", "program", words))
