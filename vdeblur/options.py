@@ -252,6 +252,8 @@ class ReadOptions:
     keep_packets: bool = False
     interlaced: InterlacedMode | None = None
     size_change: SizeChange | None = None
+    #: Number of the video stream to read, as in the list of all streams; ``None`` = the main one.
+    video: int | None = None
     allow_network: bool = False
 
     def __post_init__(self) -> None:
@@ -264,6 +266,8 @@ class ReadOptions:
             raise UsageError(f"start cannot be {start} s; it is a number of seconds from 0")
         if duration is not None and not (math.isfinite(duration) and duration > 0):
             raise UsageError(f"duration cannot be {duration} s; it is a number of seconds above 0")
+        if self.video is not None and self.video < 0:
+            raise UsageError(f"video cannot be {self.video}; it is the number of a stream, from 0 (see vdeblur info)")
         if self.threads < 0:
             raise UsageError(f"threads cannot be {self.threads}; it is 0 (one a core) or a number of threads")
         if self.frame_rate is not None and not 0 < self.frame_rate <= 1_000_000:

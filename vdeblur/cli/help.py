@@ -41,7 +41,7 @@ EXIT_CODES = """\
   0    everything was restored (or skipped, as -n asked)
   1    another fault; if it is unexpected, the message says how to report it
   2    usage: a path, an option or a config key
-  3    the input cannot be read or is no video
+  3    the input cannot be read or is no video; it is encrypted, or most of it is damaged
   4    the output cannot be written or encoded
   5    the device is missing or out of memory
   6    the network or its checkpoint failed

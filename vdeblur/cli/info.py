@@ -18,6 +18,7 @@ from vdeblur.errors import UsageError
 from vdeblur.frames import PixelFormat
 from vdeblur.video.info import Crop, ExposureRange, Interlacing, SourceInfo, StreamInfo, VideoInfo
 
+_ANGLES = ("yaw", "pitch", "roll")
 #: Tags that MP4 has about itself.
 _BRANDS = frozenset({"major_brand", "minor_version", "compatible_brands"})
 
@@ -25,12 +26,13 @@ _BRANDS = frozenset({"major_brand", "minor_version", "compatible_brands"})
 @click.command("info", cls=GroupedCommand)
 @click.argument("file")
 @click.option("--allow-network", is_flag=True, cls=GroupedOption, help="Open FILE even if it is a URL.")
+@click.option("--video", type=int, cls=GroupedOption, metavar="N", help="The video stream to restore, by its number.")
 @click.option("--json", "as_json", is_flag=True, cls=GroupedOption, help="As one JSON object.")
-def info(file: str, allow_network: bool, as_json: bool) -> None:
+def info(file: str, allow_network: bool, video: int | None, as_json: bool) -> None:
     """Show every stream of FILE, how its frames are read, and how vdeblur would write it back."""
     from vdeblur.video.source.reader import Reader
 
-    with Reader(file, threads=1, interlaced="keep", allow_network=allow_network) as reader:
+    with Reader(file, threads=1, interlaced="keep", video=video, allow_network=allow_network) as reader:
         source, notes, shutter = reader.info, reader.notes, reader.exposure_range()
     plan = plan_words(source)
     if as_json:
@@ -73,6 +75,7 @@ def _try_writing(source: SourceInfo, target: str) -> tuple[str, list[str]]:
     from vdeblur.video.encode.containers import container_of
     from vdeblur.video.encode.raw_video import RawVideoSpec
     from vdeblur.video.encode.video_plan import plan_video
+    from vdeblur.video.segments.journal import Journal
     from vdeblur.video.sink.writer import EncodeOptions, Writer
 
     video = source.video
@@ -86,8 +89,10 @@ def _try_writing(source: SourceInfo, target: str) -> tuple[str, list[str]]:
     )
     planned = plan_video(container_of(target), spec, EncodeOptions())
     with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"trial{PurePath(target).suffix}"
         writer = Writer(
-            str(Path(folder) / f"trial{PurePath(target).suffix}"),
+            str(path),
+            journal=Journal(path),
             info=source,
             frame_format=video.format,
             colour=video.colour,
@@ -123,6 +128,7 @@ def _video_words(video: VideoInfo, shutter: ExposureRange | None) -> list[tuple[
         ("frames", f"{video.frame_count_from_header} by the header" if video.frame_count_from_header else ""),
         ("duration", "" if video.duration_seconds is None else _length(video.duration_seconds)),
         ("ticks", f"{video.time_base} s, starting at {video.start_pts}"),
+        ("360°, 3D", _space_words(video)),
         ("HDR display", bright),
         ("HDR light", "" if light is None else f"MaxCLL {light.max_content}, MaxFALL {light.max_average} cd/m²"),
         ("alpha", "in a layer that is not decoded here" if video.hidden_alpha else ""),
@@ -133,6 +139,19 @@ def _video_words(video: VideoInfo, shutter: ExposureRange | None) -> list[tuple[
 def _crop_words(crop: Crop) -> str:
     sides = {"top": crop.top, "bottom": crop.bottom, "left": crop.left, "right": crop.right}
     return ", ".join(f"{count} at the {side}" for side, count in sides.items() if count) + ", by the container; applied"
+
+
+def _space_words(video: VideoInfo) -> str:
+    """Projection of 360° video and arrangement of 3D video."""
+    if video.spatial is None:
+        return ""
+    projection, stereo, words = video.spatial.projection, video.spatial.stereo, list[str]()
+    if projection is not None:
+        turned = ", ".join(f"{name} {value / 65536:g}°" for name, value in zip(_ANGLES, projection.pose, strict=True))
+        words.append(f"{projection.kind} ({turned})" if any(projection.pose) else projection.kind)
+    if stereo is not None:
+        words.append(f"{stereo.arrangement}{', right eye first' if stereo.inverted else ''}")
+    return ", ".join(words) or "of a kind that is not known"
 
 
 def _shutter_words(shutter: ExposureRange) -> str:
@@ -168,6 +187,7 @@ def _stream_words(stream: StreamInfo, video: VideoInfo) -> str:
         "cover picture": stream.attached_picture,
         "default": stream.default,
         "forced": stream.forced,
+        "encrypted": stream.encrypted,
     }
     language = stream.language if stream.language != "und" else None
     words = [f"#{stream.index}", stream.kind, stream.codec, language or "", f'"{stream.title or ""}"']
@@ -216,4 +236,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
+    if isinstance(value, bytes):
+        return value.hex()
     return str(value) if isinstance(value, (Fraction, PurePath)) else value

@@ -68,6 +68,12 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="Where the picture's size changes: stop (default), or fit the rest into the first size.",
     ),
     _INPUT(
+        "--video",
+        type=int,
+        metavar="N",
+        help="The video stream to restore where there are several: its number in `vdeblur info`.",
+    ),
+    _INPUT(
         "--allow-network", is_flag=True, help="Open inputs that are URLs; else nothing but files and pipes is read."
     ),
     _INPUT(
@@ -250,6 +256,7 @@ class _Run:
             frame_rate=options.rate,
             interlaced=options.interlaced,
             size_change=options.size_change,
+            video=options.video,
             allow_network=options.allow_network,
             **options.arguments,
         )

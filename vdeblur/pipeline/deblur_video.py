@@ -89,6 +89,7 @@ def deblur_video(
     allow_network: bool = False,
     interlaced: InterlacedMode = "keep",
     size_change: SizeChange = "stop",
+    video: int | None = None,
     segment_seconds: float | None = None,
     resume: bool = False,
     stop: Callable[[], bool] | None = None,
@@ -134,6 +135,8 @@ def deblur_video(
             "refuse" raises UsageError. Whole frames are restored as they are in every case.
         size_change: handling of a change of size or pixel format in mid-stream: "stop" with a SourceError, or "fit"
             all later frames into the first size, with bars, and into the first format.
+        video: number of the video stream to restore, as :func:`vdeblur.probe` lists them; other videos are copied as
+            they are. None = the one marked as default, else the largest, else the first.
         allow_network: open a URL (http, https, rtmp, rtsp, srt …). Without it nothing is read but the file itself, and
             playlists, which name other files, are never opened from a file.
         segment_seconds: write the video in segments of so many seconds of work. Finished segments outlive a failure,
@@ -156,6 +159,7 @@ def deblur_video(
         keep_packets=_can_be_read_only_once(source),
         interlaced=interlaced,
         size_change=size_change,
+        video=video,
         allow_network=allow_network,
     )
     journal = _journal_of(target, segment_seconds, resume=resume, read_once=read.keep_packets)
@@ -247,20 +251,34 @@ def _open_writer(
 def _report(loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str, chart: SharpnessPlot | None) -> Report:
     alone = (ALONE,) if loop.written == 1 else ()
     drawn = () if chart is None else (f"{chart.path} shows the sharpness of each frame: {chart.words}",)
-    notes = (*loop.notes, *deblurrer.notes, *writer.notes, *alone, *drawn)
+    captions, lost = _captions(loop, writer)
+    notes = (*loop.notes, *captions, *deblurrer.notes, *writer.notes, *alone, *drawn)
     before = 0 if writer.position is None else writer.position.frames
     means = None if chart is None else chart.means
+    late = (Outcome("left out", "tag", what, where) for what, where in (*loop.late_losses, *lost))
     return Report(
         loop.written,
         loop.skipped_packets,
         loop.elapsed_seconds,
         notes,
         target,
-        tuple(writer.outcomes),
+        (*writer.outcomes, *late),
         before,
         means,
         loop.shutter,
     )
+
+
+def _captions(loop: Loop, writer: Writer) -> tuple[list[str], list[tuple[str, str]]]:
+    """A note on closed captions inside the pictures, and what of them is lost that was not known before."""
+    what, where = "closed captions inside the pictures", loop.captioned
+    if where is None:
+        return [], []
+    if writer.keeps_captions:
+        return [f"{what} kept {where}"], []
+    if any(outcome.what == what for outcome in writer.outcomes):
+        return [], []
+    return [f"not kept: {what} {where}"], [(what, where)]
 
 
 def _check_plot(

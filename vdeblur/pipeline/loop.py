@@ -139,6 +139,16 @@ class Loop:
         earlier = () if self._before is None else self._before.notes
         return tuple(dict.fromkeys([*earlier, *self._reader.notes]))
 
+    @property
+    def late_losses(self) -> tuple[tuple[str, str], ...]:
+        """As :attr:`vdeblur.video.source.reader.Reader.late_losses`."""
+        return self._reader.late_losses
+
+    @property
+    def captioned(self) -> str | None:
+        """As :attr:`vdeblur.video.source.reader.Reader.captioned`."""
+        return self._reader.captioned
+
     def run(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Sequence[Frame] = ()) -> None:
         """Prefetch, restore, write behind; ``done`` are the last frames of the interrupted job that goes on."""
         if self._before is None or not self._before.complete:

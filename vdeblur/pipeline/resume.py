@@ -74,6 +74,7 @@ def job_terms(
         "interlaced": read.interlaced,
         "size_change": read.size_change,
         "allow_network": read.allow_network,
+        **({} if read.video is None else {"video": read.video}),
     }
 
 

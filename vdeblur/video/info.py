@@ -9,6 +9,7 @@ from typing import Literal
 
 from vdeblur.frames import Colour, FieldOrder, PixelFormat
 from vdeblur.video.mpegts_programs import Programs
+from vdeblur.video.spatial.arrangement import Spatial
 
 #: What a stream is to the video that is read.
 PartOfVideo = Literal["alpha", "still", "copied alpha"]
@@ -94,6 +95,8 @@ class StreamInfo:
     id: int = 0
     #: It is part of the video that is read: its alpha, or a still picture of an animation; or alpha that is copied.
     part_of_video: PartOfVideo | None = None
+    #: Nobody can decode it without a key.
+    encrypted: bool = False
     #: Samples a second, of sound.
     sample_rate: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
@@ -130,6 +133,8 @@ class VideoInfo:
     field_pairs: bool = False
     mastering_display: MasteringDisplay | None = None
     content_light: ContentLight | None = None
+    #: Projection of 360° video and arrangement of 3D video.
+    spatial: Spatial | None = None
     #: FFmpeg's names of all side data of the first frame, e.g. "A53_CC" (captions) or "DOVI_METADATA".
     side_data: tuple[str, ...] = ()
     #: It says that it has alpha, in a layer that this FFmpeg does not decode.

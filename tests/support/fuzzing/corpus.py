@@ -65,6 +65,11 @@ RECIPES = {
     "picture.jp2": f"{_PICTURE} -frames:v 1 -c:v jpeg2000",
     "cover.mp3": f"{_PICTURE} {_SOUND} -t 0.2 -map 0 -map 1 -frames:v 1 -c:v mjpeg -pix_fmt yuvj420p -c:a mp3 "
     "-disposition:v attached_pic",
+    "encrypted.mp4": f"{_PICTURE} {_SOUND} -t 0.24 {X264} {_YUV} -c:a aac -encryption_scheme cenc-aes-ctr "
+    "-encryption_key 76a6c65c5ea762046bd749a2e632ccbb -encryption_kid a7e61c373e219033c21091fa607bf3b8",
+    "two.mp4": f"{_PICTURE} {_PICTURE} -map 0 -map 1 -t 0.2 {X264} {_YUV}",
+    "stereo.mkv": f"{_PICTURE} -frames:v 5 {X264} {_YUV} -metadata:s:v stereo_mode=left_right",
+    "stereo.webm": f"{_PICTURE} -frames:v 4 -c:v libvpx -deadline realtime {_YUV} -metadata:s:v stereo_mode=top_bottom",
     "cover.mp4": f"{_PICTURE} {_PICTURE} -map 0 -map 1 -frames:v:1 1 -t 0.2 -c:v:0 libx264 -c:v:1 mjpeg {_YUV} "
     "-disposition:v:1 attached_pic",
 }

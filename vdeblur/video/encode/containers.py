@@ -81,6 +81,10 @@ class Container:
     keeps_stereo_mode: bool = False
     #: Alpha is a stream of its own; that of a source which has one, too, is copied.
     alpha_is_a_stream: bool = False
+    #: Of the arrangements only those side by side, and top and bottom (WebM's guidelines).
+    common_stereo_modes_only: bool = False
+    #: It has a place for the projection of 360° video (Matroska's element Projection, RFC 9559).
+    keeps_projection: bool = False
     #: It takes packets joined from segments with their times as they are.
     takes_segments: bool = False
 
@@ -225,8 +229,8 @@ CONTAINERS: tuple[Container, ...] = (
     ),
     Container(
         "matroska", "Matroska", ("mkv",), (*_MODERN, "ffv1"), (*_MODERN_DEEP, "ffv1"), ("ffv1", "png"),
-        range_can_be_marked=True, keeps_stereo_mode=True, takes_segments=True, tick=Fraction(1, 1000),
-        keeps_negative_times=True, text_subtitles="subrip",
+        range_can_be_marked=True, keeps_stereo_mode=True, keeps_projection=True, takes_segments=True,
+        tick=Fraction(1, 1000), keeps_negative_times=True, text_subtitles="subrip",
         native_text=frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "text"}), attaches_files=True,
         lists_streams=True, holds_chapters=True, keeps_tags=True, keeps_file_tags=True,
     ),
@@ -241,9 +245,10 @@ CONTAINERS: tuple[Container, ...] = (
     # Its muxer drops attachments without a message.
     Container(
         "webm", "WebM", ("webm",), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9",),
-        keeps_stereo_mode=True, takes_segments=True, tick=Fraction(1, 1000), keeps_negative_times=True,
-        text_subtitles="webvtt", native_text=frozenset({"webvtt"}), audio_encoder="libopus", lists_streams=True,
-        holds_chapters=True, keeps_tags=True, keeps_file_tags=True,
+        keeps_stereo_mode=True, common_stereo_modes_only=True, keeps_projection=True, takes_segments=True,
+        tick=Fraction(1, 1000), keeps_negative_times=True, text_subtitles="webvtt", native_text=frozenset({"webvtt"}),
+        audio_encoder="libopus", lists_streams=True, holds_chapters=True, keeps_tags=True,
+        keeps_file_tags=True,
     ),
     # AVI and FLV have no decoding times beside those of presentation, so frames must not be reordered.
     Container(

@@ -95,6 +95,8 @@ class Encoder:
     segment_muxer: str | None = None
     #: Chroma subsampling that it cannot say (log2, horizontal and vertical); such segments are Matroska.
     segments_lack: frozenset[tuple[int, int]] = frozenset()
+    #: Closed captions can be put into its pictures when segments are joined (H.264 and HEVC).
+    carries_captions: bool = False
     #: Kind of image file, if metadata can be written into it afterwards; see :mod:`vdeblur.video.photo`.
     picture_file: str | None = None
 
@@ -128,7 +130,7 @@ def _prores_profile(spec: RawVideoSpec, pixel_format: str) -> dict[str, str]:
 def _x26x(name: str, *aliases: str, **facts: Any) -> Encoder:
     return Encoder(
         name, "crf", (0, 51), 16, "preset", _X26X_PRESETS, "medium", aliases=aliases, segment_muxer="mp4",
-        codes_pixel_aspect=True, **facts,
+        codes_pixel_aspect=True, carries_captions=True, **facts,
     )  # fmt: skip
 
 
@@ -136,7 +138,7 @@ def _nvenc(codec: str, quality: float, limit: float, **facts: Any) -> Encoder:
     options = {"rc": "vbr", "b:v": "0", "tune": "hq"}
     return Encoder(
         f"{codec}_nvenc", "cq", (0, limit), quality, "preset", _NVENC_PRESETS, "p5", options, aliases=(NVENC,),
-        segment_muxer="mp4", **facts,
+        segment_muxer="mp4", carries_captions=codec != "av1", **facts,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from vdeblur.video.encode.containers import Container, container_of
 from vdeblur.video.encode.raw_video import ByteSink, RawVideoSpec
 from vdeblur.video.encode.video_plan import VideoPlan
 from vdeblur.video.formats.pixel_formats import canonical_format
+from vdeblur.video.segments.captions import captioned, load_captions
 from vdeblur.video.segments.journal import Segment
 
 #: FFmpeg's ``-aspect`` knows ratios of such numbers only.
@@ -100,6 +101,7 @@ def _packets(folder: Path, segments: Sequence[Segment], spec: RawVideoSpec) -> I
     delay = max(segment.delay for segment in segments)
     first = number = 0
     for segment in segments:
+        captions = load_captions(folder / segment.file)
         with av.open(str(folder / segment.file)) as container:
             stream = container.streams.video[0]
             packets = (packet for packet in container.demux(stream) if packet.size)
@@ -109,6 +111,8 @@ def _packets(folder: Path, segments: Sequence[Segment], spec: RawVideoSpec) -> I
                 packet.pts = times[shown]
                 packet.duration = times[shown + 1] - packet.pts if shown + 1 < len(times) else frame_ticks
                 packet.dts = times[early] if early >= 0 else times[0] + early * _gap(times, frame_ticks)
+                if (data := captions.get(packet.pts)) is not None:
+                    packet = captioned(packet, stream.codec_context.name, data)
                 number += 1
                 yield packet, stream
         first += len(segment.times)

@@ -104,6 +104,9 @@ def _pairs(expected: Expectation, found: _Found) -> dict[int, StreamInfo]:
     wanted = [info.streams[o.index] for o in plan.outcomes if o.index is not None and _is_there(o)]
     left = list(found.streams)
     pairs: dict[int, StreamInfo] = {}
+    if restored := _restored(expected, found):
+        pairs[info.video.stream_index] = restored
+        left.remove(restored)
     ordered = sorted([info.streams[info.video.stream_index], *wanted], key=lambda stream: stream.index)
     # First what is the same, then what has another name: MP4 calls MP2 MP3, and texts are converted.
     for same in (True, False):
@@ -114,6 +117,13 @@ def _pairs(expected: Expectation, found: _Found) -> dict[int, StreamInfo]:
                 pairs[stream.index] = chosen
                 left.remove(chosen)
     return pairs
+
+
+def _restored(expected: Expectation, found: _Found) -> StreamInfo | None:
+    """The video that has been made, by its place among all videos of the result."""
+    in_front = expected.plan.videos_before(expected.info.video.stream_index)
+    videos = [stream for stream in found.streams if _kind(stream) == "video"]
+    return videos[in_front] if in_front < len(videos) else None
 
 
 def _fits(stream: StreamInfo, other: StreamInfo, *, copied: bool) -> bool:
@@ -209,7 +219,11 @@ def _lost_properties(expected: Expectation, pairs: Mapping[int, StreamInfo]) -> 
             what.append("title")
         if before.kind != "data" and (roles := _roles(before) - _roles(after) - ignored):
             what.append(f"role {'+'.join(sorted(roles))}")
-        if tags := [name for name in _names(before.metadata) if name.lower() not in _lower(after.metadata)]:
+        spatial = expected.info.video.spatial if index == expected.info.video.stream_index else None
+        # What this tag says has its own place in MP4, and what becomes of it is said.
+        told = {"stereo_mode"} if spatial is not None and spatial.stereo is not None else set()
+        there = _lower(after.metadata).keys() | told
+        if tags := [name for name in _names(before.metadata) if name.lower() not in there]:
             what.append(f"tags {', '.join(tags)}")
         if what:
             yield f"{', '.join(what)} of {describe_stream(before)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -130,7 +131,7 @@ class Writer:
         #: Copies, conversions and losses, for people; may grow until ``close``.
         self.notes: list[str] = list(self._plan.notes)
         #: Outcomes of everything beside the frames; after ``close`` as the finished file shows them.
-        self.outcomes: list[Outcome] = list(self._plan.streams.outcomes)
+        self.outcomes: list[Outcome] = [*self._plan.streams.outcomes, *self._plan.lost_outcomes]
 
     def _open_target(
         self, target: str | Path | BinaryIO, container: Container, info: SourceInfo, *, overwrite: bool
@@ -160,6 +161,7 @@ class Writer:
             if resume:
                 raise cannot_segment(self._plan)
             return
+        self._plan = replace(self._plan, keeps_captions=self._plan.video.encoder.carries_captions)
         self._segments = SegmentedJob(self._plan, journal, carrier, terms, resume=resume, anew=overwrite)
         self.position = self._segments.position
         if self.position is not None:
@@ -171,6 +173,11 @@ class Writer:
     def segmented(self) -> bool:
         """Whether the video is encoded in segments, so that ``cut`` makes them outlive a crash."""
         return self._segments is not None
+
+    @property
+    def keeps_captions(self) -> bool:
+        """Whether closed captions of the frames enter the pictures of the target."""
+        return self._plan.keeps_captions
 
     def __enter__(self) -> Writer:
         return self
@@ -242,8 +249,7 @@ class Writer:
                 if self._last_pts is None:
                     raise TargetError(f"no frame was written to {self._target.name}")
                 self._finish()
-                finalize(self._plan, self._files)
-                self._verify()
+                self._verify(finalize(self._plan, self._files))
             except BaseException:
                 self._discard()
                 raise
@@ -267,10 +273,10 @@ class Writer:
         self._join = self._segments.start_join(self._timeline)
         self._segments.join(self._join)
 
-    def _verify(self) -> None:
+    def _verify(self, unwritten: Sequence[str]) -> None:
         work = self._join or self._feed
         assert work is not None
-        self.outcomes, notes = verify(self._plan, self._timeline, work.encoder_process)
+        self.outcomes, notes = verify(self._plan, self._timeline, work.encoder_process, unwritten)
         self.notes += notes
 
     def abort(self) -> None:

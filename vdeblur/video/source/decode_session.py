@@ -33,9 +33,16 @@ class DecodeSession:
     decoder: Decoder
 
     def __init__(
-        self, place: SourceLocation, *, threads: int, frame_rate: Fraction | None, keep_packets: bool = False
+        self,
+        place: SourceLocation,
+        *,
+        threads: int,
+        frame_rate: Fraction | None,
+        keep_packets: bool = False,
+        video: int | None = None,
     ) -> None:
         self._place = place
+        self._video = video
         self._threads = threads
         self._frame_rate = frame_rate
         self._keep_packets = keep_packets
@@ -43,7 +50,9 @@ class DecodeSession:
         self._open()
 
     def _open(self) -> None:
-        self.media = open_media(self._place, frame_rate=self._frame_rate, keep_packets=self._keep_packets)
+        self.media = open_media(
+            self._place, frame_rate=self._frame_rate, keep_packets=self._keep_packets, video=self._video
+        )
         try:
             self.decoder = Decoder(self.media.decoding_context(), threads=self._threads, max_px=self._max_px)
         except SourceError as exc:
@@ -61,7 +70,7 @@ class DecodeSession:
             return None
 
         def open_again() -> None:
-            with closing(open_media(self._place, frame_rate=self._frame_rate)) as media:
+            with closing(open_media(self._place, frame_rate=self._frame_rate, video=self._video)) as media:
                 Decoder(media.stream.codec_context, threads=1, max_px=self._max_px).close()
 
         return refused_claim(open_again, self._place.file_bytes)

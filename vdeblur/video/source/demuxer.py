@@ -15,6 +15,7 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
+from vdeblur.errors import UsageError
 from vdeblur.video.av_compat import fraction_or_none, stored_bytes, tags_of
 from vdeblur.video.info import Crop, PartOfVideo
 from vdeblur.video.source.access import reopening_options
@@ -101,20 +102,25 @@ class PacketSource(Protocol):
     def close(self) -> None: ...
 
 
-def open_media(place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool = False) -> PacketSource:
-    """Open a source and choose its video.
+def open_media(
+    place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool = False, video: int | None = None
+) -> PacketSource:
+    """Open a source and choose its video: the stream of that number, or the main one.
 
     Raises:
         SourceError: it cannot be read or holds no video.
-        UsageError: ``frame_rate`` is given for a source that has timestamps.
+        UsageError: ``frame_rate`` is given for a source that has timestamps, or no video has that number.
     """
-    if begins_as_tiff(place):
+    tiff = begins_as_tiff(place)
+    if video and (tiff or place.pictures or (place.path is not None and is_animated_webp(place.path))):
+        raise UsageError(f"there is no stream {video} in {place.name}, which has only pictures")
+    if tiff:
         return TiffPages(place, frame_rate)
     if place.pictures:
         return ImageSequence(place, frame_rate or DEFAULT_FRAME_RATE)
     if place.path is not None and is_animated_webp(place.path):
         return AnimatedWebp(place.path, frame_rate)
-    return Demuxer(place, frame_rate=frame_rate, keep_packets=keep_packets)
+    return Demuxer(place, frame_rate=frame_rate, keep_packets=keep_packets, video=video)
 
 
 class Demuxer:
@@ -122,7 +128,9 @@ class Demuxer:
 
     display_matrix: tuple[int, ...] | None = None
 
-    def __init__(self, place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool) -> None:
+    def __init__(
+        self, place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool, video: int | None
+    ) -> None:
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
         self._place = place
@@ -132,7 +140,7 @@ class Demuxer:
         self.file_id, self._file_bytes = file_id(place.path), place.file_bytes
         try:
             check_container(container, place, frame_rate)
-            self.stream = stream = choose_video(container, place)
+            self.stream = stream = choose_video(container, place, video)
             self._heif = heif_parts(container.streams.video, stream, tags_of(container))
             if self._heif is not None:
                 self.stream = stream = self._heif.colours

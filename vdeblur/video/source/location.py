@@ -24,8 +24,8 @@ PICTURE_SUFFIXES = frozenset({
 })  # fmt: skip
 _SAME_KIND = {".jpeg": ".jpg", ".tiff": ".tif", ".pnm": ".ppm", ".j2k": ".jp2"}
 _PATTERN = re.compile(r"%(0?)(\d*)d")
-#: What is remembered of a pipe's data, to say what it was.
-_HEAD_BYTES = 1024
+#: What is remembered of a pipe's data, to say what it was and whether it is encrypted.
+_HEAD_BYTES = 1 << 18
 _STANDARD_INPUT = {"-", "pipe:", "pipe:0"}
 
 
@@ -70,7 +70,7 @@ class PipeSource:
             return b""
         self.count += len(data)
         if len(self.head) < _HEAD_BYTES:
-            self.head += data[:_HEAD_BYTES]
+            self.head += data[: _HEAD_BYTES - len(self.head)]
         return data
 
     def seekable(self) -> bool:
@@ -159,6 +159,11 @@ class SourceLocation:
             return None if path is None else path.stat().st_size
         except OSError:
             return None
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes of a pipe, as far as they have been read."""
+        return b"" if self.pipe is None else self.pipe.head
 
     @property
     def hint(self) -> str | None:

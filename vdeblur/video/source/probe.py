@@ -7,7 +7,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import av
 from av.sidedata.sidedata import Type
@@ -16,6 +15,7 @@ from av.stream import Disposition, Stream
 from vdeblur.errors import SourceError
 from vdeblur.frames import Colour
 from vdeblur.video.av_compat import fraction_or_none, tags_of
+from vdeblur.video.changes.side_data import side_data_of
 from vdeblur.video.formats.colour_tags import frame_colour
 from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.info import (
@@ -34,7 +34,8 @@ from vdeblur.video.source.demuxer import PacketSource
 from vdeblur.video.source.location import SourceLocation
 from vdeblur.video.source.parts.hevc_layer import says_hevc_alpha
 from vdeblur.video.source.pictures.jpeg2000 import foreign_colours
-from vdeblur.video.source.side_data import side_data_of
+from vdeblur.video.spatial.arrangement import Spatial
+from vdeblur.video.spatial.lookup import spatial_of
 
 #: Formats in which FFmpeg decodes JPEGs of four inks, calling them colours and alpha.
 _INKS = frozenset({"gbrap", "yuva444p"})
@@ -59,7 +60,7 @@ def describe(
         input_url=media.input_url,
         input_options=media.input_options,
         container=media.container_name,
-        video=_video(media, first, start_pts, header, place.path),
+        video=_video(place, media, first, start_pts, header),
         streams=tuple(
             replace(
                 stream_info(stream, media.container_name, media.chapter_seconds),
@@ -131,7 +132,9 @@ def _names_chapters(stream: Stream, chapters: Sequence[Fraction]) -> bool:
     return tuple(entry.timestamp * time_base for entry in stream.index_entries) == tuple(chapters)
 
 
-def _video(media: PacketSource, first: av.VideoFrame, start_pts: int, header: Colour, path: Path | None) -> VideoInfo:
+def _video(
+    place: SourceLocation, media: PacketSource, first: av.VideoFrame, start_pts: int, header: Colour
+) -> VideoInfo:
     side_data, flagged = (
         side_data_of(media.first_colours or first),
         FieldFlags().order_of(first) or header_order(media.stream),
@@ -156,10 +159,19 @@ def _video(media: PacketSource, first: av.VideoFrame, start_pts: int, header: Co
         interlacing=Interlacing(order=flagged, flagged=flagged),
         mastering_display=_mastering_display(side_data),
         content_light=_content_light(side_data),
+        spatial=_spatial(place, media, side_data),
         side_data=tuple(side_data),
         crop=media.crop,
-        hidden_alpha=not canonical_format(first.format.name).alpha and says_hevc_alpha(media.stream, path),
+        hidden_alpha=not canonical_format(first.format.name).alpha and says_hevc_alpha(media.stream, place.path),
     )
+
+
+def _spatial(place: SourceLocation, media: PacketSource, side_data: Mapping[str, bytes]) -> Spatial | None:
+    """What is said of projection and arrangement."""
+    videos = [stream.index for stream in media.streams if stream.type == "video"]
+    stream = media.stream
+    number = videos.index(stream.index) if stream.index in videos else 0
+    return spatial_of(side_data, place.path, media.container_name, track=stream.id, place=number)
 
 
 def _display_matrix(side_data: Mapping[str, bytes]) -> tuple[int, ...] | None:

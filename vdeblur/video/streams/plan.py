@@ -52,6 +52,13 @@ class StreamPlan:
     #: Outcomes of everything beside the video.
     outcomes: tuple[Outcome, ...] = ()
 
+    def videos_before(self, index: int) -> int:
+        """How many other videos stand in front of the one that had this index in the source."""
+        return sum(
+            one.kind == "video" and one.index is not None and one.index < index and one.fate in ("kept", "converted")
+            for one in self.outcomes
+        )
+
 
 def plan_streams(
     info: SourceInfo,
@@ -77,6 +84,7 @@ def plan_streams(
     notes: list[str] = []
     outcomes: list[Outcome] = []
     wanted = _without_dropped(info, container, drop, notes, outcomes)
+    wanted = _without_encrypted(wanted, notes, outcomes)
     wanted = _without_written_anew(info, container, wanted, notes, outcomes)
     hollow = empty_streams(info, [stream for stream in wanted if stream.kind == "audio" and not stream.sample_rate])
     wanted = [stream for stream in wanted if stream.index not in hollow]
@@ -101,6 +109,9 @@ def plan_streams(
         outcomes += [stream_outcome(stream, "left out", f"no place in {container.name}") for stream in missing]
     outcomes += [stream_outcome(info.streams[index], "left out", "there is nothing in it") for index in hollow]
     notes += _kept_notes([*kept, *attached], codecs, container)
+    if others := [stream for stream in kept if stream.kind == "video" and not stream.attached_picture]:
+        words = f"video {info.video.stream_index} is restored, {list_streams(others)} copied as it is"
+        notes.append(f"{words}; --video N chooses another")
     outcomes += _outcomes(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
     if info.programs.names and container.identifiers is None:
         words = f"name of program {', '.join(info.programs.names)}"
@@ -134,6 +145,15 @@ def _without_dropped(
         outcomes += [stream_outcome(stream, "left out", f"{container.name} holds pictures only") for stream in wanted]
         return []
     return wanted
+
+
+def _without_encrypted(wanted: list[StreamInfo], notes: list[str], outcomes: list[Outcome]) -> list[StreamInfo]:
+    """The same without encrypted streams: no container here takes along what a key would need."""
+    encrypted = [stream for stream in wanted if stream.encrypted]
+    if encrypted:
+        notes.append(f"encrypted in the source, and useless when copied: left out {list_streams(encrypted)}")
+        outcomes += [stream_outcome(stream, "left out", "encrypted") for stream in encrypted]
+    return [stream for stream in wanted if not stream.encrypted]
 
 
 def _without_written_anew(
