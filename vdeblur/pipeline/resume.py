@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from vdeblur.atomic_files import replaced_file
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.stream_state import Snapshot
 from vdeblur.errors import SourceError, TargetError
@@ -125,9 +126,10 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> dict[str, Any]:
     if snapshot.contradictions is not None:
         tensors[_CONTRADICTIONS] = snapshot.contradictions.cpu()
     try:
-        save_file(tensors, path)
-    except (OSError, SafetensorError) as exc:
-        raise TargetError(f"cannot write {path}: {getattr(exc, 'strerror', None) or exc}") from exc
+        with replaced_file(path) as part:
+            save_file(tensors, part)
+    except SafetensorError as exc:
+        raise TargetError(f"cannot write {path}: {exc}") from exc
     return {"ahead": snapshot.ahead, "joined": snapshot.same_shot, "breaks": snapshot.cut_detector}
 
 

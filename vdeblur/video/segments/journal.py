@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vdeblur.atomic_files import write_atomically
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.video.segments.file_lock import FileLock
 
@@ -227,11 +228,8 @@ class Journal:
 
     def _write(self, record: Record) -> None:
         path = self.folder / _RECORD
-        fresh = path.with_suffix(".new")
         data = {"version": VERSION, **dataclasses.asdict(record)}
-        fresh.write_text(json.dumps(data), encoding="utf-8")
-        _sync(fresh)
-        os.replace(fresh, path)
+        write_atomically(path, json.dumps(data), synced=True)
         _sync_folder(self.folder)
         self.record = record
 
