@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,26 +60,42 @@ def save_state(folder: Path, config: TrainConfig, learner_state: dict[str, Any],
     _write(folder / STATE_FILE, kept)
 
 
-def save_first(folder: Path, config: TrainConfig, net: nn.Module, learned: Sequence[str]) -> None:
+def save_first(
+    folder: Path,
+    config: TrainConfig,
+    net: nn.Module,
+    learned: Sequence[str],
+    paused: Mapping[str, dict[str, Any]] | None = None,
+) -> None:
     """Keep the parts that have learned before the first step, until there is a state.
+
+    Args:
+        paused: what a part that was stopped in the middle goes on from, by its name.
 
     Raises:
         TargetError: they cannot be written.
     """
     kept = {"weights": net.state_dict(), "learned": list(learned), "config": json.dumps(as_plain(config))}
+    kept["paused"] = dict(paused or {})
     _write(folder / FIRST_FILE, kept)
 
 
-def load_first(folder: Path, config: TrainConfig, net: nn.Module) -> list[str]:
-    """Take over the parts that an interrupted call with this config has taught, and name them."""
+def load_first(
+    folder: Path, config: TrainConfig, net: nn.Module, device: str = "cpu"
+) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Take over the parts that an interrupted call with this config has taught; their names, and what paused ones kept.
+
+    Args:
+        device: for what paused parts kept.
+    """
     try:
-        kept = torch.load(folder / FIRST_FILE, map_location="cpu", weights_only=True)
+        kept = torch.load(folder / FIRST_FILE, map_location=device, weights_only=True)
         if changed_keys(json.loads(kept["config"]), config):
-            return []  # of another run, which began anew
+            return [], {}  # of another run, which began anew
         net.load_state_dict(kept["weights"])
-        return list(kept["learned"])
+        return list(kept["learned"]), dict(kept["paused"])
     except (OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError, pickle.UnpicklingError):
-        return []  # none, or damaged: they learn again
+        return [], {}  # none, or damaged: they learn again
 
 
 def forget_first(folder: Path) -> None:
