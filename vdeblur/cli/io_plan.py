@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -20,6 +23,13 @@ VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mkv", ".mov", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".flv", ".wmv",
     ".asf", ".ogv", ".3gp", ".3g2", ".mxf", ".nut", ".y4m",
 })  # fmt: skip
+
+#: The commands, which people misspell.
+COMMAND_NAMES = ("run", "live", "eval", "train", "synth", "bench", "export", "info", "doctor")
+#: Words that are commands elsewhere, and the options here.
+_WORDS_FOR_OPTIONS = {"help": "--help", "version": "--version"}
+#: Files of a folder whose names are compared with a missing one, and how like it they must be.
+_LOOKED_AT, _LIKENESS = 5000, 0.7
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _PATTERN = re.compile(r"%0?\d*d")
@@ -54,7 +64,7 @@ def plan_jobs(inputs: Sequence[str], output: str | None) -> IoPlan:
             the same file, or one would write over an input.
     """
     if output is None:
-        raise UsageError(f"no output: add -o FILE, for example -o {_suggestion(inputs)}")
+        raise meant_otherwise(inputs) or UsageError(f"no output: add -o FILE, for example -o {_suggestion(inputs)}")
     sources = [source for name in inputs for source in _expand(name)]
     if len(sources) == 1 and os.path.isdir(sources[0]) and _takes_pictures(output):
         # A folder of pictures becomes one: what they are called is the writer's business.
@@ -94,7 +104,7 @@ def _expand(name: str) -> list[str]:
     folder = Path(name)
     if not os.path.isdir(folder):
         if name != PIPE and not _is_elsewhere(name) and not os.path.exists(name):
-            raise no_such_file(name)
+            raise missing_input(name)
         return [name]
     videos = _videos_in(folder)
     if not videos and not _holds_pictures(folder):
@@ -176,6 +186,40 @@ def _checked(jobs: Sequence[RunJob]) -> tuple[RunJob, ...]:
 
 def _same_file(job: RunJob) -> bool:
     return os.path.exists(job.target) and os.path.exists(job.source) and os.path.samefile(job.source, job.target)
+
+
+def meant_otherwise(inputs: Sequence[str]) -> UsageError | None:
+    """What to say of inputs without an output that were meant as a command, or the last of them as the output."""
+    first, *rest = inputs
+    if not os.path.exists(first):
+        if first in _WORDS_FOR_OPTIONS:
+            words = [*rest[:1], _WORDS_FOR_OPTIONS[first]]
+            return UsageError(f"{first} is no command; did you mean `vdeblur {shlex.join(words)}`?")
+        if not _is_elsewhere(first):
+            return missing_input(first, rest)
+    if rest and all(map(_is_there, inputs[:-1])) and not _is_there(inputs[-1]):
+        return UsageError(f"no output; did you mean `vdeblur {shlex.join([*inputs[:-1], '-o', inputs[-1]])}`?")
+    return None
+
+
+def missing_input(name: str, rest: Sequence[str] = ()) -> UsageError:
+    """What to say of an input that is not there: the command or the file whose name is nearest."""
+    error = no_such_file(name)
+    if not str(error).startswith("no such file"):
+        return error
+    if "." not in name and os.sep not in name and (near := difflib.get_close_matches(name, COMMAND_NAMES, n=1)):
+        return UsageError(f"no such file or command: {name}; did you mean `vdeblur {shlex.join([near[0], *rest])}`?")
+    folder = Path(name).parent
+    try:
+        there = [entry.name for entry in islice(folder.iterdir(), _LOOKED_AT)]
+    except OSError:
+        return error
+    near = difflib.get_close_matches(Path(name).name, there, n=1, cutoff=_LIKENESS)
+    return UsageError(f"{error}; did you mean {folder / near[0]}?") if near else error
+
+
+def _is_there(name: str) -> bool:
+    return name == PIPE or _is_elsewhere(name) or os.path.exists(name)
 
 
 def _suggestion(inputs: Sequence[str]) -> str:

@@ -43,8 +43,8 @@ class Reporter:
     def skipped(self, job: RunJob, reason: str) -> None:
         """A job is skipped."""
 
-    def failed(self, job: RunJob | None, error: VdeblurError) -> None:
-        """A job, or the command as a whole, has failed. The caller writes the line on standard error."""
+    def failed(self, job: RunJob | None, error: VdeblurError, message: str) -> None:
+        """A job, or the command as a whole, has failed. The caller writes the message on standard error."""
 
     def end(self, done: int, skipped: int, failed: int) -> None:
         """All jobs have been processed."""
@@ -165,8 +165,8 @@ class JsonReporter(Reporter):
     def skipped(self, job: RunJob, reason: str) -> None:
         self._emit("skipped", job, reason=reason)
 
-    def failed(self, job: RunJob | None, error: VdeblurError) -> None:
-        self._emit("error", job, kind=type(error).__name__, message=str(error), exit_code=error.exit_code)
+    def failed(self, job: RunJob | None, error: VdeblurError, message: str) -> None:
+        self._emit("error", job, kind=type(error).__name__, message=message, exit_code=error.exit_code)
 
     def end(self, done: int, skipped: int, failed: int) -> None:
         self._emit("end", None, done=done, skipped=skipped, failed=failed)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vdeblur.cli import error_output, signals
+from vdeblur.cli.error_words import in_flags
 from vdeblur.cli.help import (
     EXAMPLES,
     EXIT_CODES,
@@ -264,10 +265,10 @@ def _say_failure(
     named: bool = False,
 ) -> int:
     """Report a failure in one line, with the input's name if there are several; return the exit code."""
-    message = str(error)
+    message = in_flags(error, click.get_current_context().command)
     if named and job is not None and job.source not in message:
         message = f"{job.source}: {message}"
-    reporter.failed(job, error)
+    reporter.failed(job, error, message)
     if not reporter.writes_json_errors:
         error_output.write_error_line(message)
     error_output.show_traceback(cause or error)
