@@ -14,15 +14,11 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+from vdeblur.cli.folders import look_into
 from vdeblur.errors import TargetError, UsageError
-from vdeblur.video.source.location import PICTURE_SUFFIXES, no_such_file
+from vdeblur.video.source.location import no_such_file
 
 PIPE = "-"
-#: File name suffixes of videos in a folder.
-VIDEO_SUFFIXES = frozenset({
-    ".mp4", ".m4v", ".mkv", ".mov", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".flv", ".wmv",
-    ".asf", ".ogv", ".3gp", ".3g2", ".mxf", ".nut", ".y4m",
-})  # fmt: skip
 
 #: The commands, which people misspell.
 COMMAND_NAMES = ("run", "live", "eval", "train", "synth", "bench", "export", "info", "doctor")
@@ -49,15 +45,27 @@ class RunJob:
 
 @dataclass(frozen=True)
 class IoPlan:
-    """All jobs of a command line, and the folder they need."""
+    """All jobs of a command line, the folders they need, and what was taken of the folders that were named."""
 
     jobs: tuple[RunJob, ...]
-    #: Folder that must be created for them, if it is missing.
-    new_folder: Path | None = None
+    #: Folders that must be created for them, the outer ones first.
+    new_folders: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def plan_jobs(inputs: Sequence[str], output: str | None) -> IoPlan:
+@dataclass(frozen=True)
+class _Input:
+    """A source, and its name below an output folder where that is not its own."""
+
+    name: str
+    place: Path | None = None
+
+
+def plan_jobs(inputs: Sequence[str], output: str | None, *, recursive: bool = False) -> IoPlan:
     """Pair every input with its target. A folder stands for the videos in it; several inputs need a folder.
+
+    Args:
+        recursive: folders stand for the videos in the folders below, too; the targets lie in folders alike.
 
     Raises:
         UsageError: an input is missing or no video is in its folder, the output does not fit, two jobs would write
@@ -65,75 +73,70 @@ def plan_jobs(inputs: Sequence[str], output: str | None) -> IoPlan:
     """
     if output is None:
         raise meant_otherwise(inputs) or UsageError(f"no output: add -o FILE, for example -o {_suggestion(inputs)}")
-    sources = [source for name in inputs for source in _expand(name)]
-    if len(sources) == 1 and os.path.isdir(sources[0]) and _takes_pictures(output):
+    notes: list[str] = []
+    sources = [source for name in inputs for source in _expand(name, output, recursive, notes)]
+    first = sources[0].name
+    if len(sources) == 1 and os.path.isdir(first) and _takes_pictures(output):
         # A folder of pictures becomes one: what they are called is the writer's business.
-        return IoPlan(_checked([RunJob(sources[0], output)]))
-    into_folder = len(sources) > 1 or any(_holds_videos(Path(name)) for name in inputs) or _names_folder(output)
-    if into_folder:
+        return IoPlan(_checked([RunJob(first, output)]), notes=tuple(notes))
+    if len(sources) > 1 or sources[0].place is not None or _names_folder(output):
         _check_folder(output, len(sources))
-        jobs = [RunJob(source, str(Path(output) / _file_name(source))) for source in sources]
-    else:
-        jobs = [RunJob(sources[0], output)]
-    return IoPlan(_checked(jobs), Path(output) if into_folder and not os.path.exists(output) else None)
+        jobs = [RunJob(each.name, str(Path(output) / (each.place or _file_name(each.name)))) for each in sources]
+        return IoPlan(_checked(jobs), _missing_folders(Path(output), jobs), tuple(notes))
+    return IoPlan(_checked([RunJob(first, output)]), notes=tuple(notes))
 
 
 @contextmanager
-def new_folder(folder: Path | None) -> Iterator[None]:
-    """Create the targets' folder if it is missing, and remove it again if nothing came into it.
+def new_folders(folders: Sequence[Path]) -> Iterator[None]:
+    """Create folders for targets where they are missing, and remove those again into which nothing came.
+
+    Args:
+        folders: the outer ones first.
 
     Raises:
-        TargetError: it cannot be created.
+        TargetError: one cannot be created.
     """
-    if folder is None or os.path.isdir(folder):
-        yield
-        return
+    made: list[Path] = []
     try:
-        folder.mkdir(exist_ok=True)
-    except OSError as exc:
-        raise TargetError(f"cannot create the folder {folder}: {exc.strerror or exc}") from exc
-    try:
+        for folder in folders:
+            if not os.path.isdir(folder):
+                try:
+                    folder.mkdir(exist_ok=True)
+                except OSError as exc:
+                    raise TargetError(f"cannot create the folder {folder}: {exc.strerror or exc}") from exc
+                made.append(folder)
         yield
     finally:
-        with suppress(OSError):
-            folder.rmdir()
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()
 
 
-def _expand(name: str) -> list[str]:
+def _missing_folders(output: Path, jobs: Sequence[RunJob]) -> tuple[Path, ...]:
+    """Folders from the output folder down that are not there yet, the outer ones first."""
+    wanted = {output}
+    for job in jobs:
+        parents = Path(job.target).relative_to(output).parents
+        wanted.update(output / parent for parent in parents)
+    return tuple(sorted(folder for folder in wanted if not os.path.exists(folder)))
+
+
+def _expand(name: str, output: str, recursive: bool, notes: list[str]) -> list[_Input]:
     """The videos in a folder; any other input as it is. A folder of pictures is one source."""
     folder = Path(name)
     if not os.path.isdir(folder):
-        if name != PIPE and not _is_elsewhere(name) and not os.path.exists(name):
+        if name != PIPE and not is_elsewhere(name) and not os.path.exists(name):
             raise missing_input(name)
-        return [name]
-    videos = _videos_in(folder)
-    if not videos and not _holds_pictures(folder):
-        endings = ", ".join(sorted(VIDEO_SUFFIXES))
-        raise UsageError(f"{name} is a folder without videos; it should hold files ending in {endings}")
-    return [str(video) for video in videos] or [name]
+        return [_Input(name)]
+    contents = look_into(folder, recursive=recursive, without=Path(output) if os.path.isdir(output) else None)
+    sources = contents.sources
+    notes.append(contents.words)
+    if sources == (folder,):
+        return [_Input(name)]
+    return [_Input(str(video), video.relative_to(folder)) for video in sources]
 
 
-def _holds_pictures(folder: Path) -> bool:
-    return any(entry.suffix.lower() in PICTURE_SUFFIXES for entry in folder.iterdir())
-
-
-def _videos_in(folder: Path) -> list[Path]:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as exc:
-        raise UsageError(f"cannot read the folder {folder}: {exc.strerror or exc}") from exc
-    return [
-        path
-        for path in entries
-        if path.suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(path) and not path.name.startswith(".")
-    ]
-
-
-def _holds_videos(path: Path) -> bool:
-    return os.path.isdir(path) and bool(_videos_in(path))
-
-
-def _is_elsewhere(name: str) -> bool:
+def is_elsewhere(name: str) -> bool:
     """A URL or a pattern of pictures: the reader knows what it is."""
     return bool(_URL.match(name) or _PATTERN.search(name))
 
@@ -195,7 +198,7 @@ def meant_otherwise(inputs: Sequence[str]) -> UsageError | None:
         if first in _WORDS_FOR_OPTIONS:
             words = [*rest[:1], _WORDS_FOR_OPTIONS[first]]
             return UsageError(f"{first} is no command; did you mean `vdeblur {shlex.join(words)}`?")
-        if not _is_elsewhere(first):
+        if not is_elsewhere(first):
             return missing_input(first, rest)
     if rest and all(map(_is_there, inputs[:-1])) and not _is_there(inputs[-1]):
         return UsageError(f"no output; did you mean `vdeblur {shlex.join([*inputs[:-1], '-o', inputs[-1]])}`?")
@@ -219,7 +222,7 @@ def missing_input(name: str, rest: Sequence[str] = ()) -> UsageError:
 
 
 def _is_there(name: str) -> bool:
-    return name == PIPE or _is_elsewhere(name) or os.path.exists(name)
+    return name == PIPE or is_elsewhere(name) or os.path.exists(name)
 
 
 def _suggestion(inputs: Sequence[str]) -> str:

@@ -47,6 +47,8 @@ class RunOptions(RestoreOptions):
     interlaced: InterlacedMode = "keep"
     #: What to do where the size or the pixel format changes in mid-stream.
     size_change: SizeChange = "stop"
+    #: Of folders, also take the videos in the folders below.
+    recursive: bool = False
     #: Open inputs that are URLs.
     allow_network: bool = False
     codec: str | None = None

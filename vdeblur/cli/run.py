@@ -23,7 +23,7 @@ from vdeblur.cli.help import (
     GroupedOption,
     restore_option,
 )
-from vdeblur.cli.io_plan import PIPE, RunJob, new_folder, plan_jobs
+from vdeblur.cli.io_plan import PIPE, RunJob, new_folders, plan_jobs
 from vdeblur.cli.options import RunOptions, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
 from vdeblur.cli.scheduling import batch_scheduling
@@ -71,6 +71,7 @@ _OPTIONS: tuple[Decorator, ...] = (
     _INPUT(
         "--allow-network", is_flag=True, help="Open inputs that are URLs; else nothing but files and pipes is read."
     ),
+    _INPUT("--recursive", is_flag=True, help="Of folders, also take the videos in the folders below."),
     _INPUT(
         "--config",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -113,12 +114,14 @@ def run(inputs: tuple[str, ...], config: Path | None, **given: Any) -> int:
         options = merge_options(config, given)
         reporter = _choose_reporter(options)
         _start_logging(options)
-        plan = plan_jobs(inputs, options.output)
+        plan = plan_jobs(inputs, options.output, recursive=options.recursive)
         check_model(options.model)
         if options.plot is not None and len(plan.jobs) > 1:
             raise UsageError(f"--plot draws one video, but there are {len(plan.jobs)} inputs; name one")
         decided = _decide(plan.jobs, options)
-        with batch_scheduling(), new_folder(plan.new_folder):
+        for words in plan.notes:
+            reporter.note(words)
+        with batch_scheduling(), new_folders(plan.new_folders):
             return _Run(options, reporter).all(decided)
     except VdeblurError as exc:
         return _say_failure(exc, reporter)
