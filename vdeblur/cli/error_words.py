@@ -46,6 +46,7 @@ def in_flags(error: VdeblurError, command: click.Command | None) -> str:
             rf"^({known})(?= cannot be\b| and .* exclude\b)",
             rf"(?<= so )({known})(?= cannot be\b)",
             rf"(?<= and )({known})(?=(?: off)? exclude\b)",
+            rf"(?<=: )({known})(?= was .* when the job began)",
         ):
             message = re.sub(place, lambda match: names[match[1]], message)
     return with_suggestion(message) if isinstance(error, UsageError) else message

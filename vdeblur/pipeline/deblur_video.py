@@ -27,7 +27,7 @@ from vdeblur.options import (
 )
 from vdeblur.pipeline.comparison import CompareMode, Comparison
 from vdeblur.pipeline.loop import Loop, Progress, expected_frames, refuse_truncated
-from vdeblur.pipeline.resume import SEGMENT_SECONDS, job_terms, seek_to_position
+from vdeblur.pipeline.resume import SEGMENT_SECONDS, asked_terms, job_terms, seek_to_position, told_by_options
 from vdeblur.pipeline.sharpness import SharpnessPlot, check_plot_path
 from vdeblur.pipeline.shutter_tally import UsedShutter
 from vdeblur.video.info import SourceInfo, VideoInfo
@@ -169,10 +169,12 @@ def deblur_video(
         chart = _chart(plot, reader.info, overwrite=overwrite)
         read_ahead = READ_AHEAD if _is_file(source) else 0
         terms = {} if journal is None else job_terms(reader.info, deblurrer, read, compare, read_ahead)
+        terms |= asked_terms(model, encode)
         to_target = partial(
             Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
         )
-        writer = stack.enter_context(_open_writer(to_target, read, reader, comparison))
+        with told_by_options():
+            writer = stack.enter_context(_open_writer(to_target, read, reader, comparison))
         _tell_notes(note, reader, writer)
         reader, done = _continued(reader, writer, open_reader, stack)
         total = expected_frames(reader.info.video, start_seconds, duration_seconds)

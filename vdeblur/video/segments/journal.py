@@ -26,6 +26,8 @@ from vdeblur.video.segments.file_lock import FileLock
 VERSION = 1
 _NAME_BYTES = 255
 _RECORD = "job.json"
+#: Term for people, which may differ: the options as they were given.
+ASKED = "asked"
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,22 @@ class Record:
     terms: Mapping[str, Any]
     segments: tuple[Segment, ...] = field(default=())
     position: Position | None = None
+
+
+class TermsDiffer(UsageError):
+    """An interrupted job was begun in other terms.
+
+    Args:
+        name: of a term that differs between ``begun`` and ``now``.
+    """
+
+    def __init__(self, target: Path, name: str, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        was, new = (json.dumps(terms.get(name), ensure_ascii=False) for terms in (begun, now))
+        super().__init__(
+            f"cannot go on with {target}: {name} was {was} when the job began and is {new} now; "
+            "give the same again, or begin anew with overwrite=True (-y)"
+        )
+        self.target, self.name, self.begun, self.now = target, name, begun, now
 
 
 class Journal:
@@ -238,12 +256,8 @@ def _compare(begun: Mapping[str, Any], now: Mapping[str, Any], target: Path) -> 
     # Through JSON, as the old ones went.
     now = json.loads(json.dumps(now))
     for name in dict.fromkeys([*begun, *now]):
-        if begun.get(name) != now.get(name):
-            was, new = (json.dumps(terms.get(name), ensure_ascii=False) for terms in (begun, now))
-            raise UsageError(
-                f"cannot go on with {target}: {name} was {was} when the job began and is {new} now; "
-                "give the same again, or begin anew with -y"
-            )
+        if name != ASKED and begun.get(name) != now.get(name):
+            raise TermsDiffer(target, name, begun, now)
 
 
 def _folder_name(name: str) -> str:
