@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import click
 
 from vdeblur.cli import error_output
 from vdeblur.cli.help import Decorator, GroupedCommand, GroupedOption, given_options, restore_option
+from vdeblur.cli.kernel_notes import kernel_notes
 from vdeblur.cli.live_report import LiveReport, show_cameras
 from vdeblur.cli.options import check_model, parse_rate, parse_seconds
 from vdeblur.errors import UsageError
@@ -141,11 +143,12 @@ def live(source: str | None, **given: Any) -> int:
     word = source if source is not None or wanted_page else "0"
     opened = None if word is None else _open(word, given)
     try:
-        sinks = _sinks(given, opened, report)
-        if wanted_page:
-            return _page(opened, settings, sinks, given, report)
-        assert opened is not None
-        return _run(opened, settings, sinks, given, report)
+        with nullcontext() if given["verbose"] else kernel_notes(report.note):
+            sinks = _sinks(given, opened, report)
+            if wanted_page:
+                return _page(opened, settings, sinks, given, report)
+            assert opened is not None
+            return _run(opened, settings, sinks, given, report)
     finally:
         if opened is not None:
             opened.close()

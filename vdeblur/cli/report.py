@@ -86,7 +86,8 @@ class LineReporter(Reporter):
             self.line(f"{_name(self._job.source)}: {progress_words(progress)}")
 
     def done(self, job: RunJob, report: Report) -> None:
-        self.line(f"{_name(job.target, output=True)}: {result_words(report)}")
+        size = "" if report.video is None else f"; {report.video.words}"
+        self.line(f"{_name(job.target, output=True)}: {result_words(report)}{size}")
         if report.shutter is not None:
             self.line(f"shutter: {report.shutter.words}")
         if report.summary:
@@ -158,6 +159,7 @@ class JsonReporter(Reporter):
             elapsed_seconds=round(report.elapsed_seconds, 3),
             notes=list(report.notes),
             summary=report.summary,
+            video=None if report.video is None else dataclasses.asdict(report.video),
             streams=[dataclasses.asdict(outcome) for outcome in report.outcomes],
             **measured,
         )

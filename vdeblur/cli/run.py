@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from vdeblur.cli.help import (
     restore_option,
 )
 from vdeblur.cli.io_plan import PIPE, RunJob, new_folders, plan_jobs
+from vdeblur.cli.kernel_notes import kernel_notes
 from vdeblur.cli.options import RunOptions, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
 from vdeblur.cli.scheduling import batch_scheduling
@@ -121,7 +123,8 @@ def run(inputs: tuple[str, ...], config: Path | None, **given: Any) -> int:
         decided = _decide(plan.jobs, options)
         for words in plan.notes:
             reporter.note(words)
-        with batch_scheduling(), new_folders(plan.new_folders):
+        compiler = nullcontext() if options.verbose else kernel_notes(reporter.note)
+        with batch_scheduling(), compiler, new_folders(plan.new_folders):
             return _Run(options, reporter).all(decided)
     except VdeblurError as exc:
         return _say_failure(exc, reporter)

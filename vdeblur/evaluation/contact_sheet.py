@@ -133,7 +133,7 @@ class ContactSheet:
                 else:
                     write_image(part, picture, quality=95)
         except TargetError as exc:
-            raise TargetError(f"the contact sheet: {exc}") from exc
+            raise TargetError(str(exc).replace("write", "write the contact sheet", 1)) from exc
         except Exception as exc:
             raise TargetError(f"cannot write the contact sheet {self.path}: {str(exc).splitlines()[0]}") from exc
 

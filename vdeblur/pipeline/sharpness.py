@@ -117,7 +117,7 @@ class SharpnessPlot:
         try:
             write_atomically(self.path, chart.svg() if svg else encode_png(chart.pixels()))
         except TargetError as exc:
-            raise TargetError(f"the plot: {exc}") from exc
+            raise TargetError(str(exc).replace("write", "write the plot", 1)) from exc
 
 
 def check_plot_path(path: str | Path, *, overwrite: bool) -> Path:

@@ -24,6 +24,7 @@ import numpy as np
 
 from vdeblur.atomic_files import write_atomically
 from vdeblur.errors import TargetError
+from vdeblur.kernels.compilation_count import add_compiled
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Kernel:
             logger.debug("compiling %s", label)
             function = getattr(importlib.import_module(self._module), self._name)
             code = _compile_object(function, floats)
+            add_compiled()
             if code is None:  # it calls into Numba's runtime
                 return _compile_in_process(function, floats)
             if path is not None:
@@ -183,7 +185,7 @@ def _write(path: Path, code: bytes) -> None:
 @cache
 def _tell_compiling() -> None:
     """Say once in a process that it compiles; programs that show :mod:`logging` at INFO, as ours does, show it."""
-    logger.info("compiling kernels for this processor, once; that takes five to fifteen seconds")
+    logger.info("compiling kernels for this processor, once; the first frames wait some seconds for it")
 
 
 @cache
