@@ -13,7 +13,7 @@ import pytest
 
 from support.cli_fixtures import Call, call, media
 from vdeblur.cli.app import COMMANDS, root_command
-from vdeblur.cli.error_words import in_flags, usage_words, with_suggestion
+from vdeblur.cli.guidance.error_words import in_flags, usage_words, with_suggestion
 from vdeblur.cli.io_plan import COMMAND_NAMES
 from vdeblur.cli.run import run
 from vdeblur.errors import TargetError, UsageError

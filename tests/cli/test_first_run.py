@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from support.cli_fixtures import Call, call, media, tiny_model
-from vdeblur.cli.kernel_notes import LOGGER, kernel_notes
+from vdeblur.cli.guidance.kernel_notes import LOGGER, kernel_notes
 from vdeblur.kernels import compilation_count
 from vdeblur.pipeline.loop import Loop, Progress, SteadyPace
 

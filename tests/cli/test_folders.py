@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.cli_fixtures import Call, call, media, tiny_model
-from vdeblur.cli.folders import look_into
+from vdeblur.cli.guidance.folders import look_into
 from vdeblur.cli.io_plan import plan_jobs
 from vdeblur.errors import UsageError
 

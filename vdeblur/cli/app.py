@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import click
 
 from vdeblur import __version__
-from vdeblur.cli import error_output, error_words
+from vdeblur.cli import error_output
+from vdeblur.cli.guidance import error_words
 from vdeblur.cli.help import EXAMPLES, EXIT_CODES, JSON_EVENTS, write_block, write_commands, write_options
 from vdeblur.cli.signals import signals_as_ctrl_c
 from vdeblur.errors import UsageError

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from vdeblur.cli import error_output
-from vdeblur.cli.error_words import in_flags
-from vdeblur.cli.folders import look_into
+from vdeblur.cli.guidance.error_words import in_flags
+from vdeblur.cli.guidance.folders import look_into
 from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.cli.io_plan import PIPE, is_elsewhere, missing_input
 from vdeblur.cli.report import clock

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from vdeblur.cli.folders import look_into
+from vdeblur.cli.guidance.folders import look_into
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.video.source.location import no_such_file
 

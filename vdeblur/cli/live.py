@@ -16,8 +16,8 @@ import click
 from click.core import ParameterSource
 
 from vdeblur.cli import error_output
+from vdeblur.cli.guidance.kernel_notes import kernel_notes
 from vdeblur.cli.help import Decorator, GroupedCommand, GroupedOption, given_options, restore_option
-from vdeblur.cli.kernel_notes import kernel_notes
 from vdeblur.cli.live_report import LiveReport, show_cameras
 from vdeblur.cli.options import check_model, parse_rate, parse_seconds
 from vdeblur.errors import UsageError

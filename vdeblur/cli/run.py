@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vdeblur.cli import error_output, signals
-from vdeblur.cli.error_words import in_flags
+from vdeblur.cli.guidance.error_words import in_flags
+from vdeblur.cli.guidance.kernel_notes import kernel_notes
 from vdeblur.cli.help import (
     EXAMPLES,
     EXIT_CODES,
@@ -25,7 +26,6 @@ from vdeblur.cli.help import (
     restore_option,
 )
 from vdeblur.cli.io_plan import PIPE, RunJob, new_folders, plan_jobs
-from vdeblur.cli.kernel_notes import kernel_notes
 from vdeblur.cli.options import RunOptions, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
 from vdeblur.cli.scheduling import batch_scheduling
