@@ -49,6 +49,13 @@ MEANT = {
     "{m}/clip.mp4 -o {t}/out.mp4 --drop adio": "'audio'?",
     "{m}/clip.mp4 -o {t}/out.mp4 --format mkvv": "'mkv'?",
     "{m}/clip.mp4 -o {t}/out.pm4": ".mp4?",
+    "{m}/clip.mp4 -o {t}/out": "{t}/out.mp4?",
+    "{m}/1.png {m}/2.png -o {t}/out.mp4": "`vdeblur {m} -o {t}/out.mp4`?",
+    "{m}/clip.mp4 -o {t}/out.mp4 --quality": "--model quality?",
+    "-version": "--version?",
+    "--verison": "--version?",
+    "info --hlep": "--help?",
+    "live {m}/clp.mp4": "{m}/clip.mp4?",
     "info {m}/clip.mp4 --jsno": "--json?",
     "info -json {m}/clip.mp4": "--json?",
     "live {m}/clip.mp4 -f nutt": "'nut'?",
@@ -64,6 +71,11 @@ def test_what_was_meant_is_suggested(
     words: str, call: Call, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO())
+    if "1.png" in words:
+        media = tmp_path.parent / f"{tmp_path.name}-pictures"
+        media.mkdir()
+        for number in (1, 2):
+            (media / f"{number}.png").touch()
     result = call(*words.format(m=media, t=tmp_path).split())
     assert (result.code, result.out) == (2, ""), result.err
     (line,) = result.err.splitlines()

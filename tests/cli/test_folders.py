@@ -55,7 +55,7 @@ def test_folders_below_are_taken_on_request(clips: Path) -> None:
 def test_pictures_alone_are_one_video(clips: Path) -> None:
     found = look_into(clips / "stills")
     assert found.sources == (clips / "stills",)
-    assert found.words == f"{clips / 'stills'}: 2 pictures as one video taken"
+    assert found.words == f"{clips / 'stills'}: 2 pictures taken as one video"
 
 
 def test_a_folder_without_either_is_refused_with_a_way_out(clips: Path) -> None:

@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from vdeblur.cli.guidance.folders import look_into
+from vdeblur.cli.guidance.folders import VIDEO_SUFFIXES, look_into
 from vdeblur.errors import TargetError, UsageError
-from vdeblur.video.source.location import no_such_file
+from vdeblur.video.source.location import PICTURE_SUFFIXES, no_such_file
 
 PIPE = "-"
 
@@ -61,11 +61,12 @@ class _Input:
     place: Path | None = None
 
 
-def plan_jobs(inputs: Sequence[str], output: str | None, *, recursive: bool = False) -> IoPlan:
+def plan_jobs(inputs: Sequence[str], output: str | None, *, recursive: bool = False, named: bool = True) -> IoPlan:
     """Pair every input with its target. A folder stands for the videos in it; several inputs need a folder.
 
     Args:
         recursive: folders stand for the videos in the folders below, too; the targets lie in folders alike.
+        named: the container is what the output's name says.
 
     Raises:
         UsageError: an input is missing or no video is in its folder, the output does not fit, two jobs would write
@@ -80,9 +81,11 @@ def plan_jobs(inputs: Sequence[str], output: str | None, *, recursive: bool = Fa
         # A folder of pictures becomes one: what they are called is the writer's business.
         return IoPlan(_checked([RunJob(first, output)]), notes=tuple(notes))
     if len(sources) > 1 or sources[0].place is not None or _names_folder(output):
-        _check_folder(output, len(sources))
+        _check_folder(output, [each.name for each in sources])
         jobs = [RunJob(each.name, str(Path(output) / (each.place or _file_name(each.name)))) for each in sources]
         return IoPlan(_checked(jobs), _missing_folders(Path(output), jobs), tuple(notes))
+    if named and output != PIPE and not Path(output).suffix and not _PATTERN.search(output):
+        raise UsageError(f"-o {output} has no ending to say what it is; did you mean {output}{_ending(first)}?")
     return IoPlan(_checked([RunJob(first, output)]), notes=tuple(notes))
 
 
@@ -150,11 +153,17 @@ def _takes_pictures(output: str) -> bool:
     return _names_folder(output) or (output != PIPE and not (Path(output).suffix or _PATTERN.search(output)))
 
 
-def _check_folder(output: str, count: int) -> None:
+def _check_folder(output: str, sources: Sequence[str]) -> None:
+    count = len(sources)
     path = Path(output)
     there = os.path.exists(path)
     if output == PIPE or (there and not os.path.isdir(path)) or (not there and path.suffix):
         what = f"{count} inputs need" if count > 1 else "an input folder needs"
+        folders = {Path(source).parent for source in sources}
+        pictures = all(Path(source).suffix.lower() in PICTURE_SUFFIXES for source in sources)
+        if count > 1 and pictures and len(folders) == 1 and output != PIPE:
+            words = shlex.join([str(*folders), "-o", output])
+            raise UsageError(f"{what} a folder for -o; for one video of all pictures, did you mean `vdeblur {words}`?")
         raise UsageError(f"{what} a folder for -o, not {output!r}")
     if not there and not os.path.isdir(path.absolute().parent):
         raise UsageError(f"there is no folder {path.absolute().parent}; create it first")
@@ -223,6 +232,12 @@ def missing_input(name: str, rest: Sequence[str] = ()) -> UsageError:
 
 def _is_there(name: str) -> bool:
     return name == PIPE or is_elsewhere(name) or os.path.exists(name)
+
+
+def _ending(source: str) -> str:
+    """Ending of an output that fits a source: its own, where it is a video's."""
+    suffix = Path(source).suffix.lower()
+    return suffix if suffix in VIDEO_SUFFIXES else ".mp4"
 
 
 def _suggestion(inputs: Sequence[str]) -> str:

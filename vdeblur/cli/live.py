@@ -18,6 +18,7 @@ from click.core import ParameterSource
 from vdeblur.cli import error_output
 from vdeblur.cli.guidance.kernel_notes import kernel_notes
 from vdeblur.cli.help import Decorator, GroupedCommand, GroupedOption, given_options, restore_option
+from vdeblur.cli.io_plan import missing_input
 from vdeblur.cli.live_report import LiveReport, show_cameras
 from vdeblur.cli.options import check_model, parse_rate, parse_seconds
 from vdeblur.errors import UsageError
@@ -228,7 +229,10 @@ def _page_options(given: dict[str, Any]) -> PageOptions:
 def _open(word: str, given: dict[str, Any]) -> Source:
     from vdeblur.live.source_parser import open_source
 
-    return open_source(word, _wishes(given))
+    try:
+        return open_source(word, _wishes(given))
+    except UsageError as exc:
+        raise (missing_input(word) if str(exc).startswith("no such file:") else exc) from exc
 
 
 def _wishes(given: dict[str, Any]) -> SourceOptions:

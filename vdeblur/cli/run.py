@@ -112,11 +112,11 @@ def run(inputs: tuple[str, ...], config: Path | None, **given: Any) -> int:
     reporter = JsonReporter(sys.stdout, on_standard_error=False) if given.get("json") else Reporter()
     try:
         if not inputs:
-            raise UsageError("no input: name a video, for example `vdeblur holiday.mp4 -o sharp.mp4`")
+            raise UsageError("no input: name a video, for example `vdeblur holiday.mp4 -o sharp.mp4`; --help lists all")
         options = merge_options(config, given)
         reporter = _choose_reporter(options)
         _start_logging(options)
-        plan = plan_jobs(inputs, options.output, recursive=options.recursive)
+        plan = plan_jobs(inputs, options.output, recursive=options.recursive, named=options.format is None)
         check_model(options.model)
         if options.plot is not None and len(plan.jobs) > 1:
             raise UsageError(f"--plot draws one video, but there are {len(plan.jobs)} inputs; name one")

@@ -27,6 +27,8 @@ _ARGUMENT = re.compile(r"\b([a-z_]+)=('[^']*'|\"[^\"]*\"|\([^()]*\)|[\w.]+)")
 _LISTS = re.compile(
     r"(?:; |: | choose )(?:it is |one of |choose |known endings: |known keys: |for example |from |give )"
 )
+#: Networks, whose names are taken for options.
+_MODELS = ("swift", "fast", "balanced", "quality")
 #: How like a listed value a wrong one must be: gpu is not meant for cpu.
 _LIKENESS = 0.7
 #: A wrong value: quoted, or behind its flag.
@@ -55,7 +57,10 @@ def in_flags(error: VdeblurError, command: click.Command | None) -> str:
 def usage_words(exc: click.ClickException) -> str:
     """One line for a call that click refuses."""
     if isinstance(exc, click.NoSuchOption):
-        hint = did_you_mean(exc.option_name, exc.possibilities or ())
+        name = exc.option_name.lstrip("-")
+        if name in _MODELS:
+            return f"no such option {exc.option_name}; did you mean --model {name}?"
+        hint = did_you_mean(exc.option_name, _long_options(None if exc.ctx is None else exc.ctx.command))
         return f"no such option {exc.option_name}{hint or '; --help lists all'}"
     if isinstance(exc, click.MissingParameter) and exc.param is not None:
         what = exc.param.human_readable_name if isinstance(exc.param, click.Argument) else _flag(exc.param)
@@ -153,4 +158,5 @@ def _flags(command: click.Command | None) -> dict[str, str]:
 
 def _long_options(command: click.Command | None) -> set[str]:
     parameters = [] if command is None else command.params
-    return {name for parameter in parameters for name in parameter.opts if name.startswith("--")}
+    own = {name for parameter in parameters for name in parameter.opts if name.startswith("--")}
+    return own | {"--help"} | ({"--version"} if command is not None and command.name == "run" else set())

@@ -49,8 +49,8 @@ class FolderContents:
     @property
     def words(self) -> str:
         """What is taken and what is passed over."""
-        as_one = " as one video" if len(self.pictures) > 1 else ""
-        taken = _count("video", self.videos) if self.videos else f"{_count('picture', self.pictures)}{as_one}"
+        as_one = " as one video" if len(self.pictures) > 1 and not self.videos else ""
+        taken = _count("video", self.videos) if self.videos else _count("picture", self.pictures)
         passed = [
             _names("picture", self.pictures) if self.videos else "",
             _names("other file", self.others),
@@ -58,7 +58,7 @@ class FolderContents:
             f"{_names('folder', self.folders)}: --recursive looks into them" if len(self.folders) > 1 else "",
         ]
         over = ", ".join(filter(None, passed))
-        return f"{self.folder}: {taken} taken" + (f"; passed over: {over}" if over else "")
+        return f"{self.folder}: {taken} taken{as_one}" + (f"; passed over: {over}" if over else "")
 
 
 def look_into(folder: Path, *, recursive: bool = False, without: Path | None = None) -> FolderContents:
