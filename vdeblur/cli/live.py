@@ -144,11 +144,12 @@ def live(source: str | None, **given: Any) -> int:
     report = LiveReport(
         sys.stderr if to_pipe or not given["as_json"] else sys.stdout, as_json=given["as_json"], quiet=given["quiet"]
     )
-    elsewhere = given["window"] or given["output"] or given["virtual_camera"] is not None
-    wanted_page = given["page"] or not elsewhere
+    seen = given["window"] or to_pipe or given["virtual_camera"] is not None
+    wanted_page = given["page"] or not (seen or given["output"])
     if not wanted_page:
         _refuse_page_options()
-    word = source if source is not None or wanted_page else "0"
+    # What is only recorded must be named: nobody would see that it is another camera.
+    word = "0" if source is None and seen and not wanted_page else source
     opened = None if word is None else _open(word, given)
     try:
         with nullcontext() if given["verbose"] else kernel_notes(report.note):
