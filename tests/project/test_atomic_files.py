@@ -261,6 +261,7 @@ _WRITE_AT_ONCE = {
     "training/data/shared_stills.py": "a temporary folder",
     "live/page/tls.py": "a temporary folder",
     "live/page/videos.py": "a new file of the page's own folder",
+    "video/sink/stack_target.py": "into the hidden file",
     "video/photo/metadata_copy.py": "pictures in a hidden folder",
     "video/streams/attachments.py": "a temporary folder",
 }
