@@ -30,6 +30,7 @@ JSON_EVENTS = """\
   note      words: what is copied, converted or not kept; before the work
   progress  frames, frames_total, media_seconds, elapsed_seconds, fps, speed, eta_seconds; twice a second at most
   done      frames, skipped_packets, elapsed_seconds, notes, summary (one line), streams (fate, kind, what, detail …);
+            video (codec, pixel_format, width, height, bytes; null for pipes and pictures);
             with --plot sharpness_before, sharpness_after
   skipped   reason
   error     kind, message, exit_code

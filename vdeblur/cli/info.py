@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import Any
 
 import click
 
+from vdeblur.cli import error_output
+from vdeblur.cli.guidance.error_words import in_flags
+from vdeblur.cli.guidance.folders import look_into
 from vdeblur.cli.help import GroupedCommand, GroupedOption
+from vdeblur.cli.io_plan import PIPE, is_elsewhere, missing_input
 from vdeblur.cli.report import clock
-from vdeblur.errors import UsageError
+from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import PixelFormat
 from vdeblur.video.info import Crop, ExposureRange, Interlacing, SourceInfo, StreamInfo, VideoInfo
 
@@ -24,12 +30,50 @@ _BRANDS = frozenset({"major_brand", "minor_version", "compatible_brands"})
 
 
 @click.command("info", cls=GroupedCommand)
-@click.argument("file")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--allow-network", is_flag=True, cls=GroupedOption, help="Open FILE even if it is a URL.")
+@click.option("--recursive", is_flag=True, cls=GroupedOption, help="Of a folder, also show those in folders below.")
 @click.option("--video", type=int, cls=GroupedOption, metavar="N", help="The video stream to restore, by its number.")
-@click.option("--json", "as_json", is_flag=True, cls=GroupedOption, help="As one JSON object.")
-def info(file: str, allow_network: bool, video: int | None, as_json: bool) -> None:
-    """Show every stream of FILE, how its frames are read, and how vdeblur would write it back."""
+@click.option("--json", "as_json", is_flag=True, cls=GroupedOption, help="As JSON, one object a file.")
+def info(files: tuple[str, ...], allow_network: bool, recursive: bool, video: int | None, as_json: bool) -> int:
+    """Show every stream of FILE, how its frames are read, and how vdeblur would write it back.
+
+    Of a folder, every video is shown, or its pictures as one video. A file that cannot be read does not stop the rest.
+    """
+    names, notes = _named(files, recursive)
+    for words in notes:
+        sys.stderr.write(f"vdeblur: note: {words}\n")
+    codes = []
+    for number, name in enumerate(names):
+        if number and not as_json:
+            sys.stdout.write("\n")
+        try:
+            _show(name, allow_network, as_json, video=video, indent=2 if len(names) == 1 else None)
+        except VdeblurError as exc:
+            if len(names) == 1:
+                raise
+            message = in_flags(exc, click.get_current_context().command)
+            error_output.write_error_line(message if name in message else f"{name}: {message}")
+            codes.append(exc.exit_code)
+    return codes[0] if codes else 0
+
+
+def _named(files: Sequence[str], recursive: bool) -> tuple[list[str], list[str]]:
+    """The sources, folders replaced by the videos in them, and what was taken of folders."""
+    names, notes = list[str](), list[str]()
+    for file in files:
+        if not os.path.isdir(file):
+            if file != PIPE and not is_elsewhere(file) and not os.path.exists(file):
+                raise missing_input(file)
+            names.append(file)
+            continue
+        contents = look_into(Path(file), recursive=recursive)
+        names += map(str, contents.sources)
+        notes.append(contents.words)
+    return names, notes
+
+
+def _show(file: str, allow_network: bool, as_json: bool, *, video: int | None, indent: int | None) -> None:
     from vdeblur.video.source.reader import Reader
 
     with Reader(file, threads=1, interlaced="keep", video=video, allow_network=allow_network) as reader:
@@ -37,7 +81,7 @@ def info(file: str, allow_network: bool, video: int | None, as_json: bool) -> No
     plan = plan_words(source)
     if as_json:
         holds = {**_plain(source), "shutter": _plain(shutter), "notes": notes, "would": plan}
-        sys.stdout.write(json.dumps(holds, indent=2) + "\n")
+        sys.stdout.write(json.dumps(holds, indent=indent) + "\n")
     else:
         sys.stdout.write(
             "\n".join([*source_lines(source, shutter), *(f"note: {note}" for note in notes), "", *plan]) + "\n"

@@ -49,6 +49,8 @@ class RunOptions(RestoreOptions):
     size_change: SizeChange = "stop"
     #: Number of the video stream to restore, as `vdeblur info` lists them.
     video: int | None = None
+    #: Of folders, also take the videos in the folders below.
+    recursive: bool = False
     #: Open inputs that are URLs.
     allow_network: bool = False
     codec: str | None = None

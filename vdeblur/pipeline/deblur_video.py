@@ -27,12 +27,13 @@ from vdeblur.options import (
 )
 from vdeblur.pipeline.comparison import CompareMode, Comparison
 from vdeblur.pipeline.loop import Loop, Progress, expected_frames, refuse_truncated
-from vdeblur.pipeline.resume import SEGMENT_SECONDS, job_terms, seek_to_position
+from vdeblur.pipeline.resume import SEGMENT_SECONDS, asked_terms, job_terms, seek_to_position, told_by_options
 from vdeblur.pipeline.sharpness import SharpnessPlot, check_plot_path
 from vdeblur.pipeline.shutter_tally import UsedShutter
 from vdeblur.video.info import SourceInfo, VideoInfo
 from vdeblur.video.segments.journal import Journal
 from vdeblur.video.sink.writer import EncodeOptions, Writer
+from vdeblur.video.sink.written_video import WrittenVideo, written_video
 from vdeblur.video.source.access import scheme_of
 from vdeblur.video.source.reader import Reader
 from vdeblur.video.streams.outcomes import Outcome, summary_words
@@ -64,6 +65,8 @@ class Report:
     #: Which exposure the frames were restored with, of a resumed job from the resume point on; None of a network that
     #: uses none.
     shutter: UsedShutter | None = None
+    #: Codec and size of the finished file; None of a pipe, a device and pictures.
+    video: WrittenVideo | None = None
 
     @property
     def summary(self) -> str:
@@ -123,7 +126,7 @@ def deblur_video(
         start_seconds, duration_seconds: time range to restore, from the start of the video; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
         plot: a .png or .svg file for the sharpness of each frame, before and after, over time. It appears at the end;
-            that of a resumed job shows the frames from the resume point on.
+            that of a resumed job shows the frames from the resume point on. Times are the source's.
         encode: codec, quality, pixel format and further FFmpeg options.
         overwrite: replace an existing target, and an existing plot.
         progress: callback in this thread whenever more frames have been written, and at the end.
@@ -170,13 +173,15 @@ def deblur_video(
         refuse_truncated(reader)
         deblurrer = Deblurrer(restore.model, **restore.arguments)
         comparison = _comparison(compare, reader.info.video)
-        chart = _chart(plot, reader.info, overwrite=overwrite)
+        chart = _chart(plot, reader.info, in_part=start_seconds is not None, overwrite=overwrite)
         read_ahead = READ_AHEAD if _is_file(source) else 0
         terms = {} if journal is None else job_terms(reader.info, deblurrer, read, compare, read_ahead)
+        terms |= asked_terms(model, encode)
         to_target = partial(
             Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
         )
-        writer = stack.enter_context(_open_writer(to_target, read, reader, comparison))
+        with told_by_options():
+            writer = stack.enter_context(_open_writer(to_target, read, reader, comparison))
         _tell_notes(note, reader, writer)
         reader, done = _continued(reader, writer, open_reader, stack)
         total = expected_frames(reader.info.video, start_seconds, duration_seconds)
@@ -186,7 +191,7 @@ def deblur_video(
             read_ahead=read_ahead,
         )  # fmt: skip
         loop.run(deblurrer, comparison, done)
-        return _report(loop, deblurrer, writer, _name(target), chart)
+        return _report(loop, deblurrer, writer, target, chart)
 
 
 @contextmanager
@@ -205,10 +210,13 @@ def _comparison(mode: CompareMode | None, video: VideoInfo) -> Comparison | None
     return None if mode is None else Comparison(mode, video.format, rotation_degrees=video.rotation_degrees)
 
 
-def _chart(plot: str | Path | None, info: SourceInfo, *, overwrite: bool) -> SharpnessPlot | None:
+def _chart(plot: str | Path | None, info: SourceInfo, *, in_part: bool, overwrite: bool) -> SharpnessPlot | None:
     if plot is None:
         return None
-    return SharpnessPlot(plot, info.name, field=info.video.interlacing.order is not None, overwrite=overwrite)
+    chart = SharpnessPlot(plot, info.name, field=info.video.interlacing.order is not None, overwrite=overwrite)
+    if in_part and info.video.start_pts is not None:
+        chart.start_seconds = float(info.video.start_pts * info.video.time_base)
+    return chart
 
 
 def _continued(
@@ -248,7 +256,9 @@ def _open_writer(
     )
 
 
-def _report(loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str, chart: SharpnessPlot | None) -> Report:
+def _report(
+    loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str | Path | BinaryIO, chart: SharpnessPlot | None
+) -> Report:
     alone = (ALONE,) if loop.written == 1 else ()
     drawn = () if chart is None else (f"{chart.path} shows the sharpness of each frame: {chart.words}",)
     captions, lost = _captions(loop, writer)
@@ -261,11 +271,12 @@ def _report(loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str, chart
         loop.skipped_packets,
         loop.elapsed_seconds,
         notes,
-        target,
+        _name(target),
         (*writer.outcomes, *late),
         before,
         means,
         loop.shutter,
+        written_video(Path(target)) if isinstance(target, (str, Path)) else None,
     )
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vdeblur.atomic_files import write_atomically
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.video.segments.file_lock import FileLock
 
@@ -25,6 +26,8 @@ from vdeblur.video.segments.file_lock import FileLock
 VERSION = 1
 _NAME_BYTES = 255
 _RECORD = "job.json"
+#: Term for people, which may differ: the options as they were given.
+ASKED = "asked"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,22 @@ class Record:
     terms: Mapping[str, Any]
     segments: tuple[Segment, ...] = field(default=())
     position: Position | None = None
+
+
+class TermsDiffer(UsageError):
+    """An interrupted job was begun in other terms.
+
+    Args:
+        name: of a term that differs between ``begun`` and ``now``.
+    """
+
+    def __init__(self, target: Path, name: str, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        was, new = (json.dumps(terms.get(name), ensure_ascii=False) for terms in (begun, now))
+        super().__init__(
+            f"cannot go on with {target}: {name} was {was} when the job began and is {new} now; "
+            "give the same again, or begin anew with overwrite=True (-y)"
+        )
+        self.target, self.name, self.begun, self.now = target, name, begun, now
 
 
 class Journal:
@@ -227,11 +246,8 @@ class Journal:
 
     def _write(self, record: Record) -> None:
         path = self.folder / _RECORD
-        fresh = path.with_suffix(".new")
         data = {"version": VERSION, **dataclasses.asdict(record)}
-        fresh.write_text(json.dumps(data), encoding="utf-8")
-        _sync(fresh)
-        os.replace(fresh, path)
+        write_atomically(path, json.dumps(data), synced=True)
         _sync_folder(self.folder)
         self.record = record
 
@@ -240,12 +256,8 @@ def _compare(begun: Mapping[str, Any], now: Mapping[str, Any], target: Path) -> 
     # Through JSON, as the old ones went.
     now = json.loads(json.dumps(now))
     for name in dict.fromkeys([*begun, *now]):
-        if begun.get(name) != now.get(name):
-            was, new = (json.dumps(terms.get(name), ensure_ascii=False) for terms in (begun, now))
-            raise UsageError(
-                f"cannot go on with {target}: {name} was {was} when the job began and is {new} now; "
-                "give the same again, or begin anew with -y"
-            )
+        if name != ASKED and begun.get(name) != now.get(name):
+            raise TermsDiffer(target, name, begun, now)
 
 
 def _folder_name(name: str) -> str:

@@ -258,7 +258,11 @@ class Writer:
             if self._feed is not None and self._feed.satisfied:
                 self.notes.append("FFmpeg ended before the last frame, as its options asked")
             self._note(self._timing_loss.end_note())
-            self._target.commit()
+            try:
+                self._target.commit()
+            except KeyboardInterrupt:
+                self._target.discard()
+                raise
             if self._segments is not None:
                 self._segments.remove()
 
