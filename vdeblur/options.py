@@ -208,8 +208,8 @@ class RestoreOptions:
     overlays: OverlayMode = field(default="auto", metadata=_row(
         parse=_switch, accepts=lambda value: value in OVERLAY_MODES,
         bounds=" or ".join(OVERLAY_MODES),
-        help="Letters, logos and displays that stand still over a moving picture; auto: they are found and left as they are; "
-        "off: not looked for (default: {default}).", metavar=f"[{'|'.join(OVERLAY_MODES)}]",
+        help="Letters, logos and displays that stand still over a moving picture; auto: they are found and left as "
+        "they are; off: not looked for (default: {default}).", metavar=f"[{'|'.join(OVERLAY_MODES)}]",
         settable=True, decisive=True,
     ))  # fmt: skip
     #: "none", or a tuple of rectangles and of paths.
