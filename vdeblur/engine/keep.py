@@ -47,11 +47,10 @@ class KeptRegions:
         return (*(",".join(map(str, each)) for each in self._rectangles), *pictures)
 
     def turn(self, *, degrees: int, mirrored: bool) -> None:
-        """Take coordinates for those of the picture as players show it: mirrored left to right, and then turned.
+        """Take coordinates for those of the picture as players show it: turned, and then mirrored left to right.
 
         Args:
             degrees: counter-clockwise; the nearest quarter counts.
-            mirrored: before the turn.
         """
         self._quarters, self._mirrored = round(degrees / 90) % 4, mirrored
         self._masks.clear()
@@ -101,8 +100,8 @@ class KeptRegions:
             mask[y : y + down, x : x + across] = True
         for picture in self._pictures.values():
             mask |= picture
-        mask = np.rot90(mask, -self._quarters)
-        return np.ascontiguousarray(mask[:, ::-1] if self._mirrored else mask)
+        mask = mask[:, ::-1] if self._mirrored else mask
+        return np.ascontiguousarray(np.rot90(mask, -self._quarters))
 
     def _shown(self, size: tuple[int, int]) -> tuple[int, int]:
         height, width = size

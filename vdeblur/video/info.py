@@ -152,7 +152,7 @@ class SourceInfo:
 
 
 def display_turn(rotation_degrees: int, matrix: tuple[int, ...] | None) -> tuple[int, bool]:
-    """Rotation in degrees, counter-clockwise, and whether the picture is mirrored left to right first.
+    """Rotation in degrees, counter-clockwise, and whether the picture is mirrored left to right after it.
 
     Args:
         rotation_degrees: of a picture that is not mirrored.
