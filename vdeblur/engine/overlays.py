@@ -75,13 +75,12 @@ def find_overlays(pictures: Sequence[Tensor | None], motion: Motion, times: Tens
         known = torch.zeros_like(current[::STEP_PX])
     if other is not None:
         times, counts = count_still(current, other, flow[0], known, first=first)
-        either = torch.maximum(known, times)
     elif times is not None:
-        either, counts = times, _count(times, SURE)
+        counts = _count(times, SURE)
     else:
         return Found(None)
     blocks = confidence_of_blocks(counts, first=first)
-    rows, top = slice(None), 0
+    rows, top = slice(0, len(blocks)), 0
     if current.device.type == "cpu":  # elsewhere it would have to be waited for
         found = blocks.amax(1).nonzero()
         if len(found) == 0:
@@ -89,7 +88,7 @@ def find_overlays(pictures: Sequence[Tensor | None], motion: Motion, times: Tens
         reach = 1 + ceil(float(motion.velocity[0, 1].abs().max()) * max(REACH) / BLOCK_PX)
         top = max(0, int(found[0]) - reach)
         rows = slice(top, int(found[-1]) + reach + 1)
-        either = either[top * _ROWS : rows.stop * _ROWS]
+    either = torch.maximum(*(each[rows.start * _ROWS : rows.stop * _ROWS] for each in (known, times)))
     return Found(times, weight_of_correction(either, blocks[rows], motion.velocity[0, :, rows]), top)
 
 
