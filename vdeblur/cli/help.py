@@ -81,7 +81,13 @@ def restore_option(
         default=None,
         metavar=row.metavar,
         help=row.help.format(default=shown),
+        **({"multiple": True, "callback": _one_or_all} if row.repeatable else {}),
     )
+
+
+def _one_or_all(_context: click.Context, _parameter: click.Parameter, values: tuple[Any, ...]) -> Any:
+    """None for an option that was not given, its value if it was once, else all values."""
+    return (values[0] if len(values) == 1 else values) if values else None
 
 
 def given_options(given: Mapping[str, Any]) -> dict[str, Any]:

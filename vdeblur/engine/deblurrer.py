@@ -10,13 +10,15 @@ from typing import Any, Unpack
 from vdeblur.adapters.arrays import ArrayAdapter, Channels
 from vdeblur.adapters.pictures import P, frame_of, picture_of
 from vdeblur.engine.device_step import DeviceStep
+from vdeblur.engine.keep import KeptRegions
 from vdeblur.engine.read_ahead import checked_read_ahead
 from vdeblur.engine.scheduler import Scheduler
 from vdeblur.engine.stream_state import RestoredFrame, Snapshot, StreamState
 from vdeblur.engine.windows import SlidingWindow
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
-from vdeblur.options import RestoreArguments, RestoreOptions, with_restore_signature
+from vdeblur.options import OverlayMode, RestoreArguments, RestoreOptions, with_restore_signature
+from vdeblur.regions import KeepSetting
 from vdeblur.shutter import ShutterSetting
 
 
@@ -61,6 +63,12 @@ class Deblurrer:
         channels: order of the colours in arrays and tensors, "rgb" or "bgr" (as OpenCV has it).
         reduce: the network sees the frame so many times smaller each way, 1 to 8, and its correction is enlarged
             again: less work, and less gain. The attribute may be set between frames; the next one starts anew.
+
+        overlays: "auto" finds letters, logos and displays that stand still over a moving picture, and leaves them as
+            they are; "off" does not. The attribute may be set between frames.
+        keep: regions that come out sample for sample as they went in: "none", rectangles (x, y, width, height) in
+            pixels, or paths of mask pictures of the frames' size, white where they are kept; text as "10,20,100,40", or
+            several of them. The attribute may be set between frames.
 
     Raises:
         UsageError: an argument is out of its range, or the network cannot work in tiles or use a shutter.
@@ -123,6 +131,32 @@ class Deblurrer:
     def shutter(self, shutter: ShutterSetting) -> None:
         with self._lock:
             self.device_step.known_exposure.shutter = shutter
+
+    @property
+    def overlays(self) -> OverlayMode:
+        """Whether overlays are found, "auto" or "off"; it may be set between frames."""
+        return self.device_step.overlays
+
+    @overlays.setter
+    def overlays(self, overlays: OverlayMode) -> None:
+        with self._lock:
+            self.device_step.overlays = overlays
+
+    @property
+    def keep(self) -> KeepSetting:
+        """Regions that are kept, in their usual form; they may be set between frames.
+
+        Raises:
+            UsageError: when they are set: that is no region, or a mask cannot be read.
+        """
+        return self.device_step.kept.setting
+
+    @keep.setter
+    def keep(self, keep: KeepSetting) -> None:
+        if keep != self.keep:
+            kept = KeptRegions(keep)
+            with self._lock:
+                self.device_step.kept = kept
 
     @property
     def notes(self) -> tuple[str, ...]:

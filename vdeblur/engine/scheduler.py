@@ -105,6 +105,8 @@ class Scheduler:
         stream.state = self._device_step.state_on_device(snapshot.state)
         if snapshot.contradictions is not None:
             stream.contradictions = snapshot.contradictions.to(self._device_step.device)
+        if snapshot.overlays is not None:
+            stream.overlays = snapshot.overlays.to(self._device_step.device)
 
     def _take(self, stream: StreamState, frame: Frame | None) -> None:
         """Push a frame, None at the end of the stream; the window that this completes waits to be restored."""

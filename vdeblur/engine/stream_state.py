@@ -65,6 +65,8 @@ class StreamState:
     waiting: tuple[WaitingWindow, ...] = ()
     #: For how many frames the blur has contradicted the camera (1,), on the device; None: no camera has said anything.
     contradictions: Tensor | None = None
+    #: How often in a row samples stood still over a moving picture (:mod:`vdeblur.engine.overlays`); None: not known.
+    overlays: Tensor | None = None
 
     def push(self, encoded: EncodedFrame) -> Window[EncodedFrame] | None:
         """Take the next frame; return the window that is complete now, if there is one."""
@@ -120,12 +122,16 @@ class Snapshot:
     cut_detector: dict[str, Any]
     #: For how many frames the blur has contradicted the camera (1,), if one has said anything.
     contradictions: Tensor | None = None
+    #: What is known of overlays (H/2, W/2).
+    overlays: Tensor | None = None
 
     @staticmethod
     def of(job: RestoreJob) -> Snapshot:
         """After the job's frame, the newest that has been restored of its stream."""
         stream, waited = job.stream, job.waited
-        return Snapshot(stream.state, waited.taken, waited.same_shot, waited.cut_detector, stream.contradictions)
+        return Snapshot(
+            stream.state, waited.taken, waited.same_shot, waited.cut_detector, stream.contradictions, stream.overlays
+        )
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The state's tensors, on the CPU.

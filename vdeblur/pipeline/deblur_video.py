@@ -30,7 +30,7 @@ from vdeblur.pipeline.loop import Loop, Progress, expected_frames, refuse_trunca
 from vdeblur.pipeline.resume import SEGMENT_SECONDS, asked_terms, job_terms, seek_to_position, told_by_options
 from vdeblur.pipeline.sharpness import SharpnessPlot, check_plot_path
 from vdeblur.pipeline.shutter_tally import UsedShutter
-from vdeblur.video.info import SourceInfo, VideoInfo
+from vdeblur.video.info import SourceInfo, VideoInfo, display_turn
 from vdeblur.video.segments.journal import Journal
 from vdeblur.video.sink.writer import EncodeOptions, Writer
 from vdeblur.video.sink.written_video import WrittenVideo, written_video
@@ -121,8 +121,9 @@ def deblur_video(
             file object.
         target: a file (its ending says the container), a pattern, a folder (for pictures under their own names), "-"
             (standard output) or a binary file object.
-        model, device, precision, strength, lookahead, shutter, tile, reduce: as for
-            :class:`vdeblur.engine.deblurrer.Deblurrer`.
+        model, device, precision, strength, lookahead, shutter, tile, reduce, overlays, keep: as for
+            :class:`vdeblur.engine.deblurrer.Deblurrer`. Regions to keep are those of the picture as players show it,
+            turned as a phone was held.
         start_seconds, duration_seconds: time range to restore, from the start of the video; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
         plot: a .png or .svg file for the sharpness of each frame, before and after, over time. It appears at the end;
@@ -172,6 +173,7 @@ def deblur_video(
         reader = stack.enter_context(open_reader())
         refuse_truncated(reader)
         deblurrer = Deblurrer(restore.model, **restore.arguments)
+        _place_regions(deblurrer, reader.info.video)
         comparison = _comparison(compare, reader.info.video)
         chart = _chart(plot, reader.info, in_part=start_seconds is not None, overwrite=overwrite)
         read_ahead = READ_AHEAD if _is_file(source) else 0
@@ -204,6 +206,13 @@ def _telling_what_is_kept(journal: Journal | None, target: str) -> Iterator[None
         raise
     except KeyboardInterrupt as exc:
         raise Interrupted(f"stopped by Ctrl-C before {target} was complete").with_kept(_kept(journal)) from exc
+
+
+def _place_regions(deblurrer: Deblurrer, video: VideoInfo) -> None:
+    """Take the regions to keep for those of the picture as players show it, and check that they lie within."""
+    turn = display_turn(video.rotation_degrees, video.display_matrix)
+    deblurrer.device_step.kept.turn(degrees=turn[0], mirrored=turn[1])
+    deblurrer.device_step.kept.check((video.height, video.width))
 
 
 def _comparison(mode: CompareMode | None, video: VideoInfo) -> Comparison | None:

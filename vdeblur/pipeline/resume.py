@@ -40,8 +40,8 @@ _OPTION_TERMS = (
     "device", "compare", "start_seconds", "duration_seconds", "interlaced", "size_change", "allow_network"
 )  # fmt: skip
 _ENCODING = ("codec", "crf", "preset", "pixel_format", "ffmpeg_args")
-#: Name of a tensor beside those of the network's state, which are numbered.
-_CONTRADICTIONS = "contradictions"
+#: Names of tensors beside those of the network's state, which are numbered.
+_CONTRADICTIONS, _OVERLAYS = "contradictions", "overlays"
 
 
 class SegmentTimer:
@@ -146,6 +146,8 @@ def _shown(value: Any) -> str:
 def _decisive(deblurrer: Deblurrer) -> dict[str, Any]:
     """Options that decide the result; newer ones only where they differ from their default, as older journals do."""
     values = {name: getattr(deblurrer, name) for name in DECISIVE_OPTIONS}
+    if deblurrer.keep != RestoreOptions.keep:
+        values["keep"] = deblurrer.device_step.kept.terms  # a mask may have changed under its name
     return {
         name: value
         for name, value in values.items()
@@ -190,6 +192,8 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> dict[str, Any]:
     tensors = {str(number): tensor.contiguous() for number, tensor in enumerate(snapshot.tensors())}
     if snapshot.contradictions is not None:
         tensors[_CONTRADICTIONS] = snapshot.contradictions.cpu()
+    if snapshot.overlays is not None:
+        tensors[_OVERLAYS] = snapshot.overlays.to("cpu", torch.uint8)
     try:
         with replaced_file(path) as part:
             save_file(tensors, part)
@@ -206,10 +210,11 @@ def load_snapshot(memory: Mapping[str, Any], path: Path) -> Snapshot:
     """
     try:
         tensors = load_file(path)
-        contradictions = tensors.pop(_CONTRADICTIONS, None)
+        contradictions, overlays = tensors.pop(_CONTRADICTIONS, None), tensors.pop(_OVERLAYS, None)
+        overlays = None if overlays is None else overlays.float()
         state = tuple(tensors[str(number)] for number in range(len(tensors))) or None
         joined, breaks = bool(memory["joined"]), dict(memory["breaks"])
-        return Snapshot(state, int(memory["ahead"]), joined, breaks, contradictions)
+        return Snapshot(state, int(memory["ahead"]), joined, breaks, contradictions, overlays)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
         raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -171,3 +172,16 @@ class SourceInfo:
     picture_numbers: tuple[int, ...] = ()
     #: Of an MPEG-TS.
     programs: Programs = field(default_factory=Programs)
+
+
+def display_turn(rotation_degrees: int, matrix: tuple[int, ...] | None) -> tuple[int, bool]:
+    """Rotation in degrees, counter-clockwise, and whether the picture is mirrored left to right after it.
+
+    Args:
+        rotation_degrees: of a picture that is not mirrored.
+        matrix: display matrix of nine numbers, if there is one.
+    """
+    if matrix is None or matrix[0] * matrix[4] - matrix[1] * matrix[3] >= 0:
+        return rotation_degrees, False
+    # FFmpeg mirrors by negating the first column; the angle is that of the matrix before.
+    return -round(math.degrees(math.atan2(matrix[1], -matrix[0] or 0))), True
