@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -129,29 +129,39 @@ class Deblurrer:
         """Messages for people on the restoration so far: where memory was short, or a shutter cannot be."""
         return (*self.device_step.tiles.notes, *self.device_step.known_exposure.notes)
 
-    def run(self, frames: Iterable[Frame], *, read_ahead: int = 0) -> Generator[Frame, None, None]:
+    def run(
+        self, frames: Iterable[Frame], *, read_ahead: int = 0, ready: Callable[[], bool] | None = None
+    ) -> Generator[Frame, None, None]:
         """Restore a clip from its start: N frames in, N out, in order, each as soon as it is complete. Lazy.
 
         (For pictures of any kind there is :func:`vdeblur.deblur_frames`.) The same come out of :meth:`step` and
         :meth:`flush` where nothing is read ahead. A run has a stream state of its own. The iterable is not closed: it
-        is the caller's.
+        is the caller's. Frames are not copied, and those that come out may share planes: write into none.
 
         Args:
             frames: the clip.
             read_ahead: how many frames behind its window a frame waits for, 0 to 100: its exposure is then read from
                 them, too, as far as they are of its shot. 24 is what files get. The delay grows by as many frames,
                 and they wait in memory; large frames are held to 256 MiB of them. 0 where there is nothing to read:
-                with a network that reads no exposure, or a shutter that you said.
+                with a network that reads no exposure, or a shutter that you said. From 6 on, a frame also waits for a
+                neighbour that is no copy of it, for up to 6 copies.
+            ready: callback whether the next frame is there already, as in a file, so that nobody waits for it: then the
+                work on it may overlap that on those before. None: that is not known, and each frame comes out first.
 
         Raises:
             UsageError: ``read_ahead`` is out of its bounds; at once.
             NetworkError: the network failed or returned nan or inf; with the frame's time.
             DeviceError: out of memory; with the frame's time.
         """
-        return _frames_of(self.restorations(frames, read_ahead=read_ahead))
+        return _frames_of(self.restorations(frames, read_ahead=read_ahead, ready=ready))
 
     def restorations(
-        self, frames: Iterable[Frame], *, after: Snapshot | None = None, read_ahead: int = 0
+        self,
+        frames: Iterable[Frame],
+        *,
+        after: Snapshot | None = None,
+        read_ahead: int = 0,
+        ready: Callable[[], bool] | None = None,
     ) -> Generator[RestoredFrame, None, None]:
         """As :meth:`run`, with the snapshot after each frame, and the exposure that it was restored with.
 
@@ -159,6 +169,7 @@ class Deblurrer:
             frames: as for :meth:`run`; with ``after`` from the last restored frame on, which does not come out again.
             after: a snapshot to go on from; its state may be on any device.
             read_ahead: as for :meth:`run`; with ``after`` the same as before, for the same frames to come out.
+            ready: as for :meth:`run`.
 
         Raises:
             UsageError, NetworkError, DeviceError: as :meth:`run`.
@@ -167,7 +178,7 @@ class Deblurrer:
         stream = self._new_stream()
         stream.read_ahead = checked_read_ahead(read_ahead)
         self.device_step.tiles.expect_waiting(stream.read_ahead)
-        return self._scheduler.run(stream, iter(frames), after)
+        return self._scheduler.run(stream, iter(frames), after, ready)
 
     def run_many(self, streams: Sequence[Iterable[Frame]]) -> Generator[tuple[Frame | None, ...], None, None]:
         """Restore independent clips in lockstep, frames of one size in one batch. Lazy.
@@ -263,8 +274,7 @@ class Deblurrer:
             raise
 
     def _frame_of(self, picture: Any, stream: StreamState) -> Frame:
-        newest = stream.window.newest
-        return frame_of(picture, before=None if newest is None else newest.frame, channels=self.channels)
+        return frame_of(picture, before=stream.newest, channels=self.channels)
 
 
 def _frames_of(restorations: Generator[RestoredFrame, None, None]) -> Generator[Frame, None, None]:

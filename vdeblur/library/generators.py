@@ -15,7 +15,7 @@ from torch import Tensor
 from vdeblur.adapters.arrays import Channels
 from vdeblur.adapters.pictures import P, frame_of, join, number_of, picture_of, split
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.read_ahead import checked_read_ahead
+from vdeblur.engine.read_ahead import always_ready, checked_read_ahead
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
@@ -110,7 +110,8 @@ def deblur_frames(
         raise UsageError(f"one array of shape {tuple(frames.shape)} is no sequence of pictures; put it into a list")
     reporter = ProgressReporter(frames, progress, stop)
     read_ahead = checked_read_ahead(read_ahead)
-    return _restored(frames, Deblurrer(model, channels=channels, **restoration), reporter, read_ahead)
+    deblurrer = Deblurrer(model, channels=channels, **restoration)
+    return _restored(frames, deblurrer, reporter, read_ahead)
 
 
 def deblur_streams(
@@ -190,6 +191,7 @@ def _restored(
 ) -> Generator[Any, None, None]:
     iterator = iter(items)
     counts: deque[int] = deque()
+    ready = always_ready if isinstance(items, (list, tuple, np.ndarray, Tensor)) else None
 
     def frames() -> Iterator[Frame]:
         before = None
@@ -202,7 +204,7 @@ def _restored(
 
     with ExitStack() as stack:
         _close_with(stack, iterator)
-        restored = stack.enter_context(closing(deblurrer.run(frames(), read_ahead=read_ahead)))
+        restored = stack.enter_context(closing(deblurrer.run(frames(), read_ahead=read_ahead, ready=ready)))
         reporter.start()
         done: list[Any] = []
         for frame in restored:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.repeats import SavedTwin, Twin
 from vdeblur.engine.stream_state import Snapshot
 from vdeblur.errors import SourceError, TargetError
 from vdeblur.frames import Frame
@@ -35,6 +36,8 @@ LEAST_FRAMES = 24
 _ALWAYS_RECORDED = ("strength", "lookahead")
 #: Name of a tensor beside those of the network's state, which are numbered.
 _CONTRADICTIONS = "contradictions"
+#: Beginning of the names of the samples of a frame that copies may follow.
+_TWIN = "twin "
 
 
 class SegmentTimer:
@@ -115,7 +118,7 @@ def checksum(frame: Frame) -> int:
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> dict[str, Any]:
-    """Save a snapshot's tensors (safetensors); return the rest of it as plain values.
+    """Save the tensors of a snapshot (safetensors); return the rest of it as plain values.
 
     Raises:
         NetworkError: the network's state is no tuple of tensors.
@@ -124,11 +127,15 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> dict[str, Any]:
     tensors = {str(number): tensor.contiguous() for number, tensor in enumerate(snapshot.tensors())}
     if snapshot.contradictions is not None:
         tensors[_CONTRADICTIONS] = snapshot.contradictions.cpu()
+    plain = {"ahead": snapshot.ahead, "breaks": snapshot.cut_detector, "repeats": snapshot.repeats}
+    if isinstance(snapshot.twin, Twin):
+        samples, plain["twin"] = snapshot.twin.saved()
+        tensors |= {f"{_TWIN}{number}": plane for number, plane in enumerate(samples)}
     try:
         save_file(tensors, path)
     except (OSError, SafetensorError) as exc:
         raise TargetError(f"cannot write {path}: {getattr(exc, 'strerror', None) or exc}") from exc
-    return {"ahead": snapshot.ahead, "joined": snapshot.same_shot, "breaks": snapshot.cut_detector}
+    return plain
 
 
 def load_snapshot(memory: Mapping[str, Any], path: Path) -> Snapshot:
@@ -140,9 +147,11 @@ def load_snapshot(memory: Mapping[str, Any], path: Path) -> Snapshot:
     try:
         tensors = load_file(path)
         contradictions = tensors.pop(_CONTRADICTIONS, None)
+        samples = [tensors.pop(f"{_TWIN}{n}") for n in range(sum(name.startswith(_TWIN) for name in tensors))]
         state = tuple(tensors[str(number)] for number in range(len(tensors))) or None
-        joined, breaks = bool(memory["joined"]), dict(memory["breaks"])
-        return Snapshot(state, int(memory["ahead"]), joined, breaks, contradictions)
+        twin = SavedTwin.load(samples, memory["twin"]) if "twin" in memory else None
+        breaks, repeats = dict(memory["breaks"]), dict(memory["repeats"])
+        return Snapshot(state, int(memory["ahead"]), breaks, contradictions, repeats, twin)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
         raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
 

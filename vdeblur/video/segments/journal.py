@@ -22,7 +22,7 @@ from vdeblur.errors import TargetError, UsageError
 from vdeblur.video.segments.file_lock import FileLock
 
 #: Changes when folders of older versions can no longer be read.
-VERSION = 1
+VERSION = 2
 _NAME_BYTES = 255
 _RECORD = "job.json"
 
