@@ -4,11 +4,12 @@ A copy shows no new instant: between a frame and its copy nothing moves, and the
 So a copy is taken out of the stream before the network sees it, which then finds the neighbours that differ, and the
 copy gets what its frame was corrected by.
 
-Equal samples are a copy, always. A codec leaves its noise in them, and then they are nearly equal: a copy if no block
+Equal samples are a copy. A codec leaves its noise in them, and then they are nearly equal: a copy if no block
 of the picture changes by more than a fraction of what changes to the frames before and behind. That alone would take a
 scene that comes to rest for copies of its first still frame, which may be blurred yet. So nearly equal frames must be
 followed by motion again, after :data:`MOST_COPIES` at most. Where later frames may be waited for, they are; elsewhere
-runs of copies are believed up to the length of those that were followed by motion before.
+runs of copies are believed up to the length of those that were followed by motion before. A frame with more than
+:data:`MOST_COPIES` equal copies stands still, and is restored as one that does not move.
 """
 
 from __future__ import annotations
@@ -144,7 +145,9 @@ class RepeatFinder:
         if item.may_be_copy:
             equal = change == 0 and _equal(newest, item.frame)
             if equal and not self.held:
-                return [self._copy(item, shared=True)]
+                # Where nobody could wait for what follows, it shows only now that the scene has come to rest.
+                rests = not hold and self.run == MOST_COPIES and self._moved != 0
+                return [self._new(item, change) if rests else self._copy(item, shared=True)]
             if equal or self._is_near(newest, item, change, hold=hold):
                 return self._take_near(item, change, waiting, hold=hold)
         if self.held:
@@ -222,6 +225,11 @@ class RepeatFinder:
         else:
             most = _NEAR * self._moved if self._moved >= _STILL else 0.0
         return 0 < most >= change and _block_change(newest, item.frame) <= most
+
+
+def is_still(state: Mapping[str, Any]) -> bool:
+    """Whether the newest frame, by the state of :meth:`RepeatFinder.state_dict`, has come to rest."""
+    return bool(state["run"] > MOST_COPIES or state["moved"] == 0)
 
 
 def _samples(frame: Frame) -> NDArray[Any]:

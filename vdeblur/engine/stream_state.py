@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vdeblur.engine.exposure import FrameShutter, Neighbourhood
 from vdeblur.engine.pixels import reduced_size
-from vdeblur.engine.repeats import MOST_COPIES, Arrival, RepeatFinder, SavedTwin, Twin
+from vdeblur.engine.repeats import MOST_COPIES, Arrival, RepeatFinder, SavedTwin, Twin, is_still
 from vdeblur.engine.scene_cuts import SceneCutDetector
 from vdeblur.engine.windows import SlidingWindow, Window
 from vdeblur.errors import NetworkError
@@ -117,13 +117,20 @@ class StreamState:
         assert encoded is not None
         if self.window.open:
             self.copies = (*self.copies, arrival)
-            patient = self.looks_on and len(self.copies) < MOST_COPIES
-            return None if patient else self.window.complete()
-        if arrival.repeats["run"] > MOST_COPIES:  # a still picture: what follows moves from its last copy on
+            return None if self.looks_on and not is_still(arrival.repeats) else self._complete_still(encoded)
+        if is_still(arrival.repeats):  # what follows moves from its last copy on
             self.window.newest = replace(encoded, frame=arrival.frame)
         assert encoded.twin is not None
         self.waiting = (*self.waiting, WaitingCopy(arrival, encoded.twin))
         return None
+
+    def _complete_still(self, encoded: EncodedFrame) -> Window[EncodedFrame] | None:
+        """The window of the newest frame, with its copy beside it where no motion is known, or that has ended."""
+        still = replace(encoded)
+        if self.looks_on:
+            self.window.before = None if self.window.before is None else still
+            return self.window.complete(still)
+        return self.window.complete(still if self.window.before is None else None)
 
     def wait(self, window: Window[EncodedFrame], matched: Any = None, *, may_wait: int = 0) -> None:
         """Let a window wait that has just become complete, and the copies of its frame behind it.
@@ -168,7 +175,7 @@ class StreamState:
         self.newest = last
         self.cut_detector.load_state_dict(snapshot.cut_detector)
         self.repeats.load_state_dict(snapshot.repeats, encoded.frame)
-        if self.repeats.run > MOST_COPIES:
+        if is_still(snapshot.repeats):
             encoded = replace(encoded, frame=replace(encoded.frame, pts=last.pts))
         self.window.newest, self.window.open = encoded, False
 
