@@ -27,7 +27,7 @@ WRONG = CameraExposure("GoPro GPMF", fraction=0.75)
 RIGHT = CameraExposure("GoPro GPMF", fraction=0.3)
 NOTE = (
     "GoPro GPMF says 0.75 of the frame interval, the blur 0.25 (0.20 to 0.30): the blur is believed; "
-    "give --shutter to decide"
+    "give shutter=… to decide"
 )
 PATIENCE = PATIENCE_FRAMES
 

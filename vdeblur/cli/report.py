@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+from vdeblur.cli.error_output import in_flags
 from vdeblur.cli.io_plan import RunJob
 from vdeblur.errors import VdeblurError
 
@@ -78,7 +79,7 @@ class LineReporter(Reporter):
 
     def note(self, words: str) -> None:
         self._said.add(words)
-        self.line(f"note: {words}")
+        self.line(f"note: {in_flags(words)}")
 
     def progress(self, progress: Progress) -> None:
         if time.monotonic() >= self._next_line and self._job is not None:

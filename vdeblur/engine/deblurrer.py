@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, TypeVar, Unpack, cast, overload
 
 from vdeblur.adapters.arrays import ArrayAdapter, Channels
 from vdeblur.adapters.pictures import P, frame_of, picture_of
@@ -16,11 +16,19 @@ from vdeblur.engine.stream_state import RestoredFrame, Snapshot, StreamState
 from vdeblur.engine.windows import SlidingWindow
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
-from vdeblur.options import RestoreArguments, RestoreOptions, with_restore_signature
+from vdeblur.options import ArgumentsBesideLookahead, RestoreArguments, RestoreOptions, with_restore_signature
 from vdeblur.shutter import ShutterSetting
 
+#: What :meth:`Deblurrer.step` may return beside a picture: None, or nothing where the lookahead is known to be 0.
+if TYPE_CHECKING:
+    import typing_extensions
 
-class Deblurrer:
+    N = typing_extensions.TypeVar("N", covariant=True, default=None)
+else:
+    N = TypeVar("N", covariant=True)
+
+
+class Deblurrer(Generic[N]):
     """Removes motion blur from video frames, one after another.
 
     A Deblurrer carries the network's recurrent state from frame to frame. It starts anew by itself at a scene cut, a
@@ -68,6 +76,25 @@ class Deblurrer:
         NetworkError: the checkpoint is damaged.
     """
 
+    @overload
+    def __init__(
+        self: Deblurrer[Never],
+        model: str | Path | Network = ...,
+        *,
+        streams: bool = ...,
+        channels: Channels = ...,
+        lookahead: Literal[0],
+        **restoration: Unpack[ArgumentsBesideLookahead],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Deblurrer[None],
+        model: str | Path | Network = ...,
+        *,
+        streams: bool = ...,
+        channels: Channels = ...,
+        **restoration: Unpack[RestoreArguments],
+    ) -> None: ...
     @with_restore_signature
     def __init__(
         self,
@@ -192,8 +219,10 @@ class Deblurrer:
         """
         yield from self._scheduler.run_many([self._new_stream() for _ in streams], streams)
 
-    def step(self, picture: P) -> P | None:
+    def step(self, picture: P) -> P | N:
         """Push a picture; return it restored with lookahead 0, or the one before it (None at the first) with 1.
+
+        The picture is copied: whoever made it may write the next one over it.
 
         Raises:
             UsageError: that is no picture, or one of another kind than before.
@@ -203,7 +232,7 @@ class Deblurrer:
             frame = self._frame_of(picture, self._stream)
             with self._reset_after_failure():
                 restored = self._scheduler.step(self._stream, frame)
-        return None if restored is None else picture_of(restored)
+        return cast(N, None) if restored is None else picture_of(restored)
 
     def flush(self) -> Any:
         """Flush at the end of the clip: return its last picture with lookahead 1, else None. The next starts anew."""

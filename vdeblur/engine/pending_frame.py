@@ -45,7 +45,7 @@ class PendingFrame:
             *planes, numbers = self.download.result()
             total, *exposures = numbers.tolist()
             if not math.isfinite(total):
-                raise NetworkError("the network returned nan or inf; try --precision float32")
+                raise NetworkError('the network returned nan or inf; try precision="float32"')
         shutter = None if self.known is None else frame_shutter(exposures, self.known)
         return RestoredFrame(self.frame.with_planes(_like(planes, self.frame.planes)), self.snapshot, shutter)
 
@@ -98,7 +98,7 @@ def network_errors(what: str) -> Iterator[None]:
     except Exception as exc:
         text = str(exc).strip() or type(exc).__name__
         if is_out_of_memory(exc):
-            raise DeviceError(f"out of memory: {what}; use a smaller model or video, or another --device") from exc
+            raise DeviceError(f"out of memory: {what}; use a smaller model or video, or another device") from exc
         raise NetworkError(f"{what}: {type(exc).__name__}: {text.splitlines()[0]}") from exc
 
 

@@ -67,6 +67,7 @@ class _Item:
     samples: NDArray[Any]
     same_shot: bool
     may_be_copy: bool
+    waited_for: bool
     cut_detector: dict[str, Any]
 
 
@@ -89,7 +90,14 @@ class RepeatFinder:
         self._near = self._longest = 0
 
     def push(
-        self, frame: Frame, cut_detector: dict[str, Any], *, same_shot: bool, may_be_copy: bool, hold: bool
+        self,
+        frame: Frame,
+        cut_detector: dict[str, Any],
+        *,
+        same_shot: bool,
+        may_be_copy: bool,
+        hold: bool = False,
+        waits: bool = False,
     ) -> list[Arrival]:
         """Take the next frame; return those that are decided now, in order: its own, or none, or some held ones too.
 
@@ -98,8 +106,9 @@ class RepeatFinder:
             same_shot: it belongs to the shot of the frame before.
             may_be_copy: nothing has changed since in how frames are restored.
             hold: nearly equal frames may wait for later ones.
+            waits: the newest frame itself waits for one that is no copy, for MOST_COPIES.
         """
-        item = _Item(frame, _samples(frame), same_shot, may_be_copy, cut_detector)
+        item = _Item(frame, _samples(frame), same_shot, may_be_copy, waits, cut_detector)
         return self._decide(deque([item]), hold=hold)
 
     def finish(self) -> list[Arrival]:
@@ -145,8 +154,8 @@ class RepeatFinder:
         if item.may_be_copy:
             equal = change == 0 and _equal(newest, item.frame)
             if equal and not self.held:
-                # Where nobody could wait for what follows, it shows only now that the scene has come to rest.
-                rests = not hold and self.run == MOST_COPIES and self._moved != 0
+                # Where its frame did not wait for what follows, it shows only now that the scene has come to rest.
+                rests = not item.waited_for and self.run == MOST_COPIES and self._moved != 0
                 return [self._new(item, change) if rests else self._copy(item, shared=True)]
             if equal or self._is_near(newest, item, change, hold=hold):
                 return self._take_near(item, change, waiting, hold=hold)

@@ -97,6 +97,7 @@ class StreamState:
             same_shot=same_shot,
             may_be_copy=same_settings,
             hold=self.looks_on,
+            waits=self.looks_on and self.window.lookahead > 0,
         )
 
     def finish(self) -> list[Arrival]:

@@ -153,7 +153,7 @@ def load_snapshot(memory: Mapping[str, Any], path: Path) -> Snapshot:
         breaks, repeats = dict(memory["breaks"]), dict(memory["repeats"])
         return Snapshot(state, int(memory["ahead"]), breaks, contradictions, repeats, twin)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
-        raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
+        raise TargetError(f"cannot read {path}: {exc}; overwrite=True begins anew") from exc
 
 
 def seek_to_position(
@@ -178,7 +178,7 @@ def seek_to_position(
     frames = tuple(deque(islice(reader, position.frames), maxlen=count))
     if _is_at(position, frames):
         return reader, frames
-    raise SourceError(f"{reader.info.name} has other frames than when the job began; -y begins anew")
+    raise SourceError(f"{reader.info.name} has other frames than when the job began; overwrite=True begins anew")
 
 
 def _is_at(position: Position, frames: Sequence[Frame]) -> bool:
