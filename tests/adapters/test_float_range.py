@@ -70,7 +70,7 @@ def test_black_ones_before_do_not_hide_it() -> None:
     deblurrer.step(frames[0])
     with pytest.raises(UsageError, match="frame 1 reaches"):
         deblurrer.step(frames[1])
-    with pytest.raises(UsageError, match="stream 1: .*frame 1 reaches"):
+    with pytest.raises(UsageError, match=r"stream 1: .*frame 1 reaches"):
         list(deblur_streams([pictures(2, SHAPE, np.float32), frames], model=Constant(0.1), **QUICK))
 
 

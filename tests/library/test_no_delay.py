@@ -119,15 +119,12 @@ def test_what_comes_out_may_be_written_to() -> None:
 # --- Pipes ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("lookahead", "container", "codec"),
-    [(0, "yuv4mpegpipe", None), (1, "nut", "rawvideo"), (0, "rawvideo", "rawvideo")],
-)
-def test_a_pipe_gives_each_picture_before_it_gets_the_next(lookahead: int, container: str, codec: str | None) -> None:
-    """Whoever sends pictures may wait for each to come back."""
+@pytest.mark.parametrize("lookahead", [0, 1])
+def test_a_pipe_gives_each_picture_before_it_gets_the_next(lookahead: int) -> None:
+    """Whoever sends pictures may wait for each to come back. (FFmpeg's NUT muxer keeps one of them.)"""
     (source, sending), (receiving, target) = os.pipe(), os.pipe()
     came: Queue[int] = Queue()
-    options = EncodeOptions(container=container, codec=codec)
+    options = EncodeOptions(container="yuv4mpegpipe")
 
     def work() -> None:
         with open(source, "rb") as pipe, open(target, "wb") as out:
