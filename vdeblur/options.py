@@ -130,18 +130,23 @@ def _is_tile(value: Any) -> bool:
     return value in ("auto", "off") or (isinstance(value, int) and not isinstance(value, bool) and value >= LEAST_TILE)
 
 
-class RestoreArguments(TypedDict, total=False):
-    """The options beside the model, as keyword arguments of those who pass them on (``Unpack[RestoreArguments]``)."""
+class ArgumentsBesideLookahead(TypedDict, total=False):
+    """The options beside the model and the lookahead, which decides what ``Deblurrer.step`` returns."""
 
     device: str
     precision: str
     strength: float
-    lookahead: int
     shutter: ShutterSetting
     tile: TileSize
     reduce: int
     overlays: OverlayMode
     keep: KeepSetting
+
+
+class RestoreArguments(ArgumentsBesideLookahead, total=False):
+    """The options beside the model, as keyword arguments of those who pass them on (``Unpack[RestoreArguments]``)."""
+
+    lookahead: int
 
 
 @dataclass(frozen=True, kw_only=True)

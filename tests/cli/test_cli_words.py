@@ -141,6 +141,10 @@ def test_errors_name_the_flag(flag: str, call: Call, media: Path, tmp_path: Path
         ("run.yaml: strength cannot be 9", "run.yaml: strength cannot be 9"),
         ("the network has none, so shutter cannot be '1'", "the network has none, so --shutter cannot be '1'"),
         ("the file a_b=c.mp4 is none", "the file a_b=c.mp4 is none"),
+        ('nan or inf; try precision="float32"', "nan or inf; try --precision float32"),
+        ('use tile="auto", or a smaller model', "use --tile auto, or a smaller model"),
+        ("resume=True goes on with it, overwrite=True begins anew", "--resume goes on with it, -y begins anew"),
+        ("give shutter=… to decide", "give --shutter to decide"),
     ],
 )  # fmt: skip
 def test_python_becomes_flags(python: str, flags: str) -> None:

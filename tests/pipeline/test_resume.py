@@ -104,7 +104,7 @@ def test_a_failure_keeps_the_finished_pieces(tmp_path: Path, monkeypatch: pytest
 
     with monkeypatch.context() as patch:
         patch.setattr(Writer, "write", failing)
-        with pytest.raises(TargetError, match=r"No space left on device; 21 frames are kept: .*--resume"):
+        with pytest.raises(TargetError, match=r"No space left on device; 21 frames are kept: .*resume=True"):
             restore(source, target)
     assert not target.exists()
     restore(source, target, resume=True)
@@ -143,7 +143,9 @@ def test_a_job_that_is_whole_but_not_put_together(tmp_path: Path, monkeypatch: p
 def test_an_interrupted_job_is_not_thrown_away_by_mistake(tmp_path: Path) -> None:
     source, target = clip("h264_audio"), tmp_path / "out.mkv"
     stopped(source, target, 10)
-    with pytest.raises(UsageError, match=r"interrupted job for .*out\.mkv is there, 10 frames done; --resume .* -y"):
+    with pytest.raises(
+        UsageError, match=r"interrupted job for .*out\.mkv is there, 10 frames done; resume=True .* overwrite=True"
+    ):
         restore(source, target)
     assert folder_of(target).is_dir()
     report = restore(source, target, overwrite=True)

@@ -147,7 +147,7 @@ def test_a_folder_that_goes_away(tmp_path: Path) -> None:
     [
         ("a.jpg", "end it in .png or .svg"),
         ("nowhere/a.png", "there is no folder"),
-        ("there.png", "there.png exists; -y (overwrite) replaces it"),
+        ("there.png", "there.png exists; overwrite=True replaces it"),
         ("folder.png", "that is a folder"),
         ("out.png", "which is the target"),
         ("in.png", "which is the source"),

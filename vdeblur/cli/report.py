@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+import click
+
+from vdeblur.cli.guidance.error_words import words_in_flags
 from vdeblur.cli.io_plan import RunJob
 from vdeblur.errors import VdeblurError
 
@@ -78,7 +81,8 @@ class LineReporter(Reporter):
 
     def note(self, words: str) -> None:
         self._said.add(words)
-        self.line(f"note: {words}")
+        context = click.get_current_context(silent=True)
+        self.line(f"note: {words_in_flags(words, None if context is None else context.command)}")
 
     def progress(self, progress: Progress) -> None:
         if time.monotonic() >= self._next_line and self._job is not None:

@@ -333,7 +333,7 @@ def _kept(journal: Journal | None) -> str | None:
     if journal is None or journal.record.position is None:
         return None
     frames = journal.record.position.frames
-    return f"{frames} frame{'s are' if frames > 1 else ' is'} kept: the same again with --resume goes on"
+    return f"{frames} frame{'s are' if frames > 1 else ' is'} kept: the same again with resume=True goes on"
 
 
 def _can_be_read_only_once(source: str | Path | BinaryIO) -> bool:

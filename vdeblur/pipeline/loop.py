@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from vdeblur.engine.deblurrer import Deblurrer
@@ -19,7 +20,7 @@ from vdeblur.pipeline.interlaced import restorations
 from vdeblur.pipeline.resume import SEGMENT_SECONDS, SegmentTimer, checksum, load_snapshot, save_snapshot
 from vdeblur.pipeline.sharpness import SharpnessPlot
 from vdeblur.pipeline.shutter_tally import ShutterTally, UsedShutter
-from vdeblur.runtime.workers import WriteBehind, prefetch
+from vdeblur.runtime.workers import Prefetch, WriteBehind, prefetch
 from vdeblur.video.info import VideoInfo
 from vdeblur.video.segments.journal import Journal, Position
 from vdeblur.video.sink.writer import Writer
@@ -195,7 +196,11 @@ class Loop:
         with (
             prefetch(self._frames(), depth=QUEUE_FRAMES, name="read", unblock=self._reader.close) as ahead,
             WriteBehind(self._write, depth=QUEUE_FRAMES, name="write", unblock=self._writer.abort) as behind,
-            closing(restorations(deblurrer, _remembered(ahead, originals), order, **terms)) as restored,
+            closing(
+                restorations(
+                    deblurrer, _remembered(ahead, originals), order, ready=partial(self._is_ready, ahead), **terms
+                )
+            ) as restored,
         ):
             for each in restored:
                 number += 1
@@ -210,6 +215,10 @@ class Loop:
                 before = original
         if self._journal is not None:
             self._writer.cut(self._position(None, number))
+
+    def _is_ready(self, ahead: Prefetch[Frame]) -> bool:
+        """Whether the next frame is there, or will be without anybody's doing: who writes a pipe may wait for ours."""
+        return self._read_ahead > 0 or ahead.ready > 0
 
     def _end_piece(self, behind: WriteBehind[Frame | SegmentEnd], cut: SegmentEnd) -> None:
         """Queue the end of a segment behind a frame if it is due; end the job if that is requested.

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vdeblur.atomic_files import replaced_file
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.repeats import SavedTwin, Twin
 from vdeblur.engine.stream_state import Snapshot
 from vdeblur.errors import SourceError, TargetError, UsageError
 from vdeblur.frames import Frame
@@ -42,6 +43,8 @@ _OPTION_TERMS = (
 _ENCODING = ("codec", "crf", "preset", "pixel_format", "ffmpeg_args")
 #: Names of tensors beside those of the network's state, which are numbered.
 _CONTRADICTIONS, _OVERLAYS = "contradictions", "overlays"
+#: Beginning of the names of the samples of a frame that copies may follow.
+_TWIN = "twin "
 
 
 class SegmentTimer:
@@ -183,7 +186,7 @@ def checksum(frame: Frame) -> int:
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> dict[str, Any]:
-    """Save a snapshot's tensors (safetensors); return the rest of it as plain values.
+    """Save the tensors of a snapshot (safetensors); return the rest of it as plain values.
 
     Raises:
         NetworkError: the network's state is no tuple of tensors.
@@ -194,12 +197,16 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> dict[str, Any]:
         tensors[_CONTRADICTIONS] = snapshot.contradictions.cpu()
     if snapshot.overlays is not None:
         tensors[_OVERLAYS] = snapshot.overlays.to("cpu", torch.uint8)
+    plain = {"ahead": snapshot.ahead, "breaks": snapshot.cut_detector, "repeats": snapshot.repeats}
+    if isinstance(snapshot.twin, Twin):
+        samples, plain["twin"] = snapshot.twin.saved()
+        tensors |= {f"{_TWIN}{number}": plane for number, plane in enumerate(samples)}
     try:
         with replaced_file(path) as part:
             save_file(tensors, part)
     except SafetensorError as exc:
         raise TargetError(f"cannot write {path}: {exc}") from exc
-    return {"ahead": snapshot.ahead, "joined": snapshot.same_shot, "breaks": snapshot.cut_detector}
+    return plain
 
 
 def load_snapshot(memory: Mapping[str, Any], path: Path) -> Snapshot:
@@ -212,11 +219,13 @@ def load_snapshot(memory: Mapping[str, Any], path: Path) -> Snapshot:
         tensors = load_file(path)
         contradictions, overlays = tensors.pop(_CONTRADICTIONS, None), tensors.pop(_OVERLAYS, None)
         overlays = None if overlays is None else overlays.float()
+        samples = [tensors.pop(f"{_TWIN}{n}") for n in range(sum(name.startswith(_TWIN) for name in tensors))]
         state = tuple(tensors[str(number)] for number in range(len(tensors))) or None
-        joined, breaks = bool(memory["joined"]), dict(memory["breaks"])
-        return Snapshot(state, int(memory["ahead"]), joined, breaks, contradictions, overlays)
+        twin = SavedTwin.load(samples, memory["twin"]) if "twin" in memory else None
+        breaks, repeats = dict(memory["breaks"]), dict(memory["repeats"])
+        return Snapshot(state, int(memory["ahead"]), breaks, contradictions, overlays, repeats, twin)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
-        raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
+        raise TargetError(f"cannot read {path}: {exc}; overwrite=True begins anew") from exc
 
 
 def seek_to_position(
@@ -241,7 +250,7 @@ def seek_to_position(
     frames = tuple(deque(islice(reader, position.frames), maxlen=count))
     if _is_at(position, frames):
         return reader, frames
-    raise SourceError(f"{reader.info.name} has other frames than when the job began; -y begins anew")
+    raise SourceError(f"{reader.info.name} has other frames than when the job began; overwrite=True begins anew")
 
 
 def _is_at(position: Position, frames: Sequence[Frame]) -> bool:

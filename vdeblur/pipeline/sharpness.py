@@ -134,7 +134,7 @@ def check_plot_path(path: str | Path, *, overwrite: bool) -> Path:
     if path.is_dir():
         raise UsageError(f"the plot cannot be {path}: that is a folder")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists; -y (overwrite) replaces it")
+        raise UsageError(f"{path} exists; overwrite=True replaces it")
     return path
 
 

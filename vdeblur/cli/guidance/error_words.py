@@ -22,7 +22,7 @@ _PYTHON_NAMES = {
 _BOTH_WAYS = re.compile(r"(?:\w+=(?:'[^']*'|\"[^\"]*\"|\([^()]*\)|[\w.]+)|\ballow_network=True) \((--?[a-z][^()]*)\)")
 #: "-y (overwrite)": the other way round.
 _FLAG_FIRST = re.compile(r"(?<=[ ;])(--?[a-z][\w-]*) \([a-z_]+\)")
-_ARGUMENT = re.compile(r"\b([a-z_]+)=('[^']*'|\"[^\"]*\"|\([^()]*\)|[\w.]+)")
+XX
 #: Where messages begin to list what would be right.
 _LISTS = re.compile(
     r"(?:; |: | choose )(?:it is |one of |choose |known endings: |known keys: |for example |from |give )"
@@ -37,8 +37,14 @@ _WRONG = re.compile(r"'([^']{1,60})'|^--[\w-]+ ([^ ']+) is no ")
 
 def in_flags(error: VdeblurError, command: click.Command | None) -> str:
     """The message of an error as the command line says it: its options as flags, and the nearest right value."""
+    message = words_in_flags(str(error), command)
+    return with_suggestion(message) if isinstance(error, UsageError) else message
+
+
+def words_in_flags(words: str, command: click.Command | None) -> str:
+    """What the library says, an error or a note, with its options as flags."""
     names = _flags(command)
-    message = _BOTH_WAYS.sub(r"\1", " ".join(str(error).split()))
+    message = _BOTH_WAYS.sub(r"\1", " ".join(words.split()))
     message = _FLAG_FIRST.sub(r"\1", message)
     message = _ARGUMENT.sub(lambda match: _argument(match, names), message).replace("pass -", "give -")
     if names:
@@ -51,7 +57,7 @@ def in_flags(error: VdeblurError, command: click.Command | None) -> str:
             rf"(?<=: )({known})(?= was .* when the job began)",
         ):
             message = re.sub(place, lambda match: names[match[1]], message)
-    return with_suggestion(message) if isinstance(error, UsageError) else message
+    return message
 
 
 def usage_words(exc: click.ClickException) -> str:

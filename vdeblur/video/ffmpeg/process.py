@@ -160,13 +160,15 @@ class FFmpegProcess:
                     found.append(line)
 
     def _copy(self, sink: IO[bytes]) -> None:
-        """Copy the output to ``sink``; what cannot be written ends the process."""
+        """Copy the output to ``sink``, and keep none of it back; what cannot be written ends the process."""
         stdout = self._process.stdout
         assert stdout is not None
+        flush = getattr(sink, "flush", lambda: None)
         with stdout:
             while data := stdout.read(_COPY_BYTES):
                 try:
                     write_all(sink, data)
+                    flush()
                 except Exception as exc:
                     self.sink_failure = exc
                     self._process.kill()

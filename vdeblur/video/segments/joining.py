@@ -60,9 +60,9 @@ def inspect_segment(path: Path, times: Sequence[int]) -> Segment:
     try:
         shown, key, parameters = _packets_of(path)
     except (av.error.FFmpegError, ValueError, IndexError) as exc:
-        raise TargetError(f"a piece of the result cannot be read again ({exc}); --segments off may help") from exc
+        raise TargetError(f"a piece of the result cannot be read again ({exc}); segment_seconds=None may help") from exc
     if len(set(shown)) != len(times) or not key:
-        raise TargetError(f"the encoder made {len(shown)} frames of {len(times)}; --segments off may help")
+        raise TargetError(f"the encoder made {len(shown)} frames of {len(times)}; segment_seconds=None may help")
     return Segment(path.name, tuple(times), _places(shown), hashlib.sha256(parameters).hexdigest())
 
 

@@ -23,7 +23,7 @@ from vdeblur.errors import TargetError, UsageError
 from vdeblur.video.segments.file_lock import FileLock
 
 #: Changes when folders of older versions can no longer be read.
-VERSION = 1
+VERSION = 2
 _NAME_BYTES = 255
 _RECORD = "job.json"
 #: Term for people, which may differ: the options as they were given.
@@ -131,7 +131,7 @@ class Journal:
             if not anew and (earlier := self.unfinished) is not None:
                 raise UsageError(
                     f"an interrupted job for {self.target} is there, {earlier.frames} frames done; "
-                    "--resume goes on with it, -y begins anew"
+                    "resume=True goes on with it, overwrite=True begins anew"
                 )
             self._empty()
             self._write(Record(dict(terms)))
@@ -159,7 +159,7 @@ class Journal:
             _compare(record.terms, terms, self.target)
             for segment in record.segments:
                 if not (self.folder / segment.file).is_file():
-                    raise TargetError(f"{self.folder / segment.file} is missing; -y begins anew")
+                    raise TargetError(f"{self.folder / segment.file} is missing; overwrite=True begins anew")
         except BaseException:
             self._lock.release()
             raise
@@ -174,7 +174,9 @@ class Journal:
         """Add a finished segment; it counts once :meth:`commit` has been called."""
         known = self.record.segments
         if known and known[0].parameters != segment.parameters:
-            raise TargetError("the encoder's parameters changed between segments; --segments off does without them")
+            raise TargetError(
+                "the encoder's parameters changed between segments; segment_seconds=None does without them"
+            )
         self.record = dataclasses.replace(self.record, segments=(*known, segment))
 
     def commit(self, position: Position) -> None:
@@ -230,7 +232,9 @@ class Journal:
         try:
             data = json.loads(path.read_bytes())
             if data["version"] != VERSION:
-                raise TargetError(f"{self.folder} was written by another version of vdeblur; -y begins anew")
+                raise TargetError(
+                    f"{self.folder} was written by another version of vdeblur; overwrite=True begins anew"
+                )
             position = data["position"]
             if position is not None:
                 position = Position(**{**position, "notes": tuple(position["notes"])})
@@ -242,7 +246,7 @@ class Journal:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as exc:
-            raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
+            raise TargetError(f"cannot read {path}: {exc}; overwrite=True begins anew") from exc
 
     def _write(self, record: Record) -> None:
         path = self.folder / _RECORD

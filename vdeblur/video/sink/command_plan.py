@@ -201,6 +201,8 @@ class CommandPlan:
             options |= self.info.programs.options()
         if not self.streams.chapters:
             options["map_chapters"] = "-1"
+        if self.target.is_standard_output or self.target.sink is not None:
+            options["flush_packets"] = "1"  # whoever reads the pipe may wait for each frame
         if self.single:
             options["update"] = "1"
         elif self.container.one_file_a_frame:
