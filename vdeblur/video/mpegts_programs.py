@@ -40,6 +40,10 @@ class Identifiers:
     first_map: int = 0x1000
     #: Those that streams may have.
     streams: tuple[range, ...] = (range(0x20, 0x1F00),)
+    #: Whether there may be more than one program.
+    several_programs: bool = True
+    #: For videos behind the first one, where FFmpeg's muxer has an identifier of its own for the first alone.
+    further_videos: range = range(0)
 
     def words(self, pids: Sequence[int], programs: int) -> Iterator[str]:
         """Options that give streams the same identifiers as in the source, if all of them may be used."""
@@ -49,10 +53,19 @@ class Identifiers:
             for position, pid in enumerate(pids):
                 yield from ("-streamid", f"{position}:{pid}")
 
+    def words_for_videos(self, kinds: Sequence[str]) -> Iterator[str]:
+        """Options that give an identifier to each video behind the first, by the kinds of the output's streams."""
+        videos = [position for position, kind in enumerate(kinds) if kind == "video"]
+        for position, pid in zip(videos[1:], self.further_videos, strict=False):
+            yield from ("-streamid", f"{position}:{pid}")
+
 
 #: Blu-ray discs and AVCHD cameras: video, sound, subtitles, menus, texts, and second sounds and videos.
 BLU_RAY_IDENTIFIERS = Identifiers(
-    0x100, tuple(range(start, start + 0x20) for start in (0x1011, 0x1100, 0x1200, 0x1400, 0x1800, 0x1A00, 0x1B00))
+    0x100,
+    tuple(range(start, start + 0x20) for start in (0x1011, 0x1100, 0x1200, 0x1400, 0x1800, 0x1A00, 0x1B00)),
+    several_programs=False,
+    further_videos=range(0x1B00, 0x1B20),
 )
 
 
@@ -89,7 +102,13 @@ class Programs:
 
     def words(self, pids: Sequence[int], identifiers: Identifiers) -> tuple[str, ...]:
         """Further options, which occur more than once; ``pids`` are those of the output's streams, in order."""
+        if not self.are_kept(identifiers):
+            return tuple(identifiers.words(pids, 1))
         return (*identifiers.words(pids, len(self.programs)), *self._described(pids))
+
+    def are_kept(self, identifiers: Identifiers | None) -> bool:
+        """Whether an output with such identifiers, or with none, has the same programs; else its streams are in one."""
+        return identifiers is not None and (identifiers.several_programs or len(self.programs) <= 1)
 
     def _described(self, pids: Sequence[int]) -> Iterator[str]:
         for number, program in enumerate(self.programs):

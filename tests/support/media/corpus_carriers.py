@@ -16,7 +16,20 @@ from typing import Any
 import av
 
 from support.media.clips import FOLDER, ffmpeg
-from support.media.corpus_streams import END, H264, MPEG4, VIDEO, Fate, Kind, ingredients, kept, lacking, tone
+from support.media.corpus_streams import (
+    END,
+    FIRST_H264,
+    H264,
+    MPEG4,
+    SECOND_VIDEO,
+    VIDEO,
+    Fate,
+    Kind,
+    ingredients,
+    kept,
+    lacking,
+    tone,
+)
 from support.media.corpus_streams import source as stream_source
 from support.media.transport import ProgramMap, with_tables
 
@@ -43,6 +56,18 @@ KINDS: dict[str, Kind] = {
     "m2ts_camera": Kind(
         ".m2ts", f"{VIDEO} {TONE} {H264} -c:a ac3 -mpegts_m2ts_mode 1 {END}",
         {".m2ts": kept("1 audio"), ".mts": kept("1 audio"), ".ts": kept("1 audio"), ".mkv": kept("1 audio")},
+    ),
+    # M2TS holds one program, and FFmpeg has an identifier for one video there.
+    "ts_programs_of_two": Kind(
+        ".ts", f"{VIDEO} {TONE} {SECOND_VIDEO} {TONE} -map 0 -map 1 -map 2 -map 3 {FIRST_H264} -c:v:1 mpeg2video "
+        "-c:a ac3 -program program_num=5:st=0:st=1 -program program_num=9:st=2:st=3 "
+        f"-metadata:p:0 service_name=Front -metadata:p:1 service_name=Rear {END}",
+        {".m2ts": kept("2 audio, 1 video · left out: name of program Front, Rear", without=lacking("programs")),
+         ".ts": kept("2 audio, 1 video")},
+    ),
+    "ts_dash_camera": Kind(
+        ".ts", f"{VIDEO} {SECOND_VIDEO} {TONE} -map 0 -map 1 -map 2 {FIRST_H264} -c:v:1 mpeg2video -c:a ac3 {END}",
+        {".m2ts": kept("1 video, 1 audio"), ".mts": kept("1 video, 1 audio")},
     ),
     "m2ts_lpcm": Kind(
         ".m2ts", f"{VIDEO} {TONE} {H264} -ac 2 -c:a pcm_bluray {END}",

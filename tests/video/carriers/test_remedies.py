@@ -85,7 +85,7 @@ def test_streams_that_are_too_many_together_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("suffix", "options", "words"),
     [
-        (".dv", {}, r"write to \.mkv, which holds everything$"),
+        (".dv", {}, r"write to \.mkv, which holds such pictures$"),
         (".webm", {"codec": "h264"}, r"for WebM choose one of libvpx-vp9"),
         (".mp4", {"ffmpeg_args": ("-nonsense", "1")}, r"without ffmpeg_args \(--ffmpeg-args\) it can$"),
         (

@@ -250,7 +250,7 @@ def _ways_out(container: Container, spec: RawVideoSpec, wanted: PixelFormat, opt
     elif options.codec or options.preset or options.ffmpeg_args:
         ways = [_other_options(container, spec, wanted, options)]
     else:
-        ways = ["write to .mkv, which holds everything"]
+        ways = ["write to .mkv, which holds such pictures"]
         if wanted.name != plain and can_hold_video(container, spec, plainer):
             ways.append(f"pass pixel_format={plain!r} (--pix-fmt {plain})")
     return ", or ".join(ways)

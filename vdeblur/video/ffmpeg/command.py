@@ -29,6 +29,8 @@ class OutputStream:
     #: Which stream of which input: the pipe's, or the source's.
     index: int
     from_pipe: bool = False
+    #: "video", "audio" …
+    kind: str = "video"
     #: Output options of this stream, without dashes and specifier, e.g. {"c": "copy"}.
     options: Mapping[str, str] = field(default_factory=dict)
     #: Stream of the source whose tags it gets; ``None`` = its own.

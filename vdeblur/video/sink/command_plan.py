@@ -174,11 +174,16 @@ class CommandPlan:
     def _words(self) -> tuple[str, ...]:
         """Program names and stream identifiers (PID), from one transport stream to another."""
         identifiers = self.container.identifiers
-        if identifiers is None or not self.info.programs.programs:
+        if identifiers is None:
             return ()
-        indexes = [stream.tags_of for stream in self.streams.streams]
-        pids = [self.info.streams[index].id for index in indexes if index is not None]
-        return self.info.programs.words(pids, identifiers)
+        words: tuple[str, ...] = ()
+        if self.info.programs.programs:
+            indexes = [stream.tags_of for stream in self.streams.streams]
+            pids = [self.info.streams[index].id for index in indexes if index is not None]
+            words = self.info.programs.words(pids, identifiers)
+        if "-streamid" not in words:
+            words += tuple(identifiers.words_for_videos([stream.kind for stream in self.streams.streams]))
+        return words
 
     @property
     def newer_list(self) -> bool:

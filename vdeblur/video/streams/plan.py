@@ -113,7 +113,7 @@ def plan_streams(
         words = f"video {info.video.stream_index} is restored, {list_streams(others)} copied as it is"
         notes.append(f"{words}; --video N chooses another")
     outcomes += _outcomes(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
-    if info.programs.names and container.identifiers is None:
+    if info.programs.names and not info.programs.are_kept(container.identifiers):
         words = f"name of program {', '.join(info.programs.names)}"
         notes.append(f"{container.name} has no place for the {words}")
         outcomes.append(Outcome("left out", "program", words))
@@ -248,10 +248,12 @@ def _in_order(
             options["bsf"] = ",".join(filters)
         if through_pipe:
             options |= _dispositions(stream)
-            streams[stream.index] = OutputStream(number, True, options, tags=_tags(stream, True))
+            streams[stream.index] = OutputStream(number, True, stream.kind, options, tags=_tags(stream, True))
         else:
             tags = (*(_language(stream) if container.quicktime_languages else ()), *_title(stream))
-            streams[stream.index] = OutputStream(stream.index, options=options, tags_of=stream.index, tags=tags)
+            streams[stream.index] = OutputStream(
+                stream.index, kind=stream.kind, options=options, tags_of=stream.index, tags=tags
+            )
     order = sorted(streams)
     return tuple(streams[index] for index in order), order.index(video.index)
 
