@@ -896,3 +896,22 @@ def test_closing_a_sequence_never_waits_for_its_decoder(tmp_path: Path) -> None:
         with Reader(pattern) as reader:
             if turn % 2:
                 next(iter(reader))
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libx265", "mpeg2video"])
+def test_a_recording_that_begins_in_the_middle(encoder: str, tmp_path: Path) -> None:
+    """What lies in front of the first key frame cannot be decoded; how many pictures that costs is said."""
+    whole, cut = tmp_path / "whole.ts", tmp_path / "cut.ts"
+    pictures = ("-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25", "-frames:v", "40")
+    ffmpeg(*pictures, "-c:v", encoder, "-bf", "0", "-g", "20", "-pix_fmt", "yuv420p", str(whole))
+    data = whole.read_bytes()
+    cut.write_bytes(data[len(data) // 4 // 188 * 188 :])
+    for path, told in ((whole, 0), (cut, 1)):
+        with Reader(path) as reader:
+            given = len(list(reader))
+            notes = [note for note in reader.notes if "in front of the first key frame" in note]
+        assert len(notes) == told
+    assert given == 20
+    with av.open(str(cut)) as container:
+        packets = sum(bool(packet.size) for packet in container.demux(video=0))
+    assert notes[0].startswith(f"{packets - given} pictures in front of the first key frame cannot be decoded")

@@ -78,6 +78,8 @@ class Decoder:
         self._context = context
         #: Packets, in all and before the first frame came out.
         self._sent = self._sent_in_front = 0
+        #: Whether the stream begins without a key frame, and how many pictures are lost by that, known at the end.
+        self._headless, self.withheld = False, 0
         #: Frames that came out.
         self.received = 0
         #: Packets that could not be decoded, in all and since the last frame that came out.
@@ -106,9 +108,11 @@ class Decoder:
         """Frames in the order they are shown."""
         self._context.flags &= ~_OUTPUT_CORRUPT
         self._sent = self._sent_in_front = self.received = self.skipped = self.skipped_since_frame = self.damaged = 0
+        self._headless, self.withheld = False, 0
         self.skipped_pts.clear()
         for packet in packets:
             self._sent += 1
+            self._headless |= self._sent == 1 and not packet.is_keyframe
             if not packet.size:
                 self._skip(packet, "the packet is empty")
                 continue
@@ -154,6 +158,7 @@ class Decoder:
         except av.error.FFmpegError as exc:
             self.flush_failed = True
             self.last_error = str(exc.strerror or exc)
+        self.withheld = max(0, self._sent - self.received - self.skipped) if self._headless else 0
         self.may_lack_frames = self.flush_failed or self.received + self.skipped < self._sent
 
     def _count(self, frames: list[av.VideoFrame]) -> Iterator[av.VideoFrame]:

@@ -116,6 +116,9 @@ class FrameStream:
             notes.append(f"{self.clock.repaired} timestamps were missing or did not rise and have been mended")
         if damaged := self.session.decoder.damaged:
             notes.append(f"{damaged} frame{'s are' if damaged > 1 else ' is'} damaged in the source")
+        if withheld := self.session.decoder.withheld:
+            words = f"{withheld} picture{'s' * (withheld > 1)} in front of the first key frame"
+            notes.append(f"{words} cannot be decoded: the recording begins in the middle")
         if self.session.media.change is not None:
             notes.append(self.session.media.change)
         return notes + self.ending.notes(self.session.media.failure)
