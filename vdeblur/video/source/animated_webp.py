@@ -15,6 +15,8 @@ import numpy as np
 from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.clock.slots import DecodingSlots
+from vdeblur.video.info import TimeScan
 from vdeblur.video.source.location import file_id
 from vdeblur.video.source.truncation import Truncation
 from vdeblur.video.source.webp_parser import Planes, WebpAnimation, WebpCanvas, read_animation
@@ -68,6 +70,8 @@ class AnimatedWebp:
         self.change: str | None = None
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
+        self.scan: TimeScan | None = None
+        self.slots: DecodingSlots | None = None
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """Every picture as it is shown, each with its time."""

@@ -14,7 +14,12 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
+from vdeblur.errors import SourceError, UsageError
 from vdeblur.video.av_compat import fraction_or_none, stored_bytes, tags_of
+from vdeblur.video.clock.scan import TRANSPORTS, clock_of, may_be_joined, result_of, scan
+from vdeblur.video.clock.shared_clock import SharedClock
+from vdeblur.video.clock.slots import DecodingSlots
+from vdeblur.video.info import TimeScan
 from vdeblur.video.source.access import reopening_options
 from vdeblur.video.source.animated_webp import AnimatedWebp
 from vdeblur.video.source.location import DEFAULT_FRAME_RATE, SourceLocation, file_id
@@ -66,6 +71,12 @@ class PacketSource(Protocol):
     change: str | None
     #: Packets of the other streams, if they are kept.
     kept: deque[av.Packet[Any]]
+    #: Where pictures are shown, if the container does not say.
+    slots: DecodingSlots | None
+
+    @property
+    def scan(self) -> TimeScan | None:
+        """What was seen of the source's clock: of a file before work, of a pipe so far; ``None`` = nobody looked."""
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """Packets of the video stream from the present position to the end."""
@@ -76,8 +87,10 @@ class PacketSource(Protocol):
     def close(self) -> None: ...
 
 
-def open_media(place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool = False) -> PacketSource:
-    """Open a source and choose its video.
+def open_media(
+    place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool = False, scan: TimeScan | None = None
+) -> PacketSource:
+    """Open a source and choose its video; ``scan`` = what :func:`scan_times` has found in it.
 
     Raises:
         SourceError: it cannot be read or holds no video.
@@ -87,13 +100,26 @@ def open_media(place: SourceLocation, *, frame_rate: Fraction | None, keep_packe
         return ImageSequence(place, frame_rate or DEFAULT_FRAME_RATE)
     if place.path is not None and is_animated_webp(place.path):
         return AnimatedWebp(place.path, frame_rate)
-    return Demuxer(place, frame_rate=frame_rate, keep_packets=keep_packets)
+    return Demuxer(place, frame_rate=frame_rate, keep_packets=keep_packets, scan=scan)
+
+
+def scan_times(place: SourceLocation, media: PacketSource) -> TimeScan | None:
+    """Read the times of all packets of a file whose clock may start again; ``None`` where none can, or nobody knows."""
+    if place.path is None or not place.twice or not may_be_joined(media.container_name, place.path):
+        return None
+    try:
+        with open_container(place, None) as container:
+            return scan(container, media.stream.index)
+    except (SourceError, UsageError, av.error.FFmpegError):
+        return None
 
 
 class Demuxer:
     """A container: a file, a URL, a pipe."""
 
-    def __init__(self, place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool) -> None:
+    def __init__(
+        self, place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool, scan: TimeScan | None = None
+    ) -> None:
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
         self._place = place
@@ -125,19 +151,62 @@ class Demuxer:
             self.input_options["pattern_type"] = "none"
         if frame_rate is not None:
             self.input_options["framerate"] = str(frame_rate)
-        if not keep_packets:
+        self.slots = DecodingSlots.of(self.container_name, stream.codec_context.has_b_frames)
+        self._scan = scan
+        self._clock = self._new_clock()
+        if scan is not None and scan.moves:
+            self._take_times(scan)
+        elif not keep_packets:
             for other in self.streams:
                 if other is not stream:
                     other.discard = Discard.all
 
+    def _new_clock(self) -> SharedClock | None:
+        """What mends the times: of a file that needs it, and of every pipe that may."""
+        if self._scan is not None:
+            return clock_of(self._container, self.stream.index) if self._scan.moves else None
+        if self._place.pipe is None or not may_be_joined(self.container_name, None):
+            return None
+        # A camera may wait for a picture's result before it gives the next: nothing waits but for a step back.
+        waits = self.container_name in TRANSPORTS
+        return clock_of(self._container, self.stream.index, waits_forward=waits)
+
+    def _take_times(self, scan: TimeScan) -> None:
+        """Replace what the header says of times by what the packets do."""
+        begin, end = scan.spans[self.stream.index]
+        self.start_pts = round(begin / self.time_base)
+        self.video_seconds = float(end - begin)
+        self.duration_seconds = float(max(e for _, e in scan.spans.values()) - min(b for b, _ in scan.spans.values()))
+        self.frame_count = None
+
+    @property
+    def scan(self) -> TimeScan | None:
+        if self._scan is not None or self._clock is None:
+            return self._scan
+        return result_of(self._clock, self.stream.index)
+
     def packets(self) -> Iterator[av.Packet[Any]]:
-        wanted = self.streams if self._keep else [self.stream]
+        packets = self._all_packets()
+        if self._clock is not None:
+            packets = self._clock.mended(packets)
+        yield from self._of_video(packets) if self.slots is None else self.slots.watched(self._of_video(packets))
+        self._check_pipe()
+        self._check_file()
+
+    def _of_video(self, packets: Iterator[av.Packet[Any]]) -> Iterator[av.Packet[Any]]:
+        """The packets of the video; those of other streams are kept if that is wanted."""
+        for packet in packets:
+            if packet.stream is self.stream:
+                yield packet
+            elif self._keep:
+                self.kept.append(packet)
+
+    def _all_packets(self) -> Iterator[av.Packet[Any]]:
+        """Packets of all wanted streams that hold something, to the last that can be read."""
+        moves = self._scan is not None and self._scan.moves
+        wanted = self.streams if self._keep or moves else [self.stream]
         try:
-            for packet in self._container.demux(wanted):
-                if packet.size and packet.stream is self.stream:
-                    yield packet
-                elif packet.size:
-                    self.kept.append(packet)
+            yield from (packet for packet in self._container.demux(wanted) if packet.size)
         except av.error.FFmpegError as exc:
             self._check_pipe()
             self.failure = reason_of(exc)
@@ -145,11 +214,10 @@ class Demuxer:
             # A stream that begins in mid-file (FLV, MPEG-TS) is unknown to PyAV, which stumbles over it at the very
             # end: behind the last packet it looks through FFmpeg's streams, and not through its own.
             _log.debug("%s has a stream that begins late", self._place.name)
-        self._check_pipe()
-        self._check_file()
 
     def seek(self, tick: int) -> bool:
-        if not self._place.twice:
+        # Where the clock starts again, a time says no place.
+        if not self._place.twice or self._clock is not None:
             return False
         try:
             self._container.seek(tick, stream=self.stream)
@@ -208,6 +276,8 @@ class ImageSequence:
             self.input_options["framerate"] = str(rate)
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
+        self.scan: TimeScan | None = None
+        self.slots: DecodingSlots | None = None
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         while self._next < len(self._paths):
