@@ -18,6 +18,7 @@ from vdeblur.video.segments.joining import container_aspect
 from vdeblur.video.sink.picture_files import lost_tags_of
 from vdeblur.video.sink.targets import Target
 from vdeblur.video.streams.plan import StreamPlan
+from vdeblur.video.streams.retimed_copy import RetimedCopy
 from vdeblur.video.streams.timeline import Timeline
 
 #: Side data of frames that no encoder here passes on, and its name for people.
@@ -59,6 +60,8 @@ class CommandPlan:
     target: Target
     #: A single picture is written, to a file of just that name.
     single: bool
+    #: The source's other streams on the time line of its pictures, where its own clock is not on one.
+    retimed: RetimedCopy | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -113,11 +116,13 @@ class CommandPlan:
         streams = list(self.streams.streams)
         options = {**streams[position].options, **video_options}
         streams[position] = replace(streams[position], options=options, tags=(*streams[position].tags, *self._untrue()))
-        source = None
+        source = copy = None
         if info.input_url is not None:
             source = Input(info.input_url, {**info.input_options, **timeline.source_options()})
         else:
             streams = [replace(stream, tags_of=None) for stream in streams]
+        if self.retimed is not None:
+            copy = Input(self.retimed.url, self.retimed.input_options(timeline.source_options()))
         output = Output(
             self.target.url,
             self.container.muxer,
@@ -127,7 +132,8 @@ class CommandPlan:
             self.attached,
             extra,
         )
-        return build_command(pipe, streams, output, source=source, video_index=info.video.stream_index)
+        index = info.video.stream_index
+        return build_command(pipe, streams, output, source=source, copy=copy, video_index=index)
 
     def _clock(self, ticks: int) -> int:
         """Movie timescale of MP4, in which late starts are counted: the video's, finer where audio needs it."""

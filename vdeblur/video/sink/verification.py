@@ -6,7 +6,7 @@ Only its head is read, and FFmpeg's own count of packets is compared; nothing is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import av
 
 from vdeblur.video.av_compat import open_input, tags_of
 from vdeblur.video.encode.containers import Container
-from vdeblur.video.ffmpeg.command import OutputStream
+from vdeblur.video.ffmpeg.command import OutputStream, input_numbers
 from vdeblur.video.ffmpeg.process import PacketCounts
 from vdeblur.video.info import SourceInfo, StreamInfo
 from vdeblur.video.source.demuxer import chapter_times
@@ -70,7 +70,7 @@ def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tup
         return list(expected.plan.outcomes), [f"the result could not be checked: {exc}"]
     pairs = _pairs(expected, found)
     missing = _missing_packets(expected, tally)
-    empty = {index for (_, index), count in tally.read.items() if not count}
+    empty = _empty(expected.plan.streams, tally)
     outcomes = [
         _seen(outcome, expected, pairs, missing, found)
         for outcome in expected.plan.outcomes
@@ -94,7 +94,7 @@ def _read_head(path: Path) -> _Found:
 def _pairs(expected: Expectation, found: _Found) -> dict[int, StreamInfo]:
     """Counterparts of the source's streams in the result, by index."""
     info, plan = expected.info, expected.plan
-    codecs = {stream.index: stream.options["c"] for stream in plan.streams if not stream.from_pipe}
+    codecs = {_of_source(stream): stream.options["c"] for stream in plan.streams if not stream.from_pipe}
     codecs[info.video.stream_index] = ""
     wanted = [info.streams[o.index] for o in plan.outcomes if o.index is not None and _is_there(o)]
     left = list(found.streams)
@@ -128,13 +128,27 @@ def _missing_packets(expected: Expectation, tally: PacketCounts) -> dict[int, st
     """Copied streams of which FFmpeg has written fewer packets than it has read."""
     if not expected.whole or expected.changed:
         return {}
-    number = 1 if expected.plan.streams[0].from_pipe else 0
+    numbers = input_numbers(expected.plan.streams)
     missing = {}
     for position, stream in enumerate(expected.plan.streams):
-        read, written = tally.read.get((number, stream.index)), tally.written.get((0, position))
+        read, written = tally.read.get((numbers[stream.input_name], stream.index)), tally.written.get((0, position))
         if _is_copy(stream) and read is not None and written is not None and written < read:
-            missing[stream.index] = f"{read - written} of {read} packets are missing"
+            missing[_of_source(stream)] = f"{read - written} of {read} packets are missing"
     return missing
+
+
+def _empty(streams: Sequence[OutputStream], tally: PacketCounts) -> set[int]:
+    """Streams of the source of which FFmpeg has read nothing, as there is nothing."""
+    if not any(stream.from_copy for stream in streams):
+        return {index for (_, index), count in tally.read.items() if not count}
+    numbers = input_numbers(streams)
+    counts = {_of_source(stream): tally.read.get((numbers[stream.input_name], stream.index)) for stream in streams}
+    return {index for index, count in counts.items() if count == 0}
+
+
+def _of_source(stream: OutputStream) -> int:
+    """Index in the source; in a re-timed copy streams have other ones."""
+    return stream.index if stream.tags_of is None else stream.tags_of
 
 
 def _is_copy(stream: OutputStream) -> bool:
