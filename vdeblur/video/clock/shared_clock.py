@@ -121,6 +121,8 @@ class SharedClock:
 
     def _settles(self, packet: Packet, *, over: bool) -> bool:
         """Give the first packet its time; False = what follows must be seen before."""
+        if packet.stream.index == self._main and not self._knows_shown(packet, over=over):
+            return False
         line, tick = self._lines.get(packet.stream.index), decoding_tick(packet)
         if line is None or tick is None or (packet.stream.index == self._main and packet.dts is None):
             if line is not None:
@@ -253,23 +255,34 @@ class SharedClock:
             line.step = duration
         elif line.last is not None and 0 < tick - line.last <= line.usual:
             line.step = tick - line.last
-        if packet.stream.index == self._main:
-            self._check_shown(packet, line, tick)
+        if packet.stream.index == self._main and packet.pts is not None:
+            line.delay = max(line.delay, packet.pts - tick)
         shown = tick if packet.pts is None else packet.pts
         line.shown_until = max(shown + line.step, shown if line.shown_until is None else line.shown_until)
         line.last = tick
         self._move(packet, line)
 
-    def _check_shown(self, packet: Packet, line: Line, tick: int) -> None:
-        """Forget when a picture is shown if that cannot be; its neighbours tell."""
-        if packet.pts is None or packet.dts is None:
-            return
-        delay = packet.pts - tick
+    def _knows_shown(self, packet: Packet, *, over: bool) -> bool:
+        """Forget when a picture is shown if that cannot be; False = what follows must be seen before."""
+        line = self._lines[self._main]
+        if packet.pts is None or packet.dts is None or line.last is None:
+            return True
+        delay = packet.pts - packet.dts
         if 0 <= delay <= max(_MOST_REORDERED * line.step, 2 * line.delay, line.usual):
-            line.delay = max(line.delay, delay)
-        elif line.last is not None:
-            self._count(packet)
-            packet.pts = None
+            return True
+        if delay > 0:
+            # Before a pause, pictures are decoded early that are shown behind it.
+            if not self._waits_forward:
+                return True
+            later = [other for other in self._held if other.stream.index == self._main and other is not packet]
+            ticks = [tick for other in later[:_MOST_REORDERED] if (tick := decoding_tick(other)) is not None]
+            if any(packet.pts - tick <= _MOST_REORDERED * line.step + line.usual for tick in ticks):
+                return True
+            if len(ticks) < _MOST_REORDERED and not over:
+                return False
+        self._count(packet)
+        packet.pts = None
+        return True
 
     def _move(self, packet: Packet, line: Line) -> None:
         """Move a packet with its piece, behind the one before it."""

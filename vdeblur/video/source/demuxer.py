@@ -151,7 +151,8 @@ class Demuxer:
             self.input_options["pattern_type"] = "none"
         if frame_rate is not None:
             self.input_options["framerate"] = str(frame_rate)
-        self.slots = DecodingSlots.of(self.container_name, stream.codec_context.has_b_frames)
+        codec = stream.codec_context
+        self.slots = DecodingSlots.of(self.container_name, codec.name, has_b_frames=bool(codec.has_b_frames))
         self._scan = scan
         self._clock = self._new_clock()
         if scan is not None and scan.moves:

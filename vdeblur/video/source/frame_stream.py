@@ -57,8 +57,9 @@ class FrameStream:
         self._frame_rate = None if options.frame_rate is None else Fraction(options.frame_rate)
         self._open_session = partial(DecodeSession, place, threads=options.threads, frame_rate=self._frame_rate)
         self.session = self._open_session(keep_packets=options.keep_packets)
-        if (scan := scan_times(place, self.session.media)) is not None:
-            self._open_session = partial(self._open_session, scan=scan)
+        self._scan = scan_times(place, self.session.media)
+        if self._scan is not None and self._scan.moves:
+            self._open_session = partial(self._open_session, scan=self._scan)
             self.session.close()
             self.session = self._open_session(keep_packets=options.keep_packets)
         #: Whether frames are numbered evenly, as the source has no times.
@@ -85,7 +86,7 @@ class FrameStream:
         for part in (self._treatment, self._fit):
             notes += [] if part is None else part.notes
         notes += [] if self._treatment is None else self._treatment.later_notes
-        scan = self.session.media.scan
+        scan = self._scan or self.session.media.scan
         notes += [] if scan is None else scan.notes
         if mended := self._mended(scan):
             notes.append(f"{mended} timestamps were missing or did not rise and have been mended")
@@ -230,7 +231,7 @@ class FrameStream:
             else:
                 look, pictures = look_ahead(pictures)
             self._treatment.choose(look, self._options.interlaced, self._place.name)
-        self.info = replace(info, video=self._treatment.video)
+        self.info = replace(info, video=self._treatment.video, scan=self._scan)
         self._exposures.treated_as(self.info.video.interlacing)
         if self._options.size_change is not None:
             self._fit = self._fit_to(self._options.size_change, begin, media.time_base)

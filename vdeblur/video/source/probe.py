@@ -62,7 +62,6 @@ def describe(
         pictures=place.pictures,
         programs=read_programs(place.path) if media.container_name == "mpegts" and place.path else Programs(),
         picture_numbers=place.numbers,
-        scan=media.scan if place.path is not None else None,
     )
 
 

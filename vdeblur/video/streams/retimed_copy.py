@@ -26,12 +26,14 @@ from vdeblur.video.source.opening import open_again
 
 #: Times in the copy are later by so much, for its containers have none before 0.
 LEAD_SECONDS = 10
-#: Containers to try, in which every tick is exact, and their options. NUT knows most codecs, MPEG-TS those of its own.
+#: Containers to try, and their options.
 _CARRIERS: dict[str, dict[str, str]] = {
     "mpegts": {"mpegts_copyts": "1", "muxdelay": "0", "muxpreload": "0"},
     "nut": {},
     "matroska": {},
 }
+#: The one that a source's own container suggests: it knows all that the source may hold.
+_OWN = {"mpegts": ("mpegts",), "matroska,webm": ("matroska",)}
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def write_retimed_copy(info: SourceInfo, indexes: Sequence[int], folder: Path) -
     if not indexes or info.scan is None or not info.scan.moves_others or info.input_url is None:
         return None
     check_unchanged(info.name, info.path, info.file_id)
-    muxers = [name for name in _CARRIERS if name != "mpegts" or info.container == "mpegts"]
+    muxers = dict.fromkeys([*_OWN.get(info.container, ()), "nut", "matroska"])
     for muxer in muxers:
         copy = RetimedCopy(folder / f"retimed.{muxer}", muxer, {index: place for place, index in enumerate(indexes)})
         if _write(info, copy) and _is_whole(info, copy):
