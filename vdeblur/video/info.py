@@ -177,5 +177,7 @@ class SourceInfo:
     picture_numbers: tuple[int, ...] = ()
     #: The times of its packets, of a file that may have been joined.
     scan: TimeScan | None = None
+    #: How the recording breaks off, in plain words, of a file.
+    broken: str | None = None
     #: Of an MPEG-TS.
     programs: Programs = field(default_factory=Programs)

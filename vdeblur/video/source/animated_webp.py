@@ -71,6 +71,7 @@ class AnimatedWebp:
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
         self.scan: TimeScan | None = None
+        self.broken: str | None = None
         self.slots: DecodingSlots | None = None
 
     def packets(self) -> Iterator[av.Packet[Any]]:

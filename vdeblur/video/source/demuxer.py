@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.video.av_compat import fraction_or_none, stored_bytes, tags_of
+from vdeblur.video.broken_off import walk_path
 from vdeblur.video.clock.scan import TRANSPORTS, clock_of, may_be_joined, result_of, scan
 from vdeblur.video.clock.shared_clock import SharedClock
 from vdeblur.video.clock.slots import DecodingSlots
@@ -37,6 +38,8 @@ from vdeblur.video.source.webp_parser import is_animated_webp
 
 _log = logging.getLogger(__name__)
 
+#: Containers that recorders write as the pictures come.
+_RECORDED = frozenset({"avi", "matroska,webm"})
 _DURATION_TAG = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
 
 
@@ -69,6 +72,8 @@ class PacketSource(Protocol):
     failure: str | None
     #: What happened to the file while it was read, in plain words.
     change: str | None
+    #: How the recording breaks off, in plain words: of a file at once, of a pipe at its end.
+    broken: str | None
     #: Packets of the other streams, if they are kept.
     kept: deque[av.Packet[Any]]
     #: Where pictures are shown, if the container does not say.
@@ -125,6 +130,7 @@ class Demuxer:
         self._place = place
         self._keep = keep_packets
         self.change: str | None = None
+        self._ended = False
         self._container = container = open_container(place, frame_rate)
         self.file_id, self._file_bytes = file_id(place.path), place.file_bytes
         try:
@@ -141,6 +147,7 @@ class Demuxer:
         self.frame_count = stream.frames or None
         self.video_seconds = _video_seconds(stream)
         self.cut = find_cut(container, stream, place.path) if place.path is not None else None
+        self.broken = self._find_break()
         self.duration_seconds = _container_seconds(container)
         self.chapter_seconds = chapter_times(container)
         self.metadata = tags_of(container)
@@ -193,6 +200,17 @@ class Demuxer:
         yield from self._of_video(packets) if self.slots is None else self.slots.watched(self._of_video(packets))
         self._check_pipe()
         self._check_file()
+        self.broken = self.broken or self._find_break()
+
+    def _find_break(self) -> str | None:
+        """How the recording breaks off, as far as is known by now."""
+        pipe, path = self._place.pipe, self._place.path
+        walk = walk_path(path) if path is not None else None if pipe is None or not self._ended else pipe.walked()
+        if walk is not None and (verdict := walk.verdict) is not None and (self.cut is None or not self.cut.certain):
+            return verdict
+        if self.cut is not None and not self.cut.certain and self.container_name in _RECORDED:
+            return f"{self.cut.file_bytes} of its {self.cut.whole_bytes} bytes are there"
+        return None
 
     def _of_video(self, packets: Iterator[av.Packet[Any]]) -> Iterator[av.Packet[Any]]:
         """The packets of the video; those of other streams are kept if that is wanted."""
@@ -208,6 +226,11 @@ class Demuxer:
         wanted = self.streams if self._keep or moves else [self.stream]
         try:
             yield from (packet for packet in self._container.demux(wanted) if packet.size)
+            self._ended = True
+        except av.error.BlockingIOError:
+            # FFmpeg says so where it finds no further packet in what follows.
+            self._check_pipe()
+            self._ended, self.broken = True, self.broken or "nothing that follows can be read"
         except av.error.FFmpegError as exc:
             self._check_pipe()
             self.failure = reason_of(exc)
@@ -278,6 +301,7 @@ class ImageSequence:
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
         self.scan: TimeScan | None = None
+        self.broken: str | None = None
         self.slots: DecodingSlots | None = None
 
     def packets(self) -> Iterator[av.Packet[Any]]:

@@ -1,8 +1,8 @@
 """Truncation check: does the file reach the length its index promises?
 
-Only what cannot be otherwise counts: an index that points behind the end (MP4, QuickTime), a segment that is larger
-than the file (Matroska, WebM), or half a picture at the end (Y4M). Durations in headers are often wrong and prove
-nothing. A missing end mark (GIF) or a wrong length (AVI) is only a reason to say so.
+Only what cannot be otherwise counts: an index that points behind the end (MP4, QuickTime), or half a picture at the end
+(Y4M). Durations in headers are often wrong and prove nothing. A missing end mark (GIF) or a wrong length (Matroska,
+WebM, AVI) is only a reason to say so: recordings break off, and what is there is of use.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def find_cut(container: InputContainer, stream: VideoStream, path: Path) -> Trun
     if name == "gif":
         return None if _GIF_END in tail else Truncation(size, size + 1, certain=False)
     end = {"avi": _end_of_riff, "matroska,webm": _end_of_segment}.get(name, partial(_end_of_frame, stream, size))(head)
-    return Truncation(size, end, certain=name != "avi") if end is not None and end > size else None
+    return Truncation(size, end, certain=name == "yuv4mpegpipe") if end is not None and end > size else None
 
 
 def _end_of_riff(head: bytes) -> int | None:
