@@ -1,6 +1,6 @@
 """Output verification: streams, chapters, dispositions and tags of the finished file against the plan.
 
-Only its head is read, and FFmpeg's own count of packets is compared; nothing is decoded.
+Its head is read, FFmpeg's own count of packets is compared, and so is how long each stream lasts; nothing is decoded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from vdeblur.video.encode.containers import Container
 from vdeblur.video.ffmpeg.command import OutputStream, input_numbers
 from vdeblur.video.ffmpeg.process import PacketCounts
 from vdeblur.video.info import SourceInfo, StreamInfo
+from vdeblur.video.sink.lengths import shortened_streams
 from vdeblur.video.source.demuxer import chapter_times
 from vdeblur.video.source.probe import stream_info
 from vdeblur.video.streams.languages import same_language
@@ -74,7 +75,7 @@ def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tup
     except (av.error.FFmpegError, ValueError, OSError) as exc:
         return list(expected.plan.outcomes), [f"the result could not be checked: {exc}"]
     pairs = _pairs(expected, found)
-    missing = _missing_packets(expected, tally)
+    missing = {**_shortened(expected, pairs, path, tally), **_missing_packets(expected, tally)}
     empty = _empty(expected.plan.streams, tally)
     outcomes = [
         _seen(outcome, expected, pairs, missing, found)
@@ -140,6 +141,19 @@ def _missing_packets(expected: Expectation, tally: PacketCounts) -> dict[int, st
         if _is_copy(stream) and read is not None and written is not None and written + expected.loose_packets < read:
             missing[_of_source(stream)] = f"{read - written} of {read} packets are missing"
     return missing
+
+
+def _shortened(
+    expected: Expectation, pairs: Mapping[int, StreamInfo], path: Path, tally: PacketCounts
+) -> dict[int, str]:
+    """Copied streams that do not last as long as in the source, or whose packets are squeezed together."""
+    if not expected.whole or expected.changed:
+        return {}
+    copied = [_of_source(stream) for stream in expected.plan.streams if stream.options.get("c") == "copy"]
+    if expected.info.input_url is None:
+        copied = [outcome.index for outcome in expected.plan.outcomes if outcome.index is not None]
+    places = {index: pairs[index].index for index in copied if index in pairs}
+    return shortened_streams(expected.info, path, places, suspicious=tally.moved_times)
 
 
 def _empty(streams: Sequence[OutputStream], tally: PacketCounts) -> set[int]:

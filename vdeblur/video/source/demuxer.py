@@ -145,7 +145,7 @@ class Demuxer:
         self.container_name = container.format.name
         self.start_pts = stream.start_time
         self.frame_count = stream.frames or None
-        self.video_seconds = _video_seconds(stream)
+        self.video_seconds = header_seconds(stream)
         self.cut = find_cut(container, stream, place.path) if place.path is not None else None
         self.broken = self._find_break()
         self.duration_seconds = _container_seconds(container)
@@ -334,8 +334,8 @@ def chapter_times(container: InputContainer) -> tuple[Fraction, ...]:
     return tuple(c["start"] * (fraction_or_none(c["time_base"]) or Fraction(0)) for c in container.chapters())
 
 
-def _video_seconds(stream: VideoStream) -> float | None:
-    """Length of the video stream by its header or, in Matroska, by a tag with the time at which it ends."""
+def header_seconds(stream: Stream) -> float | None:
+    """Length of a stream by its header or, in Matroska, by a tag with the time at which it ends."""
     tick = fraction_or_none(stream.time_base) or Fraction(0)
     if stream.duration is not None:
         return float(stream.duration * tick)
