@@ -24,6 +24,10 @@ _SYNC = 0x47
 
 IN_ELEMENT = "in the middle of a packet"
 IN_ZEROS = "only zeros follow"
+BEFORE_ANOTHER = "another file follows that FFmpeg does not read"
+
+#: Whole files one behind the other, of which FFmpeg's demuxers read so many: by the bytes at which each begins.
+_READ_ON = {b"\x1a\x45\xdf\xa3": 2, b"FLV\x01": 1}
 
 #: Bytes from the start of an element, of which the first are given, to the next one; None = that is not known.
 Step = Callable[[bytes], int | None]
@@ -44,6 +48,8 @@ class ElementWalk:
         #: Names of the elements of an MP4 that have been seen.
         self.boxes: set[bytes] = set()
         self._tail = b""
+        #: Heads of files that have been seen, and how many may be.
+        self._files, self._readable = 0, 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -65,6 +71,8 @@ class ElementWalk:
         if self._step is None:
             self._step, self._unit = _step_of(head), _unit_of(head)
         self._elements += 1
+        if head[:4] in _READ_ON:
+            self._files, self._readable = self._files + 1, _READ_ON[head[:4]]
         length = None if self._step is None or self._elements > _MOST_ELEMENTS else self._step(head)
         if length is None or length < 1:
             self._known = False
@@ -82,6 +90,8 @@ class ElementWalk:
     @property
     def verdict(self) -> str | None:
         """How the bytes break off, in words; ``None`` if they do not, or nobody can tell."""
+        if self._files > self._readable:
+            return BEFORE_ANOTHER
         if len(self._tail) == _ZERO_BYTES and not any(self._tail):
             return IN_ZEROS if (self._step or self._unit) and (not self.boxes or b"moof" in self.boxes) else None
         if self._unit:

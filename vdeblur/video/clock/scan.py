@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.stream import Disposition, Stream
 
 from vdeblur.video.av_compat import fraction_or_none
+from vdeblur.video.clock.derived_times import DerivedTimes
 from vdeblur.video.clock.shared_clock import Line, SharedClock
 from vdeblur.video.clock.wrapping import Unwrapping
 from vdeblur.video.info import TimeScan
@@ -35,7 +36,7 @@ def may_be_joined(container: str, path: Path | None) -> bool:
         return False
     if container in TRANSPORTS or path is None:
         return True
-    return _is_small(path) if container == "matroska,webm" else _has_fragments(path)
+    return _is_small(path) if container == "matroska,webm" else has_fragments(path)
 
 
 def _is_small(path: Path) -> bool:
@@ -45,7 +46,7 @@ def _is_small(path: Path) -> bool:
         return False
 
 
-def _has_fragments(path: Path) -> bool:
+def has_fragments(path: Path) -> bool:
     """Whether an MP4 has fragments; without, one index has all times, and they rise (ISO/IEC 14496-12)."""
     try:
         with path.open("rb") as file:
@@ -67,8 +68,9 @@ def _has_fragments(path: Path) -> bool:
 def clock_of(container: InputContainer, main: int, *, waits_forward: bool = True) -> SharedClock:
     """The clock of a container that is read from its start; ``main`` = index of its video."""
     lines = {stream.index: _line(stream) for stream in container.streams}
-    unwrapping = Unwrapping.of(container.format.name)
-    return SharedClock(lines, main, unwrapping=unwrapping, waits_forward=waits_forward)
+    name = container.format.name
+    unwrapping, derived = Unwrapping.of(name), DerivedTimes.of(name)
+    return SharedClock(lines, main, unwrapping=unwrapping, derived=derived, waits_forward=waits_forward)
 
 
 def _line(stream: Stream) -> Line:

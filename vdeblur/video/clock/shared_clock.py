@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import av
 
+from vdeblur.video.clock.derived_times import DerivedTimes
 from vdeblur.video.clock.wrapping import Unwrapping
 
 Packet: TypeAlias = "av.Packet[Any]"
@@ -68,15 +69,23 @@ class SharedClock:
         lines: the streams, by index.
         main: index of the video, whose steps back begin a new piece.
         unwrapping: what undoes the wraps of a short counter.
+        derived: what gives decoding times where the container has none.
         waits_forward: hold a packet that comes much later than due until the next one confirms it. Without, nothing
             waits but for a step back.
     """
 
     def __init__(
-        self, lines: Mapping[int, Line], main: int, *, unwrapping: Unwrapping | None = None, waits_forward: bool = True
+        self,
+        lines: Mapping[int, Line],
+        main: int,
+        *,
+        unwrapping: Unwrapping | None = None,
+        derived: DerivedTimes | None = None,
+        waits_forward: bool = True,
     ) -> None:
         self._lines, self._main = dict(lines), main
         self._unwrapping = unwrapping
+        self._preparations = [one for one in (unwrapping, derived) if one is not None]
         self._waits_forward = waits_forward
         #: What each piece is moved by, in seconds.
         self._offsets: list[Fraction] = [Fraction(0)]
@@ -99,8 +108,8 @@ class SharedClock:
     def mended(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         """The packets in their order, with their new times."""
         for packet in packets:
-            if self._unwrapping is not None:
-                self._unwrapping.undo(packet, of_video=packet.stream.index == self._main)
+            for preparation in self._preparations:
+                preparation.prepare(packet, of_video=packet.stream.index == self._main)
             self._held.append(packet)
             if len(self._held) >= self._look_at:
                 yield from self._settled(final=False)
@@ -296,7 +305,8 @@ class SharedClock:
             tick = packet.dts = packet.dts + offset
         if tick is None:
             return
-        if line.given is not None and tick <= line.given and line.dense:
+        of_main = packet.stream.index == self._main
+        if line.given is not None and tick <= line.given and line.dense and not of_main:
             tick = line.given + line.ticks(_LEAST_SECONDS)
             packet.dts = None if packet.dts is None else tick
             packet.pts = None if packet.pts is None else max(packet.pts, tick)
@@ -330,9 +340,8 @@ def _gap_of_pictures(old: list[Packet], new: list[Packet], line: Line, shown_unt
     ends = [packet.pts + line.step for packet in old if packet.pts is not None]
     ends += [] if shown_until is None else [shown_until]
     last = decoding_tick(old[-1]) if old else line.last
-    decoded = (last or 0) + 1 - (decoding_tick(new[0]) or 0)
-    shown = max(ends) - min(starts) if ends and starts else decoded - 1 + line.step
-    return max(decoded, shown) * line.time_base
+    decoded = (last or 0) + line.step - (decoding_tick(new[0]) or 0)
+    return (max(ends) - min(starts) if ends and starts else decoded) * line.time_base
 
 
 def _is_stray(line: Line, tick: int, following: list[int]) -> bool:

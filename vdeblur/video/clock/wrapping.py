@@ -29,7 +29,7 @@ class Unwrapping:
         period = _COUNTERS.get(container)
         return None if period is None else Unwrapping(period)
 
-    def undo(self, packet: av.Packet[Any], *, of_video: bool) -> None:
+    def prepare(self, packet: av.Packet[Any], *, of_video: bool) -> None:
         """Give a packet the times that its counter means."""
         index = packet.stream.index
         tick = packet.pts if packet.dts is None else packet.dts

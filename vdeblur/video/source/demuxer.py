@@ -39,7 +39,7 @@ from vdeblur.video.source.webp_parser import is_animated_webp
 _log = logging.getLogger(__name__)
 
 #: Containers that recorders write as the pictures come.
-_RECORDED = frozenset({"avi", "matroska,webm"})
+_RECORDED = frozenset({"avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
 _DURATION_TAG = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
 
 
@@ -158,8 +158,8 @@ class Demuxer:
             self.input_options["pattern_type"] = "none"
         if frame_rate is not None:
             self.input_options["framerate"] = str(frame_rate)
-        codec = stream.codec_context
-        self.slots = DecodingSlots.of(self.container_name, codec.name, has_b_frames=bool(codec.has_b_frames))
+        reordered = bool(stream.codec_context.has_b_frames)
+        self.slots = DecodingSlots.of(self.container_name, has_b_frames=reordered)
         self._scan = scan
         self._clock = self._new_clock()
         if scan is not None and scan.moves:
@@ -200,7 +200,8 @@ class Demuxer:
         yield from self._of_video(packets) if self.slots is None else self.slots.watched(self._of_video(packets))
         self._check_pipe()
         self._check_file()
-        self.broken = self.broken or self._find_break()
+        if self._place.pipe is not None:
+            self.broken = self.broken or self._find_break()
 
     def _find_break(self) -> str | None:
         """How the recording breaks off, as far as is known by now."""

@@ -96,7 +96,7 @@ class TimestampRepair:
         late = first is not None and first > self._last
         if first is not None and not late:
             second = self._given(waiting[1]) if len(waiting) > 1 else None
-            if second is not None and first < second <= self._last:
+            if second is not None and first < second <= self._last and 2 * (self._last - first) >= self._step:
                 self._offset += self.due - first
                 return 0
         for place in range(1, len(waiting)):
