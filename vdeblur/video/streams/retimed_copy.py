@@ -26,14 +26,23 @@ from vdeblur.video.source.opening import open_again
 
 #: Times in the copy are later by so much, for its containers have none before 0.
 LEAD_SECONDS = 10
-#: Containers to try, and their options.
-_CARRIERS: dict[str, dict[str, str]] = {
-    "mpegts": {"mpegts_copyts": "1", "muxdelay": "0", "muxpreload": "0"},
-    "nut": {},
-    "matroska": {},
-}
+
+
+@dataclass(frozen=True)
+class _Carrier:
+    """A container to try, and its muxer's options."""
+
+    muxer: str
+    options: dict[str, str] = field(default_factory=dict)
+    #: Packets say how long they last.
+    keeps_durations: bool = True
+
+
+_NUT = _Carrier("nut", keeps_durations=False)
+_MATROSKA = _Carrier("matroska")
+_MPEGTS = _Carrier("mpegts", {"mpegts_copyts": "1", "muxdelay": "0", "muxpreload": "0"})
 #: The one that a source's own container suggests: it knows all that the source may hold.
-_OWN = {"mpegts": ("mpegts",), "matroska,webm": ("matroska",)}
+_OWN = {"mpegts": (_MPEGTS,), "matroska,webm": (_MATROSKA,)}
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class RetimedCopy:
     """The copy, and where each stream of the source is in it."""
 
     path: Path
-    muxer: str
+    carrier: _Carrier
     #: Index in the copy of a stream, by its index in the source.
     places: dict[int, int] = field(default_factory=dict)
 
@@ -51,8 +60,8 @@ class RetimedCopy:
 
     @property
     def keeps_durations(self) -> bool:
-        """Whether packets say how long they last; NUT's do not."""
-        return self.muxer != "nut"
+        """Whether packets say how long they last."""
+        return self.carrier.keeps_durations
 
     def input_options(self, options: dict[str, str | None]) -> dict[str, str | None]:
         """FFmpeg input options for a time line that gives the source itself these."""
@@ -60,7 +69,7 @@ class RetimedCopy:
         if (seek := moved.get("ss")) is not None:
             moved["ss"] = f"{float(seek) + LEAD_SECONDS:.6f}"
         moved["itsoffset"] = f"{float(moved.get('itsoffset') or 0) - LEAD_SECONDS:.6f}"
-        return {"f": self.muxer, **moved}
+        return {"f": self.carrier.muxer, **moved}
 
 
 def write_retimed_copy(info: SourceInfo, indexes: Sequence[int], folder: Path) -> RetimedCopy | None:
@@ -73,9 +82,9 @@ def write_retimed_copy(info: SourceInfo, indexes: Sequence[int], folder: Path) -
     if not indexes or info.scan is None or not info.scan.moves_others or info.input_url is None:
         return None
     check_unchanged(info.name, info.path, info.file_id)
-    muxers = dict.fromkeys([*_OWN.get(info.container, ()), "nut", "matroska"])
-    for muxer in muxers:
-        copy = RetimedCopy(folder / f"retimed.{muxer}", muxer, {index: place for place, index in enumerate(indexes)})
+    for carrier in (*_OWN.get(info.container, ()), _NUT, _MATROSKA):
+        places = {index: place for place, index in enumerate(indexes)}
+        copy = RetimedCopy(folder / f"retimed.{carrier.muxer}", carrier, places)
         if _write(info, copy) and _is_whole(info, copy):
             return copy
     raise SourceError(
@@ -88,7 +97,7 @@ def _write(info: SourceInfo, copy: RetimedCopy) -> bool:
     """Write the copy; whether its container takes all of the streams."""
     try:
         with open_again(info) as source:
-            target = av.open(str(copy.path), "w", format=copy.muxer, container_options=_CARRIERS[copy.muxer])
+            target = av.open(str(copy.path), "w", format=copy.carrier.muxer, container_options=copy.carrier.options)
             with target:
                 try:
                     streams = {
@@ -129,7 +138,7 @@ def _packets(source: InputContainer, info: SourceInfo, streams: dict[int, Stream
 def _is_whole(info: SourceInfo, copy: RetimedCopy) -> bool:
     """Whether every stream is found in the copy as what it was."""
     try:
-        with open_input(str(copy.path), copy.muxer) as container:
+        with open_input(str(copy.path), copy.carrier.muxer) as container:
             found = [
                 (str(stream.type), stream.codec_context and stream.codec_context.name) for stream in container.streams
             ]
