@@ -120,6 +120,15 @@ def test_a_lone_wrong_time_moves_nothing_else(wrong: int, index: int) -> None:
     assert place.dts == expected
 
 
+def test_sound_is_shown_when_it_is_decoded() -> None:
+    made, given = clock(), together(0, 1000)
+    wrong = [packet for packet in given if packet.index == SOUND][20]
+    wrong.pts = 100_000
+    mended(given, made)
+    assert wrong.pts == wrong.dts == 400
+    assert made.strays == {SOUND: 1}
+
+
 def test_pauses_and_jitter_are_none_of_its_business() -> None:
     made = clock()
     given = together(0, 1000) + together(61_000, 62_000) + sound(61_990, 62_000, 62_020)

@@ -266,6 +266,11 @@ class SharedClock:
             line.step = tick - line.last
         if packet.stream.index == self._main and packet.pts is not None:
             line.delay = max(line.delay, packet.pts - tick)
+        elif (
+            packet.pts is not None and line.dense and abs(packet.pts - tick) > _MOST_REORDERED * line.step + line.usual
+        ):
+            self._count(packet)
+            packet.pts = tick
         shown = tick if packet.pts is None else packet.pts
         line.shown_until = max(shown + line.step, shown if line.shown_until is None else line.shown_until)
         line.last = tick
