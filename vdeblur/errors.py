@@ -4,7 +4,7 @@
 
     VdeblurError                 1
     ├── UsageError               2   the caller's mistake: a path, an option, a config key
-    ├── SourceError              3   the input cannot be read or is not a video
+    ├── SourceError              3   the input cannot be read, is not a video, is encrypted or mostly damaged
     ├── TargetError              4   the output cannot be written or encoded
     ├── DeviceError              5   the device is missing or out of memory
     ├── NetworkError             6   the network or its checkpoint failed
@@ -55,7 +55,7 @@ class UsageError(VdeblurError, ValueError):
 
 
 class SourceError(VdeblurError):
-    """The input cannot be opened, is no video, or broke while it was read."""
+    """The input cannot be opened, is no video, is encrypted, broke while it was read, or is mostly damaged."""
 
     exit_code = 3
 

@@ -97,6 +97,7 @@ class Frame:
         cut: it is known that nothing before it belongs to the same shot.
         origin: the picture it was made of, where that was another (:mod:`vdeblur.adapters.pictures`).
         exposure: what the camera wrote down about the shutter, None if nothing is known.
+        captions: closed captions inside the picture (CEA-608 and 708, as cc_data of ATSC A/53).
     """
 
     planes: tuple[Any, ...]
@@ -108,6 +109,7 @@ class Frame:
     cut: bool = False
     origin: Any = None
     exposure: CameraExposure | None = None
+    captions: bytes = b""
 
     @property
     def height(self) -> int:

@@ -16,6 +16,8 @@ from types import MappingProxyType
 from typing import Any, Literal, TypedDict, TypeVar, cast, get_args
 
 from vdeblur.errors import UsageError
+from vdeblur.regions import BOUNDS as KEEP_BOUNDS
+from vdeblur.regions import NONE, KeepSetting, keep_setting
 from vdeblur.shutter import BOUNDS as SHUTTER_BOUNDS
 from vdeblur.shutter import ShutterSetting, shutter_setting
 
@@ -26,6 +28,9 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 #: Side of the tiles a frame is restored in, in pixels.
 TileSize = Literal["auto", "off"] | int
 LEAST_TILE = 64
+#: Whether letters, logos and displays that stand still over a moving picture are found, and left as they are.
+OverlayMode = Literal["auto", "off"]
+OVERLAY_MODES: tuple[str, ...] = get_args(OverlayMode)
 #: What is done with interlaced video.
 InterlacedMode = Literal["keep", "frame", "field", "refuse"]
 INTERLACED_MODES: tuple[str, ...] = get_args(InterlacedMode)
@@ -59,6 +64,8 @@ class Option:
     on_page: bool = False
     #: The attribute of a Deblurrer may be set between frames; other options need another Deblurrer.
     settable: bool = False
+    #: The command line takes it several times.
+    repeatable: bool = False
     #: Decides what comes out beyond rounding: an interrupted job goes on only with the same.
     decisive: bool = False
     #: Its field's.
@@ -114,20 +121,32 @@ def _tile(text: str | bool) -> int | str | bool:
     return int(text) if isinstance(text, str) and text.isdecimal() else text
 
 
+def _switch(text: str | bool) -> str | bool:
+    """A word from text; YAML takes a bare "off" for false."""
+    return "off" if text is False else text
+
+
 def _is_tile(value: Any) -> bool:
     return value in ("auto", "off") or (isinstance(value, int) and not isinstance(value, bool) and value >= LEAST_TILE)
 
 
-class RestoreArguments(TypedDict, total=False):
-    """The options beside the model, as keyword arguments of those who pass them on (``Unpack[RestoreArguments]``)."""
+class ArgumentsBesideLookahead(TypedDict, total=False):
+    """The options beside the model and the lookahead, which decides what ``Deblurrer.step`` returns."""
 
     device: str
     precision: str
     strength: float
-    lookahead: int
     shutter: ShutterSetting
     tile: TileSize
     reduce: int
+    overlays: OverlayMode
+    keep: KeepSetting
+
+
+class RestoreArguments(ArgumentsBesideLookahead, total=False):
+    """The options beside the model, as keyword arguments of those who pass them on (``Unpack[RestoreArguments]``)."""
+
+    lookahead: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +210,22 @@ class RestoreOptions:
         on_page=True, settable=True, decisive=True,
     ))  # fmt: skip
 
+    overlays: OverlayMode = field(default="auto", metadata=_row(
+        parse=_switch, accepts=lambda value: value in OVERLAY_MODES,
+        bounds=" or ".join(OVERLAY_MODES),
+        help="Letters, logos and displays that stand still over a moving picture; auto: they are found and left as "
+        "they are; off: not looked for (default: {default}).", metavar=f"[{'|'.join(OVERLAY_MODES)}]",
+        settable=True, decisive=True,
+    ))  # fmt: skip
+    #: "none", or a tuple of rectangles and of paths.
+    keep: KeepSetting = field(default=NONE, metadata=_row(
+        parse=keep_setting, accepts=lambda _: True, normalizes=True, repeatable=True,
+        bounds=KEEP_BOUNDS,
+        help="Leave a part of the picture exactly as it is, in pixels as it is shown, or where a picture of its size "
+        "is white; may be repeated (default: {default}).", metavar="X,Y,W,H|FILE",
+        settable=True, decisive=True,
+    ))  # fmt: skip
+
     def __post_init__(self) -> None:
         for option in OPTIONS.values():
             object.__setattr__(self, option.name, option.checked(getattr(self, option.name)))
@@ -252,6 +287,8 @@ class ReadOptions:
     keep_packets: bool = False
     interlaced: InterlacedMode | None = None
     size_change: SizeChange | None = None
+    #: Number of the video stream to read, as in the list of all streams; ``None`` = the main one.
+    video: int | None = None
     allow_network: bool = False
 
     def __post_init__(self) -> None:
@@ -264,6 +301,8 @@ class ReadOptions:
             raise UsageError(f"start cannot be {start} s; it is a number of seconds from 0")
         if duration is not None and not (math.isfinite(duration) and duration > 0):
             raise UsageError(f"duration cannot be {duration} s; it is a number of seconds above 0")
+        if self.video is not None and self.video < 0:
+            raise UsageError(f"video cannot be {self.video}; it is the number of a stream, from 0 (see vdeblur info)")
         if self.threads < 0:
             raise UsageError(f"threads cannot be {self.threads}; it is 0 (one a core) or a number of threads")
         if self.frame_rate is not None and not 0 < self.frame_rate <= 1_000_000:

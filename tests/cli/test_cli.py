@@ -312,7 +312,7 @@ def test_jobs(tmp_path: Path) -> None:
     plan = plan_jobs([clips], out)
     assert [Path(job.source).name for job in plan.jobs] == ["a.MKV", "b.mp4"]
     assert [Path(job.target) for job in plan.jobs] == [Path(out) / "a.MKV", Path(out) / "b.mp4"]
-    assert plan.new_folder == Path(out)
+    assert plan.new_folders == (Path(out),)
 
     assert plan_jobs([one], out + "/").jobs == (RunJob(one, str(Path(out) / "b.mp4")),)
     assert plan_jobs([one], str(tmp_path / "out.mkv")).jobs == (RunJob(one, str(tmp_path / "out.mkv")),)

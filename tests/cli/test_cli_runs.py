@@ -85,6 +85,19 @@ def test_options_reach_the_encoder(call: Call, media: Path, tmp_path: Path, tiny
     assert len(planes(target)) == 5
 
 
+def test_codec_and_size_are_said_at_the_end(call: Call, media: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """Of the file as it is, whatever made it so; of pipes and pictures nothing."""
+    target = tmp_path / "out.mkv"
+    scaled = ["--codec", "ffv1", "--ffmpeg-args", "-vf scale=48:32", "--compare", "side"]
+    result = call(media / "clip.mp4", "-o", target, "--model", tiny_model, *scaled)
+    assert result.code == 0, result.err
+    size = f"{target.stat().st_size / 1024:.{1 if target.stat().st_size < 102400 else 0}f} KiB"
+    (line,) = [line for line in result.err.splitlines() if line.startswith(f"vdeblur: {target}: ")]
+    assert line.endswith(f" fps; ffv1 yuv420p, 48x32, {size}")
+    pictures = call(media / "clip.mp4", "-o", tmp_path / "p_%03d.png", "--model", tiny_model, "--json")
+    assert json.loads(pictures.out.splitlines()[-2])["video"] is None
+
+
 @pytest.mark.parametrize("kind", ["side", "split"])
 def test_compare(kind: str, call: Call, media: Path, tmp_path: Path, tiny_model: Path) -> None:
     target = tmp_path / "out.mkv"
@@ -203,6 +216,9 @@ def test_json_events(call: Call, media: Path, tmp_path: Path, tiny_model: Path) 
     assert {event["event"] for event in events[2:-2]} <= {"note", "progress"}
     assert events[0]["target"] == str(target)
     assert (events[-2]["frames"], events[-2]["skipped_packets"]) == (10, 0)
+    assert events[-2]["video"] == {
+        "codec": "h264", "pixel_format": "yuv420p", "width": 96, "height": 64, "bytes": target.stat().st_size
+    }  # fmt: skip
     progress: dict[str, Any] = next(event for event in events if event["event"] == "progress")
     assert 1 <= progress["frames"] <= 10
     assert progress["frames_total"] == 10

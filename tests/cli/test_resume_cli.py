@@ -87,6 +87,20 @@ def test_ctrl_c_once_keeps_what_is_done_and_says_how_to_go_on(
     refused = call(*command[len(COMMAND) :])
     assert (refused.code, len(refused.errors)) == (2, 1)
     assert "--resume goes on with it, -y begins anew" in refused.err
+    for change, said in (
+        (
+            ("--model", "swift"),
+            f"--model was {tiny_model} when the job began and is swift now; give --model {tiny_model} again",
+        ),
+        (
+            ("--pix-fmt", "gbrp"),
+            "--pix-fmt was not given when the job began and is gbrp now; leave out --pix-fmt gbrp",
+        ),
+        (("--start", "0:01"), "--start was not given when the job began and is 1.0 now; leave out --start 1.0"),
+        (("--strength", "0.5"), "--strength was 1.0 when the job began and is 0.5 now; give --strength 1.0 again"),
+    ):
+        other = call(*command[len(COMMAND) :], "--resume", *change)
+        assert other.errors == [f"vdeblur: error: cannot go on with {target}: {said}, or begin anew with -y"]
     resumed = call(*command[len(COMMAND) :], "--resume")
     assert resumed.code == 0
     new, pace = map(float, re.search(rf"{FRAMES} frames, (\d+) of them in .* s, (.*) fps", resumed.err).groups())
@@ -126,7 +140,7 @@ def test_resume_without_an_interrupted_job_begins_one(
 def test_resume_and_no_pieces_exclude_each_other(call: Call, source: Path, tmp_path: Path) -> None:
     result = call(source, "-o", tmp_path / "out.mkv", "--resume", "--segments", "off")
     assert (result.code, result.errors) == (
-        2, ["vdeblur: error: resume and segments off exclude each other; choose one"],
+        2, ["vdeblur: error: --resume and --segments off exclude each other; choose one"],
     )  # fmt: skip
     assert call(source, "-o", tmp_path / "out.mkv", "--segments", "often").code == 2
 

@@ -20,14 +20,14 @@ from vdeblur.engine.exposure import (
     contradicts,
     count_contradictions,
 )
-from vdeblur.engine.stream_state import RestoredFrame, Snapshot
+from vdeblur.engine.stream_state import RestoredFrame
 from vdeblur.frames import CameraExposure, Frame
 
 WRONG = CameraExposure("GoPro GPMF", fraction=0.75)
 RIGHT = CameraExposure("GoPro GPMF", fraction=0.3)
 NOTE = (
     "GoPro GPMF says 0.75 of the frame interval, the blur 0.25 (0.20 to 0.30): the blur is believed; "
-    "give --shutter to decide"
+    "give shutter=… to decide"
 )
 PATIENCE = PATIENCE_FRAMES
 
@@ -153,7 +153,7 @@ def test_a_resumed_job_goes_on_counting(ahead: int) -> None:
     for done in (3, PATIENCE, 11):
         kept = whole[done - 1].snapshot
         assert kept.contradictions is not None
-        after = Snapshot(kept.tensors(), kept.ahead, kept.same_shot, kept.cut_detector, kept.contradictions.clone())
+        after = replace(kept, state=kept.tensors())
         rest = list(on_cpu(Exposed()).restorations(frames[done - 1 :], after=after, read_ahead=ahead))
         assert [each.shutter for each in rest] == [each.shutter for each in whole[done:]]
     lost = replace(whole[10].snapshot, contradictions=None)

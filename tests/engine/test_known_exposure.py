@@ -307,7 +307,7 @@ def test_recorded_steps_are_told_anew_each_time(name: str) -> None:
     deblurrer.device_step.steps = GraphedNetwork(deblurrer.network, recorder)
     for _ in range(2):
         assert_same(list(deblurrer.run(frames)), expected)
-    assert recorder.count == 4, "one recording for known and unknown exposures"
+    assert recorder.count == 7, "one of encoding, and of matching and restoring at either end of a shot and within"
     assert not close(expected, list(on_cpu(name).run(moving(8))))
 
 

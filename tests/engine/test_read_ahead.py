@@ -22,7 +22,6 @@ from vdeblur.engine import memory_estimate, read_ahead, tiling
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.memory_estimate import MemoryEstimate
 from vdeblur.engine.read_ahead import MOST_AHEAD, READ_AHEAD, checked_read_ahead, frames_that_wait, tensor_bytes
-from vdeblur.engine.stream_state import Snapshot
 from vdeblur.engine.tiling import TileChooser
 from vdeblur.errors import NetworkError, SourceError, UsageError
 from vdeblur.frames import Frame
@@ -276,7 +275,7 @@ def test_a_snapshot_within_a_queue_goes_on_to_the_same_frames(cuts: Any, lookahe
         whole = list(restorations)
     for done in range(1, 11):
         kept = whole[done - 1].snapshot
-        after = Snapshot(kept.tensors(), kept.ahead, kept.same_shot, kept.cut_detector, kept.contradictions)
+        after = replace(kept, state=kept.tensors())
         rest = on_cpu(tiny_net(), lookahead=lookahead).restorations(frames[done - 1 :], after=after, read_ahead=ahead)
         again = list(rest)
         assert_same([each.frame for each in again], [each.frame for each in whole[done:]])

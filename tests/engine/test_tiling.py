@@ -261,9 +261,9 @@ def test_a_failure_in_the_middle_goes_on_from_the_last_state() -> None:
     [
         (
             "auto",
-            "a 300×36 frame on cpu, even in tiles of 64 pixels; use a smaller model or video, or another --device",
+            "a 300×36 frame on cpu, even in tiles of 64 pixels; use a smaller model or video, or another device",
         ),
-        ("off", "a 300×36 frame on cpu; use --tile auto, or a smaller model or video, or another --device"),
+        ("off", 'a 300×36 frame on cpu; use tile="auto", or a smaller model or video, or another device'),
     ],
 )
 def test_too_little_for_the_smallest_tiles_is_said(tile: Any, words: str) -> None:
@@ -446,7 +446,7 @@ def test_a_frame_that_does_not_fit_is_restored_in_tiles(
 ) -> None:
     """Under a real limit: whole it fails, by measuring it is cut, and what fails after all is halved."""
     failed = limited(tmp_path, name, spare_mb, "off")
-    assert "out of memory: a 1600×800 frame on cpu; use --tile auto" in failed["error"]
+    assert 'out of memory: a 1600×800 frame on cpu; use tile="auto"' in failed["error"]
     expected = list(on_cpu(name, tile="off").run(clip(2, 800, 1600)))
     told = limited(tmp_path, name, spare_mb, tile)
     assert words in told["notes"][0]

@@ -61,7 +61,7 @@ def test_the_corpus_is_sound(tmp_path: Path) -> None:
         except SourceError:
             unreadable.add(path.name)
     assert unreadable == {
-        "words.srt", "words.ass", "list.m3u8", "list.ffconcat", "list.mpd", "session.sdp", "cover.mp3",
+        "words.srt", "words.ass", "list.m3u8", "list.ffconcat", "list.mpd", "session.sdp", "cover.mp3", "encrypted.mp4",
     }  # fmt: skip
 
 

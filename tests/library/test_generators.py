@@ -280,7 +280,7 @@ def test_wrong_calls_fail_at_once(frames: Any, options: dict[str, Any], words: s
         (torch.zeros(0, 3, 8, 8), "frame 0 has shape (0, 3, 8, 8)"),
         (torch.zeros(2, 3, 3, 8, 8), "frame 0 has shape (2, 3, 3, 8, 8)"),
         (np.full((8, 8, 3), 255, np.float32), "float frames are in [0, 1], but frame 0 reaches 255"),
-        (torch.full((3, 8, 8), float("nan")), "float frames are in [0, 1], but frame 0 reaches nan"),
+        (torch.full((3, 8, 8), float("nan")), "frame 0 has nan among its samples; float frames are finite, in [0, 1]"),
     ],
 )
 def test_wrong_pictures_are_named(picture: Any, words: str) -> None:

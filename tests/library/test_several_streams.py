@@ -242,8 +242,9 @@ def test_calls_wait_for_each_other() -> None:
             return super().correction(*arguments)
 
     deblurrer = Deblurrer(Watched(), lookahead=0, **QUICK)
+    done: list[Any] = []
     threads = [
-        threading.Thread(target=lambda: [deblurrer.step(picture) for picture in pictures(10, (8, 8, 3))])
+        threading.Thread(target=lambda: done.extend(deblurrer.step(picture) for picture in pictures(10, (8, 8, 3))))
         for _ in range(4)
     ]
     for thread in threads:
@@ -251,7 +252,8 @@ def test_calls_wait_for_each_other() -> None:
     for thread in threads:
         thread.join()
     assert most == [1]
-    assert len(deblurrer.network.calls) == 40  # type: ignore[attr-defined]
+    assert len(done) == 40
+    assert len(deblurrer.network.calls) >= 10, "the same picture from another thread may be a copy"  # type: ignore[attr-defined]
 
 
 # --- Concatenated and split -------------------------------------------------------------------------------------------

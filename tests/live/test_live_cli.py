@@ -130,6 +130,37 @@ def test_ctrl_c_finishes_the_recording(tmp_path: Path, tiny_model: Path) -> None
         assert len(list(reader)) > 10
 
 
+def test_a_recording_needs_neither_page_nor_window(tmp_path: Path, tiny_model: Path) -> None:
+    """Nor the packages of the page: they are hidden from this process."""
+    path = tmp_path / "out.mp4"
+    code = (
+        "import sys\n"
+        "for name in ('starlette', 'uvicorn', 'websockets', 'cryptography'): sys.modules[name] = None\n"
+        "from vdeblur.cli.app import run_command_line\n"
+        "sys.exit(run_command_line(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", code, "live", PATTERN, "-m", str(tiny_model), "--no-auto"]
+    done = subprocess.run(
+        [*command, "-o", str(path), "--duration", "2"], capture_output=True, text=True, timeout=patience(60)
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    size = path.stat().st_size / 1024
+    told = f"vdeblur: {path}: recorded, h264 yuv420p, 96x64, {size:.{1 if size < 100 else 0}f} KiB"
+    assert told in done.stderr.splitlines()
+    with Reader(path) as reader:
+        assert len(list(reader)) > 5
+    page = subprocess.run([*command, "--page"], capture_output=True, text=True, timeout=patience(60))
+    assert page.returncode == 2
+    assert "pip install 'vdeblur[live]'; or use --window or -o FILE" in page.stderr
+
+
+@pytest.mark.parametrize("option", [["--port", "8080"], ["--no-browser"], ["--host", "0.0.0.0"], ["--cameras", "3"]])
+def test_options_of_the_page_without_one_are_refused(option: list[str], call: Call, tmp_path: Path) -> None:
+    result = call("live", PATTERN, "-o", tmp_path / "out.mp4", *option)
+    assert result.errors == [f"vdeblur: error: {option[0]} is for the page, which is not served here; add --page"]
+    assert result.code == 2
+
+
 def test_it_ends_after_its_duration_and_says_how_it_went(tmp_path: Path, tiny_model: Path) -> None:
     with open(os.devnull, "wb") as nothing, started(
         PATTERN, "-m", str(tiny_model), "-o", "-", "--json", "--duration", "3.5", stdout=nothing

@@ -15,13 +15,17 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Download, Page, expect, sync_playwright
 
 import vdeblur
+from support.doubles import clip
+from support.live_doubles import Rounds
 from support.media.clips import clip as clip_path
 from support.media.clips import ffmpeg
 from support.page_fixtures import SMALL, page
 from support.paths import SAMPLES
 from support.processes import chromium
 from support.wall_clock import patience, scaled, slowness
+from vdeblur.errors import SourceError
 from vdeblur.live.page import PageOptions, PageServer
+from vdeblur.live.settings import LiveSettings
 
 pytestmark = pytest.mark.browser
 
@@ -177,6 +181,9 @@ def test_the_model_is_switched_while_it_runs(server: PageServer, open_page: Call
     shown.wait_for_timeout(2000)  # longer than the page trusts its own word
     expect(shown.get_by_label("Shutter")).to_have_value("0.5")
     expect(shown.get_by_role("radio", name="balanced")).to_be_checked()
+    expect(shown.locator("#runs")).to_have_text("Running: balanced, a third size")
+    expect(shown.locator("label.running")).to_have_text("balanced")
+    expect(shown.get_by_role("radio", name="balanced")).to_have_attribute("aria-description", "running now")
 
 
 def test_a_snapshot_and_a_recording_are_saved(
@@ -202,6 +209,53 @@ def test_a_snapshot_and_a_recording_are_saved(
         times = [frame.time_seconds for frame in reader]
     assert len(times) > 3
     assert 0.5 < times[-1] < 10
+
+
+#: What is measured of pictures, and a dash or nothing where there are none.
+MEASURED = {"delay": "–", "server-delay": "–", "fps": "–", "size": "–", "gain": ""}
+
+
+def test_nothing_is_told_of_what_no_longer_runs(open_page: Callable[..., Page]) -> None:
+    """Stopped, numbers, hints and buttons are as before the start; a lost source leaves what was counted alone."""
+    with page(settings=LiveSettings(auto=True, model="swift"), cameras=1) as server:
+        shown = open_page(server)
+        expect(shown.locator("#gain")).to_contain_text("%")
+        shown.get_by_role("button", name="Record").click()
+        expect(shown.locator("#record-words")).to_contain_text("Stop 0:0")
+        expect(shown.locator("#runs")).to_contain_text("Running: swift")
+        expect(shown.locator("#reduce option").first).to_contain_text("Automatic (now ")
+        shown.locator("#start").click()
+        for name, words in {**MEASURED, "dropped": "–", "record-words": "Record", "start-words": "Start"}.items():
+            expect(shown.locator(f"#{name}")).to_have_text(words)
+        for name in ("runs", "pace", "notice"):
+            expect(shown.locator(f"#{name}")).to_be_hidden()
+        expect(shown.locator("label.running")).to_have_count(0)
+        expect(shown.locator("#reduce option").first).to_have_text("Automatic")
+        shown.context.close()
+    frames = list(clip(20, 48, 64))
+    with page(Rounds([*frames, SourceError("pulled out")], seconds=0.1), settings=SMALL) as server:
+        shown = open_page(server, start=False)
+        expect(shown.locator("#gain")).to_contain_text("%")
+        expect(shown.locator("#state-words")).to_have_text(re.compile("The source (is lost|has ended)"))
+        for name, words in MEASURED.items():
+            expect(shown.locator(f"#{name}")).to_have_text(words)
+        expect(shown.locator("#dropped")).not_to_have_text("–")
+        expect(shown.locator("#runs")).to_be_hidden()
+        shown.context.close()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE, {"width": 1024, "height": 640}], ids=["desktop", "phone", "laptop"])
+def test_a_dropped_file_is_seen_without_scrolling(
+    server: PageServer, open_page: Callable[..., Page], size: dict[str, int]
+) -> None:
+    shown = open_page(server, start=False, viewport=size)
+    expect(shown.locator("#state")).to_have_attribute("data-kind", "good")
+    data = shown.evaluate_handle(
+        "() => { const data = new DataTransfer(); data.items.add(new File(['no video'], 'no.mp4')); return data; }"
+    )
+    shown.dispatch_event("#view", "drop", {"dataTransfer": data})
+    expect(shown.locator(".item")).to_have_attribute("data-state", "failed")
+    expect(shown.locator(".item")).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize("way", ["choose", "drop"])

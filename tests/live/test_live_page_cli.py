@@ -67,8 +67,8 @@ def test_another_address_prints_a_token(tmp_path: Path) -> None:
     [
         (("--tls-cert", "a.pem"), "belong together"),
         (("--host", "192.0.2.7"), "cannot listen on 192.0.2.7"),
-        (("--upload-limit", "0"), "0 is not in the range"),
-        (("--cameras", "0"), "0 is not in the range"),
+        (("--upload-limit", "0"), "cannot be 0; it is 1 or more"),
+        (("--cameras", "0"), "cannot be 0; it is 1 or more"),
     ],
 )
 def test_wrong_options_end_in_one_line(call: Call, arguments: tuple[str, ...], words: str) -> None:

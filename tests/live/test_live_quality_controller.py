@@ -52,7 +52,9 @@ def test_what_is_quick_enough_stays() -> None:
     assert machine.changes == []
 
 
-@pytest.mark.parametrize(("full_seconds", "reduce"), [(0.030, 1), (0.045, 2), (0.07, 2), (0.08, 3), (0.1, 4), (0.5, 4)])
+@pytest.mark.parametrize(
+    ("full_seconds", "reduce"), [(0.030, 1), (0.045, 2), (0.07, 2), (0.08, 3), (0.11, 4), (0.5, 4)]
+)
 def test_the_largest_size_that_keeps_up_is_found_soon_and_kept(full_seconds: float, reduce: int) -> None:
     machine = Machine()
     machine.full_seconds = full_seconds
@@ -121,9 +123,49 @@ def test_at_the_edge_it_does_not_flap() -> None:
 def test_a_smaller_model_is_chosen_where_a_smaller_size_is_not_enough() -> None:
     machine = Machine("balanced")
     machine.full_seconds = 0.2
-    point = machine.run(5)
+    point = machine.run(12)
     assert point == operating_points("balanced")[-1]
     assert (point.model, point.reduce) == ("swift", 4)
+
+
+#: Seconds of a frame of each model at full size, on machines of many kinds.
+MACHINES = {
+    "two cores": {"swift": 0.009, "fast": 0.014, "balanced": 0.118, "quality": 1.2},
+    "two slow cores": {"swift": 0.030, "fast": 0.045, "balanced": 0.4, "quality": 4.0},
+    "swift just fits": {"swift": 0.030, "fast": 0.034, "balanced": 0.2, "quality": 0.4},
+    "a slow graphics card": {"swift": 0.020, "fast": 0.022, "balanced": 0.028, "quality": 0.09},
+    "a quick one": {"swift": 0.001, "fast": 0.001, "balanced": 0.003, "quality": 0.02},
+    "one old core": {"swift": 0.09, "fast": 0.15, "balanced": 1.3, "quality": 9.0},
+}
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["free", "busy at first"])
+@pytest.mark.parametrize("model", ["fast", "balanced", "quality"])
+@pytest.mark.parametrize("name", MACHINES)
+def test_automatic_never_ends_below_a_choice_that_keeps_up(name: str, model: str, busy: bool) -> None:
+    """The best operating point that the machine keeps up with is where it ends, also after a moment of other work."""
+    machine = Machine(model, jitter=0.04)
+    points = operating_points(model)
+
+    def seconds(point: OperatingPoint) -> float:
+        share = machine.fixed + (1 - machine.fixed) / point.reduce**2
+        return MACHINES[name][point.model] * share * machine.slowness
+
+    machine.seconds = lambda point: seconds(point) * (1 + machine._random.uniform(-0.04, 0.04))  # type: ignore[method-assign]
+    machine.slowness = 6.0 if busy else 1.0
+    machine.run(40)
+    machine.slowness = 1.0
+    machine.run(900)
+    best = next((point for point in points if seconds(point) <= 0.91 / machine.fps), points[-1])
+    assert machine.pace.point == best
+
+
+def test_a_slow_model_gives_way_to_the_next_one_in_seconds() -> None:
+    """From a model that takes over a second it comes to one that keeps up, without a detour by a smaller size."""
+    machine = Machine("quality", jitter=0.04)
+    machine.seconds = lambda point: MACHINES["two cores"][point.model] / point.reduce**1.5  # type: ignore[method-assign]
+    assert machine.run(12) == operating_points("fast")[0]
+    assert [point.reduce for _, point in machine.changes] == [1, 1]
 
 
 def test_a_quick_camera_needs_no_more_than_enough() -> None:

@@ -16,6 +16,7 @@ from support.live_doubles import LOST, STILL, Keeps, KeepsEvery, Rounds, Steady,
 from support.wall_clock import patience, scaled, until
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import NetworkError, SourceError, TargetError, UsageError
+from vdeblur.live.restorer import Restorer
 from vdeblur.live.session import LiveSession, LiveSettings, NobodyWatches
 from vdeblur.live.sources import FileSource, PushSource
 from vdeblur.video.ffmpeg.executable import run_ffmpeg
@@ -207,6 +208,28 @@ def test_the_size_is_chosen_so_that_the_network_keeps_up() -> None:
         assert not running.settings.auto
     assert notes[0].startswith("128×96 at 2")
     assert notes[0].endswith("is too much for double at full size: works at half size")
+
+
+def test_frames_of_the_old_network_say_nothing_of_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another network is loaded, which keeps the machine busy, its size is not made smaller for the old one."""
+    loaded, made = threading.Event(), Restorer._made
+
+    def slowly(self: Restorer, settings: LiveSettings) -> Deblurrer:
+        if settings.model == "other":
+            loaded.wait(patience(20))
+        return made(self, settings)
+
+    monkeypatch.setattr(Restorer, "_made", slowly)
+    sink, settings = Keeps(), LiveSettings(model="double", device="cpu", precision="float32")
+    with session(Steady(25), sink, Slow(0.06), settings, networks={"other": Identity()}) as running:
+        until(lambda: len(sink.shown) > 2)
+        running.change(model="other")
+        shown = len(sink.shown)
+        until(lambda: len(sink.shown) > shown + 30)
+        assert (running.status().settings.model, running.status().settings.reduce) == ("double", 1)
+        loaded.set()
+        until(lambda: running.status().settings.model == "other")
+        assert running.status().settings.reduce == 1
 
 
 # --- Loss and return --------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def test_a_failure_keeps_the_finished_pieces(tmp_path: Path, monkeypatch: pytest
 
     with monkeypatch.context() as patch:
         patch.setattr(Writer, "write", failing)
-        with pytest.raises(TargetError, match=r"No space left on device; 21 frames are kept: .*--resume"):
+        with pytest.raises(TargetError, match=r"No space left on device; 21 frames are kept: .*resume=True"):
             restore(source, target)
     assert not target.exists()
     restore(source, target, resume=True)
@@ -143,7 +143,9 @@ def test_a_job_that_is_whole_but_not_put_together(tmp_path: Path, monkeypatch: p
 def test_an_interrupted_job_is_not_thrown_away_by_mistake(tmp_path: Path) -> None:
     source, target = clip("h264_audio"), tmp_path / "out.mkv"
     stopped(source, target, 10)
-    with pytest.raises(UsageError, match=r"interrupted job for .*out\.mkv is there, 10 frames done; --resume .* -y"):
+    with pytest.raises(
+        UsageError, match=r"interrupted job for .*out\.mkv is there, 10 frames done; resume=True .* overwrite=True"
+    ):
         restore(source, target)
     assert folder_of(target).is_dir()
     report = restore(source, target, overwrite=True)
@@ -165,13 +167,35 @@ def test_there_is_nothing_to_resume(tmp_path: Path) -> None:
     [
         ({"strength": 0.5}, "strength was 1.0 .* and is 0.5 now"),
         ({"lookahead": 0}, "lookahead was 1 .* and is 0 now"),
-        ({"reduce": 2}, "reduce was null .* and is 2 now"),
-        ({"encode": EncodeOptions(codec="ffv1", pixel_format="yuv444p")}, "encoding was .* now"),
-        ({"compare": "side"}, 'compare was null .* and is "side" now'),
-        ({"duration_seconds": 1.0}, "duration_seconds was null .* and is 1.0 now"),
-        ({"model": "fast"}, "network was .* now"),
+        ({"reduce": 2}, "reduce was 1 .* and is 2 now; give reduce=1 again"),
+        (
+            {"encode": EncodeOptions(codec="ffv1", pixel_format="yuv444p")},
+            "pixel_format was not given .* and is yuv444p now; leave out pixel_format='yuv444p'",
+        ),
+        ({"encode": EncodeOptions()}, "codec was ffv1 .* and is not given now; give codec='ffv1' again"),
+        (
+            {"encode": EncodeOptions(codec="ffv1", ffmpeg_args=("-g", "5"))},
+            "ffmpeg_args was not given .* and is -g 5 now; leave out ffmpeg_args=",
+        ),
+        ({"compare": "side"}, "compare was not given .* and is side now; leave out compare='side'"),
+        ({"duration_seconds": 1.0}, "duration_seconds was not given .* and is 1.0 now"),
+        ({"precision": "bfloat16"}, "precision was float32 .* and is bfloat16 now; give precision='float32' again"),
+        ({"size_change": "fit"}, "size_change was stop .* and is fit now; give size_change='stop' again"),
+        ({"model": "fast"}, "model was Mixing .* and is fast now; give model='Mixing' again"),
     ],
-    ids=["strength", "lookahead", "reduce", "encoder", "compare", "duration", "network"],
+    ids=[
+        "strength",
+        "lookahead",
+        "reduce",
+        "pixels",
+        "codec",
+        "arguments",
+        "compare",
+        "duration",
+        "precision",
+        "fit",
+        "network",
+    ],
 )
 def test_a_job_goes_on_in_its_own_terms_only(change: dict[str, Any], words: str, tmp_path: Path) -> None:
     source, target = clip("h264_audio"), tmp_path / "out.mkv"

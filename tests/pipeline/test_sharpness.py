@@ -26,6 +26,7 @@ from vdeblur.frames import Colour, Frame
 from vdeblur.pipeline import resume as pipeline_resume
 from vdeblur.pipeline import sharpness as module
 from vdeblur.pipeline.sharpness import SharpnessPlot, sharpness
+from vdeblur.video.ffmpeg.executable import run_ffmpeg
 
 #: Fixtures.
 __all__ = ["call", "media", "tiny_model"]
@@ -100,6 +101,22 @@ def test_a_video_and_its_plot(ending: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", plot.name]
 
 
+def test_times_are_those_of_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a start the plot begins there; also where the source's own clock begins elsewhere."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(module.Chart, "svg", lambda self: drawn.append(self) or "")
+    source, late = clip("h264", frames=20), tmp_path / "late.ts"
+    assert run_ffmpeg(["-i", str(source), "-c", "copy", "-output_ts_offset", "7", str(late)]).returncode == 0
+    for path in (source, late):
+        for start, first in ((None, 0.0), (0.4, 0.4)):
+            deblur_video(
+                path, tmp_path / "out.mp4", model=Identity(), plot=tmp_path / "a.svg", start_seconds=start,
+                overwrite=True, **QUICK,
+            )  # fmt: skip
+            assert drawn[-1].x[0] == pytest.approx(first, abs=0.001)
+            assert drawn[-1].x[-1] == pytest.approx(19 / 25, abs=0.001)
+
+
 def test_without_the_option_nothing_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(*_: Any, **__: Any) -> float:
         raise AssertionError("measured")
@@ -130,7 +147,7 @@ def test_a_folder_that_goes_away(tmp_path: Path) -> None:
     [
         ("a.jpg", "end it in .png or .svg"),
         ("nowhere/a.png", "there is no folder"),
-        ("there.png", "there.png exists; -y (overwrite) replaces it"),
+        ("there.png", "there.png exists; overwrite=True replaces it"),
         ("folder.png", "that is a folder"),
         ("out.png", "which is the target"),
         ("in.png", "which is the source"),
@@ -182,4 +199,4 @@ def test_wrong_calls_are_said_at_once(call: Call, media: Path, tmp_path: Path) -
         2, ["vdeblur: error: --plot draws one video, but there are 2 inputs; name one"]
     )  # fmt: skip
     wrong = call(media / "clip.mp4", "-o", tmp_path / "out.mp4", "--plot", "a.gif")
-    assert (wrong.code, wrong.errors) == (2, ["vdeblur: error: the plot cannot be a.gif: end it in .png or .svg"])
+    assert (wrong.code, wrong.errors) == (2, ["vdeblur: error: --plot cannot be a.gif: end it in .png or .svg"])

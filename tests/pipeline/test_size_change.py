@@ -20,9 +20,9 @@ from vdeblur.engine.scene_cuts import SceneCutDetector
 from vdeblur.errors import Interrupted, SourceError, UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.pipeline.deblur_video import Report, deblur_video
+from vdeblur.video.changes.size_change import FitBox, black, fitted_box
 from vdeblur.video.encode.video_plan import EncodeOptions
 from vdeblur.video.source.reader import Reader
-from vdeblur.video.source.size_change import FitBox, black, fitted_box
 
 QUICK: dict[str, Any] = {"model": Identity(), "device": "cpu", "precision": "float32", "strength": 0.0}
 
@@ -131,6 +131,16 @@ def test_pixels_that_are_not_square(tmp_path: Path) -> None:
     assert (luma[:8] == 16).all()
     assert (luma[88:] == 16).all()
     assert (luma[8:88] != 16).mean() > 0.9
+
+
+@pytest.mark.parametrize("change", ["stop", "fit"])
+def test_another_shape_of_the_pixels_is_said(change: Any, tmp_path: Path) -> None:
+    """Broadcasts change from 4:3 to 16:9 in pictures of one size."""
+    path = joined(tmp_path, part("160x96", "0", filters="setsar=16/15"), part("160x96", "0.2", filters="setsar=64/45"))
+    with Reader(path, size_change=change, threads=1) as reader:
+        assert len(list(reader)) == 10
+        assert reader.notes == ["the shape of the pixels changes from 16:15 to 64:45 near 0.200 s, and is not kept"]
+        assert reader.info.video.sample_aspect_ratio == Fraction(16, 15)
 
 
 def test_another_depth_is_converted(tmp_path: Path) -> None:

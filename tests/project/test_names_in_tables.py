@@ -14,7 +14,10 @@ from vdeblur.video.encode.encoders import ENCODERS
 
 TABLES = {"video/encode/containers.py", "video/encode/encoders.py"}
 #: Rooms that read, or speak a fixed format of their own: the same words are names of demuxers and decoders there.
-READING = ("video/source/", "video/exposure/", "video/formats/", "video/interlace/", "video/photo/", "video/realtime/")
+READING = (
+    "video/source/", "video/encryption/", "video/exposure/", "video/formats/", "video/interlace/", "video/photo/",
+    "video/realtime/", "video/spatial/",
+)  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).as_posix() not in TABLES)
 
 _WRITTEN = {name for row in CONTAINERS for name in (*row.encoders, *row.deep_encoders, *row.alpha_encoders)}

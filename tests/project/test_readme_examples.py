@@ -17,6 +17,7 @@ from PIL import Image
 
 from support.documents import section, text_of
 from support.media import clips
+from support.paths import ROOT
 
 SECTION = section(text_of("vdeblur/library/README.md"), "## Examples")
 EXAMPLES = dict(re.findall(r"<summary>(.+?)</summary>\n\n```python\n(.+?)```\n</details>", SECTION, re.DOTALL))
@@ -137,12 +138,23 @@ def service(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.post("/deblur", content=data, headers={"content-type": "application/octet-stream"})
 
-    answer = asyncio.run(post(Path("shaky.mp4").read_bytes()))
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
-    Path("answer.mp4").write_bytes(answer.content)
-    assert asyncio.run(post(b"no video")).status_code == 422
-    with av.open("answer.mp4") as container:
-        assert len(list(container.decode(video=0))) == FRAMES
+    def restored(data: bytes) -> tuple[int, list[str]]:
+        """Frames of the answer, and the kinds of its streams."""
+        answer = asyncio.run(post(data))
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
+        Path("answer.mp4").write_bytes(answer.content)
+        with av.open("answer.mp4") as container:
+            return len(list(container.decode(video=0))), sorted(stream.type for stream in container.streams)
+
+    assert restored(Path("shaky.mp4").read_bytes())[0] == FRAMES
+    sample = str(ROOT / "samples" / "handheld.mp4")
+    clips.ffmpeg(
+        "-i", sample, "-map", "0", "-t", "0.25", "-frames:v", str(FRAMES), "-s", "96x54", "-c:s", "copy", "short.mp4",
+    )  # fmt: skip
+    assert restored(Path("short.mp4").read_bytes()) == (FRAMES, ["audio", "subtitle", "video"])
+    refused = asyncio.run(post(b"no video"))
+    assert refused.status_code == 422
+    assert "detail" in refused.json()
 
 
 def notebook(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

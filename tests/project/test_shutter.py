@@ -77,7 +77,7 @@ def test_the_command_line_refuses_it_in_one_line(said: str, call: Call) -> None:
     result = call("x.mp4", "-o", "y.mp4", f"--shutter={said}")
     assert (result.code, result.out) == (2, "")
     assert result.err == (
-        f"vdeblur: error: shutter cannot be '{said}'; it is auto, degrees up to 360 (180), a time (1/60), "
+        f"vdeblur: error: --shutter cannot be '{said}'; it is auto, degrees up to 360 (180), a time (1/60), "
         "or a share of the frame interval up to 1 (0.5)\n"
     )
 

@@ -266,6 +266,8 @@ class FakeReader:
     skipped_packets = 2
     notes: tuple[str, ...] = ("a note of the reader",)
     shortfall: str | None = None
+    captioned: str | None = None
+    late_losses: tuple[tuple[str, str], ...] = ()
 
     def __init__(
         self,
@@ -310,6 +312,7 @@ class FakeWriter:
     """Keeps what it is given, or forgets it; sleeps for each, or fails at the n-th or at the end (-1)."""
 
     segmented = False
+    keeps_captions = False
     position = None
 
     def __init__(

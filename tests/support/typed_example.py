@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from fractions import Fraction
 from typing import Any, assert_type
 
 import av
@@ -15,6 +16,7 @@ import vdeblur
 from vdeblur import Deblurrer, Frame, FrameOptions, adeblur_frames, deblur_frames, deblur_streams
 
 Array = npt.NDArray[np.uint8]
+TICK = Fraction(1)
 
 
 def same_type_out(arrays: list[Array], images: Iterator[Image.Image], frames: Iterator[av.VideoFrame]) -> None:
@@ -43,6 +45,15 @@ def step_by_step(deblurrer: Deblurrer, picture: Array, frame: Frame) -> None:
     assert_type(deblurrer.step(picture), Array | None)
     assert_type(deblurrer.step(frame), Frame | None)
     assert_type(deblurrer.step_many([picture, None]), list[Array | None])
+
+
+def without_delay(picture: Array, image: Image.Image) -> None:
+    deblurrer = Deblurrer("swift", lookahead=0, strength=0.5)
+    assert_type(deblurrer.step(picture), Array)
+    assert_type(deblurrer.step(image), Image.Image)
+    assert_type(Deblurrer(lookahead=1).step(picture), Array | None)
+    assert_type(Deblurrer().step(picture), Array | None)
+    step_by_step(deblurrer, picture, Frame((), vdeblur.PixelFormat("gray", "gray", 8), vdeblur.Colour(), 0, TICK, 1))
 
 
 async def in_a_loop(camera: AsyncIterator[Array]) -> None:

@@ -289,11 +289,11 @@ def test_what_was_learned_first_outlives_an_interruption(tmp_path: Path) -> None
         torch.nn.init.normal_(parameter, std=0.1)
     save_first(tmp_path, config, taught, ["fraction"])
     other = net()
-    assert load_first(tmp_path, replace(config, seed=2), other) == []
-    assert load_first(tmp_path, config, other) == ["fraction"]
+    assert load_first(tmp_path, replace(config, seed=2), other) == ([], {})
+    assert load_first(tmp_path, config, other) == (["fraction"], {})
     assert all(torch.equal(one, another) for one, another in zip(taught.parameters(), other.parameters(), strict=True))
     (tmp_path / "first.pt").write_bytes(b"cut off")
-    assert load_first(tmp_path, config, other) == []
+    assert load_first(tmp_path, config, other) == ([], {})
     forget_first(tmp_path)
     forget_first(tmp_path)
     assert not list(tmp_path.iterdir())

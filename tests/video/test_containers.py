@@ -16,7 +16,7 @@ from vdeblur.frames import Colour
 from vdeblur.video.encode.containers import NUT, Y4M, choose_container, container_of
 from vdeblur.video.encode.raw_video import RawVideoSpec
 from vdeblur.video.formats.pixel_formats import canonical_format
-from vdeblur.video.sink.matroska_patch import mark_full_range
+from vdeblur.video.sink.matroska_patch import mark_range
 from vdeblur.video.source.reader import probe
 
 
@@ -191,7 +191,7 @@ def test_only_matroska_can_be_marked(tmp_path: Path) -> None:
     for data in (b"", b"text", b"\x1a\x45\xdf\xa3\x80", clip("h264").read_bytes()):
         path.write_bytes(data)
         with pytest.raises(TargetError, match="cannot mark"):
-            mark_full_range(path, 0)
+            mark_range(path, 0, "pc")
         assert path.read_bytes() == data
 
 

@@ -90,15 +90,16 @@ def test_alpha_inside_webm_is_read_and_written(encoder: str, decoder: str, tmp_p
 # Metadata that cannot be kept is named.
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
 def test_the_arrangement_of_3d_video_is_kept_or_named(suffix: str, tmp_path: Path) -> None:
     source, target = tmp_path / "in.mkv", tmp_path / f"out{suffix}"
     options = (*X264.split(), "-pix_fmt", "yuv420p", "-frames:v", "2", "-metadata:s:v:0", "stereo_mode=left_right")
     ffmpeg("-f", "lavfi", "-i", PICTURE, *options, str(source))
     report = unchanged(source, target)
     kept = "STEREO3D" in probe(target).video.side_data
-    assert kept == (suffix == ".mkv")
+    assert kept == (suffix != ".ts")
     assert kept != any("stereoscopic arrangement" in note for note in report.notes)
+    assert kept != ("stereoscopic arrangement" in report.summary)
 
 
 @pytest.mark.parametrize(("make", "words"), [(hdr10_plus, "HDR10+ metadata"), (dolby_vision, "Dolby Vision metadata")])

@@ -19,7 +19,7 @@ from support.media.writing import copy, kinds, packets, read_all, writer_for
 from vdeblur.video.encode.containers import container_of
 from vdeblur.video.ffmpeg.executable import find_ffmpeg
 from vdeblur.video.ffmpeg.process import COUNTING, FFmpegProcess, PacketCounts
-from vdeblur.video.mpegts_programs import Programs, read_programs
+from vdeblur.video.mpegts_programs import Identifiers, Programs, read_programs
 from vdeblur.video.sink.verification import Expectation, verify_output
 from vdeblur.video.source.reader import probe
 from vdeblur.video.streams.outcomes import Outcome, summary_words
@@ -219,7 +219,7 @@ def test_damaged_tables_say_nothing_wrong(tmp_path: Path) -> None:
             data[chance.randrange(len(data))] = chance.randrange(256)
         (tmp_path / "x.ts").write_bytes(data)
         found = read_programs(tmp_path / "x.ts")
-        assert "\0" not in "".join(found.words([0x121, 0x122]))
+        assert "\0" not in "".join(found.words([0x121, 0x122], Identifiers()))
         assert len(found.programs) <= 100
     assert read_programs(tmp_path / "none.ts") == Programs()
 

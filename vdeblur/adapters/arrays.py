@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from vdeblur.adapters.float_range import check_range
 from vdeblur.errors import UsageError
 from vdeblur.frames import Colour, Frame, PixelFormat
 
@@ -33,9 +34,6 @@ _BITS: dict[Any, int] = {
 }
 #: Indexes of G, B, R and alpha in a picture's channels.
 _ORDER = {"rgb": (1, 2, 0, 3), "bgr": (1, 0, 2, 3)}
-
-#: A float picture may overshoot 1 a little; one that goes beyond this was not divided by 255.
-_MAX_FLOAT = 2.0
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,8 @@ class ArrayAdapter:
             right = "(H, W) or (H, W, 3)" if isinstance(picture, np.ndarray) else "(3, H, W) or (1, 3, H, W)"
             raise UsageError(f"frame {number} has shape {tuple(picture.shape)}; it must be {right}")
         if bits == 32:
-            if number == 0 and not float(picture.max()) <= _MAX_FLOAT:
-                raise UsageError(f"float frames are in [0, 1], but frame 0 reaches {float(picture.max()):g}")
             channels = _single(channels)
+            check_range(channels, number)
         pixel_format = _format(len(channels), bits)
         order = _ORDER[self.channels][: len(channels)] if len(channels) > 1 else (0,)
         return Frame(tuple(channels[index] for index in order), pixel_format, Colour(), number, TICK, 1)
@@ -106,6 +103,11 @@ class ArrayAdapter:
 def _single(samples: Any) -> Any:
     """The samples as float32."""
     return samples.float() if isinstance(samples, torch.Tensor) else samples.astype(np.float32, copy=False)
+
+
+def own_memory(samples: Any) -> Any:
+    """A copy of an array or tensor: a camera may write its next picture over this one."""
+    return samples.detach().clone() if isinstance(samples, torch.Tensor) else samples.copy()
 
 
 def split_sequence(item: Any) -> Sequence[Any]:

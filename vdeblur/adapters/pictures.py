@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from torch import Tensor
 
-from vdeblur.adapters.arrays import ArrayAdapter, Channels, join_sequence, split_sequence
+from vdeblur.adapters.arrays import ArrayAdapter, Channels, join_sequence, own_memory, split_sequence
 from vdeblur.adapters.pillow import frame_of_image, image_of, is_image
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
@@ -41,7 +41,7 @@ class PictureOrigin:
 
 
 def frame_of(picture: Any, *, before: Frame | None = None, channels: Channels = "rgb") -> Frame:
-    """Convert a picture to a frame, without a copy where memory can be shared. A frame stays itself.
+    """Convert a picture to a frame in memory of its own: its owner may write the next picture over it.
 
     Args:
         before: the frame before it in the same stream, which must be of the same kind; None at the first.
@@ -60,7 +60,9 @@ def frame_of(picture: Any, *, before: Frame | None = None, channels: Channels = 
     if before is not None and kind != (known := _kind_of_frame(before)):
         raise UsageError(f"pictures of one stream are of one kind; these began as {known}, now there are {kind}")
     if isinstance(picture, Frame):
-        return picture if picture.origin is None else replace(picture, origin=None)
+        return replace(picture, planes=tuple(map(own_memory, picture.planes)), origin=None)
+    if kind in (ARRAYS, TENSORS):
+        picture = own_memory(picture)
     frame = _made(picture, kind, number, channels)
     numbered = kind != VIDEO_FRAMES or not _has_time(picture)
     return replace(frame, origin=PictureOrigin(picture, kind, channels, numbered))
@@ -70,7 +72,7 @@ def picture_of(frame: Frame) -> Any:
     """Convert a restored frame to a new picture of its origin's type, with the origin's metadata."""
     origin: PictureOrigin | None = frame.origin
     if origin is None:
-        return frame
+        return frame.with_planes([own_memory(plane) for plane in frame.planes])  # copies may follow it
     if origin.kind == IMAGES:
         return image_of(frame, origin.picture)
     if origin.kind == VIDEO_FRAMES:

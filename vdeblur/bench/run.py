@@ -28,6 +28,7 @@ from vdeblur.bench.timeline import overlap_of, watch_run
 from vdeblur.bench.timing import Timing
 from vdeblur.bench.whole import measure_command
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.read_ahead import always_ready
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
 from vdeblur.runtime.device import find_device, peak_reserved_bytes
@@ -129,7 +130,7 @@ class _Bench:
         def work() -> None:
             deblurrer = _deblurrer(case, self._settings.device)
             for _ in range(runs):
-                for _ in deblurrer.run(frames):
+                for _ in deblurrer.run(frames, ready=always_ready):
                     pass
 
         return peak_reserved_bytes(device, work)

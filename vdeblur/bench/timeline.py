@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.read_ahead import always_ready
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
 from vdeblur.runtime.transfer import CudaTransfer
@@ -141,7 +142,7 @@ def watch_run(deblurrer: Deblurrer, frames: Iterable[Frame], events: Events | No
         raise UsageError(f"a timeline needs a CUDA device; this is {deblurrer.device}")
     transfer.watch = events = events or _events(deblurrer.device)
     try:
-        for _ in deblurrer.run(frames):
+        for _ in deblurrer.run(frames, ready=always_ready):
             pass
     finally:
         transfer.watch = None

@@ -10,8 +10,10 @@ import click
 
 from vdeblur import __version__
 from vdeblur.cli import error_output
+from vdeblur.cli.guidance import error_words
 from vdeblur.cli.help import EXAMPLES, EXIT_CODES, JSON_EVENTS, write_block, write_commands, write_options
 from vdeblur.cli.signals import signals_as_ctrl_c
+from vdeblur.errors import UsageError
 
 DEFAULT_COMMAND = "run"
 #: Every command: where it is, as module:attribute, and a line for the help page.
@@ -78,7 +80,7 @@ def with_default_command(arguments: Sequence[str]) -> list[str]:
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code. Every failure is reported in one line on standard error."""
     with signals_as_ctrl_c() as ended:
-        code = _run(arguments)
+        code = _run(with_default_command(arguments))
         if ended and code == error_output.EXIT_INTERRUPTED:
             return 128 + ended[0]
         return code
@@ -86,13 +88,14 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        result = root_command.main(with_default_command(arguments), prog_name="vdeblur", standalone_mode=False)
+        _check_dashes(arguments)
+        result = root_command.main(list(arguments), prog_name="vdeblur", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
-        error_output.write_error_line(exc.format_message().rstrip("."))
+        error_output.write_error_line(error_words.usage_words(exc))
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt) as exc:
         error_output.write_error_line("interrupted")
@@ -103,6 +106,29 @@ def _run(arguments: Sequence[str]) -> int:
         return error_output.EXIT_BROKEN_PIPE
     except Exception as exc:
         error = error_output.to_vdeblur_error(exc)
-        error_output.write_error_line(str(error))
+        error_output.write_error_line(error_words.in_flags(error, _command(arguments)))
         error_output.show_traceback(exc)
         return error.exit_code
+
+
+def _command(arguments: Sequence[str]) -> click.Command | None:
+    """The command that was called, whose options messages name; None if there is no such one."""
+    first = arguments[0] if arguments else ""
+    return root_command.get_command(click.Context(root_command), first) if first in COMMANDS else None
+
+
+def _check_dashes(arguments: Sequence[str]) -> None:
+    """Refuse a long option with one dash, of which click would read the letters one by one.
+
+    Raises:
+        UsageError: with the option that was meant.
+    """
+    command = None
+    for argument in arguments[1:]:
+        if argument == "--":
+            return
+        if argument.startswith("-") and len(argument) > 2 and argument[1] != "-":
+            command = command or _command(arguments)
+            meant = error_words.single_dash(argument, command)
+            if meant is not None:
+                raise UsageError(f"no such option {argument.partition('=')[0]}; did you mean {meant}?")

@@ -11,8 +11,9 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from vdeblur import __version__
+from vdeblur.atomic_files import write_atomically
 from vdeblur.cli.help import GroupedCommand, GroupedOption, given_options, restore_option
-from vdeblur.errors import TargetError, UsageError
+from vdeblur.errors import UsageError
 from vdeblur.options import OPTIONS, RestoreOptions
 
 if TYPE_CHECKING:
@@ -279,10 +280,7 @@ def _json_target(name: str, option: str) -> Path:
 
 
 def _write_json(now: dict[str, Any], path: Path) -> None:
-    try:
-        path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
-    except OSError as exc:
-        raise TargetError(f"cannot write {path}: {exc.strerror or exc}") from exc
+    write_atomically(path, json.dumps(now, indent=2) + "\n")
 
 
 def _say(words: str) -> None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from vdeblur import __version__
+from vdeblur.atomic_files import write_atomically
 from vdeblur.cli.help import GroupedCommand, GroupedOption, given_options, restore_option
 from vdeblur.cli.report import LOG_LINE_SECONDS
-from vdeblur.errors import TargetError, UsageError
+from vdeblur.errors import UsageError
 from vdeblur.options import RestoreOptions
 
 if TYPE_CHECKING:
@@ -194,10 +195,7 @@ def _write_json(found: Evaluation, path: Path | None) -> None:
     if path is None:
         sys.stdout.write(text)
         return
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise TargetError(f"cannot write {path}: {exc.strerror or exc}") from exc
+    write_atomically(path, text)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ JSON_EVENTS = """\
   note      words: what is copied, converted or not kept; before the work
   progress  frames, frames_total, media_seconds, elapsed_seconds, fps, speed, eta_seconds; twice a second at most
   done      frames, skipped_packets, elapsed_seconds, notes, summary (one line), streams (fate, kind, what, detail …);
+            video (codec, pixel_format, width, height, bytes; null for pipes and pictures);
             with --plot sharpness_before, sharpness_after
   skipped   reason
   error     kind, message, exit_code
@@ -41,7 +42,7 @@ EXIT_CODES = """\
   0    everything was restored (or skipped, as -n asked)
   1    another fault; if it is unexpected, the message says how to report it
   2    usage: a path, an option or a config key
-  3    the input cannot be read or is no video
+  3    the input cannot be read or is no video; it is encrypted, or most of it is damaged
   4    the output cannot be written or encoded
   5    the device is missing or out of memory
   6    the network or its checkpoint failed
@@ -80,7 +81,13 @@ def restore_option(
         default=None,
         metavar=row.metavar,
         help=row.help.format(default=shown),
+        **({"multiple": True, "callback": _one_or_all} if row.repeatable else {}),
     )
+
+
+def _one_or_all(_context: click.Context, _parameter: click.Parameter, values: tuple[Any, ...]) -> Any:
+    """None for an option that was not given, its value if it was once, else all values."""
+    return (values[0] if len(values) == 1 else values) if values else None
 
 
 def given_options(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,38 +4,84 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import Any
 
 import click
 
+from vdeblur.cli import error_output
+from vdeblur.cli.guidance.error_words import in_flags
+from vdeblur.cli.guidance.folders import look_into
 from vdeblur.cli.help import GroupedCommand, GroupedOption
+from vdeblur.cli.io_plan import PIPE, is_elsewhere, missing_input
 from vdeblur.cli.report import clock
-from vdeblur.errors import UsageError
+from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import PixelFormat
-from vdeblur.video.info import ExposureRange, Interlacing, SourceInfo, StreamInfo, VideoInfo
+from vdeblur.video.info import Crop, ExposureRange, Interlacing, SourceInfo, StreamInfo, VideoInfo
 
+_ANGLES = ("yaw", "pitch", "roll")
 #: Tags that MP4 has about itself.
 _BRANDS = frozenset({"major_brand", "minor_version", "compatible_brands"})
 
 
 @click.command("info", cls=GroupedCommand)
-@click.argument("file")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--allow-network", is_flag=True, cls=GroupedOption, help="Open FILE even if it is a URL.")
-@click.option("--json", "as_json", is_flag=True, cls=GroupedOption, help="As one JSON object.")
-def info(file: str, allow_network: bool, as_json: bool) -> None:
-    """Show every stream of FILE, how its frames are read, and how vdeblur would write it back."""
+@click.option("--recursive", is_flag=True, cls=GroupedOption, help="Of a folder, also show those in folders below.")
+@click.option("--video", type=int, cls=GroupedOption, metavar="N", help="The video stream to restore, by its number.")
+@click.option("--json", "as_json", is_flag=True, cls=GroupedOption, help="As JSON, one object a file.")
+def info(files: tuple[str, ...], allow_network: bool, recursive: bool, video: int | None, as_json: bool) -> int:
+    """Show every stream of FILE, how its frames are read, and how vdeblur would write it back.
+
+    Of a folder, every video is shown, or its pictures as one video. A file that cannot be read does not stop the rest.
+    """
+    names, notes = _named(files, recursive)
+    for words in notes:
+        sys.stderr.write(f"vdeblur: note: {words}\n")
+    codes = []
+    for number, name in enumerate(names):
+        if number and not as_json:
+            sys.stdout.write("\n")
+        try:
+            _show(name, allow_network, as_json, video=video, indent=2 if len(names) == 1 else None)
+        except VdeblurError as exc:
+            if len(names) == 1:
+                raise
+            message = in_flags(exc, click.get_current_context().command)
+            error_output.write_error_line(message if name in message else f"{name}: {message}")
+            codes.append(exc.exit_code)
+    return codes[0] if codes else 0
+
+
+def _named(files: Sequence[str], recursive: bool) -> tuple[list[str], list[str]]:
+    """The sources, folders replaced by the videos in them, and what was taken of folders."""
+    names, notes = list[str](), list[str]()
+    for file in files:
+        if not os.path.isdir(file):
+            if file != PIPE and not is_elsewhere(file) and not os.path.exists(file):
+                raise missing_input(file)
+            names.append(file)
+            continue
+        contents = look_into(Path(file), recursive=recursive)
+        names += map(str, contents.sources)
+        notes.append(contents.words)
+    return names, notes
+
+
+def _show(file: str, allow_network: bool, as_json: bool, *, video: int | None, indent: int | None) -> None:
     from vdeblur.video.source.reader import Reader
 
-    with Reader(file, threads=1, interlaced="keep", allow_network=allow_network) as reader:
+    with Reader(file, threads=1, interlaced="keep", video=video, allow_network=allow_network) as reader:
         source, notes, shutter = reader.info, reader.notes, reader.exposure_range()
     plan = plan_words(source)
     if as_json:
         holds = {**_plain(source), "shutter": _plain(shutter), "notes": notes, "would": plan}
-        sys.stdout.write(json.dumps(holds, indent=2) + "\n")
+        sys.stdout.write(json.dumps(holds, indent=indent) + "\n")
     else:
         sys.stdout.write(
             "\n".join([*source_lines(source, shutter), *(f"note: {note}" for note in notes), "", *plan]) + "\n"
@@ -73,6 +119,7 @@ def _try_writing(source: SourceInfo, target: str) -> tuple[str, list[str]]:
     from vdeblur.video.encode.containers import container_of
     from vdeblur.video.encode.raw_video import RawVideoSpec
     from vdeblur.video.encode.video_plan import plan_video
+    from vdeblur.video.segments.journal import Journal
     from vdeblur.video.sink.writer import EncodeOptions, Writer
 
     video = source.video
@@ -86,8 +133,10 @@ def _try_writing(source: SourceInfo, target: str) -> tuple[str, list[str]]:
     )
     planned = plan_video(container_of(target), spec, EncodeOptions())
     with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"trial{PurePath(target).suffix}"
         writer = Writer(
-            str(Path(folder) / f"trial{PurePath(target).suffix}"),
+            str(path),
+            journal=Journal(path),
             info=source,
             frame_format=video.format,
             colour=video.colour,
@@ -112,6 +161,7 @@ def _video_words(video: VideoInfo, shutter: ExposureRange | None) -> list[tuple[
     return [
         ("codec", video.codec),
         ("size", f"{video.width}x{video.height}"),
+        ("crop", "" if video.crop is None else _crop_words(video.crop)),
         ("fields", _field_words(video.interlacing)),
         ("pixel shape", "" if shape in (None, 1) else str(shape)),
         ("rotation", f"{video.rotation_degrees}°" if video.rotation_degrees else ""),
@@ -122,10 +172,30 @@ def _video_words(video: VideoInfo, shutter: ExposureRange | None) -> list[tuple[
         ("frames", f"{video.frame_count_from_header} by the header" if video.frame_count_from_header else ""),
         ("duration", "" if video.duration_seconds is None else _length(video.duration_seconds)),
         ("ticks", f"{video.time_base} s, starting at {video.start_pts}"),
+        ("360°, 3D", _space_words(video)),
         ("HDR display", bright),
         ("HDR light", "" if light is None else f"MaxCLL {light.max_content}, MaxFALL {light.max_average} cd/m²"),
+        ("alpha", "in a layer that is not decoded here" if video.hidden_alpha else ""),
         ("side data", ", ".join(video.side_data)),
     ]
+
+
+def _crop_words(crop: Crop) -> str:
+    sides = {"top": crop.top, "bottom": crop.bottom, "left": crop.left, "right": crop.right}
+    return ", ".join(f"{count} at the {side}" for side, count in sides.items() if count) + ", by the container; applied"
+
+
+def _space_words(video: VideoInfo) -> str:
+    """Projection of 360° video and arrangement of 3D video."""
+    if video.spatial is None:
+        return ""
+    projection, stereo, words = video.spatial.projection, video.spatial.stereo, list[str]()
+    if projection is not None:
+        turned = ", ".join(f"{name} {value / 65536:g}°" for name, value in zip(_ANGLES, projection.pose, strict=True))
+        words.append(f"{projection.kind} ({turned})" if any(projection.pose) else projection.kind)
+    if stereo is not None:
+        words.append(f"{stereo.arrangement}{', right eye first' if stereo.inverted else ''}")
+    return ", ".join(words) or "of a kind that is not known"
 
 
 def _shutter_words(shutter: ExposureRange) -> str:
@@ -161,6 +231,7 @@ def _stream_words(stream: StreamInfo, video: VideoInfo) -> str:
         "cover picture": stream.attached_picture,
         "default": stream.default,
         "forced": stream.forced,
+        "encrypted": stream.encrypted,
     }
     language = stream.language if stream.language != "und" else None
     words = [f"#{stream.index}", stream.kind, stream.codec, language or "", f'"{stream.title or ""}"']
@@ -209,4 +280,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
+    if isinstance(value, bytes):
+        return value.hex()
     return str(value) if isinstance(value, (Fraction, PurePath)) else value

@@ -8,13 +8,17 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from vdeblur.cli import error_output
+from vdeblur.cli.guidance.kernel_notes import kernel_notes
 from vdeblur.cli.help import Decorator, GroupedCommand, GroupedOption, given_options, restore_option
+from vdeblur.cli.io_plan import missing_input
 from vdeblur.cli.live_report import LiveReport, show_cameras
 from vdeblur.cli.options import check_model, parse_rate, parse_seconds
 from vdeblur.errors import UsageError
@@ -32,7 +36,8 @@ EXAMPLES = """\
   vdeblur live --list                                    the cameras and their modes
   vdeblur live 0                                         the first camera, on the page
   vdeblur live 0 --size 640x480 --window                 in a window (ffplay)
-  vdeblur live 0 -o talk.mp4                             on the page, and recorded
+  vdeblur live 0 -o talk.mp4                             recorded, until Ctrl-C
+  vdeblur live 0 -o talk.mp4 --page                      on the page, and recorded
   vdeblur live 0 --virtual-camera                        for calls: a camera that other programs see
   vdeblur live rtsp://10.0.0.7/stream --window --compare side
   vdeblur live clip.mp4 --loop --window                  a file, at its own pace
@@ -57,7 +62,8 @@ def _option(heading: str, *names: str, **settings: Any) -> Decorator:
 
 _SOURCE = functools.partial(_option, "Source")
 _SHOWING = functools.partial(_option, "Where it shows (default: the page)")
-_PAGE = functools.partial(_option, "The page")
+_PAGE_HEADING = "The page"
+_PAGE = functools.partial(_option, _PAGE_HEADING)
 _RECORDING = functools.partial(_option, "Recording")
 _RESTORATION = functools.partial(_option, "Restoration")
 _MESSAGES = functools.partial(_option, "Messages")
@@ -70,6 +76,7 @@ _OPTIONS: tuple[Decorator, ...] = (
     _SOURCE("--realtime", is_flag=True, help="Play a pipe or URL of stored video at its own pace, as files are."),
     _SOURCE("--loop", is_flag=True, help="Begin a file again at its end."),
     _SOURCE("--duration", metavar="TIME", help="Stop after this time: seconds, or 1:30."),
+    _SHOWING("--page", is_flag=True, help="The page, beside what else is named here."),
     _SHOWING("--window", is_flag=True, help="A window of ffplay."),
     _SHOWING("-o", "--output", multiple=True, metavar="PATH", help="Record into a file; - is standard output."),
     _SHOWING(
@@ -137,18 +144,32 @@ def live(source: str | None, **given: Any) -> int:
     report = LiveReport(
         sys.stderr if to_pipe or not given["as_json"] else sys.stdout, as_json=given["as_json"], quiet=given["quiet"]
     )
-    wanted_page = not (given["window"] or to_pipe or given["virtual_camera"] is not None)
-    word = source if source is not None or wanted_page else "0"
+    seen = given["window"] or to_pipe or given["virtual_camera"] is not None
+    wanted_page = given["page"] or not (seen or given["output"])
+    if not wanted_page:
+        _refuse_page_options()
+    # What is only recorded must be named: nobody would see that it is another camera.
+    word = "0" if source is None and seen and not wanted_page else source
     opened = None if word is None else _open(word, given)
     try:
-        sinks = _sinks(given, opened, report)
-        if wanted_page:
-            return _page(opened, settings, sinks, given, report)
-        assert opened is not None
-        return _run(opened, settings, sinks, given, report)
+        with nullcontext() if given["verbose"] else kernel_notes(report.note):
+            sinks = _sinks(given, opened, report)
+            if wanted_page:
+                return _page(opened, settings, sinks, given, report)
+            assert opened is not None
+            return _run(opened, settings, sinks, given, report)
     finally:
         if opened is not None:
             opened.close()
+
+
+def _refuse_page_options() -> None:
+    """Raise UsageError for an option of the page that was given where there is none."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if given and getattr(parameter, "heading", "") == _PAGE_HEADING:
+            raise UsageError(f"{parameter.opts[-1]} is for the page, which is not served here; add --page")
 
 
 def _leave_a_core() -> None:
@@ -187,7 +208,7 @@ def _page(
     try:
         from vdeblur.live.page import serve
     except ImportError as exc:
-        raise UsageError(f"the page needs {exc.name}: pip install 'vdeblur[live]'; or use --window") from exc
+        raise UsageError(f"the page needs {exc.name}: pip install 'vdeblur[live]'; or use --window or -o FILE") from exc
     options = _page_options(given)
     try:
         serve(source, settings, options, sinks=sinks, note=report.note)
@@ -209,7 +230,10 @@ def _page_options(given: dict[str, Any]) -> PageOptions:
 def _open(word: str, given: dict[str, Any]) -> Source:
     from vdeblur.live.source_parser import open_source
 
-    return open_source(word, _wishes(given))
+    try:
+        return open_source(word, _wishes(given))
+    except UsageError as exc:
+        raise (missing_input(word) if str(exc).startswith("no such file:") else exc) from exc
 
 
 def _wishes(given: dict[str, Any]) -> SourceOptions:

@@ -47,6 +47,10 @@ class RunOptions(RestoreOptions):
     interlaced: InterlacedMode = "keep"
     #: What to do where the size or the pixel format changes in mid-stream.
     size_change: SizeChange = "stop"
+    #: Number of the video stream to restore, as `vdeblur info` lists them.
+    video: int | None = None
+    #: Of folders, also take the videos in the folders below.
+    recursive: bool = False
     #: Open inputs that are URLs.
     allow_network: bool = False
     codec: str | None = None
@@ -69,6 +73,8 @@ class RunOptions(RestoreOptions):
         super().__post_init__()
         if self.crf is not None and not (math.isfinite(self.crf) and self.crf >= 0):
             raise UsageError(f"crf cannot be {self.crf:g}; for H.264 and HEVC it is 0 (best) to 51")
+        if self.video is not None and self.video < 0:
+            raise UsageError(f"video cannot be {self.video}; it is the number of a stream, from 0 (see vdeblur info)")
         if self.duration_seconds == 0:
             raise UsageError("duration cannot be 0; it is a time above 0")
         if self.resume and self.segment_seconds is None:

@@ -66,7 +66,7 @@ class BarReporter(LineReporter):
         self._remove()
         super().done(job, report)
 
-    def failed(self, job: RunJob | None, error: VdeblurError) -> None:
+    def failed(self, job: RunJob | None, error: VdeblurError, message: str) -> None:
         self._remove()
 
     def line(self, words: str) -> None:

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+import click
+
+from vdeblur.cli.guidance.error_words import words_in_flags
 from vdeblur.cli.io_plan import RunJob
 from vdeblur.errors import VdeblurError
 
@@ -43,8 +46,8 @@ class Reporter:
     def skipped(self, job: RunJob, reason: str) -> None:
         """A job is skipped."""
 
-    def failed(self, job: RunJob | None, error: VdeblurError) -> None:
-        """A job, or the command as a whole, has failed. The caller writes the line on standard error."""
+    def failed(self, job: RunJob | None, error: VdeblurError, message: str) -> None:
+        """A job, or the command as a whole, has failed. The caller writes the message on standard error."""
 
     def end(self, done: int, skipped: int, failed: int) -> None:
         """All jobs have been processed."""
@@ -78,7 +81,8 @@ class LineReporter(Reporter):
 
     def note(self, words: str) -> None:
         self._said.add(words)
-        self.line(f"note: {words}")
+        context = click.get_current_context(silent=True)
+        self.line(f"note: {words_in_flags(words, None if context is None else context.command)}")
 
     def progress(self, progress: Progress) -> None:
         if time.monotonic() >= self._next_line and self._job is not None:
@@ -86,7 +90,8 @@ class LineReporter(Reporter):
             self.line(f"{_name(self._job.source)}: {progress_words(progress)}")
 
     def done(self, job: RunJob, report: Report) -> None:
-        self.line(f"{_name(job.target, output=True)}: {result_words(report)}")
+        size = "" if report.video is None else f"; {report.video.words}"
+        self.line(f"{_name(job.target, output=True)}: {result_words(report)}{size}")
         if report.shutter is not None:
             self.line(f"shutter: {report.shutter.words}")
         if report.summary:
@@ -158,6 +163,7 @@ class JsonReporter(Reporter):
             elapsed_seconds=round(report.elapsed_seconds, 3),
             notes=list(report.notes),
             summary=report.summary,
+            video=None if report.video is None else dataclasses.asdict(report.video),
             streams=[dataclasses.asdict(outcome) for outcome in report.outcomes],
             **measured,
         )
@@ -165,8 +171,8 @@ class JsonReporter(Reporter):
     def skipped(self, job: RunJob, reason: str) -> None:
         self._emit("skipped", job, reason=reason)
 
-    def failed(self, job: RunJob | None, error: VdeblurError) -> None:
-        self._emit("error", job, kind=type(error).__name__, message=str(error), exit_code=error.exit_code)
+    def failed(self, job: RunJob | None, error: VdeblurError, message: str) -> None:
+        self._emit("error", job, kind=type(error).__name__, message=message, exit_code=error.exit_code)
 
     def end(self, done: int, skipped: int, failed: int) -> None:
         self._emit("end", None, done=done, skipped=skipped, failed=failed)

@@ -7,12 +7,15 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vdeblur.cli import error_output, signals
+from vdeblur.cli.guidance.error_words import in_flags
+from vdeblur.cli.guidance.kernel_notes import kernel_notes
 from vdeblur.cli.help import (
     EXAMPLES,
     EXIT_CODES,
@@ -22,7 +25,7 @@ from vdeblur.cli.help import (
     GroupedOption,
     restore_option,
 )
-from vdeblur.cli.io_plan import PIPE, RunJob, new_folder, plan_jobs
+from vdeblur.cli.io_plan import PIPE, RunJob, new_folders, plan_jobs
 from vdeblur.cli.options import RunOptions, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
 from vdeblur.cli.scheduling import batch_scheduling
@@ -68,8 +71,15 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="Where the picture's size changes: stop (default), or fit the rest into the first size.",
     ),
     _INPUT(
+        "--video",
+        type=int,
+        metavar="N",
+        help="The video stream to restore where there are several: its number in `vdeblur info`.",
+    ),
+    _INPUT(
         "--allow-network", is_flag=True, help="Open inputs that are URLs; else nothing but files and pipes is read."
     ),
+    _INPUT("--recursive", is_flag=True, help="Of folders, also take the videos in the folders below."),
     _INPUT(
         "--config",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -108,16 +118,19 @@ def run(inputs: tuple[str, ...], config: Path | None, **given: Any) -> int:
     reporter = JsonReporter(sys.stdout, on_standard_error=False) if given.get("json") else Reporter()
     try:
         if not inputs:
-            raise UsageError("no input: name a video, for example `vdeblur holiday.mp4 -o sharp.mp4`")
+            raise UsageError("no input: name a video, for example `vdeblur holiday.mp4 -o sharp.mp4`; --help lists all")
         options = merge_options(config, given)
         reporter = _choose_reporter(options)
         _start_logging(options)
-        plan = plan_jobs(inputs, options.output)
+        plan = plan_jobs(inputs, options.output, recursive=options.recursive, named=options.format is None)
         check_model(options.model)
         if options.plot is not None and len(plan.jobs) > 1:
             raise UsageError(f"--plot draws one video, but there are {len(plan.jobs)} inputs; name one")
         decided = _decide(plan.jobs, options)
-        with batch_scheduling(), new_folder(plan.new_folder):
+        for words in plan.notes:
+            reporter.note(words)
+        compiler = nullcontext() if options.verbose else kernel_notes(reporter.note)
+        with batch_scheduling(), compiler, new_folders(plan.new_folders):
             return _Run(options, reporter).all(decided)
     except VdeblurError as exc:
         return _say_failure(exc, reporter)
@@ -250,6 +263,7 @@ class _Run:
             frame_rate=options.rate,
             interlaced=options.interlaced,
             size_change=options.size_change,
+            video=options.video,
             allow_network=options.allow_network,
             **options.arguments,
         )
@@ -264,10 +278,10 @@ def _say_failure(
     named: bool = False,
 ) -> int:
     """Report a failure in one line, with the input's name if there are several; return the exit code."""
-    message = str(error)
+    message = in_flags(error, click.get_current_context().command)
     if named and job is not None and job.source not in message:
         message = f"{job.source}: {message}"
-    reporter.failed(job, error)
+    reporter.failed(job, error, message)
     if not reporter.writes_json_errors:
         error_output.write_error_line(message)
     error_output.show_traceback(cause or error)

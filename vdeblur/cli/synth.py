@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vdeblur.cli.help import GroupedCommand, GroupedOption
-from vdeblur.cli.io_plan import new_folder
+from vdeblur.cli.io_plan import new_folders
 from vdeblur.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def synth(
 
     levels, words = make_pair(source, settings, seed=seed, size=wanted)
     options = EncodeOptions(codec=codec or _LOSSLESS.get(targets[0].suffix), crf=crf)
-    with new_folder(targets[0].parent):
+    with new_folders([targets[0].parent]):
         write_pair(levels, targets, options=options, overwrite=overwrite)
     height, width = levels.pictures.shape[-2:]
     sys.stdout.write(f"{targets[0]}\n{targets[1]}\n{levels.pictures.shape[1]} frames of {width}×{height}, {words}\n")

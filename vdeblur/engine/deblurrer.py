@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, TypeVar, Unpack, cast, overload
 
 from vdeblur.adapters.arrays import ArrayAdapter, Channels
 from vdeblur.adapters.pictures import P, frame_of, picture_of
 from vdeblur.engine.device_step import DeviceStep
+from vdeblur.engine.keep import KeptRegions
 from vdeblur.engine.read_ahead import checked_read_ahead
 from vdeblur.engine.scheduler import Scheduler
 from vdeblur.engine.stream_state import RestoredFrame, Snapshot, StreamState
 from vdeblur.engine.windows import SlidingWindow
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
-from vdeblur.options import RestoreArguments, RestoreOptions, with_restore_signature
+from vdeblur.options import (
+    ArgumentsBesideLookahead,
+    OverlayMode,
+    RestoreArguments,
+    RestoreOptions,
+    with_restore_signature,
+)
+from vdeblur.regions import KeepSetting
 from vdeblur.shutter import ShutterSetting
 
+#: What :meth:`Deblurrer.step` may return beside a picture: None, or nothing where the lookahead is known to be 0.
+if TYPE_CHECKING:
+    import typing_extensions
 
-class Deblurrer:
+    N = typing_extensions.TypeVar("N", covariant=True, default=None)
+else:
+    N = TypeVar("N", covariant=True)
+
+
+class Deblurrer(Generic[N]):
     """Removes motion blur from video frames, one after another.
 
     A Deblurrer carries the network's recurrent state from frame to frame. It starts anew by itself at a scene cut, a
@@ -62,12 +78,37 @@ class Deblurrer:
         reduce: the network sees the frame so many times smaller each way, 1 to 8, and its correction is enlarged
             again: less work, and less gain. The attribute may be set between frames; the next one starts anew.
 
+        overlays: "auto" finds letters, logos and displays that stand still over a moving picture, and leaves them as
+            they are; "off" does not. The attribute may be set between frames.
+        keep: regions that come out sample for sample as they went in: "none", rectangles (x, y, width, height) in
+            pixels, or paths of mask pictures of the frames' size, white where they are kept; text as "10,20,100,40", or
+            several of them. The attribute may be set between frames.
+
     Raises:
         UsageError: an argument is out of its range, or the network cannot work in tiles or use a shutter.
         DeviceError: the device is missing, does not work, or has no room for the network.
         NetworkError: the checkpoint is damaged.
     """
 
+    @overload
+    def __init__(
+        self: Deblurrer[Never],
+        model: str | Path | Network = ...,
+        *,
+        streams: bool = ...,
+        channels: Channels = ...,
+        lookahead: Literal[0],
+        **restoration: Unpack[ArgumentsBesideLookahead],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Deblurrer[None],
+        model: str | Path | Network = ...,
+        *,
+        streams: bool = ...,
+        channels: Channels = ...,
+        **restoration: Unpack[RestoreArguments],
+    ) -> None: ...
     @with_restore_signature
     def __init__(
         self,
@@ -125,33 +166,69 @@ class Deblurrer:
             self.device_step.known_exposure.shutter = shutter
 
     @property
+    def overlays(self) -> OverlayMode:
+        """Whether overlays are found, "auto" or "off"; it may be set between frames."""
+        return self.device_step.overlays
+
+    @overlays.setter
+    def overlays(self, overlays: OverlayMode) -> None:
+        with self._lock:
+            self.device_step.overlays = overlays
+
+    @property
+    def keep(self) -> KeepSetting:
+        """Regions that are kept, in their usual form; they may be set between frames.
+
+        Raises:
+            UsageError: when they are set: that is no region, or a mask cannot be read.
+        """
+        return self.device_step.kept.setting
+
+    @keep.setter
+    def keep(self, keep: KeepSetting) -> None:
+        if keep != self.keep:
+            kept = KeptRegions(keep)
+            with self._lock:
+                self.device_step.kept = kept
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Messages for people on the restoration so far: where memory was short, or a shutter cannot be."""
         return (*self.device_step.tiles.notes, *self.device_step.known_exposure.notes)
 
-    def run(self, frames: Iterable[Frame], *, read_ahead: int = 0) -> Generator[Frame, None, None]:
+    def run(
+        self, frames: Iterable[Frame], *, read_ahead: int = 0, ready: Callable[[], bool] | None = None
+    ) -> Generator[Frame, None, None]:
         """Restore a clip from its start: N frames in, N out, in order, each as soon as it is complete. Lazy.
 
         (For pictures of any kind there is :func:`vdeblur.deblur_frames`.) The same come out of :meth:`step` and
         :meth:`flush` where nothing is read ahead. A run has a stream state of its own. The iterable is not closed: it
-        is the caller's.
+        is the caller's. Frames are not copied, and those that come out may share planes: write into none.
 
         Args:
             frames: the clip.
             read_ahead: how many frames behind its window a frame waits for, 0 to 100: its exposure is then read from
                 them, too, as far as they are of its shot. 24 is what files get. The delay grows by as many frames,
                 and they wait in memory; large frames are held to 256 MiB of them. 0 where there is nothing to read:
-                with a network that reads no exposure, or a shutter that you said.
+                with a network that reads no exposure, or a shutter that you said. From 6 on, a frame also waits for a
+                neighbour that is no copy of it, for up to 6 copies.
+            ready: callback whether the next frame is there already, as in a file, so that nobody waits for it: then the
+                work on it may overlap that on those before. None: that is not known, and each frame comes out first.
 
         Raises:
             UsageError: ``read_ahead`` is out of its bounds; at once.
             NetworkError: the network failed or returned nan or inf; with the frame's time.
             DeviceError: out of memory; with the frame's time.
         """
-        return _frames_of(self.restorations(frames, read_ahead=read_ahead))
+        return _frames_of(self.restorations(frames, read_ahead=read_ahead, ready=ready))
 
     def restorations(
-        self, frames: Iterable[Frame], *, after: Snapshot | None = None, read_ahead: int = 0
+        self,
+        frames: Iterable[Frame],
+        *,
+        after: Snapshot | None = None,
+        read_ahead: int = 0,
+        ready: Callable[[], bool] | None = None,
     ) -> Generator[RestoredFrame, None, None]:
         """As :meth:`run`, with the snapshot after each frame, and the exposure that it was restored with.
 
@@ -159,6 +236,7 @@ class Deblurrer:
             frames: as for :meth:`run`; with ``after`` from the last restored frame on, which does not come out again.
             after: a snapshot to go on from; its state may be on any device.
             read_ahead: as for :meth:`run`; with ``after`` the same as before, for the same frames to come out.
+            ready: as for :meth:`run`.
 
         Raises:
             UsageError, NetworkError, DeviceError: as :meth:`run`.
@@ -167,7 +245,7 @@ class Deblurrer:
         stream = self._new_stream()
         stream.read_ahead = checked_read_ahead(read_ahead)
         self.device_step.tiles.expect_waiting(stream.read_ahead)
-        return self._scheduler.run(stream, iter(frames), after)
+        return self._scheduler.run(stream, iter(frames), after, ready)
 
     def run_many(self, streams: Sequence[Iterable[Frame]]) -> Generator[tuple[Frame | None, ...], None, None]:
         """Restore independent clips in lockstep, frames of one size in one batch. Lazy.
@@ -181,8 +259,10 @@ class Deblurrer:
         """
         yield from self._scheduler.run_many([self._new_stream() for _ in streams], streams)
 
-    def step(self, picture: P) -> P | None:
+    def step(self, picture: P) -> P | N:
         """Push a picture; return it restored with lookahead 0, or the one before it (None at the first) with 1.
+
+        The picture is copied: whoever made it may write the next one over it.
 
         Raises:
             UsageError: that is no picture, or one of another kind than before.
@@ -192,7 +272,7 @@ class Deblurrer:
             frame = self._frame_of(picture, self._stream)
             with self._reset_after_failure():
                 restored = self._scheduler.step(self._stream, frame)
-        return None if restored is None else picture_of(restored)
+        return cast(N, None) if restored is None else picture_of(restored)
 
     def flush(self) -> Any:
         """Flush at the end of the clip: return its last picture with lookahead 1, else None. The next starts anew."""
@@ -263,8 +343,7 @@ class Deblurrer:
             raise
 
     def _frame_of(self, picture: Any, stream: StreamState) -> Frame:
-        newest = stream.window.newest
-        return frame_of(picture, before=None if newest is None else newest.frame, channels=self.channels)
+        return frame_of(picture, before=stream.newest, channels=self.channels)
 
 
 def _frames_of(restorations: Generator[RestoredFrame, None, None]) -> Generator[Frame, None, None]:

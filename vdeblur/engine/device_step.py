@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from vdeblur.engine.batching import concatenate, split_batch
 from vdeblur.engine.exposure import PATIENCE_FRAMES, KnownExposure, KnownFraction, count_contradictions
+from vdeblur.engine.keep import KeptRegions
+from vdeblur.engine.overlays import Found, find_overlays, weigh
 from vdeblur.engine.pending_frame import FrameOfBatch, PendingFrame, frame_errors, network_errors
 from vdeblur.engine.pixels import add_residual, crop, reduced_size
 from vdeblur.engine.read_ahead import frames_that_wait, tensor_bytes
@@ -35,7 +38,7 @@ from vdeblur.model.checkpoint import load_network
 from vdeblur.model.exposure import profile_ahead
 from vdeblur.model.network import Network, traits_of
 from vdeblur.options import RestoreOptions
-from vdeblur.runtime.cpu_pool import run_in_background
+from vdeblur.runtime.cpu_pool import run_in_background, single_threaded_ops
 from vdeblur.runtime.cuda_graphs import with_cuda_graphs
 from vdeblur.runtime.device import choose_dtype, find_device
 from vdeblur.runtime.host_memory import keep_freed_blocks
@@ -49,8 +52,8 @@ class DeviceStep:
     the :class:`PendingFrame` that this starts is the restored frame.
 
     Args:
-        options: as for :class:`vdeblur.engine.deblurrer.Deblurrer`; a network is copied. ``strength`` and ``reduce``
-            become attributes, which may be set between frames.
+        options: as for :class:`vdeblur.engine.deblurrer.Deblurrer`; a network is copied. ``strength``, ``reduce`` and
+            ``overlays`` become attributes, which may be set between frames, and ``keep`` becomes ``kept``.
         streams: on CUDA, transfer beside the computation, and steps as graphs.
 
     Raises:
@@ -62,6 +65,7 @@ class DeviceStep:
     def __init__(self, options: RestoreOptions, *, streams: bool) -> None:
         model = options.model
         self.strength, self.reduce = float(options.strength), options.reduce
+        self.overlays, self.kept = options.overlays, KeptRegions(options.keep)
         self.device = find_device(options.device)
         self.dtype = choose_dtype(options.precision, self.device)
         with network_errors(f"loading the network on {self.device}"):
@@ -161,18 +165,19 @@ class DeviceStep:
         self, jobs: Sequence[RestoreJob], known: Sequence[KnownFraction | None]
     ) -> Sequence[Planes | PendingDownload]:
         frames = [job.window.current for job in jobs]
-        strength = self.strength
 
         def restore(side: int | None) -> tuple[list[Planes], Any]:
             residual, state = self.steps.residual(*arguments, **_in_tiles(side))
-            return _corrected(frames, residual, strength, _told_and_read(arguments, state)), state
+            return correct(residual, _told_and_read(arguments, state)), state
 
         restored: Sequence[Planes | PendingDownload]
         with frame_errors(frames[0].frame, self.device), self.transfer.compute("restore"):
             each = [self._arguments(job, own) for job, own in zip(jobs, known, strict=True)]
             arguments = [concatenate(column) for column in zip(*each, strict=True)]
+            arguments, overlays = self._with_overlays(jobs, arguments)
+            correct = partial(_corrected, frames, overlays, self.kept, self.strength)
             if self._in_halves:
-                restored, state = self._restore_in_halves(frames, arguments)
+                restored, state = self._restore_in_halves(frames, arguments, correct)
             else:
                 restored, state = self.tiles.run(frames[0].size, restore)
             for job, own, part in zip(jobs, known, split_batch(state, len(jobs)), strict=True):
@@ -195,6 +200,27 @@ class DeviceStep:
         ahead = profile_ahead(job.later) if job.later else torch.zeros_like(matched.profile)
         return *arguments, exposure, matched, ahead
 
+    def _with_overlays(self, jobs: Sequence[RestoreJob], arguments: list[Any]) -> tuple[list[Any], list[Found]]:
+        """Find each frame's overlays by its motion, which the network's arguments then hold, too."""
+        seen = arguments[:3]
+        pictures = [None if features is None else getattr(features, "picture", None) for features in seen]
+        if self.overlays == "off" or not self.known_exposure.usable or pictures[1] is None:
+            return arguments, [Found(None) for _ in jobs]
+        if len(arguments) == 5:
+            network: Any = self.steps
+            matched = self.tiles.run(jobs[0].window.current.size, lambda _: network.match_motion(*seen))
+            arguments = [*arguments, matched, torch.zeros_like(matched.profile)]
+        count = len(jobs)
+        motions = split_batch(arguments[5].motion, count)
+        each = [[None] * count if picture is None else split_batch(picture, count) for picture in pictures]
+        found = []
+        with single_threaded_ops(self.device):
+            for number, (job, motion) in enumerate(zip(jobs, motions, strict=True)):
+                known, lookahead = None if job.window.first else job.stream.overlays, job.stream.window.lookahead
+                found.append(find_overlays([side[number] for side in each], motion, known, lookahead=lookahead))
+                job.stream.overlays = found[-1].times
+        return arguments, found
+
     def _move_on(self, stream: StreamState, known: KnownFraction | None, state: Any) -> None:
         """Keep the recurrent state after a frame, and for how long its camera has been contradicted."""
         stream.state = state
@@ -204,16 +230,19 @@ class DeviceStep:
             stream.contradictions = count_contradictions(known.fraction, state.reading, before)
 
     def _restore_in_halves(
-        self, frames: Sequence[EncodedFrame], arguments: Sequence[Any]
+        self,
+        frames: Sequence[EncodedFrame],
+        arguments: Sequence[Any],
+        finish: Callable[[Tensor, Sequence[Tensor]], list[Planes]],
     ) -> tuple[list[PendingDownload], Any]:
         """Match now and run the correction asynchronously, so that it overlaps flow estimation of the next frame."""
         network: Any = self.steps
-        size, strength = frames[0].size, self.strength
+        size = frames[0].size
         matched, state = self.tiles.run(size, lambda _: network.match(*arguments))
         numbers = _told_and_read(arguments, state)
 
         def correct(side: int | None) -> list[Planes]:
-            return _corrected(frames, network.correct(matched, **_in_tiles(side)), strength, numbers)
+            return finish(network.correct(matched, **_in_tiles(side)), numbers)
 
         work = run_in_background(lambda: self.tiles.run(size, correct), self.device)
         return [FrameOfBatch(work, number) for number in range(len(frames))], state
@@ -228,15 +257,24 @@ class DeviceStep:
 
 
 def _corrected(
-    frames: Sequence[EncodedFrame], residual: Tensor, strength: float, numbers: Sequence[Tensor]
+    frames: Sequence[EncodedFrame],
+    overlays: Sequence[Found],
+    kept: KeptRegions,
+    strength: float,
+    residual: Tensor,
+    numbers: Sequence[Tensor],
 ) -> list[Planes]:
     """Planes of frames of one size with their part of the network's residual (B, C, H, W), and of numbers (B, …)."""
     count = len(frames)
     residuals, each = split_batch(residual, count), [split_batch(part, count) for part in numbers]
-    return [
-        _corrected_planes(frame, residuals[index], strength, [parts[index] for parts in each])
-        for index, frame in enumerate(frames)
-    ]
+    result = []
+    for index, (frame, found) in enumerate(zip(frames, overlays, strict=True)):
+        own = crop(residuals[index], *frame.size)
+        weigh(own, found)
+        planes = _corrected_planes(frame, own, strength, [parts[index] for parts in each])
+        layout = frame.frame.format
+        result.append((*kept.restored(frame.planes, planes[: len(frame.planes)], layout), *planes[len(frame.planes) :]))
+    return result
 
 
 def _corrected_planes(encoded: EncodedFrame, residual: Tensor, strength: float, numbers: Sequence[Tensor]) -> Planes:
@@ -245,7 +283,6 @@ def _corrected_planes(encoded: EncodedFrame, residual: Tensor, strength: float, 
     The sum is finite only if every value is.
     """
     frame = encoded.frame
-    residual = crop(residual, *encoded.size)
     planes = add_residual(
         encoded.planes, residual, frame.format, frame.colour, strength=strength, reduce=encoded.reduce
     )

@@ -205,7 +205,7 @@ class KnownExposure:
             self._overruled.add(camera.source)
             self.notes.append(
                 f"{camera.source} says {camera.fraction:.2f} of the frame interval, the blur {shutter.middle:.2f} "
-                f"({shutter.low:.2f} to {shutter.high:.2f}): the blur is believed; give --shutter to decide"
+                f"({shutter.low:.2f} to {shutter.high:.2f}): the blur is believed; give shutter=… to decide"
             )
 
     def _check(self, seconds: Fraction, interval: Fraction | None, frame: Frame) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vdeblur.adapters.pictures import number_of
 from vdeblur.engine.exposure import KnownFraction, frame_shutter
+from vdeblur.engine.repeats import Twin
 from vdeblur.engine.stream_state import RestoredFrame, Snapshot
 from vdeblur.errors import DeviceError, NetworkError, VdeblurError
 from vdeblur.frames import Frame
@@ -44,9 +45,22 @@ class PendingFrame:
             *planes, numbers = self.download.result()
             total, *exposures = numbers.tolist()
             if not math.isfinite(total):
-                raise NetworkError("the network returned nan or inf; try --precision float32")
+                raise NetworkError('the network returned nan or inf; try precision="float32"')
         shutter = None if self.known is None else frame_shutter(exposures, self.known)
         return RestoredFrame(self.frame.with_planes(_like(planes, self.frame.planes)), self.snapshot, shutter)
+
+
+@dataclass(frozen=True)
+class PendingCopy:
+    """A copy of a frame that is to be restored before it."""
+
+    frame: Frame
+    twin: Twin
+    snapshot: Snapshot
+
+    def result(self) -> RestoredFrame:
+        """Correct it as its twin was. To be called behind the result of that one."""
+        return RestoredFrame(self.twin.correct(self.frame), self.snapshot, self.twin.shutter)
 
 
 @contextlib.contextmanager
@@ -84,7 +98,7 @@ def network_errors(what: str) -> Iterator[None]:
     except Exception as exc:
         text = str(exc).strip() or type(exc).__name__
         if is_out_of_memory(exc):
-            raise DeviceError(f"out of memory: {what}; use a smaller model or video, or another --device") from exc
+            raise DeviceError(f"out of memory: {what}; use a smaller model or video, or another device") from exc
         raise NetworkError(f"{what}: {type(exc).__name__}: {text.splitlines()[0]}") from exc
 
 

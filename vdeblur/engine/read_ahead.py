@@ -23,6 +23,11 @@ WAITING_BYTES = 256 << 20
 LEAST_AHEAD = 2
 
 
+def always_ready() -> bool:
+    """The next frame is there already: what a run over a file or a list is told (``ready``)."""
+    return True
+
+
 def checked_read_ahead(frames: int) -> int:
     """Frames to read ahead, if they are within the bounds.
 

@@ -1,4 +1,4 @@
-"""Stream state: window, waiting frames, recurrent state and scene-cut detector of one clip, and its snapshot."""
+"""Stream state: window, waiting frames, recurrent state, scene-cut and repeat detectors of one clip; its snapshot."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vdeblur.engine.exposure import FrameShutter, Neighbourhood
 from vdeblur.engine.pixels import reduced_size
+from vdeblur.engine.repeats import MOST_COPIES, Arrival, RepeatFinder, SavedTwin, Twin, is_still
 from vdeblur.engine.scene_cuts import SceneCutDetector
 from vdeblur.engine.windows import SlidingWindow, Window
 from vdeblur.errors import NetworkError
@@ -28,6 +29,9 @@ class EncodedFrame:
     features: Any
     #: Factor by which it was reduced for the network.
     reduce: int
+    #: How it came, and itself for its copies; None until a stream has taken it.
+    arrival: Arrival | None = None
+    twin: Twin | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -37,17 +41,21 @@ class EncodedFrame:
 
 @dataclass(frozen=True, eq=False)
 class WaitingWindow:
-    """A complete window whose current frame is to be restored, and what a snapshot after it keeps of the stream."""
+    """A complete window whose current frame is to be restored."""
 
     window: Window[EncodedFrame]
-    #: Frames taken beyond the current one when the window was complete: 0, or 1 with lookahead.
+    #: Frames taken beyond the current one when the window was complete, for certain: 0, or 1 with lookahead.
     taken: int
-    #: Whether that frame belongs to the same shot.
-    same_shot: bool
-    #: State of the shot boundary detector when the window was complete.
-    cut_detector: dict[str, Any]
     #: What ``match_motion`` returned; None where nothing is read ahead.
     matched: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class WaitingCopy:
+    """A copy of a frame that has been restored, or waits before it."""
+
+    arrival: Arrival
+    twin: Twin
 
 
 @dataclass
@@ -56,76 +64,175 @@ class StreamState:
 
     window: SlidingWindow[EncodedFrame]
     cut_detector: SceneCutDetector = field(default_factory=SceneCutDetector)
+    repeats: RepeatFinder = field(default_factory=RepeatFinder)
+    #: The newest frame that has come, copies included.
+    newest: Frame | None = None
+    #: The options that may be set between frames, as they were at that frame.
+    settings: tuple[Any, ...] = ()
     #: The network's recurrent state, None at the start of a shot.
     state: Any = None
     #: Frames of a shot to match before one is restored, and how many of them may wait.
     read_ahead: int = 0
     may_wait: int = 0
-    #: Windows that are complete, oldest first.
-    waiting: tuple[WaitingWindow, ...] = ()
+    #: Windows that are complete, and copies, oldest first.
+    waiting: tuple[WaitingWindow | WaitingCopy, ...] = ()
+    #: Copies of the newest frame of the window, which is open.
+    copies: tuple[Arrival, ...] = ()
     #: For how many frames the blur has contradicted the camera (1,), on the device; None: no camera has said anything.
     contradictions: Tensor | None = None
+    #: How often in a row samples stood still over a moving picture (:mod:`vdeblur.engine.overlays`); None: not known.
+    overlays: Tensor | None = None
 
-    def push(self, encoded: EncodedFrame) -> Window[EncodedFrame] | None:
-        """Take the next frame; return the window that is complete now, if there is one."""
-        last = self.window.newest
-        same_shot = (
-            last is not None
-            and not self.cut_detector(last.frame, encoded.frame)  # asked for each frame: it keeps a state
-            and last.reduce == encoded.reduce
+    @property
+    def looks_on(self) -> bool:
+        """Whether a frame may wait for more than its lookahead, to find a neighbour that is none of its copies."""
+        return self.read_ahead >= MOST_COPIES
+
+    def arrive(self, frame: Frame, settings: tuple[Any, ...]) -> list[Arrival]:
+        """Take the next frame; return those that are decided now, in order: new ones are to be pushed."""
+        last, same_settings = self.newest, self.settings == settings
+        same_shot = last is not None and not self.cut_detector(last, frame)  # asked for each frame: it keeps a state
+        self.newest, self.settings = frame, settings
+        return self.repeats.push(
+            frame,
+            self.cut_detector.state_dict(),
+            same_shot=same_shot,
+            may_be_copy=same_settings,
+            hold=self.looks_on,
+            waits=self.looks_on and self.window.lookahead > 0,
         )
+
+    def finish(self) -> list[Arrival]:
+        """End the stream; return the frames that are decided now, the last ones. Then the window is to be finished."""
+        self.newest = None
+        return self.repeats.finish()
+
+    def push(self, encoded: EncodedFrame, arrival: Arrival) -> Window[EncodedFrame] | None:
+        """Push a new frame into the window; return that of the frame before, or its own, if it is complete now."""
+        last = self.window.newest
+        same_shot = arrival.same_shot and last is not None and last.reduce == encoded.reduce
+        encoded = replace(encoded, arrival=arrival, twin=Twin(encoded.frame))
         return self.window.push(encoded, same_shot=same_shot)
 
+    def push_copy(self, arrival: Arrival) -> Window[EncodedFrame] | None:
+        """Push a copy of the newest frame; return that one's window if it waits no longer."""
+        encoded = self.window.newest
+        assert encoded is not None
+        if self.window.open:
+            self.copies = (*self.copies, arrival)
+            return None if self.looks_on and not is_still(arrival.repeats) else self._complete_still(encoded)
+        if is_still(arrival.repeats):  # what follows moves from its last copy on
+            self.window.newest = replace(encoded, frame=arrival.frame)
+        assert encoded.twin is not None
+        self.waiting = (*self.waiting, WaitingCopy(arrival, encoded.twin))
+        return None
+
+    def _complete_still(self, encoded: EncodedFrame) -> Window[EncodedFrame] | None:
+        """The window of the newest frame, with its copy beside it where no motion is known, or that has ended."""
+        still = replace(encoded)
+        if self.looks_on:
+            self.window.before = None if self.window.before is None else still
+            return self.window.complete(still)
+        return self.window.complete(still if self.window.before is None else None)
+
     def wait(self, window: Window[EncodedFrame], matched: Any = None, *, may_wait: int = 0) -> None:
-        """Let a window wait that has just become complete.
+        """Let a window wait that has just become complete, and the copies of its frame behind it.
 
         Args:
             matched: what ``match_motion`` returned for it, if others may wait for it.
             may_wait: how many windows may wait for later ones from here on.
         """
-        own = self.window
-        same_shot = own.before is not None
-        added = WaitingWindow(window, own.lookahead, same_shot, self.cut_detector.state_dict(), matched)
-        self.waiting, self.may_wait = (*self.waiting, added), may_wait
+        twin, copies = window.current.twin, self.copies
+        assert twin is not None
+        taken = int(self.window.newest is not None and self.window.open)
+        behind = [WaitingCopy(each, twin) for each in copies]
+        self.waiting = (*self.waiting, WaitingWindow(window, taken, matched), *behind)
+        self.copies, self.may_wait = (), may_wait
 
-    def next_job(self) -> RestoreJob | None:
-        """Take the oldest window if enough wait behind it or the stream has ended, with the later ones of its shot.
+    def next_job(self) -> RestoreJob | WaitingCopy | None:
+        """Take the oldest window or copy if enough wait behind it or the stream has ended.
 
-        It waits for windows of the next shot, too: restored all at once where a shot ends, its frames would find no
-        other work to go on beside them.
+        A window comes with the later ones of its shot. It waits for windows of the next shot, too: restored all at once
+        where a shot ends, its frames would find no other work to go on beside them.
         """
         ended = self.window.newest is None
-        if not self.waiting or not (ended or len(self.waiting) > self.may_wait):
+        inside = int(self.window.open) + len(self.copies) + len(self.repeats.held)
+        enough = len(self.waiting) + inside > self.may_wait + self.window.lookahead
+        if not self.waiting or not (ended or enough):
             return None
         oldest, *others = self.waiting
         self.waiting = tuple(others)
-        later = takewhile(lambda one: not one.window.first and one.matched is not None, others)
+        if isinstance(oldest, WaitingCopy):
+            return oldest
+        windows = (one for one in others if isinstance(one, WaitingWindow))
+        later = takewhile(lambda one: not one.window.first and one.matched is not None, windows)
         return RestoreJob(self, oldest, tuple(one.matched.profile for one in later))
 
+    def restore(self, snapshot: Snapshot, last: Frame, encoded: EncodedFrame) -> None:
+        """Bring a new stream to where a snapshot was taken, but for the network's state.
+
+        Args:
+            last: the frame after which it was taken.
+            encoded: the same, or the one that it is a copy of; its ``twin`` is that of the snapshot, if it has one.
+        """
+        self.newest = last
+        self.cut_detector.load_state_dict(snapshot.cut_detector)
+        self.repeats.load_state_dict(snapshot.repeats, encoded.frame)
+        if is_still(snapshot.repeats):
+            encoded = replace(encoded, frame=replace(encoded.frame, pts=last.pts))
+        self.window.newest, self.window.open = encoded, False
+
     def copy(self) -> StreamState:
-        return replace(self, window=copy.copy(self.window), cut_detector=copy.copy(self.cut_detector))
+        return replace(
+            self,
+            window=copy.copy(self.window),
+            cut_detector=copy.copy(self.cut_detector),
+            repeats=copy.copy(self.repeats),
+        )
+
+    def copies_may_follow(self, twin: Twin) -> bool:
+        """Whether the next frame to be restored may be a copy of this one."""
+        if self.waiting:
+            return isinstance(self.waiting[0], WaitingCopy)
+        newest = self.window.newest
+        return newest is not None and newest.twin is twin
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """State of a stream after a frame, without frames: enough to resume it once these are read again."""
+    """State of a stream after a frame, without frames but for copies: enough to resume it once these are read again."""
 
     #: The network's recurrent state.
     state: Any
-    #: Frames taken beyond the last restored one: 0, or 1 with lookahead. Those that are read ahead do not count.
+    #: Frames taken beyond the last restored one, for certain: 0, or 1 with lookahead.
     ahead: int
-    #: Whether the frame ahead belongs to the same shot.
-    same_shot: bool
     #: State of the shot boundary detector (:meth:`vdeblur.engine.scene_cuts.SceneCutDetector.state_dict`).
     cut_detector: dict[str, Any]
     #: For how many frames the blur has contradicted the camera (1,), if one has said anything.
     contradictions: Tensor | None = None
+    #: What is known of overlays (H/2, W/2).
+    overlays: Tensor | None = None
+    #: State of the repeat finder (:meth:`vdeblur.engine.repeats.RepeatFinder.state_dict`).
+    repeats: dict[str, Any] = field(default_factory=lambda: RepeatFinder().state_dict())
+    #: The frame that it was a copy of, or that copies may follow, restored; None: no copy can follow.
+    twin: Twin | SavedTwin | None = None
 
     @staticmethod
     def of(job: RestoreJob) -> Snapshot:
         """After the job's frame, the newest that has been restored of its stream."""
-        stream, waited = job.stream, job.waited
-        return Snapshot(stream.state, waited.taken, waited.same_shot, waited.cut_detector, stream.contradictions)
+        stream, encoded = job.stream, job.window.current
+        arrival, twin = encoded.arrival, encoded.twin
+        assert arrival is not None
+        assert twin is not None
+        snapshot = Snapshot.after_arrival(stream, arrival, twin if stream.copies_may_follow(twin) else None)
+        return replace(snapshot, ahead=job.waited.taken)
+
+    @staticmethod
+    def after_arrival(stream: StreamState, arrival: Arrival, twin: Twin | None) -> Snapshot:
+        """After a frame, or a copy, whose stream has this state now."""
+        return Snapshot(
+            stream.state, 0, arrival.cut_detector, stream.contradictions, stream.overlays, arrival.repeats, twin
+        )
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The state's tensors, on the CPU.

@@ -112,9 +112,9 @@ class TileChooser:
     def _failure(self, size: tuple[int, int], side: int | None) -> DeviceError:
         height, width = size
         what = f"a {width}×{height} frame on {self._device}"
-        remedy = "use a smaller model or video, or another --device"
+        remedy = "use a smaller model or video, or another device"
         if self.off:
-            return DeviceError(f"out of memory: {what}; use --tile auto, or {remedy[4:]}")
+            return DeviceError(f'out of memory: {what}; use tile="auto", or {remedy[4:]}')
         return DeviceError(f"out of memory: {what}, even in tiles of {side} pixels; {remedy}")
 
     def _smaller(self, size: tuple[int, int], side: int | None) -> int | None:

@@ -26,7 +26,7 @@ class SlidingWindow(Generic[F]):
     """Sliding window over a stream: push() takes a frame and returns the window that it completes, if any.
 
     With ``lookahead`` 0 that is the frame's own, and ``next`` is always ``current``. With 1 it is the window of the
-    frame before. A shallow copy of it goes on on its own.
+    frame before, unless :meth:`complete` has returned that already. A shallow copy of it goes on on its own.
 
     Args:
         lookahead: frames of the future a window waits for, 0 or 1.
@@ -37,6 +37,8 @@ class SlidingWindow(Generic[F]):
         #: The frame before the newest, if it is of the same shot.
         self.before: F | None = None
         self.newest: F | None = None
+        #: The newest frame's window has not been returned yet.
+        self.open = False
 
     def push(self, frame: F, *, same_shot: bool) -> Window[F] | None:
         """Push the next frame; return the window that it completes (None at the first one of lookahead 1).
@@ -44,18 +46,22 @@ class SlidingWindow(Generic[F]):
         Args:
             same_shot: whether it belongs to the same shot as the frame before it; no window reaches across a break.
         """
-        last, before = self.newest, self.before
-        neighbour = last if same_shot else None
-        self.before, self.newest = neighbour, frame
-        if self.lookahead == 0:
-            return _window(neighbour, frame, None)
-        return None if last is None else _window(before, last, frame if same_shot else None)
+        completed = self.complete(frame if same_shot else None)
+        self.before, self.newest, self.open = self.newest if same_shot else None, frame, True
+        return completed if self.lookahead else self.complete()
+
+    def complete(self, following: F | None = None) -> Window[F] | None:
+        """Return the newest frame's window with the frame that follows, None if there is none; once for each frame."""
+        if self.newest is None or not self.open:
+            return None
+        self.open = False
+        return _window(self.before, self.newest, following)
 
     def finish(self) -> Window[F] | None:
         """Flush at the end of the stream: return the pending window (with lookahead 1, the last frame's) and clear."""
-        last, before = self.newest, self.before
+        completed = self.complete()
         self.before = self.newest = None
-        return None if last is None or self.lookahead == 0 else _window(before, last, None)
+        return completed
 
 
 def windows(frames: Iterable[F], *, lookahead: int, breaks: Callable[[F, F], bool]) -> Iterator[Window[F]]:

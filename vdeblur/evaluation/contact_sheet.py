@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from kornia.io import write_image
 from torch import Tensor
 
+from vdeblur.atomic_files import replaced_file
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.evaluation.cases import Case
 from vdeblur.metrics import as_8bit, psnr
@@ -126,10 +127,13 @@ class ContactSheet:
         """
         try:
             picture = self.draw().contiguous()
-            if self.path.suffix.lower() == ".png":
-                self.path.write_bytes(encode_png(picture.permute(1, 2, 0).numpy()))
-            else:
-                write_image(self.path, picture, quality=95)
+            with replaced_file(self.path) as part:
+                if self.path.suffix.lower() == ".png":
+                    part.write_bytes(encode_png(picture.permute(1, 2, 0).numpy()))
+                else:
+                    write_image(part, picture, quality=95)
+        except TargetError as exc:
+            raise TargetError(str(exc).replace("write", "write the contact sheet", 1)) from exc
         except Exception as exc:
             raise TargetError(f"cannot write the contact sheet {self.path}: {str(exc).splitlines()[0]}") from exc
 

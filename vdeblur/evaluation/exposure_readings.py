@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.read_ahead import READ_AHEAD
+from vdeblur.engine.read_ahead import READ_AHEAD, always_ready
 from vdeblur.evaluation.cases import Case
 from vdeblur.evaluation.scoring import mean
 from vdeblur.frames import Frame
@@ -35,7 +35,7 @@ def restored_and_read(
 
     It is the median of what the network's reader said (:class:`vdeblur.model.exposure.Reading`).
     """
-    with closing(deblurrer.restorations(frames, read_ahead=READ_AHEAD)) as restorations:
+    with closing(deblurrer.restorations(frames, read_ahead=READ_AHEAD, ready=always_ready)) as restorations:
         for restored in restorations:
             if restored.shutter is not None:
                 readings.append(restored.shutter.middle)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.pixels import rgb_of
-from vdeblur.engine.read_ahead import READ_AHEAD
+from vdeblur.engine.read_ahead import READ_AHEAD, always_ready
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.cases import Case, in_step, pair_case, remembered
 from vdeblur.frames import Frame
@@ -104,7 +104,7 @@ def score_pair(deblurrer: Deblurrer, blurry: str | Path, sharp: str | Path) -> S
 
 def restored_frames(deblurrer: Deblurrer, case: Case) -> Iterator[tuple[Frame, Frame, Frame]]:
     """(blurred, restored, true) frames of a case."""
-    return restored_beside_truth(case, partial(deblurrer.run, read_ahead=READ_AHEAD))
+    return restored_beside_truth(case, partial(deblurrer.run, read_ahead=READ_AHEAD, ready=always_ready))
 
 
 def restored_beside_truth(
@@ -122,7 +122,7 @@ def alteration_of(deblurrer: Deblurrer, frames: Iterable[Frame]) -> Alteration:
     """What a method does to a clip that may need nothing."""
     kept: list[Frame] = []
     values = []
-    with closing(deblurrer.run(remembered(frames, kept), read_ahead=READ_AHEAD)) as restored:
+    with closing(deblurrer.run(remembered(frames, kept), read_ahead=READ_AHEAD, ready=always_ready)) as restored:
         for frame in restored:
             values.append(capped(psnr(rgb_of(frame), rgb_of(kept.pop(0)))))
     return Alteration(mean(values), min(values))

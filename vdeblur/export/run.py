@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vdeblur.errors import NetworkError, TargetError, UsageError
+from vdeblur.atomic_files import replaced_file
+from vdeblur.errors import NetworkError, UsageError
 from vdeblur.export.check import Agreement, Stepper, agreement
 from vdeblur.export.onnx_file import write_onnx
 from vdeblur.export.step import ExportableStep, Size
@@ -55,7 +57,7 @@ def export_network(
 
     Raises:
         UsageError: the ending, the size or the lookahead cannot be, a package is missing, or there is no such network.
-        NetworkError: what was written does not restore as the package does; the file is removed.
+        NetworkError: what was written does not restore as the package does; an older file is untouched.
         TargetError: the file cannot be written.
     """
     _check(target, size, lookahead)
@@ -64,27 +66,25 @@ def export_network(
         raise UsageError(f"{model} cannot be exported: {reason}")
     step = ExportableStep(network, lookahead).eval()
     sizes = sizes_tried(network.stride) if size is None else ((size[1], size[0]),)
-    try:
-        progress("tracing a step" if size else "tracing a step for any size; this takes minutes")
-        fixed = None if size is None else Size(1, size[1], size[0])
-        program = traced(step, fixed)
+    progress("tracing a step" if size else "tracing a step for any size; this takes minutes")
+    fixed = None if size is None else Size(1, size[1], size[0])
+    program = traced(step, fixed)
+    with replaced_file(target) as part:
         progress(f"writing {target.name}")
         if target.suffix == ".onnx":
             tags = {"model": str(model), "lookahead": str(lookahead), "size": f"{size[0]}x{size[1]}" if size else "any"}
-            write_onnx(target, program, *shapes(step, fixed), tags)
+            write_onnx(part, program, *shapes(step, fixed), tags)
         else:
-            torch.export.save(program, target)
+            # Through memory: on a full disk, PyTorch's own writer ends the whole process.
+            buffer = io.BytesIO()
+            torch.export.save(program, buffer)
+            part.write_bytes(buffer.getbuffer())
         progress("restoring a clip with it")
-        stepper = onnx_stepper(target) if target.suffix == ".onnx" else program_stepper(target)
+        stepper = onnx_stepper(part) if target.suffix == ".onnx" else program_stepper(part)
         found = {each: agreement(stepper, step, size=each, lookahead=lookahead) for each in sizes}
         for (height, width), one in found.items():
             if not one.good:
                 raise NetworkError(f"{target.name} does not restore {width}x{height} as the package does: {one}")
-    except BaseException as exc:
-        target.unlink(missing_ok=True)
-        if isinstance(exc, OSError):
-            raise TargetError(f"cannot write {target}: {exc.strerror or exc}") from exc
-        raise
     return Exported(target, found)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from vdeblur.adapters.arrays import Channels
 from vdeblur.adapters.pictures import P, frame_of, join, number_of, picture_of, split
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.read_ahead import checked_read_ahead
+from vdeblur.engine.read_ahead import always_ready, checked_read_ahead
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
@@ -60,9 +60,10 @@ def deblur_frames(
     """Take the motion blur out of a sequence of pictures. Lazy: one comes out for each that goes in.
 
     Restored pictures have the type, dtype, shape and device of the input, in new memory. The next picture is requested
-    only when the previous one (with lookahead 1: the one before that) has been consumed. The recurrent state is reset
-    at a change of size, dtype or format, and at a scene cut. Closing the generator, garbage collection, or a failure
-    closes ``frames``, if that is a generator too; there are no threads.
+    only when the previous one (with lookahead 1: the one before that) has been consumed; of a list, an array or a
+    tensor, whose pictures are there already, one earlier. Each is copied when it comes: a camera may use one buffer.
+    The recurrent state is reset at a change of size, dtype or format, and at a scene cut. Closing the generator,
+    garbage collection, or a failure closes ``frames``, if that is a generator too; there are no threads.
 
     Example::
 
@@ -87,17 +88,19 @@ def deblur_frames(
               (not interlaced) pictures;
             - :class:`vdeblur.Frame`.
 
-            Arrays and tensors are uint8 or uint16 (whole range) or floating: display-referred R'G'B' in [0, 1]. An
+            Arrays and tensors are uint8 or uint16 (whole range) or floating: display-referred R'G'B' in [0, 1], which
+            is checked of every picture. An
             array (T, H, W, C) or a tensor (T, C, H, W), T > 1, as an item is T pictures that follow each other and
             comes back as one; as ``frames`` it is T items. Alpha is left as it is.
-        model, device, precision, strength, lookahead, shutter, tile, reduce: as for :class:`vdeblur.Deblurrer`. A
-            shutter in seconds needs pictures with times.
+        model, device, precision, strength, lookahead, shutter, tile, reduce, overlays, keep: as for
+            :class:`vdeblur.Deblurrer`. A shutter in seconds needs pictures with times.
         channels: order of the colours in arrays and tensors, "rgb" or "bgr" (as OpenCV has it).
         progress: callback before each picture comes out. ``frames_total`` is known if ``frames`` has a length;
             ``media_seconds`` is 0 for pictures without timestamps.
         stop: callback before each picture comes out; True ends it with Interrupted.
         read_ahead: pictures, 0 to 100, by which the result is delayed, so that the exposure is read from later pictures
             of the shot, too: 24 for pictures that are there already, as files have it; 0 for those that come live.
+            From 6 on, repeated pictures also wait for the next one that differs.
 
     Raises:
         UsageError: an option is invalid, at once; or a picture, in its turn.
@@ -110,7 +113,8 @@ def deblur_frames(
         raise UsageError(f"one array of shape {tuple(frames.shape)} is no sequence of pictures; put it into a list")
     reporter = ProgressReporter(frames, progress, stop)
     read_ahead = checked_read_ahead(read_ahead)
-    return _restored(frames, Deblurrer(model, channels=channels, **restoration), reporter, read_ahead)
+    deblurrer = Deblurrer(model, channels=channels, **restoration)
+    return _restored(frames, deblurrer, reporter, read_ahead)
 
 
 def deblur_streams(
@@ -190,6 +194,7 @@ def _restored(
 ) -> Generator[Any, None, None]:
     iterator = iter(items)
     counts: deque[int] = deque()
+    ready = always_ready if isinstance(items, (list, tuple, np.ndarray, Tensor)) else None
 
     def frames() -> Iterator[Frame]:
         before = None
@@ -202,7 +207,7 @@ def _restored(
 
     with ExitStack() as stack:
         _close_with(stack, iterator)
-        restored = stack.enter_context(closing(deblurrer.run(frames(), read_ahead=read_ahead)))
+        restored = stack.enter_context(closing(deblurrer.run(frames(), read_ahead=read_ahead, ready=ready)))
         reporter.start()
         done: list[Any] = []
         for frame in restored:

@@ -1,8 +1,9 @@
 """Quality controller: chooses model and resolution so that the network's throughput keeps up with the source.
 
 A feedback controller without side effects: it observes the time each frame takes and returns the next operating point.
-It steps down as soon as frames clearly take too long, and up only after a while with headroom for more work; a step up
-that fails doubles the wait before the next one (exponential backoff).
+It steps down as soon as frames clearly take too long, and up only after a while with headroom for more work, or after
+a longer while with just enough; a step up that fails doubles the wait before the next one (exponential backoff). No
+model is passed over unmeasured on the way down, so it ends with the best picture that keeps up.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from statistics import median
 #: Frames a second that are enough, however many the source gives.
 ENOUGH_FPS = 30.0
 #: Parts of a frame's interval: what is slower than the first for a moment, or than the second for longer, is too slow;
-#: the third is aimed at, the fourth must hold before more work is taken on.
-FAR_TOO_SLOW, TOO_SLOW, AIM, ROOM = 1.2, 0.98, 0.85, 0.75
+#: the third is aimed at, the fourth must hold before more work is taken on, the fifth after a longer while.
+FAR_TOO_SLOW, TOO_SLOW, AIM, ROOM, TIGHT = 1.2, 0.98, 0.85, 0.75, 0.92
 #: Frames of a moment, and of longer; and the first after a change, which count for nothing: memory is allocated,
 #: kernels are chosen.
 _MOMENT, _LONGER, _SETTLE = 12, 45, 3
 #: Where frames take so many seconds, only the first counts for nothing, and so many are enough to judge.
 _LONG_SECONDS, _FEW = 0.25, 2
-#: Seconds before the first ascent, and the most after failed ones.
-PATIENCE, MOST_PATIENCE = 8.0, 300.0
+#: Seconds before the first ascent, and the most after failed ones; so many times as long before one that just fits.
+PATIENCE, MOST_PATIENCE, LONGER_PATIENCE = 8.0, 300.0, 4
 #: An ascent that lasts so long has not failed.
 HELD_SECONDS = 60.0
 #: Of what was measured once, so much more than the work says is believed.
 _DOUBT = 1.5
 #: Parts of a frame's work that its size does not change.
 _FIXED = 0.22
-#: Work of the models, of one another; measured at 640×480 on one thread.
-_WORK = {"swift": 0.8, "fast": 1.0, "balanced": 5.0, "quality": 10.0}
+#: Work of the models, of one another, on two cores (the table of the README; quality is estimated). GPUs differ less.
+_WORK = {"swift": 0.63, "fast": 1.0, "balanced": 8.2, "quality": 50.0}
 #: Smaller models of each, best first.
 _SMALLER = {"quality": ("balanced", "fast", "swift"), "balanced": ("fast", "swift"), "fast": ("swift",)}
 #: Most times the picture is made smaller. Less is gained from a smaller picture than from a smaller model.
@@ -117,7 +118,10 @@ class QualityController:
         if not self._index or now - self._since < self._patience:
             return None
         higher = self._index - 1
-        return self._go(higher, now, took, rose=True) if self._expected(higher, took) <= ROOM * interval else None
+        fits = self._expected(higher, took) <= ROOM * interval
+        if not fits and longer and now - self._since >= LONGER_PATIENCE * self._patience:
+            fits = self._expected(higher, longer) <= TIGHT * interval
+        return self._go(higher, now, took, rose=True) if fits else None
 
     def _enough_seen(self) -> bool:
         count = len(self._seen)
@@ -126,9 +130,19 @@ class QualityController:
     def _descend(self, now: float, took: float, aim: float) -> OperatingPoint:
         if self._rose and now - self._since < HELD_SECONDS:
             self._patience = min(2 * self._patience, MOST_PATIENCE)
-        below = range(self._index + 1, len(self._points))
+        below = range(self._index + 1, self._first_unknown() + 1)
         fits = (index for index in below if self._expected(index, took) <= aim)
         return self._go(next(fits, below[-1]), now, took, rose=False)
+
+    def _first_unknown(self) -> int:
+        """The next model below that has not been measured: the models' work is not known well enough to pass it over.
+
+        That of the sizes of one model is.
+        """
+        for index in range(self._index + 1, len(self._points)):
+            if self._points[index].model != self._points[index - 1].model and index not in self._known:
+                return index
+        return len(self._points) - 1
 
     def _expected(self, index: int, took: float) -> float:
         """Predicted seconds of a frame at an operating point, from measurements of both, else their cost."""

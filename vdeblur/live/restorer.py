@@ -7,6 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import VdeblurError
 from vdeblur.frames import Frame
@@ -139,8 +141,8 @@ class Restorer:
 
     def _warm(self, deblurrer: Deblurrer) -> None:
         if (frame := self._last) is not None:
-            for _ in range(_WARMING):
-                deblurrer.step(frame)
+            for number in range(_WARMING):  # they move a little: a copy would not reach the network
+                deblurrer.step(frame.with_planes([np.roll(np.asarray(plane), number, 1) for plane in frame.planes]))
             deblurrer.reset()
 
     def _made(self, settings: LiveSettings) -> Deblurrer:

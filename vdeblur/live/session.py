@@ -19,7 +19,13 @@ from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import Frame
 from vdeblur.live.capture_thread import CaptureWorker
 from vdeblur.live.latest_value import QueueEnded
-from vdeblur.live.quality_controller import QualityController, describe_change, describe_size, operating_points
+from vdeblur.live.quality_controller import (
+    OperatingPoint,
+    QualityController,
+    describe_change,
+    describe_size,
+    operating_points,
+)
 from vdeblur.live.restorer import Restorer
 from vdeblur.live.session_stats import SessionStats
 from vdeblur.live.settings import LiveSettings
@@ -216,7 +222,7 @@ class LiveSession:
         """Report a frame's processing time to the quality controller, and apply its decision."""
         with self._lock:
             controller, restorer = self._controller, self._restorer
-            if controller is None or restorer is None:
+            if controller is None or restorer is None or not self._is_at(controller.point, restorer.now):
                 return
             before, overloaded, fps = controller.point, controller.overloaded, self._stats.source_fps
             point = controller.observe(time.monotonic(), seconds, fps)
@@ -231,6 +237,10 @@ class LiveSession:
                 f"{what} is too much for {before.model} even at {size}: "
                 f"shows {1 / controller.median_seconds:.0f} of them a second"
             )
+
+    def _is_at(self, point: OperatingPoint, now: LiveSettings) -> bool:
+        """Whether a frame was restored at an operating point, and not before its network was loaded."""
+        return (now.model, now.reduce) == (point.model, point.reduce)
 
     def _new_controller(self) -> QualityController | None:
         if not self._settings.auto:

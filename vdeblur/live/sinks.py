@@ -26,6 +26,7 @@ from vdeblur.video.ffmpeg.process import CREATION_FLAGS, NEW_SESSION, write_all
 from vdeblur.video.realtime.raw_pipe import TICKS, PipeFormat, RawPipe
 from vdeblur.video.realtime.uniform_frames import YUV420, UniformFrames, described
 from vdeblur.video.sink.writer import Writer
+from vdeblur.video.sink.written_video import written_video
 
 #: ffplay shows each picture when it comes, and gathers none.
 _FFPLAY = (
@@ -250,6 +251,8 @@ class RecordingSink:
         writer, self._writer, self._layout = self._writer, None, None
         if writer is not None:
             writer.close()
+            if self._note is not None and (video := written_video(Path(self.name))) is not None:
+                self._note(f"{self.name}: recorded, {video.words}")
 
 
 class ComparisonSink:

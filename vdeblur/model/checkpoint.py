@@ -12,8 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from vdeblur.atomic_files import replaced_file
 from vdeblur.config import WEIGHTS_FOLDER
-from vdeblur.errors import NetworkError, UsageError
+from vdeblur.errors import NetworkError, TargetError, UsageError
 from vdeblur.model.network import LARGEST_NUMBER, NetworkSettings, RestorationNetwork
 from vdeblur.model.registry import config_from, network_of
 
@@ -99,12 +100,18 @@ def _whole_numbers(value: Any) -> Iterator[int]:
 
 
 def save_network(net: RestorationNetwork, path: Path, provenance: dict[str, Any]) -> None:
-    """Save weights as float16, with config and provenance (data, steps, commit, scores) in the metadata."""
+    """Save weights as float16, with config and provenance (data, steps, commit, scores) in the metadata.
+
+    Raises:
+        TargetError: the file cannot be written; an older one is untouched.
+    """
     tensors = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in net.state_dict().items()}
     metadata = {"config": json.dumps(asdict(net.config)), "provenance": json.dumps(provenance)}
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata=metadata)
-    part.replace(path)
+    with replaced_file(path) as part:
+        try:
+            save_file(tensors, part, metadata=metadata)
+        except SafetensorError as exc:  # the disk is full, say
+            raise TargetError(f"cannot write {path}: {exc}") from exc
 
 
 def read_provenance(name_or_path: str | Path) -> dict[str, Any]:

@@ -80,7 +80,8 @@ class NetworkTraits:
     #: exposure fractions (B, 1, 1, 1), float32, NaN where the fraction is to be read from the blur; None: everywhere.
     #: Behind it they take what ``match_motion`` returned for the frame, and the profiles of later frames; both may be
     #: None. What has been matched needs no more of its features than ``without_levels`` leaves. The state has
-    #: ``profile`` and ``reading`` (:class:`vdeblur.model.exposure.Reading`, packed).
+    #: ``profile`` and ``reading`` (:class:`vdeblur.model.exposure.Reading`, packed). If its features have
+    #: ``picture``, luma or R'G'B' in [0, 1], overlays are found by its motion.
     reads_exposure: bool = False
     #: Filters along the motion in ``taps`` that can be trained before all else: of pixels, of pixels with the motion of
     #: their block, or of whole blocks, as in :class:`vdeblur.model.deblur_net.DeblurNet` and

@@ -27,12 +27,13 @@ from vdeblur.options import (
 )
 from vdeblur.pipeline.comparison import CompareMode, Comparison
 from vdeblur.pipeline.loop import Loop, Progress, expected_frames, refuse_truncated
-from vdeblur.pipeline.resume import SEGMENT_SECONDS, job_terms, seek_to_position
+from vdeblur.pipeline.resume import SEGMENT_SECONDS, asked_terms, job_terms, seek_to_position, told_by_options
 from vdeblur.pipeline.sharpness import SharpnessPlot, check_plot_path
 from vdeblur.pipeline.shutter_tally import UsedShutter
-from vdeblur.video.info import SourceInfo, VideoInfo
+from vdeblur.video.info import SourceInfo, VideoInfo, display_turn
 from vdeblur.video.segments.journal import Journal
 from vdeblur.video.sink.writer import EncodeOptions, Writer
+from vdeblur.video.sink.written_video import WrittenVideo, written_video
 from vdeblur.video.source.access import scheme_of
 from vdeblur.video.source.reader import Reader
 from vdeblur.video.streams.outcomes import Outcome, summary_words
@@ -64,6 +65,8 @@ class Report:
     #: Which exposure the frames were restored with, of a resumed job from the resume point on; None of a network that
     #: uses none.
     shutter: UsedShutter | None = None
+    #: Codec and size of the finished file; None of a pipe, a device and pictures.
+    video: WrittenVideo | None = None
 
     @property
     def summary(self) -> str:
@@ -89,6 +92,7 @@ def deblur_video(
     allow_network: bool = False,
     interlaced: InterlacedMode = "keep",
     size_change: SizeChange = "stop",
+    video: int | None = None,
     segment_seconds: float | None = None,
     resume: bool = False,
     stop: Callable[[], bool] | None = None,
@@ -117,12 +121,13 @@ def deblur_video(
             file object.
         target: a file (its ending says the container), a pattern, a folder (for pictures under their own names), "-"
             (standard output) or a binary file object.
-        model, device, precision, strength, lookahead, shutter, tile, reduce: as for
-            :class:`vdeblur.engine.deblurrer.Deblurrer`.
+        model, device, precision, strength, lookahead, shutter, tile, reduce, overlays, keep: as for
+            :class:`vdeblur.engine.deblurrer.Deblurrer`. Regions to keep are those of the picture as players show it,
+            turned as a phone was held.
         start_seconds, duration_seconds: time range to restore, from the start of the video; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
         plot: a .png or .svg file for the sharpness of each frame, before and after, over time. It appears at the end;
-            that of a resumed job shows the frames from the resume point on.
+            that of a resumed job shows the frames from the resume point on. Times are the source's.
         encode: codec, quality, pixel format and further FFmpeg options.
         overwrite: replace an existing target, and an existing plot.
         progress: callback in this thread whenever more frames have been written, and at the end.
@@ -134,6 +139,8 @@ def deblur_video(
             "refuse" raises UsageError. Whole frames are restored as they are in every case.
         size_change: handling of a change of size or pixel format in mid-stream: "stop" with a SourceError, or "fit"
             all later frames into the first size, with bars, and into the first format.
+        video: number of the video stream to restore, as :func:`vdeblur.probe` lists them; other videos are copied as
+            they are. None = the one marked as default, else the largest, else the first.
         allow_network: open a URL (http, https, rtmp, rtsp, srt …). Without it nothing is read but the file itself, and
             playlists, which name other files, are never opened from a file.
         segment_seconds: write the video in segments of so many seconds of work. Finished segments outlive a failure,
@@ -156,6 +163,7 @@ def deblur_video(
         keep_packets=_can_be_read_only_once(source),
         interlaced=interlaced,
         size_change=size_change,
+        video=video,
         allow_network=allow_network,
     )
     journal = _journal_of(target, segment_seconds, resume=resume, read_once=read.keep_packets)
@@ -165,14 +173,17 @@ def deblur_video(
         reader = stack.enter_context(open_reader())
         refuse_truncated(reader)
         deblurrer = Deblurrer(restore.model, **restore.arguments)
+        _place_regions(deblurrer, reader.info.video)
         comparison = _comparison(compare, reader.info.video)
-        chart = _chart(plot, reader.info, overwrite=overwrite)
+        chart = _chart(plot, reader.info, in_part=start_seconds is not None, overwrite=overwrite)
         read_ahead = READ_AHEAD if _is_file(source) else 0
         terms = {} if journal is None else job_terms(reader.info, deblurrer, read, compare, read_ahead)
+        terms |= asked_terms(model, encode)
         to_target = partial(
             Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
         )
-        writer = stack.enter_context(_open_writer(to_target, read, reader, comparison))
+        with told_by_options():
+            writer = stack.enter_context(_open_writer(to_target, read, reader, comparison))
         _tell_notes(note, reader, writer)
         reader, done = _continued(reader, writer, open_reader, stack)
         total = expected_frames(reader.info.video, start_seconds, duration_seconds)
@@ -182,7 +193,7 @@ def deblur_video(
             read_ahead=read_ahead,
         )  # fmt: skip
         loop.run(deblurrer, comparison, done)
-        return _report(loop, deblurrer, writer, _name(target), chart)
+        return _report(loop, deblurrer, writer, target, chart)
 
 
 @contextmanager
@@ -197,14 +208,24 @@ def _telling_what_is_kept(journal: Journal | None, target: str) -> Iterator[None
         raise Interrupted(f"stopped by Ctrl-C before {target} was complete").with_kept(_kept(journal)) from exc
 
 
+def _place_regions(deblurrer: Deblurrer, video: VideoInfo) -> None:
+    """Take the regions to keep for those of the picture as players show it, and check that they lie within."""
+    turn = display_turn(video.rotation_degrees, video.display_matrix)
+    deblurrer.device_step.kept.turn(degrees=turn[0], mirrored=turn[1])
+    deblurrer.device_step.kept.check((video.height, video.width))
+
+
 def _comparison(mode: CompareMode | None, video: VideoInfo) -> Comparison | None:
     return None if mode is None else Comparison(mode, video.format, rotation_degrees=video.rotation_degrees)
 
 
-def _chart(plot: str | Path | None, info: SourceInfo, *, overwrite: bool) -> SharpnessPlot | None:
+def _chart(plot: str | Path | None, info: SourceInfo, *, in_part: bool, overwrite: bool) -> SharpnessPlot | None:
     if plot is None:
         return None
-    return SharpnessPlot(plot, info.name, field=info.video.interlacing.order is not None, overwrite=overwrite)
+    chart = SharpnessPlot(plot, info.name, field=info.video.interlacing.order is not None, overwrite=overwrite)
+    if in_part and info.video.start_pts is not None:
+        chart.start_seconds = float(info.video.start_pts * info.video.time_base)
+    return chart
 
 
 def _continued(
@@ -244,23 +265,40 @@ def _open_writer(
     )
 
 
-def _report(loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str, chart: SharpnessPlot | None) -> Report:
+def _report(
+    loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str | Path | BinaryIO, chart: SharpnessPlot | None
+) -> Report:
     alone = (ALONE,) if loop.written == 1 else ()
     drawn = () if chart is None else (f"{chart.path} shows the sharpness of each frame: {chart.words}",)
-    notes = (*loop.notes, *deblurrer.notes, *writer.notes, *alone, *drawn)
+    captions, lost = _captions(loop, writer)
+    notes = (*loop.notes, *captions, *deblurrer.notes, *writer.notes, *alone, *drawn)
     before = 0 if writer.position is None else writer.position.frames
     means = None if chart is None else chart.means
+    late = (Outcome("left out", "tag", what, where) for what, where in (*loop.late_losses, *lost))
     return Report(
         loop.written,
         loop.skipped_packets,
         loop.elapsed_seconds,
         notes,
-        target,
-        tuple(writer.outcomes),
+        _name(target),
+        (*writer.outcomes, *late),
         before,
         means,
         loop.shutter,
+        written_video(Path(target)) if isinstance(target, (str, Path)) else None,
     )
+
+
+def _captions(loop: Loop, writer: Writer) -> tuple[list[str], list[tuple[str, str]]]:
+    """A note on closed captions inside the pictures, and what of them is lost that was not known before."""
+    what, where = "closed captions inside the pictures", loop.captioned
+    if where is None:
+        return [], []
+    if writer.keeps_captions:
+        return [f"{what} kept {where}"], []
+    if any(outcome.what == what for outcome in writer.outcomes):
+        return [], []
+    return [f"not kept: {what} {where}"], [(what, where)]
 
 
 def _check_plot(
@@ -295,7 +333,7 @@ def _kept(journal: Journal | None) -> str | None:
     if journal is None or journal.record.position is None:
         return None
     frames = journal.record.position.frames
-    return f"{frames} frame{'s are' if frames > 1 else ' is'} kept: the same again with --resume goes on"
+    return f"{frames} frame{'s are' if frames > 1 else ' is'} kept: the same again with resume=True goes on"
 
 
 def _can_be_read_only_once(source: str | Path | BinaryIO) -> bool:

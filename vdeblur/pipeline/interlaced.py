@@ -12,7 +12,7 @@ twice as far apart in time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from typing import Any
@@ -34,6 +34,7 @@ def restorations(
     after: Snapshot | None = None,
     done: Sequence[Frame] = (),
     read_ahead: int = 0,
+    ready: Callable[[], bool] | None = None,
 ) -> Generator[RestoredFrame, None, None]:
     """Restore progressive or interlaced frames: N in, N out, in order. Lazy.
 
@@ -44,13 +45,14 @@ def restorations(
         after: snapshot of an interrupted job that goes on.
         done: then its last restored frame; for interlaced video behind the one before it, if there is one.
         read_ahead: as for :meth:`vdeblur.engine.deblurrer.Deblurrer.run`; of interlaced video, fields.
+        ready: as there.
 
     Raises:
         NetworkError, DeviceError, SourceError: as :meth:`vdeblur.engine.deblurrer.Deblurrer.restorations`.
     """
     if order is None:
-        return deblurrer.restorations(chain(done, frames), after=after, read_ahead=read_ahead)
-    return _of_fields(deblurrer, frames, order, after, done, read_ahead)
+        return deblurrer.restorations(chain(done, frames), after=after, read_ahead=read_ahead, ready=ready)
+    return _of_fields(deblurrer, frames, order, after, done, read_ahead, ready)
 
 
 def _of_fields(
@@ -60,6 +62,7 @@ def _of_fields(
     after: Snapshot | None,
     done: Sequence[Frame],
     read_ahead: int,
+    ready: Callable[[], bool] | None,
 ) -> Generator[RestoredFrame, None, None]:
     originals: deque[Frame] = deque()
 
@@ -70,7 +73,7 @@ def _of_fields(
 
     # Of the frames that are done, the last picture alone is asked for again.
     pictures = islice(bob(chain(done, remembered()), order), max(0, 2 * len(done) - 1), None)
-    with closing(deblurrer.restorations(pictures, after=after, read_ahead=read_ahead)) as restored:
+    with closing(deblurrer.restorations(pictures, after=after, read_ahead=read_ahead, ready=ready)) as restored:
         for first in restored:
             second = next(restored)
             woven = weave(first.frame, second.frame, order, like=originals.popleft())

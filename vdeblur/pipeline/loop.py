@@ -7,18 +7,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.stream_state import Snapshot
 from vdeblur.errors import Interrupted, SourceError, TargetError, VdeblurError
 from vdeblur.frames import Frame
+from vdeblur.kernels.compilation_count import compiled_kernels
 from vdeblur.pipeline.comparison import Comparison
 from vdeblur.pipeline.interlaced import restorations
 from vdeblur.pipeline.resume import SEGMENT_SECONDS, SegmentTimer, checksum, load_snapshot, save_snapshot
 from vdeblur.pipeline.sharpness import SharpnessPlot
 from vdeblur.pipeline.shutter_tally import ShutterTally, UsedShutter
-from vdeblur.runtime.workers import WriteBehind, prefetch
+from vdeblur.runtime.workers import Prefetch, WriteBehind, prefetch
 from vdeblur.video.info import VideoInfo
 from vdeblur.video.segments.journal import Journal, Position
 from vdeblur.video.sink.writer import Writer
@@ -26,6 +28,8 @@ from vdeblur.video.source.reader import Reader
 
 #: Frames that wait on each side of the network: enough to level out key frames, few enough for 4K.
 QUEUE_FRAMES = 3
+#: Frames and seconds of steady pace before there is an ETA.
+STEADY_FRAMES, STEADY_SECONDS = 8, 1.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class Progress:
     #: Frames, and their length, already written by the interrupted job that this one resumes.
     frames_before: int = 0
     media_seconds_before: float = 0.0
+    #: Frames of this job, and seconds, until the pace became steady: kernels were compiled, frames read ahead. None: it
+    #: is not steady yet.
+    warm_up: tuple[int, float] | None = (0, 0.0)
 
     @property
     def frames_per_second(self) -> float:
@@ -56,11 +63,30 @@ class Progress:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds still to go, if the header's number of frames is right."""
-        new = self.frames - self.frames_before
-        if self.frames_total is None or new <= 0 or self.frames > self.frames_total:
+        """Seconds still to go at the steady pace, if the header's number of frames is right."""
+        if self.frames_total is None or self.frames > self.frames_total:
             return None
-        return (self.frames_total - self.frames) * self.elapsed_seconds / new
+        left = self.frames_total - self.frames
+        if left == 0 or self.warm_up is None:
+            return 0.0 if left == 0 else None
+        frames, seconds = self.warm_up
+        new = self.frames - self.frames_before - frames
+        return left * (self.elapsed_seconds - seconds) / new if new > 0 else None
+
+
+class SteadyPace:
+    """Finds from when on the pace says how long the rest will take: behind the start, and behind compiling."""
+
+    def __init__(self) -> None:
+        self._compiled = -1
+        self._from = (0, 0.0)
+
+    def warm_up(self, frames: int, seconds: float) -> tuple[int, float] | None:
+        """Frames and seconds that do not count, after so many of both; None while too little does."""
+        if self._compiled != (compiled := compiled_kernels()):
+            self._compiled, self._from = compiled, (frames, seconds)
+        first, began = self._from
+        return self._from if frames - first >= STEADY_FRAMES and seconds - began >= STEADY_SECONDS else None
 
 
 @dataclass(frozen=True)
@@ -117,6 +143,7 @@ class Loop:
         self._first_pts = None if position is None else position.first_pts
         self._last: Frame | None = None
         self._told = 0
+        self._pace = SteadyPace()
         self.written = 0 if position is None else position.frames
 
     @property
@@ -139,6 +166,16 @@ class Loop:
         earlier = () if self._before is None else self._before.notes
         return tuple(dict.fromkeys([*earlier, *self._reader.notes]))
 
+    @property
+    def late_losses(self) -> tuple[tuple[str, str], ...]:
+        """As :attr:`vdeblur.video.source.reader.Reader.late_losses`."""
+        return self._reader.late_losses
+
+    @property
+    def captioned(self) -> str | None:
+        """As :attr:`vdeblur.video.source.reader.Reader.captioned`."""
+        return self._reader.captioned
+
     def run(self, deblurrer: Deblurrer, comparison: Comparison | None, done: Sequence[Frame] = ()) -> None:
         """Prefetch, restore, write behind; ``done`` are the last frames of the interrupted job that goes on."""
         if self._before is None or not self._before.complete:
@@ -147,7 +184,7 @@ class Loop:
             self._writer.close()
         self._tell()
         if self._plot is not None:
-            if self._before is not None and self._last is not None:
+            if self._before is not None and self._last is not None and self._plot.start_seconds is None:
                 self._plot.start_seconds = float(self._before.first_pts * self._last.time_base)
             self._plot.write()
 
@@ -159,7 +196,11 @@ class Loop:
         with (
             prefetch(self._frames(), depth=QUEUE_FRAMES, name="read", unblock=self._reader.close) as ahead,
             WriteBehind(self._write, depth=QUEUE_FRAMES, name="write", unblock=self._writer.abort) as behind,
-            closing(restorations(deblurrer, _remembered(ahead, originals), order, **terms)) as restored,
+            closing(
+                restorations(
+                    deblurrer, _remembered(ahead, originals), order, ready=partial(self._is_ready, ahead), **terms
+                )
+            ) as restored,
         ):
             for each in restored:
                 number += 1
@@ -174,6 +215,10 @@ class Loop:
                 before = original
         if self._journal is not None:
             self._writer.cut(self._position(None, number))
+
+    def _is_ready(self, ahead: Prefetch[Frame]) -> bool:
+        """Whether the next frame is there, or will be without anybody's doing: who writes a pipe may wait for ours."""
+        return self._read_ahead > 0 or ahead.ready > 0
 
     def _end_piece(self, behind: WriteBehind[Frame | SegmentEnd], cut: SegmentEnd) -> None:
         """Queue the end of a segment behind a frame if it is due; end the job if that is requested.
@@ -252,7 +297,9 @@ class Loop:
         before, seconds_before = 0, 0.0
         if self._before is not None:
             before, seconds_before = self._before.frames, float((self._before.pts - first) * last.time_base)
-        self._progress(Progress(written, self._frames_total, seconds, self.elapsed_seconds, before, seconds_before))
+        elapsed = self.elapsed_seconds
+        warm_up = self._pace.warm_up(written - before, elapsed)
+        self._progress(Progress(written, self._frames_total, seconds, elapsed, before, seconds_before, warm_up))
 
 
 def refuse_truncated(reader: Reader) -> None:

@@ -6,8 +6,8 @@ import hashlib
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from vdeblur.atomic_files import replaced_file
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.repeats import SavedTwin, Twin
 from vdeblur.engine.stream_state import Snapshot
-from vdeblur.errors import SourceError, TargetError
+from vdeblur.errors import SourceError, TargetError, UsageError
 from vdeblur.frames import Frame
 from vdeblur.options import DECISIVE_OPTIONS, ReadOptions, RestoreOptions
+from vdeblur.video.encode.encoder_options import EncodeOptions
 from vdeblur.video.info import SourceInfo
-from vdeblur.video.segments.journal import VERSION, Position
+from vdeblur.video.segments.journal import ASKED, VERSION, Position, TermsDiffer
 from vdeblur.video.source.reader import Reader
 
 #: Default seconds of work of a segment: what a crash may cost.
@@ -33,8 +36,15 @@ SEGMENT_SECONDS = 60.0
 LEAST_FRAMES = 24
 #: Options that every journal records.
 _ALWAYS_RECORDED = ("strength", "lookahead")
-#: Name of a tensor beside those of the network's state, which are numbered.
-_CONTRADICTIONS = "contradictions"
+#: Terms that are options under the same name, and options of the encoder.
+_OPTION_TERMS = (
+    "device", "compare", "start_seconds", "duration_seconds", "interlaced", "size_change", "allow_network"
+)  # fmt: skip
+_ENCODING = ("codec", "crf", "preset", "pixel_format", "ffmpeg_args")
+#: Names of tensors beside those of the network's state, which are numbered.
+_CONTRADICTIONS, _OVERLAYS = "contradictions", "overlays"
+#: Beginning of the names of the samples of a frame that copies may follow.
+_TWIN = "twin "
 
 
 class SegmentTimer:
@@ -74,12 +84,73 @@ def job_terms(
         "interlaced": read.interlaced,
         "size_change": read.size_change,
         "allow_network": read.allow_network,
+        **({} if read.video is None else {"video": read.video}),
     }
+
+
+def asked_terms(model: object, encode: EncodeOptions | None) -> dict[str, Any]:
+    """The options as they were given, to name what is behind the network's digest and FFmpeg's options."""
+    given = EncodeOptions() if encode is None else encode
+    named = model if isinstance(model, (str, Path)) else type(model).__name__
+    return {ASKED: {"model": str(named), **{name: getattr(given, name) for name in _ENCODING}}}
+
+
+@contextmanager
+def told_by_options() -> Iterator[None]:
+    """Context that says of differing terms which option they are, both values, and how the old one is given again."""
+    try:
+        yield
+    except TermsDiffer as exc:
+        found = _differing_option(exc)
+        if found is None:
+            raise
+        name, was, new = found
+        again = f"leave out {name}={new!r}" if was is None else f"give {name}={was!r} again"
+        raise UsageError(
+            f"cannot go on with {exc.target}: {name} was {_shown(was)} when the job began and is {_shown(new)} now; "
+            f"{again}, or begin anew with overwrite=True (-y)"
+        ) from exc
+
+
+def _differing_option(exc: TermsDiffer) -> tuple[str, Any, Any] | None:
+    """Name, old and new value of the option behind a term; None where it is none, as of a source that has changed."""
+    name = exc.name
+    if name in ("network", "encoding"):
+        asked = [dict(terms.get(ASKED) or {}) for terms in (exc.begun, exc.now)]
+        for option in ("model",) if name == "network" else _ENCODING:
+            was, new = (_plain(values.get(option)) for values in asked)
+            if all(asked) and was != new:
+                return option, was, new
+        # The weights are those of the precision they are used in.
+        changed = [each for each in ("precision", "device") if exc.begun.get(each) != exc.now.get(each)]
+        if name == "encoding" or not changed:
+            return None
+        name = changed[0]
+    was, new = exc.begun.get(name), exc.now.get(name)
+    if name in DECISIVE_OPTIONS:
+        default = getattr(RestoreOptions, name)
+        return name, default if was is None else was, default if new is None else new
+    if name == "precision":
+        return name, str(was).removeprefix("torch."), str(new).removeprefix("torch.")
+    if name == "frame_rate":
+        return name, None if was == "None" else was, None if new == "None" else new
+    return (name, was, new) if name in _OPTION_TERMS else None
+
+
+def _plain(value: Any) -> Any:
+    """Lists, which JSON made, as the tuples that they were."""
+    return tuple(value) or None if isinstance(value, (list, tuple)) else value
+
+
+def _shown(value: Any) -> str:
+    return "not given" if value is None else " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _decisive(deblurrer: Deblurrer) -> dict[str, Any]:
     """Options that decide the result; newer ones only where they differ from their default, as older journals do."""
     values = {name: getattr(deblurrer, name) for name in DECISIVE_OPTIONS}
+    if deblurrer.keep != RestoreOptions.keep:
+        values["keep"] = deblurrer.device_step.kept.terms  # a mask may have changed under its name
     return {
         name: value
         for name, value in values.items()
@@ -115,7 +186,7 @@ def checksum(frame: Frame) -> int:
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> dict[str, Any]:
-    """Save a snapshot's tensors (safetensors); return the rest of it as plain values.
+    """Save the tensors of a snapshot (safetensors); return the rest of it as plain values.
 
     Raises:
         NetworkError: the network's state is no tuple of tensors.
@@ -124,11 +195,18 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> dict[str, Any]:
     tensors = {str(number): tensor.contiguous() for number, tensor in enumerate(snapshot.tensors())}
     if snapshot.contradictions is not None:
         tensors[_CONTRADICTIONS] = snapshot.contradictions.cpu()
+    if snapshot.overlays is not None:
+        tensors[_OVERLAYS] = snapshot.overlays.to("cpu", torch.uint8)
+    plain = {"ahead": snapshot.ahead, "breaks": snapshot.cut_detector, "repeats": snapshot.repeats}
+    if isinstance(snapshot.twin, Twin):
+        samples, plain["twin"] = snapshot.twin.saved()
+        tensors |= {f"{_TWIN}{number}": plane for number, plane in enumerate(samples)}
     try:
-        save_file(tensors, path)
-    except (OSError, SafetensorError) as exc:
-        raise TargetError(f"cannot write {path}: {getattr(exc, 'strerror', None) or exc}") from exc
-    return {"ahead": snapshot.ahead, "joined": snapshot.same_shot, "breaks": snapshot.cut_detector}
+        with replaced_file(path) as part:
+            save_file(tensors, part)
+    except SafetensorError as exc:
+        raise TargetError(f"cannot write {path}: {exc}") from exc
+    return plain
 
 
 def load_snapshot(memory: Mapping[str, Any], path: Path) -> Snapshot:
@@ -139,12 +217,15 @@ def load_snapshot(memory: Mapping[str, Any], path: Path) -> Snapshot:
     """
     try:
         tensors = load_file(path)
-        contradictions = tensors.pop(_CONTRADICTIONS, None)
+        contradictions, overlays = tensors.pop(_CONTRADICTIONS, None), tensors.pop(_OVERLAYS, None)
+        overlays = None if overlays is None else overlays.float()
+        samples = [tensors.pop(f"{_TWIN}{n}") for n in range(sum(name.startswith(_TWIN) for name in tensors))]
         state = tuple(tensors[str(number)] for number in range(len(tensors))) or None
-        joined, breaks = bool(memory["joined"]), dict(memory["breaks"])
-        return Snapshot(state, int(memory["ahead"]), joined, breaks, contradictions)
+        twin = SavedTwin.load(samples, memory["twin"]) if "twin" in memory else None
+        breaks, repeats = dict(memory["breaks"]), dict(memory["repeats"])
+        return Snapshot(state, int(memory["ahead"]), breaks, contradictions, overlays, repeats, twin)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
-        raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
+        raise TargetError(f"cannot read {path}: {exc}; overwrite=True begins anew") from exc
 
 
 def seek_to_position(
@@ -169,7 +250,7 @@ def seek_to_position(
     frames = tuple(deque(islice(reader, position.frames), maxlen=count))
     if _is_at(position, frames):
         return reader, frames
-    raise SourceError(f"{reader.info.name} has other frames than when the job began; -y begins anew")
+    raise SourceError(f"{reader.info.name} has other frames than when the job began; overwrite=True begins anew")
 
 
 def _is_at(position: Position, frames: Sequence[Frame]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vdeblur.atomic_files import write_atomically
 from vdeblur.engine.pixels import sample_range
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.frames import Frame
@@ -112,16 +113,11 @@ class SharpnessPlot:
             [time - start for time in self._times],
             (Curve("before", BEFORE, self._before), Curve("after", AFTER, self._after)),
         )  # fmt: skip
-        part = self.path.with_name(self.path.name + ".part")
+        svg = self.path.suffix.lower() == ".svg"
         try:
-            try:
-                svg = self.path.suffix.lower() == ".svg"
-                part.write_bytes(chart.svg().encode() if svg else encode_png(chart.pixels()))
-                part.replace(self.path)
-            finally:
-                part.unlink(missing_ok=True)
-        except OSError as exc:
-            raise TargetError(f"cannot write the plot {self.path}: {exc.strerror or exc}") from exc
+            write_atomically(self.path, chart.svg() if svg else encode_png(chart.pixels()))
+        except TargetError as exc:
+            raise TargetError(str(exc).replace("write", "write the plot", 1)) from exc
 
 
 def check_plot_path(path: str | Path, *, overwrite: bool) -> Path:
@@ -138,7 +134,7 @@ def check_plot_path(path: str | Path, *, overwrite: bool) -> Path:
     if path.is_dir():
         raise UsageError(f"the plot cannot be {path}: that is a folder")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists; -y (overwrite) replaces it")
+        raise UsageError(f"{path} exists; overwrite=True replaces it")
     return path
 
 

@@ -70,7 +70,7 @@ def find_device(name: str) -> torch.device:
         raise DeviceError(f"there is no device {name!r} here; this machine has {', '.join(available_devices())}")
     problem = _problem(full)
     if problem:
-        raise DeviceError(f"device {name!r} does not work: {problem}; use --device cpu")
+        raise DeviceError(f'device {name!r} does not work: {problem}; use device="cpu"')
     return torch.device(full)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
+
+from vdeblur.atomic_files import write_atomically
 
 LOG_FILE = "log.csv"
 COLUMNS = (
@@ -19,12 +22,13 @@ def append_row(folder: Path, row: dict[str, float]) -> None:
     if before and before[-1]["step"] == row["step"]:
         cut_log(folder, row["step"] - 1)
         row = {**before[-1], **row}
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow({name: _written(name, value) for name, value in row.items()})
+    line = io.StringIO(newline="")
+    writer = csv.DictWriter(line, fieldnames=COLUMNS)
+    text = path.read_bytes().decode("utf-8") if path.is_file() else ""
+    if not text:
+        writer.writeheader()
+    writer.writerow({name: _written(name, value) for name, value in row.items()})
+    write_atomically(path, text + line.getvalue())
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
@@ -50,9 +54,7 @@ def cut_log(folder: Path, step: float) -> None:
     with path.open(newline="", encoding="utf-8") as file:
         lines = file.read().splitlines()
     kept = [line for number, line in enumerate(lines) if number == 0 or _step_of(line) <= step]
-    part = path.with_name(path.name + ".part")
-    part.write_text("\r\n".join(kept) + "\r\n", encoding="utf-8", newline="")
-    part.replace(path)
+    write_atomically(path, "\r\n".join(kept) + "\r\n")
 
 
 def _written(name: str, value: float) -> str:

@@ -10,6 +10,8 @@ from vdeblur.training.config import TrainConfig
 
 #: A limit in minutes covers the last validation and saving too; they may take this share of it at most.
 LARGEST_RESERVE = 0.3
+#: Share of a limit in minutes by which the parts that learn before the first step must have learned.
+FIRST_SHARE = 0.5
 
 
 class ScheduleAnchor(NamedTuple):
@@ -40,6 +42,17 @@ class Schedule:
         #: Seconds kept free for what follows the last step.
         self.reserve_seconds = 0.0
         self._started = time.monotonic()
+        #: Seconds of the call before the first step, which are none of the schedule.
+        self._before_seconds = 0.0
+
+    @property
+    def first_seconds(self) -> float | None:
+        """Seconds that are left for what learns before the first step; None without a limit in minutes."""
+        return None if self.minutes is None else max(0.0, FIRST_SHARE * 60 * self.minutes - self.seconds)
+
+    def begin(self) -> None:
+        """Begin the schedule: what was done so far in this call came before the first step."""
+        self._before_seconds = self.seconds
 
     def go_on(self, step: int, done: float, anchor: ScheduleAnchor, minutes_so_far: float) -> None:
         """Continue from a state: its step, the share that was done, its anchor, and minutes trained."""
@@ -61,7 +74,8 @@ class Schedule:
         if self.minutes is not None:
             limit = 60 * self.minutes
             limit -= min(self.reserve_seconds, LARGEST_RESERVE * limit)
-            return self.anchor.done + left * self.seconds / limit
+            span = limit - self._before_seconds
+            return 1.0 if span <= 0 else self.anchor.done + left * (self.seconds - self._before_seconds) / span
         if self.steps <= self.anchor.step:
             return 1.0
         return self.anchor.done + left * ((step - self.anchor.step) / (self.steps - self.anchor.step))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vdeblur.atomic_files import write_atomically
 from vdeblur.plotting.chart import Chart, Curve, stacked_svg
 from vdeblur.training.log import read_log
 from vdeblur.training.validation import EQUAL_DB
@@ -60,9 +61,7 @@ PANELS = (
 def write_plot(folder: Path, title: str) -> Path:
     """Draw the folder's log; panels without a figure are left out."""
     path = folder / PLOT_FILE
-    part = path.with_name(path.name + ".part")
-    part.write_text(drawing(read_log(folder), title), encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, drawing(read_log(folder), title))
     return path
 
 

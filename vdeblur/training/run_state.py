@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vdeblur.atomic_files import replaced_file, write_atomically
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.training.config import TrainConfig, as_plain, changed_keys
 from vdeblur.training.lr_schedule import BEGINNING, ScheduleAnchor
@@ -60,26 +60,42 @@ def save_state(folder: Path, config: TrainConfig, learner_state: dict[str, Any],
     _write(folder / STATE_FILE, kept)
 
 
-def save_first(folder: Path, config: TrainConfig, net: nn.Module, learned: Sequence[str]) -> None:
+def save_first(
+    folder: Path,
+    config: TrainConfig,
+    net: nn.Module,
+    learned: Sequence[str],
+    paused: Mapping[str, dict[str, Any]] | None = None,
+) -> None:
     """Keep the parts that have learned before the first step, until there is a state.
+
+    Args:
+        paused: what a part that was stopped in the middle goes on from, by its name.
 
     Raises:
         TargetError: they cannot be written.
     """
     kept = {"weights": net.state_dict(), "learned": list(learned), "config": json.dumps(as_plain(config))}
+    kept["paused"] = dict(paused or {})
     _write(folder / FIRST_FILE, kept)
 
 
-def load_first(folder: Path, config: TrainConfig, net: nn.Module) -> list[str]:
-    """Take over the parts that an interrupted call with this config has taught, and name them."""
+def load_first(
+    folder: Path, config: TrainConfig, net: nn.Module, device: str = "cpu"
+) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Take over the parts that an interrupted call with this config has taught; their names, and what paused ones kept.
+
+    Args:
+        device: for what paused parts kept.
+    """
     try:
-        kept = torch.load(folder / FIRST_FILE, map_location="cpu", weights_only=True)
+        kept = torch.load(folder / FIRST_FILE, map_location=device, weights_only=True)
         if changed_keys(json.loads(kept["config"]), config):
-            return []  # of another run, which began anew
+            return [], {}  # of another run, which began anew
         net.load_state_dict(kept["weights"])
-        return list(kept["learned"])
+        return list(kept["learned"]), dict(kept["paused"])
     except (OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError, pickle.UnpicklingError):
-        return []  # none, or damaged: they learn again
+        return [], {}  # none, or damaged: they learn again
 
 
 def forget_first(folder: Path) -> None:
@@ -89,14 +105,10 @@ def forget_first(folder: Path) -> None:
 
 def _write(path: Path, kept: dict[str, Any]) -> None:
     """Write in one move; raises TargetError."""
-    part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
+        with replaced_file(path, synced=True) as part, part.open("wb") as file:
             torch.save(kept, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except (OSError, RuntimeError) as exc:
+    except RuntimeError as exc:  # PyTorch's way to say that the disk is full
         raise TargetError(f"cannot write {path}: {' '.join(str(exc).split())}") from exc
 
 
@@ -153,9 +165,7 @@ def write_pieces(folder: Path, names: list[str]) -> None:
     try:
         home.mkdir(exist_ok=True)
         index = {name: _cut(folder / name, home) for name in names}
-        part = home / (_INDEX_FILE + ".part")
-        part.write_text(json.dumps(index, indent=1), encoding="utf-8")
-        part.replace(home / _INDEX_FILE)
+        write_atomically(home / _INDEX_FILE, json.dumps(index, indent=1))
         kept = {_INDEX_FILE, *(piece for entry in index.values() for piece in entry["pieces"])}
         for path in home.iterdir():
             if path.name not in kept:
@@ -192,20 +202,17 @@ def _cut(path: Path, home: Path) -> dict[str, Any]:
             name = f"{hashlib.sha256(data).hexdigest()[:24]}.piece"
             names.append(name)
             if not (home / name).is_file():
-                part = home / f"{name}.part"
-                part.write_bytes(data)
-                part.replace(home / name)
+                write_atomically(home / name, data)
     return {"sha256": whole.hexdigest(), "pieces": names}
 
 
 def _join(home: Path, entry: dict[str, Any], target: Path) -> None:
-    part, whole = target.with_name(target.name + ".part"), hashlib.sha256()
-    with part.open("wb") as file:
-        for name in entry["pieces"]:
-            data = (home / name).read_bytes()
-            whole.update(data)
-            file.write(data)
-    if whole.hexdigest() != entry["sha256"]:
-        part.unlink()
-        raise ValueError(f"{target.name} does not match its checksum")
-    part.replace(target)
+    whole = hashlib.sha256()
+    with replaced_file(target) as part:
+        with part.open("wb") as file:
+            for name in entry["pieces"]:
+                data = (home / name).read_bytes()
+                whole.update(data)
+                file.write(data)
+        if whole.hexdigest() != entry["sha256"]:
+            raise ValueError(f"{target.name} does not match its checksum")

@@ -9,19 +9,20 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vdeblur.errors import Interrupted, TargetError
 from vdeblur.model.checkpoint import save_network
 from vdeblur.training.config import TrainConfig, as_plain
-from vdeblur.training.data.sources import DataFor, DataSources, closing_iterator, open_feeds
+from vdeblur.training.data.sources import BatchStream, DataFor, DataSources, closing_iterator, open_feeds
 from vdeblur.training.distributed import ProcessTeam, gathered_team
 from vdeblur.training.learner import Learner, MatchedClip
 from vdeblur.training.log import append_row, cut_log
 from vdeblur.training.lr_schedule import Schedule, frames_at, learning_rate
 from vdeblur.training.plot import write_plot
-from vdeblur.training.pretraining.stages import learn_first
+from vdeblur.training.pretraining.stages import Watch, learn_first
 from vdeblur.training.run_state import (
     RunProgress,
     forget_first,
@@ -33,6 +34,7 @@ from vdeblur.training.run_state import (
 )
 from vdeblur.training.signals import Interruption, children_deaf_to_ctrl_c, deferred_interruption
 from vdeblur.training.synthesis.blur import Clip
+from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.validation import better, validate
 
 __all__ = ["TrainConfig", "TrainingProgress", "train"]
@@ -95,15 +97,17 @@ def train(
         feeds = open_feeds(config, team)
         feeds = dataclasses.replace(feeds, data_for=data_for or feeds.data_for)
         run = TrainingRun(config, folder, team, feeds, course, pieces)
-        run.go_on(accept_changes)
         with deferred_interruption() as interruption:
-            run.learn(interruption, progress or (lambda _: None))
-            if interruption.asked:
+            ready = run.go_on(accept_changes, interruption)
+            if ready:
+                run.learn(interruption, progress or (lambda _: None))
+            if interruption.asked or not ready:
+                when = f"after step {run.learner.step}" if ready else "before the first step"
                 try:
                     interruption.obey()
                 except KeyboardInterrupt as exc:
                     raise Interrupted(
-                        f"interrupted after step {run.learner.step}; its state is in {folder}: the same command goes on"
+                        f"interrupted {when}; its state is in {folder}: the same command goes on"
                     ) from exc
         return run.weights
 
@@ -126,8 +130,12 @@ class TrainingRun:
         """Where the best weights are."""
         return self.folder / f"{self.learner.net.config.name}.safetensors"
 
-    def go_on(self, accept_changes: bool) -> None:
-        """Continue the state in the folder; without one, begin the log with the scores of the first weights."""
+    def go_on(self, accept_changes: bool, interruption: Interruption) -> bool:
+        """Continue the state in the folder; without one, begin the log with the scores of the first weights.
+
+        Returns:
+            Whether the first step may come; False if someone asked to end before.
+        """
         _make_folder(self.folder)
         found = load_state(self.folder, self.config, accept_changes=accept_changes)
         if found is not None:
@@ -140,27 +148,43 @@ class TrainingRun:
                 logger.warning("the schedule has ended at step %d: give --steps above it, or --minutes", step)
             else:
                 logger.info("going on from step %d", step)
-        if found is None:
-            self._learn_first()
+        if found is None and not self._learn_first(interruption):
+            return False
         if self.team.leads:
             cut_log(self.folder, self.learner.step if found is not None else -1)
             if found is None:
                 self._validate()
+        self.course.begin()
+        return True
 
-    def _learn_first(self) -> None:
-        """The parts that learn by themselves; rank 0 does it for all."""
+    def _learn_first(self, interruption: Interruption) -> bool:
+        """The parts that learn by themselves; rank 0 does it for all. Returns False if someone asked to end."""
         if self.team.leads:
-            net, done = self.learner.net, load_first(self.folder, self.config, self.learner.net)
-            if done:
-                logger.info("going on behind what has been learned first: %s", ", ".join(done))
+            net, folder, makes_clips = self.learner.net, self.folder, self.feeds.synthetic_for
+            if makes_clips is not None and self.config.workers:
+                makes_clips = partial(_DeafStream, makes_clips)
+            done, paused = load_first(folder, self.config, net, str(self.team.device))
+            if done or paused:
+                logger.info("going on with what is learned first: %s", ", ".join([*done, *paused]))
 
             def learned(part: str) -> None:
                 done.append(part)
-                save_first(self.folder, self.config, net, done)
+                save_first(folder, self.config, net, done)
 
-            learn_first(net, self.config, self.feeds.synthetic_for, done=tuple(done), learned=learned)
+            def keep(part: str, state: dict[str, Any]) -> None:
+                logger.info("keeping what has been drawn and learned so far")
+                save_first(folder, self.config, net, done, {part: state})
+
+            watch = Watch(
+                self.course.first_seconds,
+                stopped=lambda: interruption.asked,
+                kept=paused,
+                keep=keep,
+            )
+            learn_first(net, self.config, makes_clips, done=tuple(done), learned=learned, watch=watch)
         self.team.share(self.learner.net.parameters())
         self.learner.begin_average()
+        return not self.team.agree(0.0, interruption.asked)[1]
 
     def learn(self, interruption: Interruption, progress: Callable[[TrainingProgress], None]) -> None:
         """All steps to the end of the schedule, or until someone asks to end."""
@@ -283,6 +307,20 @@ class TrainingRun:
     def _log(self, row: dict[str, float]) -> None:
         minutes = self.journey.minutes + self.course.seconds / 60
         append_row(self.folder, {"step": self.learner.step, "minutes": minutes, **row})
+
+
+class _DeafStream:
+    """Synthetic clips whose makers, processes of their own, never hear Ctrl-C."""
+
+    def __init__(self, makes_clips: Callable[[SynthesisConfig], BatchStream], synthesis: SynthesisConfig) -> None:
+        self._stream = makes_clips(synthesis)
+
+    def batches(self, first_step: int) -> Iterator[Clip]:
+        with closing_iterator(self._stream.batches(first_step)) as batches:
+            with children_deaf_to_ctrl_c():
+                first = next(batches)
+            yield first
+            yield from batches
 
 
 def _next(batches: Iterator[Clip], interruption: Interruption) -> Clip | None:

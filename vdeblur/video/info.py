@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Literal
 
 from vdeblur.frames import Colour, FieldOrder, PixelFormat
 from vdeblur.video.mpegts_programs import Programs
+from vdeblur.video.spatial.arrangement import Spatial
 
+#: What a stream is to the video that is read.
+PartOfVideo = Literal["alpha", "still", "copied alpha"]
 #: A chromaticity (x, y) of CIE 1931.
 Chromaticity = tuple[Fraction, Fraction]
 
@@ -31,6 +35,16 @@ class ContentLight:
 
     max_content: int
     max_average: int
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Rows and columns that the container cuts off the decoded pictures."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,10 @@ class StreamInfo:
     dispositions: tuple[str, ...] = ()
     #: The container's own number for it, in MPEG-TS the packet identifier.
     id: int = 0
+    #: It is part of the video that is read: its alpha, or a still picture of an animation; or alpha that is copied.
+    part_of_video: PartOfVideo | None = None
+    #: Nobody can decode it without a key.
+    encrypted: bool = False
     #: Samples a second, of sound.
     sample_rate: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
@@ -91,7 +109,7 @@ class VideoInfo:
 
     stream_index: int
     codec: str
-    #: Size of the pictures as they are decoded, before rotation and aspect ratio.
+    #: Size of the pictures as they are decoded and cropped, before rotation and aspect ratio.
     width: int
     height: int
     #: FFmpeg's name of the decoder's own pixel format, e.g. "yuvj420p" or "nv12".
@@ -116,8 +134,14 @@ class VideoInfo:
     field_pairs: bool = False
     mastering_display: MasteringDisplay | None = None
     content_light: ContentLight | None = None
+    #: Projection of 360° video and arrangement of 3D video.
+    spatial: Spatial | None = None
     #: FFmpeg's names of all side data of the first frame, e.g. "A53_CC" (captions) or "DOVI_METADATA".
     side_data: tuple[str, ...] = ()
+    #: It says that it has alpha, in a layer that this FFmpeg does not decode.
+    hidden_alpha: bool = False
+    #: What the container cuts off; the size is that of what is left.
+    crop: Crop | None = None
 
 
 @dataclass(frozen=True)
@@ -181,3 +205,16 @@ class SourceInfo:
     broken: str | None = None
     #: Of an MPEG-TS.
     programs: Programs = field(default_factory=Programs)
+
+
+def display_turn(rotation_degrees: int, matrix: tuple[int, ...] | None) -> tuple[int, bool]:
+    """Rotation in degrees, counter-clockwise, and whether the picture is mirrored left to right after it.
+
+    Args:
+        rotation_degrees: of a picture that is not mirrored.
+        matrix: display matrix of nine numbers, if there is one.
+    """
+    if matrix is None or matrix[0] * matrix[4] - matrix[1] * matrix[3] >= 0:
+        return rotation_degrees, False
+    # FFmpeg mirrors by negating the first column; the angle is that of the matrix before.
+    return -round(math.degrees(math.atan2(matrix[1], -matrix[0] or 0))), True

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from support.media.clips import X264, ffmpeg
+from support.media.tiffs import TiffPage, picture, tiff_bytes
 
 _PICTURE = "-f lavfi -i testsrc2=size=64x48:rate=25"
 _SOUND = "-f lavfi -i sine=frequency=440:sample_rate=16000"
@@ -57,9 +58,18 @@ RECIPES = {
     "picture.qoi": f"{_PICTURE} -frames:v 1",
     "picture.dpx": f"{_PICTURE} -frames:v 1",
     "picture.avif": f"{_PICTURE} -frames:v 1 -c:v libsvtav1 -preset 12 -svtav1-params lp=1 {_YUV}",
+    "animated.avif": f"{_PICTURE} -frames:v 3 -c:v libaom-av1 -cpu-used 8 {_YUV}",
+    "layers.mov": "-f lavfi -i testsrc2=size=64x48:rate=25 -vf format=yuva420p -frames:v 3 -c:v libx265 -preset "
+    "ultrafast -x265-params log-level=none:pools=1 -tag:v hvc1",
+    "picture.tga": f"{_PICTURE} -frames:v 1",
     "picture.jp2": f"{_PICTURE} -frames:v 1 -c:v jpeg2000",
     "cover.mp3": f"{_PICTURE} {_SOUND} -t 0.2 -map 0 -map 1 -frames:v 1 -c:v mjpeg -pix_fmt yuvj420p -c:a mp3 "
     "-disposition:v attached_pic",
+    "encrypted.mp4": f"{_PICTURE} {_SOUND} -t 0.24 {X264} {_YUV} -c:a aac -encryption_scheme cenc-aes-ctr "
+    "-encryption_key 76a6c65c5ea762046bd749a2e632ccbb -encryption_kid a7e61c373e219033c21091fa607bf3b8",
+    "two.mp4": f"{_PICTURE} {_PICTURE} -map 0 -map 1 -t 0.2 {X264} {_YUV}",
+    "stereo.mkv": f"{_PICTURE} -frames:v 5 {X264} {_YUV} -metadata:s:v stereo_mode=left_right",
+    "stereo.webm": f"{_PICTURE} -frames:v 4 -c:v libvpx -deadline realtime {_YUV} -metadata:s:v stereo_mode=top_bottom",
     "cover.mp4": f"{_PICTURE} {_PICTURE} -map 0 -map 1 -frames:v:1 1 -t 0.2 -c:v:0 libx264 -c:v:1 mjpeg {_YUV} "
     "-disposition:v:1 attached_pic",
 }
@@ -79,13 +89,32 @@ TEXTS = {
 }
 
 
+def _stack() -> bytes:
+    words = list(b"ImageJ=1.54f\nimages=3\nslices=3\nfps=10\n\0")
+    pages = [
+        TiffPage(picture(1, 16, seed=number), 16, compression="lzw", tags={270: (2, words)}) for number in range(3)
+    ]
+    return tiff_bytes(pages)
+
+
+def _tiles() -> bytes:
+    page = TiffPage(picture(4, 16), 16, 2, "deflate", (16, 16), planar=True, tags={338: (3, [2]), 274: (3, [6])})
+    return tiff_bytes([page, page], order=">", big=True)
+
+
+#: Files that are written by hand.
+MADE = {"stack.tiff": _stack, "tiles.tiff": _tiles}
+
+
 def make_corpus(folder: Path) -> list[Path]:
     """Every seed file, written into ``folder``; what the FFmpeg program at hand cannot make is an error."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in TEXTS.items():
         (folder / name).write_text(text, encoding="utf-8")
+    for name, make in MADE.items():
+        (folder / name).write_bytes(make())
     for name, recipe in RECIPES.items():
         if not (folder / name).exists():
             words = shlex.split(recipe.format(srt=folder / "words.srt"))
             ffmpeg(*words, "-fflags", "+bitexact", "-flags", "+bitexact", str(folder / name))
-    return sorted(folder / name for name in (*RECIPES, *TEXTS))
+    return sorted(folder / name for name in (*RECIPES, *MADE, *TEXTS))

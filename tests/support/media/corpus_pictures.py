@@ -346,7 +346,37 @@ SIZES = {
     "8192×16 h264": _sized(8192, 16, f"{X264} -pix_fmt yuv420p", ".mp4"),
 }  # fmt: skip
 
-KINDS: dict[str, Kind] = {**CODECS, **PIXELS, **COLOURS, **TIMES, **SHAPES, **SIZES}
+
+def _still(output: str, suffix: str, **more: object) -> Kind:
+    """One picture in a file of its own."""
+    return Kind(f"{output} -update 1", suffix, frames=1, **more)  # type: ignore[arg-type]
+
+
+_CUT = "crop_left=8:crop_right=6:crop_top=2:crop_bottom=4"
+STILLS = {
+    "tiff lzw": _still("-c:v tiff -compression_algo lzw -pix_fmt rgb24", ".tif"),
+    "tiff packbits 16 bit": _still("-c:v tiff -compression_algo packbits -pix_fmt rgb48le", ".tif"),
+    "tiff uncompressed alpha": _still("-vf format=rgba,geq=r=r(X\\,Y):g=g(X\\,Y):b=b(X\\,Y):a=X*2 -c:v tiff "
+                                      "-compression_algo raw -pix_fmt rgba64le", ".tif"),
+    "tiff grey 16": _still("-c:v tiff -compression_algo deflate -pix_fmt gray16le", ".tif"),
+    "tiff palette": _still("-c:v tiff -pix_fmt pal8", ".tif"),
+    "tiff black and white": _still("-c:v tiff -pix_fmt monob", ".tif"),
+    "tiff 4:2:0": _still("-c:v tiff -compression_algo raw -pix_fmt yuv420p", ".tif",
+                         unkept={"range": "converted to rgb24"}),
+    "targa": _still("-c:v targa -pix_fmt bgr24", ".tga", truth={"format": "bgr24"}),
+    "dpx 10 bit": _still("-c:v dpx -pix_fmt gbrp10le", ".dpx"),
+    "jp2 12 bit": _still("-c:v jpeg2000 -pix_fmt gbrp12le", ".jp2"),
+    "bmp": _still("-c:v bmp -pix_fmt bgr24", ".bmp"),
+    "qoi": _still("-c:v qoi -pix_fmt rgb24", ".qoi", target=".png"),
+    "vp9 4:4:0": Kind("-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 20 -b:v 0 -pix_fmt yuv440p", ".webm",
+                      truth={"format": "yuv440p"}),
+    "h264 cut by the codec": Kind(f"{X264} -pix_fmt yuv420p -bsf:v h264_metadata={_CUT}", ".mp4",
+                                  truth={"width": 82, "height": 58}),
+    "hevc cut by the codec": Kind(f"{X265} {_PARAMS} -pix_fmt yuv420p -tag:v hvc1 -bsf:v hevc_metadata={_CUT}", ".mp4",
+                                  truth={"width": 82, "height": 58}),
+}  # fmt: skip
+
+KINDS: dict[str, Kind] = {**CODECS, **PIXELS, **COLOURS, **TIMES, **SHAPES, **SIZES, **STILLS}
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.media.joined import JOINABLE, piece
+from support.media.clock.joined import JOINABLE, piece
 from vdeblur.errors import SourceError
 from vdeblur.pipeline.deblur_video import Report, deblur_video
 from vdeblur.video.broken_off import ElementWalk, walk_path

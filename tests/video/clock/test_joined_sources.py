@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from support.media.clips import FOLDER, ffmpeg
-from support.media.joined import JOINABLE, MARK_SECONDS, joined, marks, piece, shown
+from support.media.clock.joined import JOINABLE, MARK_SECONDS, joined, marks, piece, shown
 from support.media.writing import copy
 from vdeblur.errors import SourceError
 from vdeblur.pipeline.deblur_video import deblur_video

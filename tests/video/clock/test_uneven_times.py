@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from support.media.clips import ffmpeg
-from support.media.joined import marks, shown
+from support.media.clock.joined import marks, shown
 from support.media.writing import copy
 from vdeblur.frames import Frame
 from vdeblur.pipeline.deblur_video import EncodeOptions, deblur_video

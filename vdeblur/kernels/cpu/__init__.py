@@ -10,6 +10,7 @@ from vdeblur.kernels.cpu.image_refiner import gather_refiner_inputs
 from vdeblur.kernels.cpu.mixture_taps import apply_mixture_taps
 from vdeblur.kernels.cpu.motion_profile import motion_autocorrelation
 from vdeblur.kernels.cpu.motion_taps import apply_motion_taps
+from vdeblur.kernels.cpu.overlays import count_still, weight_of_correction
 from vdeblur.kernels.cpu.pixel_shuffle import shuffle_and_add, unshuffle
 from vdeblur.kernels.cpu.pixels import add_residual, luma
 from vdeblur.kernels.cpu.pyramid import average_pool, halve, smooth_and_differentiate
@@ -17,6 +18,6 @@ from vdeblur.kernels.cpu.shared_taps import apply_shared_taps
 
 __all__ = [
     "add_residual", "apply_mixture_taps", "apply_motion_taps", "apply_shared_taps", "average_pool", "cache_folder",
-    "gather_refiner_inputs", "halve", "luma", "motion_autocorrelation", "refine_level", "shuffle_and_add",
-    "smooth_and_differentiate", "unshuffle",
+    "count_still", "gather_refiner_inputs", "halve", "luma", "motion_autocorrelation", "refine_level",
+    "shuffle_and_add", "smooth_and_differentiate", "unshuffle", "weight_of_correction",
 ]  # fmt: skip

@@ -13,7 +13,6 @@ import importlib.metadata
 import logging
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -22,6 +21,10 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+
+from vdeblur.atomic_files import write_atomically
+from vdeblur.errors import TargetError
+from vdeblur.kernels.compilation_count import add_compiled
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +72,11 @@ class Kernel:
         path = None if folder is None else folder / f"{label}-{_key()}.bin"
         code = None if path is None else _read(path)
         if code is None:
-            logger.info("compiling %s for this processor, once", label)
+            _tell_compiling()
+            logger.debug("compiling %s", label)
             function = getattr(importlib.import_module(self._module), self._name)
             code = _compile_object(function, floats)
+            add_compiled()
             if code is None:  # it calls into Numba's runtime
                 return _compile_in_process(function, floats)
             if path is not None:
@@ -169,14 +174,24 @@ def _read(path: Path) -> bytes | None:
 
 def _write(path: Path, code: bytes) -> None:
     """Store code atomically, with its checksum; if the folder is not writable, the next run compiles again."""
-    part = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
-            part = file.name
-            file.write(hashlib.sha256(code).digest() + code)
-        os.replace(part, path)
-    except OSError as exc:
-        logger.info("compiled kernels cannot be kept in %s: %s", path.parent, exc.strerror or exc)
-        if part:
-            Path(part).unlink(missing_ok=True)
+        write_atomically(path, hashlib.sha256(code).digest() + code)
+    except (OSError, TargetError) as exc:
+        cause = exc if isinstance(exc, OSError) else exc.__cause__
+        _tell_uncached(path.parent, getattr(cause, "strerror", None) or str(exc))
+
+
+@cache
+def _tell_compiling() -> None:
+    """Say once in a process that it compiles; programs that show :mod:`logging` at INFO, as ours does, show it."""
+    logger.info("compiling kernels for this processor, once; the first frames wait some seconds for it")
+
+
+@cache
+def _tell_uncached(folder: Path, reason: str) -> None:
+    """Say once in a process that every run will compile."""
+    logger.warning(
+        "compiled kernels cannot be kept in %s (%s), so every run compiles them anew; %s names another folder",
+        folder, reason, FOLDER_VARIABLE,
+    )  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vdeblur.atomic_files import replaced_file
 from vdeblur.training.ablation.settings import AblationConfig, digest
 from vdeblur.training.data.clip_cache import fixed_clips
 from vdeblur.training.synthesis.blur import Clip
@@ -45,9 +46,8 @@ def made_clips(config: AblationConfig, folder: Path, *, test: bool) -> ByteClips
             for side in (0, 1)
         )
         velocity, motion = (torch.stack([F.avg_pool2d(known(clip[side]), 8) for clip in clips]) for side in (2, 3))
-        part = path.with_suffix(".part")
-        torch.save([blurry, sharp, velocity, motion], part)
-        part.replace(path)
+        with replaced_file(path) as part, part.open("wb") as file:
+            torch.save([blurry, sharp, velocity, motion], file)
     return ByteClips(*torch.load(path, weights_only=True))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from vdeblur.atomic_files import write_atomically
 from vdeblur.errors import UsageError
 
 COLUMNS = (
@@ -62,12 +64,13 @@ def read_results(path: Path) -> list[Result]:
 
 def append_result(path: Path, result: Result) -> None:
     """Add a row; a new file starts with the names of its columns."""
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(Result)])
-        if new:
-            writer.writeheader()
-        writer.writerow(asdict(result))
+    row = io.StringIO(newline="")
+    writer = csv.DictWriter(row, fieldnames=[field.name for field in fields(Result)])
+    before = path.read_bytes().decode("utf-8") if path.is_file() else ""
+    if not before:
+        writer.writeheader()
+    writer.writerow(asdict(result))
+    write_atomically(path, before + row.getvalue())
 
 
 def table(rows: Sequence[tuple[str, Sequence[Result]]]) -> str:

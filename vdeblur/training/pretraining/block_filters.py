@@ -17,8 +17,9 @@ from vdeblur.kernels.inputs import BLOCK_PX
 from vdeblur.model.block_taps import BlockTaps, SharedTaps
 from vdeblur.model.luma_net import LumaNet
 from vdeblur.model.mixture_taps import MixtureTaps
+from vdeblur.training.pretraining.pace import Pace
 from vdeblur.training.pretraining.regression import fit
-from vdeblur.training.pretraining.taps import misread, told, wanted_change, weighed_luma
+from vdeblur.training.pretraining.taps import drawing_state, misread, recalled_parts, wanted_change, weighed_luma
 from vdeblur.training.synthesis.blur import Clip
 
 #: Pixels of a cell that a step looks at.
@@ -41,10 +42,16 @@ class BlockSamples(NamedTuple):
     weight: Tensor
 
 
-def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int) -> BlockSamples:
-    """Blocks of batches (B, T, …) at random, ``per_frame`` of each frame, as ``net`` sees them."""
-    generator = torch.Generator().manual_seed(seed)
-    parts = []
+def draw_cells(
+    net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int, pace: Pace | None = None
+) -> BlockSamples:
+    """Blocks of batches (B, T, …) at random, ``per_frame`` of each frame, as ``net`` sees them.
+
+    Raises:
+        Paused: the pace was asked to stop.
+    """
+    generator, pace = torch.Generator().manual_seed(seed), pace or Pace("taps")
+    parts = recalled_parts(pace, generator)
     for clip in clips:
         exposure, lookahead = misread(clip, generator)
         seen, motion = net.sample_taps(clip.blurry, lookahead=lookahead, exposure=exposure)
@@ -56,6 +63,7 @@ def draw_cells(net: LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int
         moved = motion[:, 0, ::BLOCK_PX, ::BLOCK_PX].flatten(1)
         chosen = (each[rows, picked].flatten(0, 1).half() for each in (cells, moved, changes[..., 0]))
         parts.append((*chosen, weight.repeat_interleave(picked.shape[1])))
+        pace.pause_if_asked(lambda: drawing_state(pace, generator, parts))
     drawn = BlockSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
     return drawn._replace(weight=drawn.weight / drawn.weight.mean())
 
@@ -92,6 +100,7 @@ def learn_cells(
     seed: int = 0,
     seen_by: BlockTaps | None = None,
     teacher: MixtureTaps | SharedTaps | None = None,
+    pace: Pace | None = None,
 ) -> float:
     """Teach the filters of cells, ``batch`` pixels a step, :data:`AT_A_STEP` of each cell.
 
@@ -130,8 +139,8 @@ def learn_cells(
         return (1 - TAUGHT) * loss + TAUGHT * weighed_luma(found - shown, weight), loss
 
     return fit(
-        list(taps.parameters()), losses, steps=steps, told=told(steps), learning_rate=learning_rate,
-        weight_decay=1e-4, warmup_steps=100,
+        list(taps.parameters()), losses, steps=steps, generator=generator, pace=pace or Pace("taps"),
+        learning_rate=learning_rate, weight_decay=1e-4, warmup_steps=100,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ thousand large clips therefore teach it in minutes what whole steps on crops can
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -25,8 +25,9 @@ from vdeblur.model.exposure import (
     motion_profile,
 )
 from vdeblur.model.network import RestorationNetwork
+from vdeblur.training.pretraining.pace import Pace
 from vdeblur.training.pretraining.regression import fit
-from vdeblur.training.pretraining.taps import LOOKAHEAD, true_exposure
+from vdeblur.training.pretraining.taps import LOOKAHEAD, drawing_state, recalled_parts, true_exposure
 from vdeblur.training.synthesis.blur import Clip
 
 logger = logging.getLogger(__name__)
@@ -56,10 +57,18 @@ class ProfileSamples(NamedTuple):
 
 
 @torch.no_grad()
-def draw_profiles(net: RestorationNetwork, clips: Iterable[Clip], *, seed: int) -> ProfileSamples:
-    """Motion profiles of batches of clips (B, T, …)."""
-    generator = torch.Generator().manual_seed(seed)
-    parts, blocks = [], _Blocks()
+def draw_profiles(
+    net: RestorationNetwork, clips: Iterable[Clip], *, seed: int, pace: Pace | None = None
+) -> ProfileSamples:
+    """Motion profiles of batches of clips (B, T, …).
+
+    Raises:
+        Paused: the pace was asked to stop.
+    """
+    generator, pace, blocks = torch.Generator().manual_seed(seed), pace or Pace("exposure fraction"), _Blocks()
+    parts = [(fraction, speed) for *_, fraction, speed in recalled_parts(pace, generator)]
+    if "drawing" in pace.kept:
+        blocks.add(pace.kept["drawing"]["parts"][0][0])
     for clip in clips:
         assert clip.velocity is not None, "the clip's motion is unknown"
         shape = clip.blurry.shape[:2]
@@ -69,7 +78,12 @@ def draw_profiles(net: RestorationNetwork, clips: Iterable[Clip], *, seed: int) 
         speed = clip.velocity.norm(dim=2).mean((2, 3))
         parts.append((true_exposure(clip).view(shape), speed))
         blocks.add(profiles)
-    return ProfileSamples(blocks.joined(), *(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        pace.pause_if_asked(lambda: drawing_state(pace, generator, [(blocks.joined(), *_joined(parts))]))
+    return ProfileSamples(blocks.joined(), *_joined(parts))
+
+
+def _joined(parts: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+    return (torch.cat(tensors) for tensors in zip(*parts, strict=True))
 
 
 class _Blocks:
@@ -109,6 +123,7 @@ def learn_fraction(
     batch: int = 512,
     learning_rate: float = 2e-3,
     seed: int = 0,
+    pace: Pace | None = None,
 ) -> float:
     """Teach ``reader`` the true fractions; errors count by the root of the speed, as the blur they make does.
 
@@ -129,8 +144,9 @@ def learn_fraction(
         return (ranked_probability_score(logits, fraction) * weight).sum() / weight.sum(), error.mean()
 
     mean = fit(
-        reader.parameters(), losses, steps=steps, learning_rate=learning_rate, weight_decay=1e-3, warmup_steps=100
-    )
+        reader.parameters(), losses, steps=steps, generator=generator, pace=pace or Pace("exposure fraction"),
+        learning_rate=learning_rate, weight_decay=1e-3, warmup_steps=100,
+    )  # fmt: skip
     logger.info("exposure fraction: read to %.3f on average", mean)
     return mean
 

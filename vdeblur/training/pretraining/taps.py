@@ -6,9 +6,8 @@ from everywhere then teach the filters alone. The rest of the network learns wit
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +18,9 @@ from vdeblur.model.deblur_net import DeblurNet
 from vdeblur.model.luma_net import LumaNet
 from vdeblur.model.motion_taps import MotionTaps, luma
 from vdeblur.training.losses import SQUARES, charbonnier
+from vdeblur.training.pretraining.pace import Pace
 from vdeblur.training.pretraining.regression import fit
 from vdeblur.training.synthesis.blur import Clip
-
-log = logging.getLogger(__name__)
 
 #: The exposure fraction while learning, as it is at use: on average so many times the true one, for doubt makes it
 #: smaller; and its spread, relative and absolute. Measured on clips of known exposure that nothing was learned from.
@@ -95,10 +93,16 @@ def weighed_luma(difference: Tensor, weight: Tensor) -> Tensor:
     return charbonnier(difference) + SQUARES * (difference.square().flatten(1).mean(1) * weight).mean()
 
 
-def draw_pixels(net: DeblurNet | LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int) -> PixelSamples:
-    """Pixels of batches (B, T, …) at random, ``per_frame`` of each frame."""
-    generator = torch.Generator().manual_seed(seed)
-    parts = []
+def draw_pixels(
+    net: DeblurNet | LumaNet, clips: Iterable[Clip], *, per_frame: int, seed: int, pace: Pace | None = None
+) -> PixelSamples:
+    """Pixels of batches (B, T, …) at random, ``per_frame`` of each frame.
+
+    Raises:
+        Paused: the pace was asked to stop.
+    """
+    generator, pace = torch.Generator().manual_seed(seed), pace or Pace("taps")
+    parts = recalled_parts(pace, generator)
     for clip in clips:
         exposure, lookahead = misread(clip, generator)
         seen, length = net.sample_taps(clip.blurry, lookahead=lookahead, exposure=exposure)
@@ -114,18 +118,29 @@ def draw_pixels(net: DeblurNet | LumaNet, clips: Iterable[Clip], *, per_frame: i
 
         each = weight.repeat_interleave(per_frame)
         parts.append(PixelSamples(chosen(seen).half(), chosen(length)[:, 0].half(), chosen(change)[:, 0], each))
+        pace.pause_if_asked(lambda: drawing_state(pace, generator, parts))
     drawn = PixelSamples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
     return drawn._replace(weight=drawn.weight / drawn.weight.mean())
 
 
-def told(steps: int) -> Callable[[int, Tensor], None]:
-    """Says now and then how far the taps are."""
+def drawing_state(pace: Pace, generator: torch.Generator, parts: Sequence[Sequence[Tensor]]) -> dict[str, Any]:
+    """What an interrupted drawing goes on from."""
+    return {
+        "drawing": {
+            "parts": [tuple(part) for part in parts],
+            "generator": generator.get_state(),
+            "taken": (pace.batches, pace.clips),
+        }
+    }
 
-    def tell(step: int, loss: Tensor) -> None:
-        if step % 1000 == 0:
-            log.info("taps: step %d of %d, loss %.5f", step, steps, loss.item())
 
-    return tell
+def recalled_parts(pace: Pace, generator: torch.Generator) -> list[tuple[Tensor, ...]]:
+    """What an interrupted drawing has drawn; its generator goes on where that one's was."""
+    kept = pace.kept.get("drawing")
+    if kept is None:
+        return []
+    generator.set_state(kept["generator"].cpu())
+    return list(kept["parts"])
 
 
 def learn_taps(
@@ -136,6 +151,7 @@ def learn_taps(
     batch: int = 8192,
     learning_rate: float = 3e-3,
     seed: int = 0,
+    pace: Pace | None = None,
 ) -> float:
     """Teach the filters of ``taps`` what a pixel should have been; guides count as nothing meanwhile.
 
@@ -151,8 +167,8 @@ def learn_taps(
         return weighed_luma(wrong[:, None], pixels.weight[at]), charbonnier(wrong)
 
     mean = fit(
-        [parameter for layer in layers for parameter in layer.parameters()], losses, steps=steps, told=told(steps),
-        learning_rate=learning_rate, weight_decay=1e-4, warmup_steps=100,
+        [parameter for layer in layers for parameter in layer.parameters()], losses, steps=steps, generator=generator,
+        pace=pace or Pace("taps"), learning_rate=learning_rate, weight_decay=1e-4, warmup_steps=100,
     )  # fmt: skip
     with torch.no_grad():
         taps.filters.weight[:, taps.filters.in_channels - taps.guides :] = 0

@@ -15,6 +15,7 @@ import av
 from vdeblur.errors import UsageError
 from vdeblur.frames import PixelFormat
 from vdeblur.video.encode.raw_video import RawVideoSpec
+from vdeblur.video.mpegts_programs import BLU_RAY_IDENTIFIERS, Identifiers
 
 #: Encoders for eight bits that players of today decode, best first.
 _MODERN = ("libx264", "libx264rgb", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9")
@@ -73,10 +74,18 @@ class Container:
     only_pictures: bool = False
     #: One file a frame.
     one_file_a_frame: bool = False
+    #: Its files can have several pages, where the source is of that kind.
+    holds_pages: bool = False
     #: A finished file can be told that its samples use the full range (Matroska's element Range, RFC 9559).
     range_can_be_marked: bool = False
     #: It keeps the stereoscopic arrangement that its source has as a tag (Matroska's element StereoMode, RFC 9559).
     keeps_stereo_mode: bool = False
+    #: Alpha is a stream of its own; that of a source which has one, too, is copied.
+    alpha_is_a_stream: bool = False
+    #: Of the arrangements only those side by side, and top and bottom (WebM's guidelines).
+    common_stereo_modes_only: bool = False
+    #: It has a place for the projection of 360° video (Matroska's element Projection, RFC 9559).
+    keeps_projection: bool = False
     #: It takes packets joined from segments with their times as they are.
     takes_segments: bool = False
 
@@ -100,7 +109,9 @@ class Container:
     native_text: frozenset[str] = frozenset()
     #: Encoder to suggest for audio that it does not hold.
     audio_encoder: str = "aac"
-    #: The same for lossless audio, where it holds any.
+    #: Options that sound needs there with any encoder.
+    audio_options: tuple[str, ...] = ()
+    #: An encoder to suggest for lossless audio, where it holds any.
     lossless_audio_encoder: str | None = None
     #: Note on PCM audio, which it holds and few players expect there.
     pcm_note: str | None = None
@@ -108,6 +119,10 @@ class Container:
     attaches_files: bool = False
     #: Its header lists every stream, so a probe of the muxer shows whether one is missing.
     lists_streams: bool = False
+    #: Its muxer writes streams of any codec, also where nothing will know them again.
+    takes_anything: bool = False
+    #: Its muxer writes nothing without the video, so a probe needs one.
+    needs_video: bool = False
     #: It knows languages by QuickTime's own list of codes.
     quicktime_languages: bool = False
 
@@ -117,10 +132,16 @@ class Container:
     iso_base_media: bool = False
     #: FFmpeg's muxer writes chapters.
     holds_chapters: bool = False
-    #: Names of programs and identifiers of streams (ISO/IEC 13818-1, DVB service information).
-    holds_programs: bool = False
+    #: Names of programs and identifiers of streams (ISO/IEC 13818-1, DVB service information), and which these may be.
+    identifiers: Identifiers | None = None
     #: Streams have tags of any name.
     keeps_tags: bool = False
+    #: Tags of any name for the file.
+    keeps_file_tags: bool = False
+    #: Names under which its muxer takes tags that its demuxer calls otherwise.
+    tag_names: dict[str, str] = field(default_factory=dict)
+    #: The date and the software of a recording are chunks that FFmpeg's muxer does not write (RIFF).
+    riff_tags: bool = False
     #: Tags of the file with a classic box of their own, in ISO base media.
     classic_tags: frozenset[str] = frozenset()
 
@@ -182,10 +203,11 @@ def _iso(muxer: str, name: str, *endings: str, classic_tags: frozenset[str] = _M
     )  # fmt: skip
 
 
-def _image(name: str, encoders: tuple[str, ...], *endings: str) -> Container:
+def _image(name: str, encoders: tuple[str, ...], *endings: str, **facts: Any) -> Container:
     return Container(
-        "image2", name, endings, encoders, encoders, encoders, encoders, only_pictures=True, one_file_a_frame=True
-    )
+        "image2", name, endings, encoders, encoders, encoders, encoders, only_pictures=True, one_file_a_frame=True,
+        **facts,
+    )  # fmt: skip
 
 
 _UNHURRIED = {"muxdelay": "0", "muxpreload": "0"}
@@ -195,11 +217,11 @@ Y4M = Container(
 )  # fmt: skip
 NUT = Container(
     "nut", "NUT", ("nut",), ("rawvideo", "ffv1"), ("rawvideo", "ffv1"), ("rawvideo", "ffv1"), lists_streams=True,
-    keeps_packet_durations=False, holds_chapters=True, keeps_tags=True,
+    keeps_packet_durations=False, holds_chapters=True, keeps_tags=True, keeps_file_tags=True,
 )  # fmt: skip
 _MPEGTS = Container(
     "mpegts", "MPEG-TS", ("ts",), ("libx264", "libx265", "mpeg2video"), ("libx265", "libx264"), takes_segments=True,
-    tick=Fraction(1, 90000), keeps_negative_times=True, holds_programs=True,
+    tick=Fraction(1, 90000), keeps_negative_times=True, identifiers=Identifiers(), lists_streams=True,
     options={"mpegts_copyts": "1", **_UNHURRIED},
 )  # fmt: skip
 
@@ -212,40 +234,50 @@ CONTAINERS: tuple[Container, ...] = (
     ),
     Container(
         "matroska", "Matroska", ("mkv",), (*_MODERN, "ffv1"), (*_MODERN_DEEP, "ffv1"), ("ffv1", "png"),
-        range_can_be_marked=True, keeps_stereo_mode=True, takes_segments=True, tick=Fraction(1, 1000),
-        keeps_negative_times=True, text_subtitles="subrip",
+        range_can_be_marked=True, keeps_stereo_mode=True, keeps_projection=True, takes_segments=True,
+        tick=Fraction(1, 1000), keeps_negative_times=True, text_subtitles="subrip",
         native_text=frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "text"}), attaches_files=True,
-        lists_streams=True, holds_chapters=True, keeps_tags=True,
+        lists_streams=True, holds_chapters=True, keeps_tags=True, keeps_file_tags=True,
     ),
     NUT,
     Y4M,
     _iso(
         "mov", "QuickTime", "mov", deep_encoders=(*_MODERN_DEEP, "png"), alpha_encoders=("png", "prores_ks"),
         fallback=("prores_ks",), takes_segments=True, text_subtitles="mov_text", lists_streams=True,
+        takes_anything=True,
         quicktime_languages=True, holds_chapters=True, classic_tags=_QUICKTIME_TAGS,
     ),
     # Its muxer drops attachments without a message.
     Container(
         "webm", "WebM", ("webm",), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9", "libaom-av1"), ("libvpx-vp9",),
-        keeps_stereo_mode=True, takes_segments=True, tick=Fraction(1, 1000), keeps_negative_times=True,
-        text_subtitles="webvtt", native_text=frozenset({"webvtt"}), audio_encoder="libopus", lists_streams=True,
-        holds_chapters=True, keeps_tags=True,
+        keeps_stereo_mode=True, common_stereo_modes_only=True, keeps_projection=True, takes_segments=True,
+        tick=Fraction(1, 1000), keeps_negative_times=True, text_subtitles="webvtt", native_text=frozenset({"webvtt"}),
+        audio_encoder="libopus", lists_streams=True, holds_chapters=True, keeps_tags=True,
+        keeps_file_tags=True,
     ),
     # AVI and FLV have no decoding times beside those of presentation, so frames must not be reordered.
     Container(
         "avi", "AVI", ("avi",), ("mpeg4", "mjpeg", "ffv1"), _LOSSLESS, _LOSSLESS, tick=Fraction(0),
         begins_at_zero=True, audio_encoder="mp3", lists_streams=True, encoder_options={"bf": "0"},
+        tag_names={"product": "album"}, riff_tags=True,
     ),
     _MPEGTS,
     # As on Blu-ray discs and in AVCHD cameras; FFmpeg knows it by the ending ".m2ts" alone.
-    replace(_MPEGTS, endings=("m2ts", "mts"), options={**_MPEGTS.options, "mpegts_m2ts_mode": "1"}),
-    Container("flv", "FLV", ("flv",), ("libx264",), (), tick=Fraction(1, 1000), encoder_options={"bf": "0"}),
+    replace(
+        _MPEGTS, name="M2TS", endings=("m2ts", "mts"), audio_encoder="ac3", identifiers=BLU_RAY_IDENTIFIERS,
+        options={**_MPEGTS.options, "mpegts_m2ts_mode": "1"},
+    ),
+    Container(
+        "flv", "FLV", ("flv",), ("libx264",), (), tick=Fraction(1, 1000), keeps_file_tags=True,
+        encoder_options={"bf": "0"},
+    ),
     Container(
         "mpeg", "MPEG-PS", ("mpg", "mpeg", "vob"), ("mpeg2video",), (), (), ("mpeg2video",), tick=Fraction(0),
         options=_UNHURRIED,
     ),
     Container(
-        "asf", "Windows Media", ("wmv", "asf"), ("wmv2", "mpeg4"), (), tick=Fraction(1, 1000), holds_chapters=True
+        "asf", "Windows Media", ("wmv", "asf"), ("wmv2", "mpeg4"), (), tick=Fraction(1, 1000), holds_chapters=True,
+        lists_streams=True, keeps_file_tags=True,
     ),
     Container(
         "ogg", "Ogg", ("ogv", "ogg"), ("libtheora",), (), tick=Fraction(0), audio_encoder="libopus",
@@ -264,21 +296,37 @@ CONTAINERS: tuple[Container, ...] = (
         ("libwebp_anim", "libwebp"), only_pictures=True, tick=Fraction(1, 1000), begins_at_zero=True,
         options={"loop": "0"},
     ),
+    Container(
+        "avif", "AVIF", ("avif",), ("libsvtav1", "libaom-av1"), ("libsvtav1", "libaom-av1"), alpha_is_a_stream=True
+    ),
     _image("PNG", ("png",), "png"),
     _image("JPEG", ("mjpeg",), "jpg", "jpeg"),
-    _image("TIFF", ("tiff",), "tif", "tiff"),
+    _image("TIFF", ("tiff",), "tif", "tiff", holds_pages=True),
     _image("BMP", ("bmp",), "bmp"),
     _image("TGA", ("targa",), "tga"),
     _image("JPEG 2000", ("libopenjpeg", "jpeg2000"), "jp2"),
-    _image("JPEG XL", ("libjxl",), "jxl"),
     _image("DPX", ("dpx",), "dpx"),
     # Kin of MP4, for phones and for music players; they are found by FFmpeg's own endings.
     _iso(
         "ipod", "IPOD", encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS, takes_segments=True,
         lists_streams=True, holds_chapters=True,
     ),
-    _iso("3gp", "3GP", encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS),
-    _iso("3g2", "3G2", encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS),
+    *(
+        _iso(
+            muxer, muxer.upper(), encoders=_ANY, deep_encoders=_ANY_DEEP, alpha_encoders=_LOSSLESS, lists_streams=True,
+            text_subtitles="mov_text",
+        )
+        for muxer in ("3gp", "3g2")
+    ),
+    # Of tapes and of broadcasters; sound lies between the pictures, so there is none without them.
+    Container(
+        "dv", "DV", ("dv",), ("dvvideo",), (), fallback=("dvvideo",), tick=Fraction(0), begins_at_zero=True,
+        audio_encoder="pcm_s16le", audio_options=("-ar", "48000", "-ac", "2"), needs_video=True,
+    ),
+    Container(
+        "mxf", "MXF", encoders=_ANY, deep_encoders=_ANY_DEEP, tick=Fraction(0), begins_at_zero=True,
+        audio_encoder="pcm_s16le", audio_options=("-ar", "48000"), needs_video=True, lists_streams=True,
+    ),
 )  # fmt: skip
 
 

@@ -150,7 +150,15 @@ def _particular_options(
         chosen["tag"] = encoder.iso_tag
     if spec.format.family == "rgb" and options.crf is None:
         chosen |= encoder.rgb_options
+    if encoder.range_filter is not None and is_limited_rgb(spec, pixel_format):
+        chosen["bsf"] = f"{encoder.range_filter}=video_full_range_flag=0"
     return chosen
+
+
+def is_limited_rgb(spec: RawVideoSpec, pixel_format: str) -> bool:
+    """Whether R'G'B' samples of limited range are encoded as they are."""
+    families = (spec.format.family, canonical_format(pixel_format).family)
+    return families == ("rgb", "rgb") and spec.colour.range == "tv"
 
 
 def _tell_hdr(encoder: Encoder, spec: RawVideoSpec, chosen: dict[str, str]) -> None:

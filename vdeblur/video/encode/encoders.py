@@ -78,6 +78,8 @@ class Encoder:
     #: How its bitstream signals full-range YUV. FFmpeg (7.1 and newer) converts it to limited range unless it is
     #: "said"; where it is "unsaid" the container may say it, where it is "denied" decoders believe the stream.
     full_range: Literal["said", "unsaid", "denied"] = "said"
+    #: Bitstream filter that makes its stream say that R'G'B' is limited; FFmpeg has it say "full" whatever it is.
+    range_filter: str | None = None
     #: Range of its YUV where decoders always assume BT.601 (JFIF 1.02; WebP, RFC 9649).
     bt601_range: Literal["tv", "pc"] | None = None
     #: Syntax of static HDR metadata for an FFmpeg older than 9, which does not pass it on.
@@ -91,6 +93,10 @@ class Encoder:
     codes_pixel_aspect: bool = False
     #: Muxer of segments: it keeps the packets with all their properties until they are joined.
     segment_muxer: str | None = None
+    #: Chroma subsampling that it cannot say (log2, horizontal and vertical); such segments are Matroska.
+    segments_lack: frozenset[tuple[int, int]] = frozenset()
+    #: Closed captions can be put into its pictures when segments are joined (H.264 and HEVC).
+    carries_captions: bool = False
     #: Kind of image file, if metadata can be written into it afterwards; see :mod:`vdeblur.video.photo`.
     picture_file: str | None = None
 
@@ -124,7 +130,7 @@ def _prores_profile(spec: RawVideoSpec, pixel_format: str) -> dict[str, str]:
 def _x26x(name: str, *aliases: str, **facts: Any) -> Encoder:
     return Encoder(
         name, "crf", (0, 51), 16, "preset", _X26X_PRESETS, "medium", aliases=aliases, segment_muxer="mp4",
-        codes_pixel_aspect=True, **facts,
+        codes_pixel_aspect=True, carries_captions=True, **facts,
     )  # fmt: skip
 
 
@@ -132,7 +138,7 @@ def _nvenc(codec: str, quality: float, limit: float, **facts: Any) -> Encoder:
     options = {"rc": "vbr", "b:v": "0", "tune": "hq"}
     return Encoder(
         f"{codec}_nvenc", "cq", (0, limit), quality, "preset", _NVENC_PRESETS, "p5", options, aliases=(NVENC,),
-        segment_muxer="mp4", **facts,
+        segment_muxer="mp4", carries_captions=codec != "av1", **facts,
     )  # fmt: skip
 
 
@@ -150,14 +156,16 @@ AUTO_GPU = "auto-gpu"
 
 #: All known encoders. Of several with one alias, the best comes first.
 ENCODERS: tuple[Encoder, ...] = (
-    _x26x("libx264", "h264", "x264", "avc"),
+    _x26x("libx264", "h264", "x264", "avc", range_filter="h264_metadata"),
     Encoder(
-        "libx264rgb", "crf", (0, 51), 16, "preset", _X26X_PRESETS, "medium", aliases=("h264", "x264", "avc")
+        "libx264rgb", "crf", (0, 51), 16, "preset", _X26X_PRESETS, "medium", aliases=("h264", "x264", "avc"),
+        range_filter="h264_metadata",
     ),
     # Apple's players open no other HEVC than that tagged hvc1.
     _x26x(
         "libx265", "h265", "hevc", "x265", options={"x265-params": "log-level=error"}, iso_tag="hvc1",
-        hdr_parameters=HdrParameters("x265-params", "master-display", "max-cll"),
+        range_filter="hevc_metadata", hdr_parameters=HdrParameters("x265-params", "master-display", "max-cll"),
+        alpha_note="alpha in HEVC is a layer that Apple's players and FFmpeg 9 decode, and few others",
     ),
     Encoder(
         "libsvtav1", "crf", (1, 63), 20, "preset", tuple(map(str, range(14))), "6", aliases=("av1",),
@@ -171,7 +179,8 @@ ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         "libvpx-vp9", "crf", (0, 63), 18, "cpu-used", tuple(map(str, range(9))), "3",
         {"b:v": "0", "row-mt": "1", "deadline": "good"}, aliases=("vp9",), alpha_beside_packets=True,
-        segment_muxer="mp4",
+        # VP in ISO base media has no number for 4:4:0; FFmpeg then writes a file that nobody reads.
+        segment_muxer="mp4", segments_lack=frozenset({(0, 1)}),
     ),
     Encoder(
         "libvpx", "crf", (4, 63), 8, "cpu-used", tuple(map(str, range(6))), "2", {"b:v": "20M"}, aliases=("vp8",),
@@ -190,6 +199,7 @@ ENCODERS: tuple[Encoder, ...] = (
         options_for=_prores_profile, segment_muxer="mov",
     ),
     Encoder("libtheora", "qscale", (0, 10), 9),
+    Encoder("dvvideo", aliases=("dv",)),
     Encoder("h264_videotoolbox", "qscale", (1, 100), 75),
     Encoder("hevc_videotoolbox", "qscale", (1, 100), 75),
     _webp("libwebp_anim"),

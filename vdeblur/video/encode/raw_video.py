@@ -19,7 +19,7 @@ from vdeblur.errors import TargetError
 from vdeblur.frames import Colour, FieldOrder, Frame, PixelFormat, dtype_for
 from vdeblur.video.ffmpeg.executable import has_option
 from vdeblur.video.formats.pixel_formats import video_frame_from
-from vdeblur.video.info import ContentLight, MasteringDisplay, VideoInfo
+from vdeblur.video.info import ContentLight, MasteringDisplay, VideoInfo, display_turn
 
 #: Formats NUT has no tag for travel losslessly compressed instead.
 _COMPRESSED_CARRIER = {"yuv440p10le": "ffv1", "yuv440p12le": "ffv1", "ya16le": "png"}
@@ -106,13 +106,8 @@ class RawVideoSpec:
         return options
 
     def _turn(self) -> tuple[int, bool]:
-        """Rotation in degrees, counter-clockwise, and whether the picture is mirrored left to right first."""
-        matrix = self.display_matrix
-        if matrix is None or matrix[0] * matrix[4] - matrix[1] * matrix[3] >= 0:
-            return self.rotation_degrees, False
-        # FFmpeg mirrors by negating the first column; the angle is that of the matrix before.
-        plain = np.arctan2(matrix[1], -matrix[0] or 0)
-        return -round(float(np.degrees(plain))), True
+        """As :func:`vdeblur.video.info.display_turn`."""
+        return display_turn(self.rotation_degrees, self.display_matrix)
 
     def differences(self, other: RawVideoSpec) -> Iterator[str]:
         """Names of properties that ``other``, read back from a file, does not preserve; unknown ones never differ."""
@@ -134,6 +129,8 @@ class RawVideoSpec:
                 shift = self.format.chroma_shift
                 wanted, found = mine.chroma_location, theirs.chroma_location
                 pairs["chroma location"] = (wanted and _siting(wanted, shift), _siting(found, shift))
+        elif self.format.family == other.format.family == "rgb" and mine.range == "tv":
+            pairs["limited range"] = ("tv", theirs.range or "pc")  # RGB that does not say is full
         for what, (expected, seen) in pairs.items():
             if expected is not None and expected != seen:
                 yield what

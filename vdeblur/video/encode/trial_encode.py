@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -32,7 +32,7 @@ _LARGE_PX, _HUGE_PX = 1 << 20, 1 << 24
 #: Times that differ by less are the same: seconds are floats when they are read back.
 _SAME_TIME_SECONDS = Fraction(1, 1_000_000)
 #: Names of lost properties that other modules ask for.
-EXACT_TIMES, FULL_RANGE = "exact times", "full range"
+EXACT_TIMES, FULL_RANGE, LIMITED_RANGE = "exact times", "full range", "limited range"
 #: Why an encoder is of no use for interlaced video.
 NO_FIELDS = "does not mark interlaced frames as such"
 
@@ -49,11 +49,28 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
+class TrialVideo:
+    """A few flat frames for a muxer that writes nothing without the video, and FFmpeg's options for them."""
+
+    data: bytes
+    input_options: Mapping[str, str | None]
+    options: Mapping[str, str]
+
+
+def trial_video(spec: RawVideoSpec, input_options: Mapping[str, str | None], options: Mapping[str, str]) -> TrialVideo:
+    """A few frames of this kind, to be encoded with these options."""
+    gap = max(1, round(1 / spec.nominal_rate / spec.time_base))
+    return TrialVideo(_frames(spec, tuple(index * gap for index in range(_FRAMES))), input_options, options)
+
+
+@dataclass(frozen=True)
 class _Setup:
     """Everything a trial depends on, hashable; options are without dashes."""
 
     spec: RawVideoSpec
     muxer: str
+    #: Ending of the file, by which FFmpeg knows some kinds of picture.
+    ending: str
     input_options: tuple[tuple[str, str | None], ...]
     video_options: tuple[tuple[str, str], ...]
     output_options: tuple[tuple[str, str], ...]
@@ -76,7 +93,8 @@ def run_trial(
     # Half a tick is what rounding may cost; more is a fault.
     tolerance = (container.tick or Fraction(0)) / 2 + _SAME_TIME_SECONDS
     setup = _Setup(
-        spec, container.muxer, tuple(settings.input_options.items()), tuple(settings.options.items()),
+        spec, container.muxer, next(iter(container.endings), container.muxer),
+        tuple(settings.input_options.items()), tuple(settings.options.items()),
         tuple(output_options.items()), tuple(extra), container.only_pictures,
         settings.encoder.lossless and not settings.converts, tolerance,
     )  # fmt: skip
@@ -87,7 +105,7 @@ def run_trial(
 def _try(program: Path, setup: _Setup) -> TrialResult:
     _log.debug("trying %s with %s", dict(setup.video_options)["c"], program)
     with scratch_folder() as folder:
-        target = Path(folder) / f"trial.{setup.muxer}"
+        target = Path(folder) / f"trial.{setup.ending}"
         stream = OutputStream(0, from_pipe=True, options=dict(setup.video_options))
         output = Output(file_url(str(target)), setup.muxer, dict(setup.output_options), extra=setup.extra)
         command = build_command(Input("pipe:0", dict(setup.input_options)), [stream], output)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import PixelFormat
-from vdeblur.video.encode.containers import Container
-from vdeblur.video.encode.encoder_options import EncodeOptions, EncoderSettings, check_quality, encoder_settings
+from vdeblur.video.encode.containers import Container, container_of
+from vdeblur.video.encode.encoder_options import (
+    EncodeOptions,
+    EncoderSettings,
+    check_quality,
+    encoder_settings,
+    is_limited_rgb,
+)
 from vdeblur.video.encode.encoders import AUTO_GPU, NVENC, Encoder, aliases, encoders_by_alias, find_encoder
 from vdeblur.video.encode.pixel_format_choice import choose_pixel_format
 from vdeblur.video.encode.raw_video import RawVideoSpec
-from vdeblur.video.encode.trial_encode import EXACT_TIMES, FULL_RANGE, TrialResult, run_trial
+from vdeblur.video.encode.trial_encode import EXACT_TIMES, FULL_RANGE, LIMITED_RANGE, TrialResult, run_trial
 from vdeblur.video.ffmpeg.executable import encoder_details, encoder_opens, video_encoders
 from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.photo.metadata_copy import holds_tags
@@ -31,8 +38,8 @@ class VideoPlan:
     input_options: dict[str, str | None]
     #: Output options of the video stream, without dashes and stream specifier.
     options: dict[str, str]
-    #: The finished file must still be told that the samples use the full range.
-    mark_full_range: bool
+    #: The finished file must still be told that the samples use this range.
+    mark_range: Literal["pc", "tv"] | None
     #: Losses and conversions, for people.
     notes: tuple[str, ...]
 
@@ -47,9 +54,31 @@ def plan_video(container: Container, spec: RawVideoSpec, options: EncodeOptions,
         UsageError: the codec is unknown or does not work here, cannot be in this container, cannot hold these frames,
             or does not take the preset, quality or pixel format asked for.
     """
+    failures: dict[str, str] = {}
+    plan = _first_that_works(container, spec, options, failures, seekable=seekable)
+    if plan is None:
+        raise UsageError(_refusal(container, spec, options, failures))
+    return plan
+
+
+def can_hold_video(container: Container, spec: RawVideoSpec, options: EncodeOptions) -> bool:
+    """Whether some encoder makes this video for a container, with these options."""
+    try:
+        return _first_that_works(container, spec, options, {}, seekable=True) is not None
+    except UsageError:
+        return False
+
+
+def _first_that_works(
+    container: Container, spec: RawVideoSpec, options: EncodeOptions, failures: dict[str, str], *, seekable: bool
+) -> VideoPlan | None:
+    """The first candidate that survives its trial; the reasons of the others are added to ``failures``.
+
+    Raises:
+        UsageError: an option that no encoder takes.
+    """
     wanted = _wanted_format(spec.format, options.pixel_format)
     named, encoders = _candidates(container, wanted, options)
-    failures: dict[str, str] = {}
     for exact in (True, False):
         fallback = encoders if named else tuple(map(find_encoder, container.fallback))
         for encoder in encoders if exact else fallback:
@@ -63,7 +92,9 @@ def plan_video(container: Container, spec: RawVideoSpec, options: EncodeOptions,
                 continue
             trial = run_trial(container, spec, settings, options.ffmpeg_args, seekable=seekable)
             unsaid = settings.hides_full_range and encoder.full_range == "unsaid"
-            mark = unsaid and container.range_can_be_marked and seekable
+            limited = is_limited_rgb(spec, pixel_format)
+            markable = container.range_can_be_marked and seekable
+            mark: Literal["pc", "tv"] | None = None if not markable else "pc" if unsaid else "tv" if limited else None
             if not exact and _hides_range(trial, settings):
                 settings = encoder_settings(container, spec, encoder, pixel_format, options, limit_range=True)
                 trial = run_trial(container, spec, settings, options.ffmpeg_args, seekable=seekable)
@@ -72,7 +103,7 @@ def plan_video(container: Container, spec: RawVideoSpec, options: EncodeOptions,
                 notes = _notes(container, spec, settings, trial, failures, mark, seekable=seekable)
                 return VideoPlan(encoder, pixel_format, settings.input_options, settings.options, mark, notes)
             failures.setdefault(encoder.name, reason)
-    raise UsageError(_refusal(container, spec, wanted, options, failures))
+    return None
 
 
 def _wanted_format(frames: PixelFormat, asked: str | None) -> PixelFormat:
@@ -155,7 +186,7 @@ def _notes(
     settings: EncoderSettings,
     trial: TrialResult,
     failures: dict[str, str],
-    marked: bool,
+    marked: str | None,
     *,
     seekable: bool,
 ) -> tuple[str, ...]:
@@ -170,14 +201,14 @@ def _notes(
         notes.append(encoder.note)
     elif canonical_format(settings.pixel_format) != spec.format:
         notes.append(f"{spec.format.name} frames are converted to {settings.pixel_format}")
-    if encoder.alpha_note is not None and spec.format.alpha:
+    if encoder.alpha_note is not None and canonical_format(settings.pixel_format).alpha:
         notes.append(encoder.alpha_note)
     if container.rounds_times(spec):
         notes.append(f"{container.name} rounds times to {container.tick} s")
     if settings.limits_range:
         notes.append("full range is converted to limited range")
-    said = marked or settings.limits_range
-    lost = [what for what in trial.lost if not (said and what == FULL_RANGE)]
+    said = {FULL_RANGE} if marked == "pc" or settings.limits_range else {LIMITED_RANGE} if marked == "tv" else set()
+    lost = [what for what in trial.lost if what not in said]
     if container.only_pictures and {spec.colour.primaries, spec.colour.transfer} <= _ORDINARY:
         lost = [what for what in lost if what == EXACT_TIMES or not settings.converts]
     if container.only_pictures and seekable and holds_tags(encoder.picture_file):
@@ -193,26 +224,47 @@ def _lower(reason: str) -> str:
     return reason if reason.startswith(("does ", "gives ", "makes ", "changes ")) else f"refuses: {reason}"
 
 
-def _refusal(
-    container: Container, spec: RawVideoSpec, wanted: PixelFormat, options: EncodeOptions, failures: dict[str, str]
-) -> str:
+def _refusal(container: Container, spec: RawVideoSpec, options: EncodeOptions, failures: dict[str, str]) -> str:
     """One line: what cannot be, why, and what would be right."""
+    wanted = _wanted_format(spec.format, options.pixel_format)
     what = f"{spec.width}×{spec.height} {spec.format.name} frames"
     asked = f" with codec {options.codec!r}" if options.codec else ""
     reason = "".join(f": {name} {_lower(why)}" for name, why in list(failures.items())[:1])
     if spec.field_order is not None:
         what = f"interlaced {what}"
+    return f"cannot encode {what}{asked} into {container.name}{reason}; {_ways_out(container, spec, wanted, options)}"
+
+
+def _ways_out(container: Container, spec: RawVideoSpec, wanted: PixelFormat, options: EncodeOptions) -> str:
+    """Remedies of a refusal; what changes an option is tried before it is named."""
     plain = "yuv420p10le" if wanted.bits > 8 else "yuv420p"
-    convert = "" if wanted.name == plain else f", or pass pixel_format={plain!r} (--pix-fmt {plain})"
+    plainer = replace(options, pixel_format=plain)
     if spec.field_order is not None:
-        hint = (
-            "write h264, ffv1 or prores (--codec) into .mkv or .mov, or make whole frames with "
-            "interlaced='frame' (--interlaced frame)"
-        )
+        ways = ["write h264, ffv1 or prores (--codec) into .mkv or .mov"]
+        if can_hold_video(container, replace(spec, field_order=None), options):
+            ways.append("make whole frames with interlaced='frame' (--interlaced frame)")
     elif wanted.alpha:
-        hint = f"write to .mkv or .mov, or give alpha up with pixel_format={plain!r} (--pix-fmt {plain})"
+        ways = ["write to .mkv or .mov"]
+        if can_hold_video(container, spec, plainer):
+            ways.append(f"give alpha up with pixel_format={plain!r} (--pix-fmt {plain})")
     elif options.codec or options.preset or options.ffmpeg_args:
-        hint = f"for {container.name} choose one of {', '.join(container.suitable_encoders(wanted)) or 'no codec'}"
+        ways = [_other_options(container, spec, wanted, options)]
     else:
-        hint = f"write to .mkv, which holds everything{convert}"
-    return f"cannot encode {what}{asked} into {container.name}{reason}; {hint}"
+        ways = ["write to .mkv, which holds everything"]
+        if wanted.name != plain and can_hold_video(container, spec, plainer):
+            ways.append(f"pass pixel_format={plain!r} (--pix-fmt {plain})")
+    return ", or ".join(ways)
+
+
+def _other_options(container: Container, spec: RawVideoSpec, wanted: PixelFormat, options: EncodeOptions) -> str:
+    """What to change of the options that were asked for."""
+    suitable = container.suitable_encoders(wanted)
+    if works := [name for name in suitable if can_hold_video(container, spec, replace(options, codec=name))]:
+        return f"for {container.name} choose one of {', '.join(works)}"
+    if options.ffmpeg_args and can_hold_video(container, spec, replace(options, ffmpeg_args=())):
+        return "without ffmpeg_args (--ffmpeg-args) it can"
+    if options.pixel_format and can_hold_video(container, spec, replace(options, pixel_format=None)):
+        return "without pixel_format (--pix-fmt) it can"
+    if can_hold_video(container_of("mkv"), spec, options):
+        return "write to .mkv"
+    return f"for {container.name} choose one of {', '.join(suitable) or 'no codec'}"

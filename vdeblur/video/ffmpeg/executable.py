@@ -9,14 +9,14 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import imageio_ffmpeg
 
 from vdeblur.errors import UsageError
-from vdeblur.video.ffmpeg.process import CREATION_FLAGS, NEW_SESSION, QUIET, FFmpegProcess
+from vdeblur.video.ffmpeg.process import CREATION_FLAGS, NEW_SESSION, QUIET, FFmpegProcess, PacketCounts
 
 _log = logging.getLogger(__name__)
 
@@ -159,6 +159,8 @@ class CompletedRun:
     reason: str
     #: Its last messages, errors and warnings.
     messages: tuple[str, ...] = ()
+    #: Packets it has counted, where the arguments ask for :data:`vdeblur.video.ffmpeg.process.COUNTS`.
+    tally: PacketCounts = field(default_factory=PacketCounts)
 
 
 def run_ffmpeg(arguments: Sequence[str], *, data: bytes = b"", timeout_seconds: float = 120.0) -> CompletedRun:
@@ -178,4 +180,4 @@ def run_ffmpeg(arguments: Sequence[str], *, data: bytes = b"", timeout_seconds: 
         timer.cancel()
         timer.join()
         process.kill()
-    return CompletedRun(returncode, process.reason(), process.messages())
+    return CompletedRun(returncode, process.reason(), process.messages(), process.tally)

@@ -61,7 +61,8 @@ def write_all(sink: IO[bytes], data: bytes | memoryview) -> None:
 #: First arguments of every run: say warnings and errors, each with its level, and never ask a question.
 QUIET = ("-hide_banner", "-nostdin", "-nostats", "-y", "-loglevel", "level+warning")
 #: The same for work: every warning each time, and at the end how many packets were read and written.
-COUNTING = (*QUIET[:-1], "repeat+level+verbose")
+COUNTS = ("-loglevel", "repeat+level+verbose")
+COUNTING = (*QUIET[:-2], *COUNTS)
 
 
 @dataclass
@@ -164,13 +165,15 @@ class FFmpegProcess:
                     found.append(line)
 
     def _copy(self, sink: IO[bytes]) -> None:
-        """Copy the output to ``sink``; what cannot be written ends the process."""
+        """Copy the output to ``sink``, and keep none of it back; what cannot be written ends the process."""
         stdout = self._process.stdout
         assert stdout is not None
+        flush = getattr(sink, "flush", lambda: None)
         with stdout:
             while data := stdout.read(_COPY_BYTES):
                 try:
                     write_all(sink, data)
+                    flush()
                 except Exception as exc:
                     self.sink_failure = exc
                     self._process.kill()

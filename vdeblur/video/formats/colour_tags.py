@@ -64,7 +64,7 @@ def _merged(matrix: int, value_range: int, primaries: int, transfer: int, header
     )
 
 
-def _header(stream: VideoStream, muxer: str) -> bytes:
+def stream_header(stream: VideoStream, muxer: str) -> bytes:
     """Header of a file with just this stream; empty if the container does not take it."""
     header = io.BytesIO()
     try:
@@ -81,9 +81,9 @@ def _chroma_location(stream: VideoStream) -> str | None:
     if stream.codec_context.name in _FIXED_LOCATIONS:
         return _FIXED_LOCATIONS[stream.codec_context.name]
     if stream.container.format.name == "yuv4mpegpipe":
-        words = _header(stream, "yuv4mpegpipe").decode("ascii", "replace").split()
+        words = stream_header(stream, "yuv4mpegpipe").decode("ascii", "replace").split()
         return next((_Y4M_LOCATIONS[word] for word in words if word in _Y4M_LOCATIONS), None)
-    data = _header(stream, "matroska")
+    data = stream_header(stream, "matroska")
     start = data.find(_COLOUR_ELEMENT)
     if start < 0:
         return None

@@ -69,6 +69,15 @@ def orientation_of(matrix: tuple[int, ...] | None) -> int | None:
     return _BY_MATRIX.get((a, b, c, d))
 
 
+def matrix_of(orientation: int) -> tuple[int, ...] | None:
+    """FFmpeg's display matrix that shows a picture as an orientation, 1 to 8, says; ``None`` for other numbers."""
+    signs = next((signs for signs, number in _BY_MATRIX.items() if number == orientation), None)
+    if signs is None:
+        return None
+    a, b, c, d = (sign << 16 for sign in signs)
+    return (a, b, 0, c, d, 0, 0, 0, 1 << 30)
+
+
 def read_directory(data: Data, position: int | None = None, *, depth: int = 0) -> dict[int, Tag]:
     """Tags of the first directory of a TIFF stream, or of the one at ``position``, and of those it points to.
 
@@ -89,7 +98,7 @@ def read_directory(data: Data, position: int | None = None, *, depth: int = 0) -
         directory = None
         if name in _POINTERS and depth < 2:
             directory = read_directory(data, _number(data, place + 8, 4, order), depth=depth + 1)
-        tags[name] = Tag(kind, count, _swapped(data[start : start + size], kind, order), directory)
+        tags[name] = Tag(kind, count, swapped(data[start : start + size], kind, order), directory)
     return tags
 
 
@@ -153,7 +162,7 @@ def _number(data: Data, position: int, size: int, order: str) -> int:
     return int.from_bytes(data[position : position + size], "little" if order == "<" else "big")
 
 
-def _swapped(data: bytes, kind: int, order: str) -> bytes:
+def swapped(data: bytes, kind: int, order: str) -> bytes:
     """Values in little-endian order."""
     unit = _UNITS.get(kind, 1)
     if order == "<" or unit == 1:

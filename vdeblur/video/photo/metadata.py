@@ -25,6 +25,8 @@ class PictureTags:
     resources: bytes | None = None
     #: Pixels across and down in an inch.
     density: tuple[Fraction, Fraction] | None = None
+    #: Where on earth each pixel lies (GeoTIFF), as a TIFF stream.
+    geo: bytes | None = None
     #: Comments of a JPEG.
     comments: tuple[bytes, ...] = ()
     #: Whole segments or chunks that only the same kind of file knows: "JPEG" or "PNG", and they.

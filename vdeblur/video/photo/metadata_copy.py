@@ -28,7 +28,7 @@ class _Kind:
 _KINDS = (
     _Kind("JPEG", (b"\xff\xd8\xff",), jpeg_tags.read, jpeg_tags.write),
     _Kind("PNG", (b"\x89PNG\r\n\x1a\n",), png_tags.read, png_tags.write),
-    _Kind("TIFF", (b"II*\0", b"MM\0*"), tiff_tags.read, tiff_tags.write),
+    _Kind("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff_tags.read, tiff_tags.write),
     _Kind("WebP", (b"RIFF",), webp_tags.read, webp_tags.write),
 )
 #: What each kind of picture file can be given.
@@ -36,12 +36,12 @@ _EVERYWHERE = ("exif", "icc", "xmp")
 _HELD = {
     "JPEG": (*_EVERYWHERE, "density", "resources", "comments"),
     "PNG": (*_EVERYWHERE, "density", "comments"),
-    "TIFF": (*_EVERYWHERE, "density", "resources"),
+    "TIFF": (*_EVERYWHERE, "density", "resources", "geo"),
     "WebP": _EVERYWHERE,
 }
 _WORDS = {
     "exif": "Exif data", "icc": "the ICC colour profile", "xmp": "XMP", "density": "the resolution (dpi)",
-    "resources": "IPTC and other image resources", "comments": "comments",
+    "resources": "IPTC and other image resources", "comments": "comments", "geo": "the georeference (GeoTIFF)",
     "further_pictures": "further pictures inside the JPEG (previews, gain map)",
 }  # fmt: skip
 _OWN_WORDS = {"PNG": "texts and colour chunks of the PNG", "JPEG": "the further part of XMP"}

@@ -7,10 +7,10 @@ from fractions import Fraction
 from typing import Any
 
 from vdeblur.frames import Colour, Frame, PixelFormat
+from vdeblur.video.changes.size_change import black, fitted_box
 from vdeblur.video.filter_graph import FilterGraph
 from vdeblur.video.formats.pixel_formats import planes_of, video_frame_from
 from vdeblur.video.info import SourceInfo, StreamInfo, VideoInfo
-from vdeblur.video.source.size_change import black, fitted_box
 
 YUV420 = PixelFormat("yuv420p", "yuv", 8, (1, 1))
 

@@ -20,21 +20,27 @@ from vdeblur.video.encode.containers import Container, container_of
 from vdeblur.video.encode.raw_video import ByteSink, RawVideoSpec
 from vdeblur.video.encode.video_plan import VideoPlan
 from vdeblur.video.formats.pixel_formats import canonical_format
+from vdeblur.video.segments.captions import captioned, load_captions
 from vdeblur.video.segments.journal import Segment
 
 #: FFmpeg's ``-aspect`` knows ratios of such numbers only.
 _LARGEST_IN_RATIO = 255
+#: Muxer that holds what others cannot say.
+_ANYTHING = "matroska"
 
 
 def segment_container(plan: VideoPlan, container: Container, spec: RawVideoSpec) -> Container | None:
     """Container of the segments of a video; ``None`` where it cannot be encoded in segments."""
-    alpha = canonical_format(plan.pixel_format).alpha
-    if not container.takes_segments or (alpha and plan.encoder.alpha_beside_packets):
+    pixels = canonical_format(plan.pixel_format)
+    if not container.takes_segments or (pixels.alpha and plan.encoder.alpha_beside_packets):
         return None
     aspect = container_aspect(plan, spec)
     if aspect is not None and max(aspect.numerator, aspect.denominator) > _LARGEST_IN_RATIO:
         return None
-    return None if plan.encoder.segment_muxer is None else container_of(plan.encoder.segment_muxer)
+    if plan.encoder.segment_muxer is None:
+        return None
+    said = pixels.family != "yuv" or pixels.chroma_shift not in plan.encoder.segments_lack
+    return container_of(plan.encoder.segment_muxer if said else _ANYTHING)
 
 
 def container_aspect(plan: VideoPlan, spec: RawVideoSpec) -> Fraction | None:
@@ -49,8 +55,19 @@ def inspect_segment(path: Path, times: Sequence[int]) -> Segment:
     """Read the packets of a finished segment, and check that it holds every frame.
 
     Raises:
-        TargetError: it lacks frames, or does not begin with a key frame.
+        TargetError: it cannot be read, lacks frames, or does not begin with a key frame.
     """
+    try:
+        shown, key, parameters = _packets_of(path)
+    except (av.error.FFmpegError, ValueError, IndexError) as exc:
+        raise TargetError(f"a piece of the result cannot be read again ({exc}); segment_seconds=None may help") from exc
+    if len(set(shown)) != len(times) or not key:
+        raise TargetError(f"the encoder made {len(shown)} frames of {len(times)}; segment_seconds=None may help")
+    return Segment(path.name, tuple(times), _places(shown), hashlib.sha256(parameters).hexdigest())
+
+
+def _packets_of(path: Path) -> tuple[list[int], bool, bytes]:
+    """Time of each packet of a segment, whether the first is a key frame, and the codec's extradata."""
     shown: list[int] = []
     key = False
     with av.open(str(path)) as container:
@@ -59,10 +76,7 @@ def inspect_segment(path: Path, times: Sequence[int]) -> Segment:
             if packet.size:
                 key = key or (not shown and packet.is_keyframe)
                 shown.append(packet.pts if packet.pts is not None else packet.dts or 0)
-        parameters = stream.codec_context.extradata or b""
-    if len(set(shown)) != len(times) or not key:
-        raise TargetError(f"the encoder made {len(shown)} frames of {len(times)}; --segments off may help")
-    return Segment(path.name, tuple(times), _places(shown), hashlib.sha256(parameters).hexdigest())
+        return shown, key, stream.codec_context.extradata or b""
 
 
 def join_segments(
@@ -87,6 +101,7 @@ def _packets(folder: Path, segments: Sequence[Segment], spec: RawVideoSpec) -> I
     delay = max(segment.delay for segment in segments)
     first = number = 0
     for segment in segments:
+        captions = load_captions(folder / segment.file)
         with av.open(str(folder / segment.file)) as container:
             stream = container.streams.video[0]
             packets = (packet for packet in container.demux(stream) if packet.size)
@@ -96,6 +111,8 @@ def _packets(folder: Path, segments: Sequence[Segment], spec: RawVideoSpec) -> I
                 packet.pts = times[shown]
                 packet.duration = times[shown + 1] - packet.pts if shown + 1 < len(times) else frame_ticks
                 packet.dts = times[early] if early >= 0 else times[0] + early * _gap(times, frame_ticks)
+                if (data := captions.get(packet.pts)) is not None:
+                    packet = captioned(packet, stream.codec_context.name, data)
                 number += 1
                 yield packet, stream
         first += len(segment.times)

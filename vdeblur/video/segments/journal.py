@@ -18,13 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vdeblur.atomic_files import write_atomically
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.video.segments.file_lock import FileLock
 
 #: Changes when folders of older versions can no longer be read.
-VERSION = 1
+VERSION = 2
 _NAME_BYTES = 255
 _RECORD = "job.json"
+#: Term for people, which may differ: the options as they were given.
+ASKED = "asked"
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,22 @@ class Record:
     position: Position | None = None
 
 
+class TermsDiffer(UsageError):
+    """An interrupted job was begun in other terms.
+
+    Args:
+        name: of a term that differs between ``begun`` and ``now``.
+    """
+
+    def __init__(self, target: Path, name: str, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        was, new = (json.dumps(terms.get(name), ensure_ascii=False) for terms in (begun, now))
+        super().__init__(
+            f"cannot go on with {target}: {name} was {was} when the job began and is {new} now; "
+            "give the same again, or begin anew with overwrite=True (-y)"
+        )
+        self.target, self.name, self.begun, self.now = target, name, begun, now
+
+
 class Journal:
     """Journal of one target's job. Nothing is touched before :meth:`begin` or :meth:`resume`."""
 
@@ -112,7 +131,7 @@ class Journal:
             if not anew and (earlier := self.unfinished) is not None:
                 raise UsageError(
                     f"an interrupted job for {self.target} is there, {earlier.frames} frames done; "
-                    "--resume goes on with it, -y begins anew"
+                    "resume=True goes on with it, overwrite=True begins anew"
                 )
             self._empty()
             self._write(Record(dict(terms)))
@@ -140,7 +159,7 @@ class Journal:
             _compare(record.terms, terms, self.target)
             for segment in record.segments:
                 if not (self.folder / segment.file).is_file():
-                    raise TargetError(f"{self.folder / segment.file} is missing; -y begins anew")
+                    raise TargetError(f"{self.folder / segment.file} is missing; overwrite=True begins anew")
         except BaseException:
             self._lock.release()
             raise
@@ -155,7 +174,9 @@ class Journal:
         """Add a finished segment; it counts once :meth:`commit` has been called."""
         known = self.record.segments
         if known and known[0].parameters != segment.parameters:
-            raise TargetError("the encoder's parameters changed between segments; --segments off does without them")
+            raise TargetError(
+                "the encoder's parameters changed between segments; segment_seconds=None does without them"
+            )
         self.record = dataclasses.replace(self.record, segments=(*known, segment))
 
     def commit(self, position: Position) -> None:
@@ -211,7 +232,9 @@ class Journal:
         try:
             data = json.loads(path.read_bytes())
             if data["version"] != VERSION:
-                raise TargetError(f"{self.folder} was written by another version of vdeblur; -y begins anew")
+                raise TargetError(
+                    f"{self.folder} was written by another version of vdeblur; overwrite=True begins anew"
+                )
             position = data["position"]
             if position is not None:
                 position = Position(**{**position, "notes": tuple(position["notes"])})
@@ -223,15 +246,12 @@ class Journal:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as exc:
-            raise TargetError(f"cannot read {path}: {exc}; -y begins anew") from exc
+            raise TargetError(f"cannot read {path}: {exc}; overwrite=True begins anew") from exc
 
     def _write(self, record: Record) -> None:
         path = self.folder / _RECORD
-        fresh = path.with_suffix(".new")
         data = {"version": VERSION, **dataclasses.asdict(record)}
-        fresh.write_text(json.dumps(data), encoding="utf-8")
-        _sync(fresh)
-        os.replace(fresh, path)
+        write_atomically(path, json.dumps(data), synced=True)
         _sync_folder(self.folder)
         self.record = record
 
@@ -240,12 +260,8 @@ def _compare(begun: Mapping[str, Any], now: Mapping[str, Any], target: Path) -> 
     # Through JSON, as the old ones went.
     now = json.loads(json.dumps(now))
     for name in dict.fromkeys([*begun, *now]):
-        if begun.get(name) != now.get(name):
-            was, new = (json.dumps(terms.get(name), ensure_ascii=False) for terms in (begun, now))
-            raise UsageError(
-                f"cannot go on with {target}: {name} was {was} when the job began and is {new} now; "
-                "give the same again, or begin anew with -y"
-            )
+        if name != ASKED and begun.get(name) != now.get(name):
+            raise TermsDiffer(target, name, begun, now)
 
 
 def _folder_name(name: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+from vdeblur.video.changes.side_data_watch import CAPTIONS, LOST_SIDE_DATA
 from vdeblur.video.encode.containers import Container
 from vdeblur.video.encode.raw_video import RawVideoSpec
 from vdeblur.video.encode.video_plan import VideoPlan
@@ -16,27 +18,14 @@ from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.segments.joining import container_aspect
 from vdeblur.video.sink.picture_files import lost_tags_of
+from vdeblur.video.sink.spatial_marks import SpatialMarks, marks_for
 from vdeblur.video.sink.targets import Target
+from vdeblur.video.streams.file_tags import moved_tags
+from vdeblur.video.streams.outcomes import Outcome
 from vdeblur.video.streams.plan import StreamPlan
 from vdeblur.video.streams.retimed_copy import RetimedCopy
 from vdeblur.video.streams.timeline import Timeline
 
-#: Side data of frames that no encoder here passes on, and its name for people.
-_LOST_SIDE_DATA = {
-    "A53_CC": "closed captions inside the pictures",
-    "DOVI_METADATA": "Dolby Vision metadata",
-    "DOVI_RPU_BUFFER": "Dolby Vision metadata",
-    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
-    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
-    "DYNAMIC_HDR_SMPTE_2094_APP5": "SMPTE 2094-50 metadata",
-    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient viewing environment",
-    "SPHERICAL": "spherical projection (360° video)",
-    "STEREO3D": "stereoscopic arrangement (3D video)",
-    "VIEW_ID": "the second view of 3D video",
-    "LCEVC": "the LCEVC enhancement layer",
-    "S12M_TIMECODE": "time code inside the pictures",
-    "AFD": "the active format description",
-}
 #: Input options that apply to the encoded video as well.
 _KEPT_OPTIONS = frozenset({"display_rotation", "display_hflip"})
 #: MP4's own bookkeeping, which FFmpeg shows as tags; every file has its own.
@@ -62,6 +51,8 @@ class CommandPlan:
     single: bool
     #: The source's other streams on the time line of its pictures, where its own clock is not on one.
     retimed: RetimedCopy | None = None
+    #: Closed captions are put back into the pictures, for they are encoded in segments.
+    keeps_captions: bool = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -73,6 +64,22 @@ class CommandPlan:
         if self.info.chapters and self.info.input_url is None:
             notes.append("chapters do not come along from a pipe")
         return tuple(notes)
+
+    @property
+    def lost_outcomes(self) -> list[Outcome]:
+        """The same losses for the line at the end, but for those of pictures."""
+        where = dict.fromkeys(self._lost_of_frames(), f"no place in {self.container.name}")
+        if self.video.encoder.carries_captions and (captions := LOST_SIDE_DATA[CAPTIONS]) in where:
+            where[captions] = "not encoded in segments"
+        return [Outcome("left out", "tag", words, why) for words, why in where.items()]
+
+    @cached_property
+    def marks(self) -> SpatialMarks:
+        """What is kept of the projection of 360° video and the arrangement of 3D video."""
+        video = self.info.video
+        same = (self.spec.width, self.spec.height) == (video.width, video.height)
+        changeable = self.target.seekable and self.target.partial_path is not None
+        return marks_for(video.spatial, self.container, changeable=changeable, same_picture=same)
 
     def command(self, timeline: Timeline) -> list[str]:
         """Command that encodes the raw frames from the pipe, with the source's other streams."""
@@ -115,7 +122,10 @@ class CommandPlan:
         info, position = self.info, self.streams.video_position
         streams = list(self.streams.streams)
         options = {**streams[position].options, **video_options}
-        streams[position] = replace(streams[position], options=options, tags=(*streams[position].tags, *self._untrue()))
+        tags = (*streams[position].tags, *self._untrue(), *self.marks.tags)
+        if self.marks.room:
+            tags = (*tags, f"title={self.marks.room}")
+        streams[position] = replace(streams[position], options=options, tags=tags)
         source = copy = None
         if info.input_url is not None:
             source = Input(info.input_url, {**info.input_options, **timeline.source_options()})
@@ -150,25 +160,37 @@ class CommandPlan:
 
     def _lost(self) -> dict[str, None]:
         """Side data of the frames that the output will lose, in words."""
-        tags = self.info.streams[self.info.video.stream_index].metadata
-        names = [name for name in self.info.video.side_data if name in _LOST_SIDE_DATA]
-        if "stereo_mode" in tags and self.container.keeps_stereo_mode:
-            names = [name for name in names if name != "STEREO3D"]
         pictures = lost_tags_of(self.info, self.container, self.video.encoder, changeable=self.target.seekable)
-        return dict.fromkeys([*(_LOST_SIDE_DATA[name] for name in names), *pictures])
+        return dict.fromkeys([*self._lost_of_frames(), *pictures])
+
+    def _lost_of_frames(self) -> dict[str, None]:
+        kept = CAPTIONS if self.keeps_captions else None
+        names = [name for name in self.info.video.side_data if name in LOST_SIDE_DATA and name != kept]
+        return dict.fromkeys([*self.marks.lost, *(LOST_SIDE_DATA[name] for name in names)])
 
     def _tags(self) -> tuple[str, ...]:
         """Tags of the file that FFmpeg does not copy by itself, and those to remove."""
         tags = {} if self.info.input_url is not None else dict(self.info.metadata)
         tags |= {name: "" for name in _BRAND_TAGS if name in self.info.metadata}
+        # In a pipe the header cannot be changed later; a date that is said twice is better than none.
+        dated_later = self.newer_list and self.target.partial_path is not None
+        tags |= moved_tags(self.info, self.container, newer_list=self.newer_list, dated_later=dated_later)
         return tuple(f"{name}={value}" for name, value in tags.items())
 
     def _words(self) -> tuple[str, ...]:
         """Program names and stream identifiers (PID), from one transport stream to another."""
-        if not self.container.holds_programs or not self.info.programs.programs:
+        identifiers = self.container.identifiers
+        if identifiers is None or not self.info.programs.programs:
             return ()
         indexes = [stream.tags_of for stream in self.streams.streams]
-        return self.info.programs.words([self.info.streams[index].id for index in indexes if index is not None])
+        pids = [self.info.streams[index].id for index in indexes if index is not None]
+        return self.info.programs.words(pids, identifiers)
+
+    @property
+    def newer_list(self) -> bool:
+        """Whether tags need the list of MP4 and QuickTime that takes any name."""
+        names = self.info.metadata
+        return self.container.iso_base_media and any(_needs_newer_list(name, self.container) for name in names)
 
     def _options(self, timeline: Timeline) -> dict[str, str]:
         options = {
@@ -179,12 +201,14 @@ class CommandPlan:
         }
         if self.container.iso_base_media:
             options["movie_timescale"] = str(self._clock(int(options["movie_timescale"])))
-            if any(_needs_newer_list(name, self.container) for name in self.info.metadata):
+            if self.newer_list:
                 options["movflags"] += "+use_metadata_tags"
-        if self.container.holds_programs:
+        if self.container.identifiers is not None:
             options |= self.info.programs.options()
         if not self.streams.chapters:
             options["map_chapters"] = "-1"
+        if self.target.is_standard_output or self.target.sink is not None:
+            options["flush_packets"] = "1"  # whoever reads the pipe may wait for each frame
         if self.single:
             options["update"] = "1"
         elif self.container.one_file_a_frame:

@@ -115,6 +115,8 @@ class FrameFeed:
         self._muxer = RawMuxer(self.encoder_process.pipe, plan.spec)
         #: Timestamps of the frames so far, as sent.
         self.times = array("q")
+        #: Closed captions by the tick of their frame.
+        self.captions: dict[int, bytes] = {}
         if passthrough is not None:
             passthrough.add_streams(self._muxer)
 
@@ -138,6 +140,8 @@ class FrameFeed:
             self._send_packets()
             self._muxer.write(frame, tick)
         self.times.append(tick)
+        if frame.captions:
+            self.captions[tick] = frame.captions
 
     def finish(self) -> None:
         """End the stream, and wait until FFmpeg has written it.

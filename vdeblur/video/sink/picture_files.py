@@ -76,7 +76,8 @@ def source_tags(info: SourceInfo) -> PictureTags:
 
 def lost_tags_of(info: SourceInfo, container: Container, encoder: Encoder, *, changeable: bool) -> list[str]:
     """Metadata of the source's pictures that the output will lose, in words."""
-    tags = source_tags(info)
+    # What the source itself has: a turned video gets an orientation only where Exif is its place.
+    tags = read_tags(info.pictures[0] if info.pictures else info.path)
     lost = lost_tags(tags, encoder.picture_file if container.only_pictures and changeable else None)
     if "EXIF" in info.video.side_data and tags.exif is None:
         lost.append("Exif data")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vdeblur.errors import UsageError
+from vdeblur.errors import TargetError, UsageError
 from vdeblur.video.encode.containers import Container
+from vdeblur.video.segments.captions import save_captions
 from vdeblur.video.segments.joining import inspect_segment, segment_container
 from vdeblur.video.segments.journal import Journal, Position
 from vdeblur.video.sink.command_plan import CommandPlan
@@ -84,7 +85,13 @@ class SegmentedJob:
         Raises:
             TargetError: it is not what was encoded.
         """
-        self._journal.add(inspect_segment(self._file(), feed.times))
+        path = self._file()
+        segment = inspect_segment(path, feed.times)
+        try:
+            save_captions(feed.captions if self._plan.keeps_captions else {}, path)
+        except OSError as exc:
+            raise TargetError(f"cannot write beside {path}: {exc.strerror or exc}") from exc
+        self._journal.add(segment)
 
     def commit(self, position: Position) -> None:
         """Sync all finished segments to the disk, and record the checkpoint.

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-import secrets
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from vdeblur.atomic_files import hidden_name
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.video.ffmpeg.command import file_url
 from vdeblur.video.info import SourceInfo
@@ -25,8 +25,6 @@ _log = logging.getLogger(__name__)
 #: The one number in the name of numbered pictures: %d, %5d or %05d.
 PATTERN = re.compile(r"%(0?)(\d*)d")
 STANDARD_OUTPUT = "-"
-#: Longest file name, in bytes, on every file system that matters.
-_NAME_BYTES = 255
 
 
 class Target:
@@ -88,7 +86,7 @@ class FileTarget(Target):
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self._path = path
         self._overwrite = overwrite
-        self._partial = path.with_name(_hidden_name(path.name, path.suffix))
+        self._partial = path.with_name(hidden_name(path.name, path.suffix))
         try:
             os.close(os.open(self._partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         except OSError as exc:
@@ -137,7 +135,7 @@ class SequenceTarget(Target):
         #: Names for the pictures that have been written, in their order; empty = the pattern's own.
         self.names: Sequence[str] = ()
         self._made_folder = bool(names) and not self._folder.exists()
-        self._partial = pattern.with_name(_hidden_name(pattern.name.replace("%", ""), ""))
+        self._partial = pattern.with_name(hidden_name(pattern.name.replace("%", ""), ""))
         try:
             if self._made_folder:
                 self._folder.mkdir()
@@ -275,14 +273,6 @@ def _checked_name(target: str | Path) -> str:
     if not name or "\0" in name:
         raise UsageError(f"{name!r} is no name of a file")
     return name
-
-
-def _hidden_name(name: str, suffix: str) -> str:
-    """A unique hidden name for the same folder, short enough for every file system."""
-    tail = f".vdeblur-{secrets.token_hex(4)}.part{suffix}"
-    room = _NAME_BYTES - len(os.fsencode(tail)) - 1
-    stem = name.removesuffix(suffix).encode(errors="ignore")[: max(0, room)].decode(errors="ignore")
-    return f".{stem}{tail}"
 
 
 def _remove(path: Path) -> None:

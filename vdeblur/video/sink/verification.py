@@ -1,6 +1,7 @@
 """Output verification: streams, chapters, dispositions and tags of the finished file against the plan.
 
-Its head is read, FFmpeg's own count of packets is compared, and so is how long each stream lasts; nothing is decoded.
+Its head is read, FFmpeg's own count of packets is compared, and so is how long each stream lasts; the first packets of
+each stream are decoded.
 """
 
 from __future__ import annotations
@@ -14,22 +15,25 @@ import av
 
 from vdeblur.video.av_compat import open_input, tags_of
 from vdeblur.video.encode.containers import Container
-from vdeblur.video.ffmpeg.command import OutputStream, input_numbers
+from vdeblur.video.ffmpeg.command import OutputStream, file_url, input_numbers
 from vdeblur.video.ffmpeg.process import PacketCounts
 from vdeblur.video.info import SourceInfo, StreamInfo
 from vdeblur.video.sink.lengths import shortened_streams
 from vdeblur.video.source.demuxer import chapter_times
 from vdeblur.video.source.probe import stream_info
+from vdeblur.video.streams.file_tags import missing_tags
 from vdeblur.video.streams.languages import same_language
 from vdeblur.video.streams.outcomes import Fate, Outcome, codec_label, codec_name, describe_stream
 from vdeblur.video.streams.plan import AS_TAG, STALE_TAGS, StreamPlan
+from vdeblur.video.streams.reopening import UNDECODABLE, unreadable_streams
 
 #: What containers say of themselves and of their bytes; every file has its own.
 _BOOKKEEPING = frozenset(
     {
         "major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "handler_name", "language",
         "title", "name", "timecode", "filename", "mimetype", "duration", "creation_time", "variant_bitrate",
-        "location-eng",
+        "location-eng", "alpha_mode",
+        "material_package_umid", "file_package_umid", "uid", "generation_uid", "product_uid",
     }
 )  # fmt: skip
 _DEGREES = re.compile(r"[+-]\d+(?:\.\d+)?")
@@ -75,7 +79,8 @@ def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tup
     except (av.error.FFmpegError, ValueError, OSError) as exc:
         return list(expected.plan.outcomes), [f"the result could not be checked: {exc}"]
     pairs = _pairs(expected, found)
-    missing = {**_shortened(expected, pairs, path, tally), **_missing_packets(expected, tally)}
+    missing = _shortened(expected, pairs, path, tally)
+    missing |= _undecodable(path, expected, tally, pairs) | _missing_packets(expected, tally)
     empty = _empty(expected.plan.streams, tally)
     outcomes = [
         _seen(outcome, expected, pairs, missing, found)
@@ -83,7 +88,9 @@ def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tup
         if outcome.index in pairs or outcome.index not in empty
     ]
     notes = [f"LOST: {outcome.what}: {outcome.detail}" for outcome in outcomes if outcome.fate == "lost"]
-    if gone := [*_lost_properties(expected, pairs), *_lost_tags(expected, found)]:
+    if (index := expected.info.video.stream_index) in missing:
+        notes.insert(0, f"LOST: {describe_stream(expected.info.streams[index])}: {missing[index]}")
+    if gone := [*_lost_properties(expected, pairs), *_lost_tags(path, expected, found)]:
         notes.append(f"{expected.container.name} has no place for: {'; '.join(gone)}")
         outcomes.append(Outcome("left out", "tag", "; ".join(gone)))
     return outcomes, notes
@@ -105,6 +112,9 @@ def _pairs(expected: Expectation, found: _Found) -> dict[int, StreamInfo]:
     wanted = [info.streams[o.index] for o in plan.outcomes if o.index is not None and _is_there(o)]
     left = list(found.streams)
     pairs: dict[int, StreamInfo] = {}
+    if restored := _restored(expected, found):
+        pairs[info.video.stream_index] = restored
+        left.remove(restored)
     ordered = sorted([info.streams[info.video.stream_index], *wanted], key=lambda stream: stream.index)
     # First what is the same, then what has another name: MP4 calls MP2 MP3, and texts are converted.
     for same in (True, False):
@@ -115,6 +125,13 @@ def _pairs(expected: Expectation, found: _Found) -> dict[int, StreamInfo]:
                 pairs[stream.index] = chosen
                 left.remove(chosen)
     return pairs
+
+
+def _restored(expected: Expectation, found: _Found) -> StreamInfo | None:
+    """The video that has been made, by its place among all videos of the result."""
+    in_front = expected.plan.videos_before(expected.info.video.stream_index)
+    videos = [stream for stream in found.streams if _kind(stream) == "video"]
+    return videos[in_front] if in_front < len(videos) else None
 
 
 def _fits(stream: StreamInfo, other: StreamInfo, *, copied: bool) -> bool:
@@ -128,6 +145,29 @@ def _is_there(outcome: Outcome) -> bool:
 
 def _kind(stream: StreamInfo) -> str:
     return "cover" if stream.attached_picture else stream.kind
+
+
+def _undecodable(
+    path: Path, expected: Expectation, tally: PacketCounts, pairs: Mapping[int, StreamInfo]
+) -> dict[int, str]:
+    """Streams of the result that nothing decodes again, though the source's could be decoded."""
+    video = expected.info.video.stream_index
+    converted = {outcome.index for outcome in expected.plan.outcomes if outcome.fate == "converted"} | {video}
+    if expected.changed:
+        converted |= {index for index in pairs if expected.info.streams[index].kind != "data"}
+    places = {index: found.index for index, found in pairs.items()}
+    written = {position for (_, position), count in tally.written.items() if count}
+    filled = {
+        _of_source(stream)
+        for place, stream in enumerate(expected.plan.streams)
+        if place in written and _is_copy(stream)
+    }
+    url = file_url(str(path))
+    try:
+        dead = unreadable_streams(expected.info, expected.container, url, places, converted, filled)
+    except (av.error.FFmpegError, ValueError, OSError):
+        return {}
+    return dict.fromkeys(dead, UNDECODABLE)
 
 
 def _missing_packets(expected: Expectation, tally: PacketCounts) -> dict[int, str]:
@@ -216,7 +256,11 @@ def _lost_properties(expected: Expectation, pairs: Mapping[int, StreamInfo]) -> 
             what.append("title")
         if before.kind != "data" and (roles := _roles(before) - _roles(after) - ignored):
             what.append(f"role {'+'.join(sorted(roles))}")
-        if tags := [name for name in _names(before.metadata) if name.lower() not in _lower(after.metadata)]:
+        spatial = expected.info.video.spatial if index == expected.info.video.stream_index else None
+        # What this tag says has its own place in MP4, and what becomes of it is said.
+        told = {"stereo_mode"} if spatial is not None and spatial.stereo is not None else set()
+        there = _lower(after.metadata).keys() | told
+        if tags := [name for name in _names(before.metadata) if name.lower() not in there]:
             what.append(f"tags {', '.join(tags)}")
         if what:
             yield f"{', '.join(what)} of {describe_stream(before)}"
@@ -226,11 +270,15 @@ def _roles(stream: StreamInfo) -> set[str]:
     return {_SAME_ROLE.get(name, name) for name in stream.dispositions} - _OWN_ROLES
 
 
-def _lost_tags(expected: Expectation, found: _Found) -> Iterable[str]:
+def _lost_tags(path: Path, expected: Expectation, found: _Found) -> Iterable[str]:
     """Tags of the file that were lost or shortened."""
     before, after = expected.info.metadata, _lower(found.metadata)
+    # Those that a container is given under another name come back under the first.
+    after |= {written: after[name] for name, written in expected.container.tag_names.items() if name in after}
     names = [*_names(before), *(name for name in before if name.lower() == "title")]
-    if missing := [name for name in names if name.lower() not in after]:
+    names = [name for name in names if name.lower() != "software"]
+    missing = [name for name in names if name.lower() not in after]
+    if missing := [*missing, *missing_tags(expected.info, found.metadata, path)]:
         yield f"tags of the file {', '.join(missing)}"
     for name in names:
         if not _same_value(before[name], after.get(name.lower(), before[name])):

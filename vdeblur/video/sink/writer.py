@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -18,15 +19,18 @@ from vdeblur.video.encode.containers import Container, choose_container
 from vdeblur.video.encode.encoder_options import EncodeOptions
 from vdeblur.video.encode.raw_video import RawVideoSpec
 from vdeblur.video.encode.timing_loss import TimingLoss
-from vdeblur.video.encode.video_plan import plan_video
+from vdeblur.video.encode.trial_encode import trial_video
+from vdeblur.video.encode.video_plan import can_hold_video, plan_video
 from vdeblur.video.info import SourceInfo
 from vdeblur.video.segments.journal import Journal, Position
+from vdeblur.video.sink.alpha_stream import AlphaPlan
 from vdeblur.video.sink.command_plan import CommandPlan
 from vdeblur.video.sink.encoder_process import FrameFeed, SegmentJoin
 from vdeblur.video.sink.finalize import finalize, verify
 from vdeblur.video.sink.picture_files import PictureFiles, expected_pictures, one_picture_only
 from vdeblur.video.sink.segmented_job import SegmentedJob, cannot_segment, container_of_segments
-from vdeblur.video.sink.targets import Target, is_pattern, open_target
+from vdeblur.video.sink.stack_target import StackTarget, becomes_stack
+from vdeblur.video.sink.targets import FileTarget, Target, is_pattern, open_target
 from vdeblur.video.source.location import check_unchanged
 from vdeblur.video.streams.attachments import extract_attachments
 from vdeblur.video.streams.outcomes import Outcome
@@ -96,7 +100,11 @@ class Writer:
         self._files = PictureFiles(target, info, asked=options.container)
         named = info.pictures[0].name if self._files.into_folder else target
         container = choose_container(named, self._spec, options.container)
-        self._single = container.one_file_a_frame and not (is_pattern(target) or self._files.into_folder)
+        self._alpha = AlphaPlan.of(info, self._spec, container, options)
+        info, self._spec = self._alpha.info, self._alpha.spec
+        self._stack = becomes_stack(target, info, container)
+        several = is_pattern(target) or self._files.into_folder or self._stack
+        self._single = container.one_file_a_frame and not several
         if self._single and (count := expected_pictures(info, start_seconds, duration_seconds)) > 1:
             raise UsageError(one_picture_only(target, f"{count} frames would come"))
         self._timeline = Timeline.of(info, time_base, start_seconds, duration_seconds)
@@ -124,20 +132,24 @@ class Writer:
         #: Copies, conversions and losses, for people; may grow until ``close``.
         self.notes: list[str] = list(self._plan.notes)
         #: Outcomes of everything beside the frames; after ``close`` as the finished file shows them.
-        self.outcomes: list[Outcome] = list(self._plan.streams.outcomes)
+        self.outcomes: list[Outcome] = [*self._plan.streams.outcomes, *self._plan.lost_outcomes]
 
     def _open_target(
         self, target: str | Path | BinaryIO, container: Container, info: SourceInfo, *, overwrite: bool
     ) -> Target:
         """Reserve the target: a folder of the source's names, or what the target's own name says."""
         names = self._files.names if self._files.into_folder and container.one_file_a_frame else ()
-        return open_target(target, pictures=container.one_file_a_frame, overwrite=overwrite, info=info, names=names)
+        pictures = container.one_file_a_frame
+        made = open_target(target, pictures=pictures, overwrite=overwrite, info=info, names=names)
+        return StackTarget(made) if self._stack and isinstance(made, FileTarget) else made
 
     def _make_plan(self, info: SourceInfo, container: Container, options: EncodeOptions) -> CommandPlan:
         video = plan_video(container, self._spec, options, seekable=self._target.seekable)
+        trial = trial_video(self._spec, video.input_options, video.options) if container.needs_video else None
         streams = plan_streams(
-            info, container, passthrough=self._passthrough, drop=options.drop, extra=options.ffmpeg_args
-        )
+            info, container, passthrough=self._passthrough, drop=options.drop, extra=options.ffmpeg_args, video=trial,
+            holds_video=lambda other: can_hold_video(other, self._spec, options),
+        )  # fmt: skip
         folder, others = Path(self._folder.name), [stream.index for stream in streams.streams if not stream.from_pipe]
         attached = tuple(extract_attachments(info, streams.attached, folder))
         retimed = write_retimed_copy(info, others, folder)
@@ -145,7 +157,7 @@ class Writer:
             streams = with_copy(streams, info, container, retimed)
         return CommandPlan(
             info, container, self._spec, video, streams, attached, options.ffmpeg_args, self._target, self._single,
-            retimed,
+            retimed=retimed,
         )  # fmt: skip
 
     def _begin_segments(self, journal: Journal, terms: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
@@ -155,6 +167,7 @@ class Writer:
             if resume:
                 raise cannot_segment(self._plan)
             return
+        self._plan = replace(self._plan, keeps_captions=self._plan.video.encoder.carries_captions)
         self._segments = SegmentedJob(self._plan, journal, carrier, terms, resume=resume, anew=overwrite)
         self.position = self._segments.position
         if self.position is not None:
@@ -166,6 +179,11 @@ class Writer:
     def segmented(self) -> bool:
         """Whether the video is encoded in segments, so that ``cut`` makes them outlive a crash."""
         return self._segments is not None
+
+    @property
+    def keeps_captions(self) -> bool:
+        """Whether closed captions of the frames enter the pictures of the target."""
+        return self._plan.keeps_captions
 
     def __enter__(self) -> Writer:
         return self
@@ -188,6 +206,7 @@ class Writer:
             if not self._open:
                 raise TargetError(f"cannot write to {self._target.name}: the writer is closed")
             try:
+                frame = self._alpha.frame(frame)
                 self._check(frame)
                 if self._feed is None:
                     self._feed = self._start(frame)
@@ -236,8 +255,7 @@ class Writer:
                 if self._last_pts is None:
                     raise TargetError(f"no frame was written to {self._target.name}")
                 self._finish()
-                finalize(self._plan, self._files)
-                self._verify()
+                self._verify(finalize(self._plan, self._files))
             except BaseException:
                 self._discard()
                 raise
@@ -246,7 +264,11 @@ class Writer:
             if self._feed is not None and self._feed.satisfied:
                 self.notes.append("FFmpeg ended before the last frame, as its options asked")
             self._note(self._timing_loss.end_note())
-            self._target.commit()
+            try:
+                self._target.commit()
+            except KeyboardInterrupt:
+                self._target.discard()
+                raise
             if self._segments is not None:
                 self._segments.remove()
 
@@ -261,10 +283,10 @@ class Writer:
         self._join = self._segments.start_join(self._timeline)
         self._segments.join(self._join)
 
-    def _verify(self) -> None:
+    def _verify(self, unwritten: Sequence[str]) -> None:
         work = self._join or self._feed
         assert work is not None
-        self.outcomes, notes = verify(self._plan, self._timeline, work.encoder_process)
+        self.outcomes, notes = verify(self._plan, self._timeline, work.encoder_process, unwritten)
         self.notes += notes
 
     def abort(self) -> None:

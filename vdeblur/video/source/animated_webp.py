@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -16,7 +17,8 @@ from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.video.clock.slots import DecodingSlots
-from vdeblur.video.info import TimeScan
+from vdeblur.video.info import Crop, PartOfVideo, TimeScan
+from vdeblur.video.source.decoder import DecodingContext, decoding_context
 from vdeblur.video.source.location import file_id
 from vdeblur.video.source.truncation import Truncation
 from vdeblur.video.source.webp_parser import Planes, WebpAnimation, WebpCanvas, read_animation
@@ -32,6 +34,12 @@ class AnimatedWebp:
         SourceError: it cannot be read.
         UsageError: ``frame_rate`` is given.
     """
+
+    display_matrix: tuple[int, ...] | None = None
+    first_colours: av.VideoFrame | None = None
+    crop: Crop | None = None
+    parts: Mapping[int, PartOfVideo] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, frame_rate: Fraction | None) -> None:
         if frame_rate is not None:
@@ -97,6 +105,9 @@ class AnimatedWebp:
     def seek(self, tick: int) -> bool:
         """Each picture is drawn over the one before: there is nothing to begin from but the first."""
         return False
+
+    def decoding_context(self) -> DecodingContext:
+        return decoding_context(self.stream)
 
     def close(self) -> None:
         self.streams.clear()

@@ -13,10 +13,11 @@ import av
 
 from vdeblur.errors import SourceError
 from vdeblur.video.info import TimeScan
-from vdeblur.video.source.decoder import Decoder, decoding_context
+from vdeblur.video.source.decoder import Decoder
 from vdeblur.video.source.demuxer import PacketSource, open_media
 from vdeblur.video.source.limits import pixel_limit, refused_claim
 from vdeblur.video.source.location import SourceLocation
+from vdeblur.video.source.parts.container_crop import cropped
 
 #: How far before the wanted tick to look for a key frame to start from, one try after the other.
 _STEPS_BACK_SECONDS = (0, 1, 4, 16, 64)
@@ -39,9 +40,11 @@ class DecodeSession:
         threads: int,
         frame_rate: Fraction | None,
         keep_packets: bool = False,
+        video: int | None = None,
         scan: TimeScan | None = None,
     ) -> None:
         self._place = place
+        self._video = video
         self._threads = threads
         self._frame_rate = frame_rate
         self._keep_packets = keep_packets
@@ -51,10 +54,14 @@ class DecodeSession:
 
     def _open(self) -> None:
         self.media = open_media(
-            self._place, frame_rate=self._frame_rate, keep_packets=self._keep_packets, scan=self._scan
+            self._place,
+            frame_rate=self._frame_rate,
+            keep_packets=self._keep_packets,
+            video=self._video,
+            scan=self._scan,
         )
         try:
-            self.decoder = Decoder(decoding_context(self.media.stream), threads=self._threads, max_px=self._max_px)
+            self.decoder = Decoder(self.media.decoding_context(), threads=self._threads, max_px=self._max_px)
         except SourceError as exc:
             self.media.close()
             if (claim := self._refused_claim()) is not None:
@@ -70,7 +77,7 @@ class DecodeSession:
             return None
 
         def open_again() -> None:
-            with closing(open_media(self._place, frame_rate=self._frame_rate)) as media:
+            with closing(open_media(self._place, frame_rate=self._frame_rate, video=self._video)) as media:
                 Decoder(media.stream.codec_context, threads=1, max_px=self._max_px).close()
 
         return refused_claim(open_again, self._place.file_bytes)
@@ -89,7 +96,11 @@ class DecodeSession:
 
     def pictures(self) -> Iterator[av.VideoFrame]:
         """Decoded frames from the present position to the end."""
-        return self.decoder.frames(self.media.packets())
+        return self._shown(self.decoder.frames(self.media.packets()))
+
+    def _shown(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """Decoded pictures as far as the container wants them shown."""
+        return pictures if self.media.crop is None else cropped(pictures, self.media.crop)
 
     def pictures_from(self, tick: int) -> Iterator[av.VideoFrame]:
         """Decoded frames from one at or before ``tick`` on, all of them sound; from the start if need be.
@@ -108,7 +119,7 @@ class DecodeSession:
             key = _key_packet(packets, tick)
             if key is None:
                 continue
-            pictures = self.decoder.frames(chain([key], packets))
+            pictures = self._shown(self.decoder.frames(chain([key], packets)))
             first = next(pictures, None)
             if first is not None and first.pts is not None and first.pts <= tick:
                 return chain([first], pictures)
@@ -126,7 +137,7 @@ class DecodeSession:
             found = next((packet for packet in packets if packet.is_keyframe and packet.pts == key), None)
             if found is None:
                 break
-            pictures = self.decoder.frames(chain([found], packets))
+            pictures = self._shown(self.decoder.frames(chain([found], packets)))
             first = next(pictures, None)
             if first is not None and first.pts is not None and first.pts <= tick:
                 return chain([first], pictures)

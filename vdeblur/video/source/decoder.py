@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import av
 from av.video.codeccontext import VideoCodecContext
@@ -20,8 +20,36 @@ _OUTPUT_CORRUPT = 1 << 3
 _UNALIGNED = 1 << 0
 
 
+#: Where a greater share of the pictures is damaged or missing, what is shown is mostly what the decoder made up; of
+#: codecs whose decoders mark all pictures that refer to a damaged one; and where it is known before the end.
+MOST_DAMAGED, _MOST_INHERITED, _HOPELESS = 0.5, 0.9, 0.95
+_INHERITING = frozenset({"hevc", "vvc"})
+#: Of so few pictures no share is judged.
+_LEAST_PICTURES = 8
+#: A greater share of packets without a picture is no mere economy of the encoder.
+_MOST_HIDDEN = 0.75
+
 #: Alpha is a second stream inside VP8 and VP9, which FFmpeg's own decoders leave out.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+
+class DecodingContext(Protocol):
+    """What is asked of FFmpeg's decoders, and of others that take their place."""
+
+    thread_type: Any
+    thread_count: int
+    flags: int
+    options: dict[str, str]
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sample_aspect_ratio(self) -> Any: ...
+
+    def open(self, strict: bool = ...) -> None: ...
+
+    def decode(self, packet: Any = ...) -> list[av.VideoFrame]: ...
 
 
 def decoding_context(stream: VideoStream) -> VideoCodecContext:
@@ -45,10 +73,11 @@ class Decoder:
     are kept, so that one bad packet does not cost all frames up to the next key frame.
     """
 
-    def __init__(self, context: VideoCodecContext, *, threads: int, max_px: int) -> None:
+    def __init__(self, context: DecodingContext, *, threads: int, max_px: int) -> None:
         """``max_px`` = pixels one picture may have."""
         self._context = context
-        self._sent = 0
+        #: Packets, in all and before the first frame came out.
+        self._sent = self._sent_in_front = 0
         #: Frames that came out.
         self.received = 0
         #: Packets that could not be decoded, in all and since the last frame that came out.
@@ -66,7 +95,7 @@ class Decoder:
         context.thread_count = threads
         context.flags |= _UNALIGNED
         context.options = {**context.options, "max_pixels": str(max_px)}
-        name = context.name  # PyAV 19 crashes when it is asked for it after a failure
+        self._codec = name = context.name  # PyAV 19 crashes when it is asked for it after a failure
         try:
             context.open(strict=False)
         except (av.error.FFmpegError, ValueError) as exc:
@@ -76,7 +105,7 @@ class Decoder:
     def frames(self, packets: Iterable[av.Packet[Any]]) -> Iterator[av.VideoFrame]:
         """Frames in the order they are shown."""
         self._context.flags &= ~_OUTPUT_CORRUPT
-        self._sent = self.received = self.skipped = self.skipped_since_frame = self.damaged = 0
+        self._sent = self._sent_in_front = self.received = self.skipped = self.skipped_since_frame = self.damaged = 0
         self.skipped_pts.clear()
         for packet in packets:
             self._sent += 1
@@ -85,8 +114,8 @@ class Decoder:
                 continue
             try:
                 decoded = self._context.decode(packet)
-            except av.error.FFmpegError as exc:
-                self._skip(packet, str(exc.strerror or exc))
+            except (av.error.FFmpegError, SourceError) as exc:
+                self._skip(packet, str(getattr(exc, "strerror", None) or exc))
                 continue
             yield from self._count(decoded)
         yield from self._flush()
@@ -95,6 +124,24 @@ class Decoder:
     def sample_aspect_ratio(self) -> Fraction | None:
         """Pixel shape that the stream itself has given last, if it gives one."""
         return fraction_or_none(self._context.sample_aspect_ratio)
+
+    def made_up(self, *, hopeless: bool = False) -> str | None:
+        """How many pictures are damaged or missing, in words, if they are most of those that should have come.
+
+        Args:
+            hopeless: if they are nearly all so far.
+        """
+        most, missing = MOST_DAMAGED, self.skipped
+        if self._codec in _INHERITING:
+            most = 1.0 if hopeless else _MOST_INHERITED
+        most = max(most, _HOPELESS) if hopeless else most
+        # Some pictures are never shown, and two fields may come for one; not nearly all of them.
+        if (silent := self._sent - self._sent_in_front - self.received) > _MOST_HIDDEN * self._sent:
+            missing = silent
+        damaged, count = self.damaged + missing, self.received + missing
+        if count < _LEAST_PICTURES or damaged <= most * count:
+            return None
+        return f"{damaged} of {count} pictures are damaged or cannot be decoded"
 
     def close(self) -> None:
         """Let go of the decoder; its threads end when nothing else holds it."""
@@ -112,6 +159,8 @@ class Decoder:
     def _count(self, frames: list[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         for frame in frames:
             self._context.flags |= _OUTPUT_CORRUPT
+            if not self.received:
+                self._sent_in_front = self._sent - 1
             self.received += 1
             self.damaged += frame.is_corrupt
             self.skipped_since_frame = 0

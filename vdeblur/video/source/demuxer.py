@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import av
@@ -20,9 +21,10 @@ from vdeblur.video.broken_off import walk_path
 from vdeblur.video.clock.scan import TRANSPORTS, clock_of, may_be_joined, result_of, scan
 from vdeblur.video.clock.shared_clock import SharedClock
 from vdeblur.video.clock.slots import DecodingSlots
-from vdeblur.video.info import TimeScan
+from vdeblur.video.info import Crop, PartOfVideo, TimeScan
 from vdeblur.video.source.access import reopening_options
 from vdeblur.video.source.animated_webp import AnimatedWebp
+from vdeblur.video.source.decoder import DecodingContext, decoding_context
 from vdeblur.video.source.location import DEFAULT_FRAME_RATE, SourceLocation, file_id
 from vdeblur.video.source.opening import (
     check_container,
@@ -33,6 +35,10 @@ from vdeblur.video.source.opening import (
     read_picture,
     reason_of,
 )
+from vdeblur.video.source.parts.container_crop import container_crop
+from vdeblur.video.source.parts.heif_parts import heif_parts
+from vdeblur.video.source.parts.paired_alpha import PairedAlpha
+from vdeblur.video.source.pictures.tiff_pages import TiffPages, begins_as_tiff
 from vdeblur.video.source.truncation import Truncation, find_cut
 from vdeblur.video.source.webp_parser import is_animated_webp
 
@@ -40,6 +46,9 @@ _log = logging.getLogger(__name__)
 
 #: Containers that recorders write as the pictures come.
 _RECORDED = frozenset({"avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
+_STILLS_NOTE = "the still picture that is shown before the animation plays is left out"
+#: No camera takes as many frames a second as a header may say.
+_HIGHEST_RATE = 1000
 _DURATION_TAG = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
 
 
@@ -74,6 +83,14 @@ class PacketSource(Protocol):
     change: str | None
     #: How the recording breaks off, in plain words: of a file at once, of a pipe at its end.
     broken: str | None
+    #: How the pictures are turned when they are shown, where no frame says it.
+    display_matrix: tuple[int, ...] | None
+    #: What the container cuts off the decoded pictures.
+    crop: Crop | None
+    #: Streams that are part of the video (its alpha, a still of an animation), by their indexes.
+    parts: Mapping[int, PartOfVideo]
+    #: What people should know of the source, in plain words.
+    notes: tuple[str, ...]
     #: Packets of the other streams, if they are kept.
     kept: deque[av.Packet[Any]]
     #: Where pictures are shown, if the container does not say.
@@ -89,23 +106,42 @@ class PacketSource(Protocol):
     def seek(self, tick: int) -> bool:
         """Go to a key frame near ``tick``; False if this cannot be done."""
 
+    def decoding_context(self) -> DecodingContext:
+        """The decoder of the video stream."""
+
+    @property
+    def first_colours(self) -> av.VideoFrame | None:
+        """The first picture as its decoder gave it, where another has been made of it."""
+
     def close(self) -> None: ...
 
 
 def open_media(
-    place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool = False, scan: TimeScan | None = None
+    place: SourceLocation,
+    *,
+    frame_rate: Fraction | None,
+    keep_packets: bool = False,
+    video: int | None = None,
+    scan: TimeScan | None = None,
 ) -> PacketSource:
-    """Open a source and choose its video; ``scan`` = what :func:`scan_times` has found in it.
+    """Open a source and choose its video: the stream of that number, or the main one.
+
+    ``scan`` is what :func:`scan_times` has found in it.
 
     Raises:
         SourceError: it cannot be read or holds no video.
-        UsageError: ``frame_rate`` is given for a source that has timestamps.
+        UsageError: ``frame_rate`` is given for a source that has timestamps, or no video has that number.
     """
+    tiff = begins_as_tiff(place)
+    if video and (tiff or place.pictures or (place.path is not None and is_animated_webp(place.path))):
+        raise UsageError(f"there is no stream {video} in {place.name}, which has only pictures")
+    if tiff:
+        return TiffPages(place, frame_rate)
     if place.pictures:
         return ImageSequence(place, frame_rate or DEFAULT_FRAME_RATE)
     if place.path is not None and is_animated_webp(place.path):
         return AnimatedWebp(place.path, frame_rate)
-    return Demuxer(place, frame_rate=frame_rate, keep_packets=keep_packets, scan=scan)
+    return Demuxer(place, frame_rate=frame_rate, keep_packets=keep_packets, video=video, scan=scan)
 
 
 def scan_times(place: SourceLocation, media: PacketSource) -> TimeScan | None:
@@ -122,8 +158,16 @@ def scan_times(place: SourceLocation, media: PacketSource) -> TimeScan | None:
 class Demuxer:
     """A container: a file, a URL, a pipe."""
 
+    display_matrix: tuple[int, ...] | None = None
+
     def __init__(
-        self, place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool, scan: TimeScan | None = None
+        self,
+        place: SourceLocation,
+        *,
+        frame_rate: Fraction | None,
+        keep_packets: bool,
+        video: int | None,
+        scan: TimeScan | None = None,
     ) -> None:
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
@@ -135,14 +179,18 @@ class Demuxer:
         self.file_id, self._file_bytes = file_id(place.path), place.file_bytes
         try:
             check_container(container, place, frame_rate)
-            self.stream = stream = choose_video(container, place)
+            self.stream = stream = choose_video(container, place, video)
+            self._heif = heif_parts(container.streams.video, stream, tags_of(container))
+            if self._heif is not None:
+                self.stream = stream = self._heif.colours
         except BaseException:
             container.close()
             raise
         self.streams: list[Stream] = list(container.streams)
         self.time_base = fraction_or_none(stream.time_base) or Fraction(1, av.time_base)
-        self.rate = fraction_or_none(stream.average_rate) or fraction_or_none(stream.guessed_rate)
+        self.rate = _frame_rate(stream, self.time_base)
         self.container_name = container.format.name
+        self.crop = container_crop(stream)
         self.start_pts = stream.start_time
         self.frame_count = stream.frames or None
         self.video_seconds = header_seconds(stream)
@@ -162,12 +210,29 @@ class Demuxer:
         self.slots = DecodingSlots.of(self.container_name, has_b_frames=reordered)
         self._scan = scan
         self._clock = self._new_clock()
+        self._paired: PairedAlpha | None = None
+        self._alpha_packets: deque[av.Packet[Any]] = deque()
+        self._take_parts()
         if scan is not None and scan.moves:
             self._take_times(scan)
-        elif not keep_packets:
-            for other in self.streams:
-                if other is not stream:
-                    other.discard = Discard.all
+        else:
+            self._discard_others()
+
+    def _take_parts(self) -> None:
+        """Tell the streams that belong to the video from the others."""
+        heif = self._heif
+        self._alpha = None if heif is None else heif.alpha
+        stills = () if heif is None else heif.stills
+        self.parts: Mapping[int, PartOfVideo] = {} if heif is None else heif.roles
+        self._read_here = frozenset(index for index, role in self.parts.items() if role != "copied alpha")
+        self.notes: tuple[str, ...] = (_STILLS_NOTE,) if stills else ()
+
+    def _discard_others(self) -> None:
+        """Let FFmpeg pass over the streams that nobody reads here."""
+        for other in self.streams:
+            kept = self._keep and other.index not in self._read_here
+            if other is not self.stream and other is not self._alpha and not kept:
+                other.discard = Discard.all
 
     def _new_clock(self) -> SharedClock | None:
         """What mends the times: of a file that needs it, and of every pipe that may."""
@@ -218,13 +283,16 @@ class Demuxer:
         for packet in packets:
             if packet.stream is self.stream:
                 yield packet
-            elif self._keep:
+            elif packet.stream is self._alpha:
+                self._alpha_packets.append(packet)
+            elif self._keep and packet.stream_index not in self._read_here:
                 self.kept.append(packet)
 
     def _all_packets(self) -> Iterator[av.Packet[Any]]:
         """Packets of all wanted streams that hold something, to the last that can be read."""
         moves = self._scan is not None and self._scan.moves
-        wanted = self.streams if self._keep or moves else [self.stream]
+        own = [self.stream] if self._alpha is None else [self.stream, self._alpha]
+        wanted = self.streams if self._keep or moves else own
         try:
             yield from (packet for packet in self._container.demux(wanted) if packet.size)
             self._ended = True
@@ -248,10 +316,26 @@ class Demuxer:
             self._container.seek(tick, stream=self.stream)
         except av.error.FFmpegError:
             return False
+        if self._paired is not None:
+            self._paired.forget()
         return True
+
+    def decoding_context(self) -> DecodingContext:
+        if self._alpha is None:
+            return decoding_context(self.stream)
+        colours, alpha = decoding_context(self.stream), decoding_context(self._alpha)
+        ratio = (fraction_or_none(self._alpha.time_base) or self.time_base) / self.time_base
+        self._paired = PairedAlpha(colours, alpha, self._alpha_packets, ratio)
+        return self._paired
+
+    @property
+    def first_colours(self) -> av.VideoFrame | None:
+        return None if self._paired is None else self._paired.first
 
     def close(self) -> None:
         self.kept.clear()
+        self._alpha_packets.clear()
+        self._alpha = self._heif = self._paired = None
         self.streams.clear()
         del self.stream
         self._container.close()
@@ -275,6 +359,12 @@ class Demuxer:
 
 class ImageSequence:
     """Files of one picture each, decoded as the packets of one stream."""
+
+    display_matrix: tuple[int, ...] | None = None
+    first_colours: av.VideoFrame | None = None
+    crop: Crop | None = None
+    parts: Mapping[int, PartOfVideo] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
 
     def __init__(self, place: SourceLocation, rate: Fraction) -> None:
         self._paths = place.pictures
@@ -324,6 +414,9 @@ class ImageSequence:
         self._next = min(max(tick, 0), len(self._paths))
         return True
 
+    def decoding_context(self) -> DecodingContext:
+        return decoding_context(self.stream)
+
     def close(self) -> None:
         self.streams.clear()
         del self.stream
@@ -333,6 +426,14 @@ class ImageSequence:
 def chapter_times(container: InputContainer) -> tuple[Fraction, ...]:
     """Seconds at which the chapters start."""
     return tuple(c["start"] * (fraction_or_none(c["time_base"]) or Fraction(0)) for c in container.chapters())
+
+
+def _frame_rate(stream: VideoStream, time_base: Fraction) -> Fraction | None:
+    """Frames a second by the header; of raw DV FFmpeg says 60000, one for each of its ticks, and guesses right."""
+    average, guessed = fraction_or_none(stream.average_rate), fraction_or_none(stream.guessed_rate)
+    if average is not None and guessed is not None and average == 1 / time_base > _HIGHEST_RATE >= guessed:
+        return guessed
+    return average or guessed
 
 
 def header_seconds(stream: Stream) -> float | None:

@@ -13,8 +13,13 @@ import av
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.frames import CameraExposure, Frame
 from vdeblur.options import ReadOptions, SizeChange
+from vdeblur.video.changes.colour_change import ColourKeeper
+from vdeblur.video.changes.side_data_watch import SideDataWatch
+from vdeblur.video.changes.size_change import SizeFitter
 from vdeblur.video.clock.scan import TRANSPORTS
 from vdeblur.video.clock.slots import DecodingSlots
+from vdeblur.video.encryption.lookup import StreamName
+from vdeblur.video.encryption.refusal import marked, named_encrypted, refuse_encrypted
 from vdeblur.video.exposure.lookup import ExposureLookup
 from vdeblur.video.formats.colour_tags import stream_colour
 from vdeblur.video.info import ExposureRange, SourceInfo, TimeScan
@@ -29,13 +34,14 @@ from vdeblur.video.source.limits import refused_claim
 from vdeblur.video.source.location import SourceLocation
 from vdeblur.video.source.opening import open_again
 from vdeblur.video.source.probe import describe, of_pairs, with_first_shape
-from vdeblur.video.source.size_change import SizeFitter
 from vdeblur.video.source.tail_recovery import TailRecovery
 from vdeblur.video.source.timestamps import TimestampRepair
 from vdeblur.video.time_range import TimeRange
 
 #: Streams are interleaved no more loosely than this, so packets that belong to the last frame have come by then.
 _INTERLEAVING_SECONDS = 1
+#: So often it is looked whether nearly everything is damaged, which need not wait for the end.
+_FRAMES_TO_JUDGE = 500
 #: Options for an opening that is not for the video: its packets need not be looked at.
 _BARELY_PROBED = {"probesize": "32", "analyzeduration": "1"}
 
@@ -55,8 +61,10 @@ class FrameStream:
         self._place, self._options = place, options
         self._wanted = TimeRange.of(options.start_seconds, options.duration_seconds)
         self._frame_rate = None if options.frame_rate is None else Fraction(options.frame_rate)
-        self._open_session = partial(DecodeSession, place, threads=options.threads, frame_rate=self._frame_rate)
-        self.session = self._open_session(keep_packets=options.keep_packets)
+        self._open_session = partial(
+            DecodeSession, place, threads=options.threads, frame_rate=self._frame_rate, video=options.video
+        )
+        self.session = self._first_session(options.keep_packets)
         self._scan = scan_times(place, self.session.media)
         if self._scan is not None and self._scan.moves:
             self._open_session = partial(self._open_session, scan=self._scan)
@@ -73,6 +81,32 @@ class FrameStream:
         self._pairs = False
         self._treatment: InterlaceHandling | None = None
         self._fit: SizeFitter | None = None
+        self._colours: ColourKeeper | None = None
+        self._side_data: SideDataWatch | None = None
+
+    def _first_session(self, keep_packets: bool) -> DecodeSession:
+        """The session to begin with.
+
+        Raises:
+            SourceError: it cannot be opened, or its video is encrypted.
+        """
+        place = self._place
+        try:
+            session = self._open_session(keep_packets=keep_packets)
+        except SourceError as exc:
+            named = named_encrypted(exc, place.name, place.path, place.head)
+            if named is exc:
+                raise
+            raise named from exc
+        media = session.media
+        streams = [StreamName(stream.index, stream.id) for stream in media.streams]
+        try:
+            container, video = media.container_name, media.stream.index
+            self._encrypted = refuse_encrypted(place.name, place.path, place.head, container, streams, video)
+        except BaseException:
+            session.close()
+            raise
+        return session
 
     def _new_clock(self) -> TimestampRepair:
         media = self.session.media
@@ -82,8 +116,8 @@ class FrameStream:
     @property
     def notes(self) -> list[str]:
         """What people should know so far, in plain words; complete after the last frame."""
-        notes = [*self._place.notes]
-        for part in (self._treatment, self._fit):
+        notes = [*self._place.notes, *self.session.media.notes]
+        for part in (self._treatment, self._fit, self._colours, self._side_data):
             notes += [] if part is None else part.notes
         notes += [] if self._treatment is None else self._treatment.later_notes
         scan = self._scan or self.session.media.scan
@@ -114,6 +148,16 @@ class FrameStream:
         self.clock = self._new_clock()
         return self._read(pts)
 
+    @property
+    def losses(self) -> tuple[tuple[str, str], ...]:
+        """What side data have come after the first frame, and are lost: their names, and in which frames."""
+        return () if self._side_data is None else self._side_data.losses
+
+    @property
+    def captioned(self) -> str | None:
+        """In which frames closed captions have come; ``None`` = in none."""
+        return None if self._side_data is None else self._side_data.captioned
+
     def exposure_range(self, first: CameraExposure | None) -> ExposureRange | None:
         """Shortest and longest exposure that the camera wrote down, given that of the first frame."""
         return self._exposures.range(first)
@@ -127,7 +171,7 @@ class FrameStream:
         begin, end = self._wanted.ticks(start_pts, self.session.media.time_base)
         if since is None:
             self._start_pts = start_pts
-            pictures = self._begin(first, pictures, start_pts if begin is None else begin)
+            pictures = self._begin(first, pictures, start_pts if begin is None else begin, end)
         assert self._treatment is not None
         self.ending.look_in_front(self.session.media, start_pts, end)
         given = 0
@@ -138,14 +182,42 @@ class FrameStream:
                 self._collect_until(end)
                 break
             given += 1
+            if given % _FRAMES_TO_JUDGE == 0:
+                self._refuse_made_up(hopeless=True)
             shown = self._exposed(shown)
-            yield shown.frame if self._fit is None else self._fit.frame(shown)
+            yield self._alike(shown)
         else:
             self.ending.reached(self.session.media, start_pts, self.clock.due, end)
+        self._refuse_made_up()
         if not given:
             ended = float((self.clock.due - start_pts) * self.session.media.time_base)
             words = f"no frame is shown {self._wanted.words} in {self._place.name}, which has {ended:.3f} s"
             raise UsageError(words)
+
+    def _alike(self, shown: ShownFrame) -> Frame:
+        """The frame in the layout and colour that all have, where that was asked for.
+
+        Raises:
+            SourceError: it has another, and cannot be converted or shall not be.
+        """
+        captions = b"" if self._side_data is None else self._side_data.captions_of(shown.source_tick)
+        if captions:
+            shown = replace(shown, frame=replace(shown.frame, captions=captions))
+        if self._fit is None or self._colours is None:
+            return shown.frame
+        return self._fit.frame(replace(shown, frame=self._colours.frame(shown)))
+
+    def _refuse_made_up(self, *, hopeless: bool = False) -> None:
+        """Refuse a source most of whose pictures the decoder had to make up.
+
+        Raises:
+            SourceError: it did.
+        """
+        if (words := self.session.decoder.made_up(hopeless=hopeless)) is not None and not self._place.pictures:
+            raise SourceError(
+                f"{words} in {self._place.name}, so the result would be made up by the decoder; "
+                "--start and --duration choose a part that is sound"
+            )
 
     def _from_earliest(self, since: int | None) -> tuple[av.VideoFrame, TimedPictures, int]:
         """The first picture that is of use, all from it on with their ticks, and the tick at which the stream starts.
@@ -202,6 +274,8 @@ class FrameStream:
             pictures = _in_slots(pictures, self.session.media.slots)
         for picture, tick in self._ticks(pictures):
             self._exposures.watch(picture, tick)
+            if self._side_data is not None:
+                self._side_data.watch(picture, tick)
             yield picture, tick
 
     def _ticks(self, pictures: Iterable[av.VideoFrame]) -> TimedPictures:
@@ -215,11 +289,16 @@ class FrameStream:
         exposure = self._exposures.of_frame(shown.source_tick)
         return shown if exposure is None else replace(shown, frame=replace(shown.frame, exposure=exposure))
 
-    def _begin(self, first: av.VideoFrame, pictures: TimedPictures, begin: int) -> TimedPictures:
+    def _begin(self, first: av.VideoFrame, pictures: TimedPictures, begin: int, end: int | None) -> TimedPictures:
         """Find out what the source is and how its pictures are treated; the same pictures."""
         media = self.session.media
         header = stream_colour(media.stream)
-        info = with_first_shape(describe(self._place, media, first, self._start_pts or 0, header), self.session.decoder)
+        info = describe(self._place, media, first, self._start_pts or 0, header)
+        info = marked(with_first_shape(info, self.session.decoder), self._encrypted)
+        self._side_data = SideDataWatch(info.video.codec, info.video.side_data, media.time_base, begin=begin, end=end)
+        head = next(iter(pictures))
+        self._side_data.watch(*head)
+        pictures = chain([head], pictures)
         if self._pairs:
             info = of_pairs(info)
         if not self._place.network:
@@ -234,11 +313,11 @@ class FrameStream:
         self.info = replace(info, video=self._treatment.video, scan=self._scan)
         self._exposures.treated_as(self.info.video.interlacing)
         if self._options.size_change is not None:
-            self._fit = self._fit_to(self._options.size_change, begin, media.time_base)
+            self._keep_alike(self._options.size_change, begin, media.time_base)
         return pictures
 
-    def _fit_to(self, change: SizeChange, begin: int, source_time_base: Fraction) -> SizeFitter:
-        """What makes all frames one size and format, or stops where they differ."""
+    def _keep_alike(self, change: SizeChange, begin: int, source_time_base: Fraction) -> None:
+        """Have all frames made one size, format and colour, or stop where they differ."""
         shape = self.session.decoder.sample_aspect_ratio
 
         def pixel_shape() -> Fraction | None:
@@ -248,7 +327,10 @@ class FrameStream:
         def seconds_before(tick: int) -> float:
             return float((tick - begin) * source_time_base)
 
-        return SizeFitter(self.info.video, change, pixel_shape=pixel_shape, seconds_before=seconds_before)
+        self._fit = SizeFitter(self.info.video, change, pixel_shape=pixel_shape, seconds_before=seconds_before)
+        self._colours = ColourKeeper(
+            self.info.video, start_seconds=self._options.start_seconds, seconds_before=seconds_before
+        )
 
     def _collect_until(self, tick: int) -> None:
         """Read on until the other streams' packets for the frames before ``tick`` must have come."""
@@ -264,7 +346,9 @@ class FrameStream:
         """Why there is no picture at all."""
         claim = refused_claim(self._decode_one, self._place.file_bytes) if self._place.again else None
         reason = self.session.media.failure or self.session.decoder.last_error or "it holds none"
-        return SourceError(f"no frame of {self._place.name} can be decoded: {self._place.hint or claim or reason}")
+        name = self._place.name
+        error = SourceError(f"no frame of {name} can be decoded: {self._place.hint or claim or reason}")
+        return named_encrypted(error, name, self._place.path, self._place.head)
 
     def _decode_one(self) -> None:
         with self._open_session(threads=1) as session:

@@ -25,8 +25,8 @@ PICTURE_SUFFIXES = frozenset({
 })  # fmt: skip
 _SAME_KIND = {".jpeg": ".jpg", ".tiff": ".tif", ".pnm": ".ppm", ".j2k": ".jp2"}
 _PATTERN = re.compile(r"%(0?)(\d*)d")
-#: What is remembered of a pipe's data, to say what it was.
-_HEAD_BYTES = 1024
+#: What is remembered of a pipe's data, to say what it was and whether it is encrypted.
+_HEAD_BYTES = 1 << 18
 _STANDARD_INPUT = {"-", "pipe:", "pipe:0"}
 
 
@@ -42,6 +42,7 @@ class PipeSource:
         self.head = b""
         #: Goes through the data as they pass, to see whether they break off.
         self.walk = ElementWalk()
+        self._ahead = b""
         self._stream = stream
         self._read = getattr(stream, "read1", stream.read)
         self._stop = threading.Event()
@@ -49,7 +50,20 @@ class PipeSource:
         seekable = getattr(stream, "seekable", None)
         self._seekable = bool(seekable and seekable())
 
+    def peek(self, size: int) -> bytes:
+        """The next bytes, which ``read`` gives all the same; fewer at the end, or where the data come slowly."""
+        while len(self._ahead) < size and (data := self._take(size - len(self._ahead))):
+            self._ahead += data
+        return self._ahead[:size]
+
     def read(self, size: int) -> bytes:
+        if self._ahead:
+            data, self._ahead = self._ahead[:size], self._ahead[size:]
+            return data
+        return self._take(size)
+
+    def _take(self, size: int) -> bytes:
+        """Data of the stream itself."""
         try:
             if not self._wait():
                 return b""
@@ -61,7 +75,7 @@ class PipeSource:
         if not self._seekable:
             self.walk.feed(data)
         if len(self.head) < _HEAD_BYTES:
-            self.head += data[:_HEAD_BYTES]
+            self.head += data[: _HEAD_BYTES - len(self.head)]
         return data
 
     def seekable(self) -> bool:
@@ -69,13 +83,17 @@ class PipeSource:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to ``offset``; -1 if that cannot be, for damaged files send FFmpeg before their beginning."""
+        if whence == os.SEEK_CUR:
+            offset -= len(self._ahead)
         try:
-            return self._stream.seek(offset, whence)
+            found = self._stream.seek(offset, whence)
         except (OSError, ValueError):
             return -1
+        self._ahead = b""
+        return found
 
     def tell(self) -> int:
-        return self._stream.tell()
+        return self._stream.tell() - len(self._ahead)
 
     def size(self) -> int | None:
         """Bytes from the beginning to the end; ``None`` where nobody knows."""
@@ -158,6 +176,11 @@ class SourceLocation:
             return None if path is None else path.stat().st_size
         except OSError:
             return None
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes of a pipe, as far as they have been read."""
+        return b"" if self.pipe is None else self.pipe.head
 
     @property
     def hint(self) -> str | None:

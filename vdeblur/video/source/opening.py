@@ -32,6 +32,8 @@ _RATELESS = frozenset(
 _TEXT = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 #: Enough to know a playlist.
 _HEAD_BYTES = 1024
+#: Pictures that nothing in them makes known.
+_KNOWN_BY_NAME = frozenset({".tga"})
 _NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -125,8 +127,16 @@ def check_container(container: InputContainer, place: SourceLocation, frame_rate
         )
 
 
-def choose_video(container: InputContainer, place: SourceLocation) -> VideoStream:
-    """The default video, else the largest, else the first; never a cover picture."""
+def choose_video(container: InputContainer, place: SourceLocation, number: int | None = None) -> VideoStream:
+    """The default video, else the largest, else the first; never a cover picture.
+
+    Args:
+        number: index of the stream to take instead.
+
+    Raises:
+        SourceError: there is no video, or FFmpeg has no decoder for it.
+        UsageError: the stream of that number is no video.
+    """
     videos = [stream for stream in container.streams.video if not stream.disposition & _NO_VIDEO]
     if not videos:
         kinds = sorted({_kind(stream) for stream in container.streams}) or ["nothing"]
@@ -135,10 +145,36 @@ def choose_video(container: InputContainer, place: SourceLocation) -> VideoStrea
         raise SourceError(
             f"{place.name} is a picture in tiles, which is not supported; convert it to PNG or JPEG first"
         )
-    chosen = max(videos, key=lambda stream: (_is_default(stream), _area(stream), -stream.index))
+    if number is None:
+        chosen = max(videos, key=lambda stream: (_is_default(stream), _area(stream), -stream.index))
+    else:
+        chosen = _numbered(container, videos, place, number)
     if chosen.codec_context is None:
         raise SourceError(f"FFmpeg has no decoder for the video in {place.name}")
     return chosen
+
+
+def _numbered(container: InputContainer, videos: list[VideoStream], place: SourceLocation, number: int) -> VideoStream:
+    """The video stream of a number.
+
+    Raises:
+        UsageError: there is none; the message names those there are.
+    """
+    for stream in videos:
+        if stream.index == number:
+            return stream
+    other = next((stream for stream in container.streams if stream.index == number), None)
+    what = "there is no stream" if other is None else f"stream {number} is {_kind(other)}, not"
+    named = " and ".join(f"{stream.index} ({_size(stream)})" for stream in videos)
+    wrong = f"{what} {number}" if other is None else f"{what} a video"
+    raise UsageError(f"video cannot be {number}: {wrong}; {place.name} has video {named}")
+
+
+def _size(stream: VideoStream) -> str:
+    context: CodecContext | None = stream.codec_context
+    if not isinstance(context, VideoCodecContext):
+        return "without a decoder"
+    return f"{context.name}, {context.width}×{context.height}"
 
 
 def _is_default(stream: Stream) -> bool:
@@ -171,4 +207,6 @@ def open_picture(path: Path) -> InputContainer:
         options = opening_options(network=False, file=False) | claim_options(len(data))
         return open_input(io.BytesIO(data), options=options)
     except (av.error.FFmpegError, ValueError) as exc:
+        if path.suffix.lower() in _KNOWN_BY_NAME:
+            return open_container(SourceLocation(str(path), path=path, url=f"file:{path.absolute()}"), None)
         raise SourceError(f"{path} is no picture FFmpeg can read: {reason_of(exc)}") from exc

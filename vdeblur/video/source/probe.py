@@ -15,6 +15,7 @@ from av.stream import Disposition, Stream
 from vdeblur.errors import SourceError
 from vdeblur.frames import Colour
 from vdeblur.video.av_compat import fraction_or_none, tags_of
+from vdeblur.video.changes.side_data import side_data_of
 from vdeblur.video.formats.colour_tags import frame_colour
 from vdeblur.video.formats.pixel_formats import canonical_format
 from vdeblur.video.info import (
@@ -31,7 +32,10 @@ from vdeblur.video.mpegts_programs import Programs, read_programs
 from vdeblur.video.source.decoder import Decoder
 from vdeblur.video.source.demuxer import PacketSource
 from vdeblur.video.source.location import SourceLocation
-from vdeblur.video.source.side_data import side_data_of
+from vdeblur.video.source.parts.hevc_layer import says_hevc_alpha
+from vdeblur.video.source.pictures.jpeg2000 import foreign_colours
+from vdeblur.video.spatial.arrangement import Spatial
+from vdeblur.video.spatial.lookup import spatial_of
 
 #: Formats in which FFmpeg decodes JPEGs of four inks, calling them colours and alpha.
 _INKS = frozenset({"gbrap", "yuva444p"})
@@ -47,14 +51,23 @@ def describe(
     """
     if media.stream.codec_context.name == "mjpeg" and first.format.name in _INKS:
         raise SourceError(f"{place.name} is a JPEG in CMYK, for printing; convert it to RGB first")
+    path = place.pictures[0] if place.pictures else place.path
+    if media.stream.codec_context.name == "jpeg2000" and (colours := foreign_colours(media.stream, path)) is not None:
+        raise SourceError(f"{place.name} is a JPEG 2000 in {colours}; convert it to RGB first")
     return SourceInfo(
         name=place.name,
         path=place.path,
         input_url=media.input_url,
         input_options=media.input_options,
         container=media.container_name,
-        video=_video(media, first, start_pts, header),
-        streams=tuple(stream_info(stream, media.container_name, media.chapter_seconds) for stream in media.streams),
+        video=_video(place, media, first, start_pts, header),
+        streams=tuple(
+            replace(
+                stream_info(stream, media.container_name, media.chapter_seconds),
+                part_of_video=media.parts.get(stream.index),
+            )
+            for stream in media.streams
+        ),
         chapters=len(media.chapter_seconds),
         metadata=media.metadata,
         duration_seconds=media.duration_seconds,
@@ -120,9 +133,14 @@ def _names_chapters(stream: Stream, chapters: Sequence[Fraction]) -> bool:
     return tuple(entry.timestamp * time_base for entry in stream.index_entries) == tuple(chapters)
 
 
-def _video(media: PacketSource, first: av.VideoFrame, start_pts: int, header: Colour) -> VideoInfo:
-    side_data, flagged = side_data_of(first), FieldFlags().order_of(first) or header_order(media.stream)
-    matrix = _display_matrix(side_data)
+def _video(
+    place: SourceLocation, media: PacketSource, first: av.VideoFrame, start_pts: int, header: Colour
+) -> VideoInfo:
+    side_data, flagged = (
+        side_data_of(media.first_colours or first),
+        FieldFlags().order_of(first) or header_order(media.stream),
+    )
+    matrix = media.display_matrix or _display_matrix(side_data)
     return VideoInfo(
         stream_index=media.stream.index,
         codec=media.stream.codec_context.name,
@@ -142,8 +160,19 @@ def _video(media: PacketSource, first: av.VideoFrame, start_pts: int, header: Co
         interlacing=Interlacing(order=flagged, flagged=flagged),
         mastering_display=_mastering_display(side_data),
         content_light=_content_light(side_data),
+        spatial=_spatial(place, media, side_data),
         side_data=tuple(side_data),
+        crop=media.crop,
+        hidden_alpha=not canonical_format(first.format.name).alpha and says_hevc_alpha(media.stream, place.path),
     )
+
+
+def _spatial(place: SourceLocation, media: PacketSource, side_data: Mapping[str, bytes]) -> Spatial | None:
+    """What is said of projection and arrangement."""
+    videos = [stream.index for stream in media.streams if stream.type == "video"]
+    stream = media.stream
+    number = videos.index(stream.index) if stream.index in videos else 0
+    return spatial_of(side_data, place.path, media.container_name, track=stream.id, place=number)
 
 
 def _display_matrix(side_data: Mapping[str, bytes]) -> tuple[int, ...] | None:

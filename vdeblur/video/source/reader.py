@@ -50,6 +50,8 @@ class Reader:
             ``None`` = frames as they are, and what their flags say.
         size_change: where the size or the pixel format changes, "stop" with an error or "fit" all later frames into
             the first size and format. ``None`` = frames as they are.
+        video: number of the video stream to read, in the order of the container's streams (``StreamInfo.index``); None
+            = the one marked as default, else the largest, else the first.
         allow_network: open URLs too. A local source never opens anything on the network, nor any other file.
 
     Raises:
@@ -70,6 +72,7 @@ class Reader:
         keep_packets: bool = False,
         interlaced: InterlacedMode | None = None,
         size_change: SizeChange | None = None,
+        video: int | None = None,
         allow_network: bool = False,
     ) -> None:
         options = ReadOptions(
@@ -80,6 +83,7 @@ class Reader:
             keep_packets=keep_packets,
             interlaced=interlaced,
             size_change=size_change,
+            video=video,
             allow_network=allow_network,
         )
         self._lock = threading.Lock()
@@ -108,6 +112,16 @@ class Reader:
     def notes(self) -> list[str]:
         """What people should know of the source so far, in plain words; complete after the last frame."""
         return self._reading.notes
+
+    @property
+    def late_losses(self) -> tuple[tuple[str, str], ...]:
+        """Metadata inside the pictures that began after the first one and are not kept: what, and in which frames."""
+        return self._reading.losses
+
+    @property
+    def captioned(self) -> str | None:
+        """In which frames closed captions have come so far, in words; ``None`` = in none."""
+        return self._reading.captioned
 
     @property
     def shortfall(self) -> str | None:

@@ -41,6 +41,8 @@ def stream_kind(stream: StreamInfo) -> str:
     """Kind of a stream for people; covers and fonts are kinds of their own."""
     if stream.attached_picture:
         return "cover"
+    if stream.part_of_video is not None:
+        return "alpha"
     if stream.kind == "attachment" and stream.metadata.get("mimetype", "").startswith(_FONTS):
         return "font"
     return stream.kind
@@ -48,7 +50,7 @@ def stream_kind(stream: StreamInfo) -> str:
 
 def describe_stream(stream: StreamInfo) -> str:
     """Describe a stream for people: "audio 1 (aac, eng)"."""
-    kind = "cover" if stream.attached_picture else stream.kind
+    kind = "cover" if stream.attached_picture else "alpha" if stream.part_of_video is not None else stream.kind
     language = stream.language if stream.language != "und" else None
     name = stream.metadata.get("filename") if stream.kind == "attachment" else codec_name(stream.codec)
     if stream.kind == "data":

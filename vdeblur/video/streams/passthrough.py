@@ -6,7 +6,7 @@ The reader demuxes them; they go through the same NUT stream into FFmpeg, which 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -32,7 +32,7 @@ class PassthroughPackets:
         self._streams: dict[int, Stream] = {}
         self._selected: tuple[int, ...] = ()
 
-    def can_mux(self, codecs: dict[int, str], muxer: str) -> bool:
+    def can_mux(self, codecs: Mapping[int, str], muxer: str) -> bool:
         """Whether NUT and ``muxer`` accept these streams, found by writing their headers."""
         if not codecs.keys() <= self._templates.keys():
             return False

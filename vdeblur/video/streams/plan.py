@@ -5,18 +5,20 @@ The muxer itself is probed, before work starts: half a second of every stream is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from vdeblur.errors import UsageError
 from vdeblur.video.encode.containers import Container
+from vdeblur.video.encode.trial_encode import TrialVideo
 from vdeblur.video.ffmpeg.command import OutputStream
 from vdeblur.video.info import SourceInfo, StreamInfo
-from vdeblur.video.streams.conversion import refusal_message, target_codec
+from vdeblur.video.streams.conversion import Refusal, target_codec
 from vdeblur.video.streams.languages import QUICKTIME
 from vdeblur.video.streams.muxer_probe import MuxerProbe, refused_streams
 from vdeblur.video.streams.outcomes import Outcome, codec_label, describe_stream, list_streams, stream_outcome
 from vdeblur.video.streams.passthrough import PassthroughPackets
+from vdeblur.video.streams.reopening import empty_streams
 from vdeblur.video.streams.retimed_copy import RetimedCopy
 
 _KINDS = ("audio", "subtitle", "attachment", "data", "video", "cover", "chapters")
@@ -51,6 +53,13 @@ class StreamPlan:
     #: Outcomes of everything beside the video.
     outcomes: tuple[Outcome, ...] = ()
 
+    def videos_before(self, index: int) -> int:
+        """How many other videos stand in front of the one that had this index in the source."""
+        return sum(
+            one.kind == "video" and one.index is not None and one.index < index and one.fate in ("kept", "converted")
+            for one in self.outcomes
+        )
+
 
 def plan_streams(
     info: SourceInfo,
@@ -59,12 +68,15 @@ def plan_streams(
     passthrough: PassthroughPackets | None = None,
     drop: Sequence[str] = (),
     extra: Sequence[str] = (),
+    video: TrialVideo | None = None,
+    holds_video: Callable[[Container], bool] = lambda container: True,
 ) -> StreamPlan:
     """Map every stream of the source.
 
     FFmpeg opens the source again and takes them from there; where it cannot, ``passthrough`` carries them. Plain text
     subtitles are converted to what the container holds. Data streams of a kind it does not know (telemetry) are left
-    out with a note; anything else it cannot hold is an error, for a viewer would miss it.
+    out with a note; anything else it cannot hold is an error, for a viewer would miss it. ``video`` is for a muxer that
+    writes nothing without one, ``holds_video`` tells whether another container could be suggested.
 
     Raises:
         UsageError: the container cannot hold a stream, or ``drop`` names none.
@@ -73,12 +85,15 @@ def plan_streams(
     notes: list[str] = []
     outcomes: list[Outcome] = []
     wanted = _without_dropped(info, container, drop, notes, outcomes)
+    wanted = _without_encrypted(wanted, notes, outcomes)
     wanted = _without_written_anew(info, container, wanted, notes, outcomes)
+    hollow = empty_streams(info, [stream for stream in wanted if stream.kind == "audio" and not stream.sample_rate])
+    wanted = [stream for stream in wanted if stream.index not in hollow]
     direct = passthrough is None
     attached = [stream for stream in wanted if _is_attached(stream, container, direct)]
     streams = [stream for stream in wanted if stream not in attached]
     codecs = {stream.index: target_codec(stream, container) for stream in streams}
-    probe = MuxerProbe(info, container, passthrough, tuple(extra))
+    probe = MuxerProbe(info, container, passthrough, tuple(extra), video)
     unable = refused_streams(probe, codecs)
     kept = [stream for stream in streams if stream.index not in unable]
     missing = [stream for stream in streams if stream.index in unable]
@@ -89,13 +104,17 @@ def plan_streams(
         [*(stream for stream in missing if stream.kind != "data"), *pictures], key=lambda stream: stream.index
     )
     if refused or homeless:
-        raise UsageError(refusal_message(probe, refused, chapters=homeless))
+        raise UsageError(Refusal(probe, wanted, refused, homeless, holds_video).message())
     if missing:
         notes.append(f"{container.name} has no place for data of this kind: left out {list_streams(missing)}")
         outcomes += [stream_outcome(stream, "left out", f"no place in {container.name}") for stream in missing]
+    outcomes += [stream_outcome(info.streams[index], "left out", "there is nothing in it") for index in hollow]
     notes += _kept_notes([*kept, *attached], codecs, container)
+    if others := [stream for stream in kept if stream.kind == "video" and not stream.attached_picture]:
+        words = f"video {info.video.stream_index} is restored, {list_streams(others)} copied as it is"
+        notes.append(f"{words}; --video N chooses another")
     outcomes += _outcomes(info, [*kept, *attached], codecs, chapters=chapters, container=container, drop=drop)
-    if info.programs.names and not container.holds_programs:
+    if info.programs.names and container.identifiers is None:
         words = f"name of program {', '.join(info.programs.names)}"
         notes.append(f"{container.name} has no place for the {words}")
         outcomes.append(Outcome("left out", "program", words))
@@ -142,6 +161,15 @@ def _without_dropped(
         outcomes += [stream_outcome(stream, "left out", f"{container.name} holds pictures only") for stream in wanted]
         return []
     return wanted
+
+
+def _without_encrypted(wanted: list[StreamInfo], notes: list[str], outcomes: list[Outcome]) -> list[StreamInfo]:
+    """The same without encrypted streams: no container here takes along what a key would need."""
+    encrypted = [stream for stream in wanted if stream.encrypted]
+    if encrypted:
+        notes.append(f"encrypted in the source, and useless when copied: left out {list_streams(encrypted)}")
+        outcomes += [stream_outcome(stream, "left out", "encrypted") for stream in encrypted]
+    return [stream for stream in wanted if not stream.encrypted]
 
 
 def _without_written_anew(
@@ -195,7 +223,12 @@ def _why_no_chapters(container: Container) -> str:
 
 
 def _other_streams(info: SourceInfo) -> list[StreamInfo]:
-    return [stream for stream in info.streams if stream.index != info.video.stream_index]
+    return [stream for stream in info.streams if stream.index != info.video.stream_index and _is_copied(stream)]
+
+
+def _is_copied(stream: StreamInfo) -> bool:
+    """Whether a stream is one beside the video, and no part of what is read."""
+    return stream.part_of_video in (None, "copied alpha")
 
 
 def _is_dropped(stream: StreamInfo, drop: Sequence[str]) -> bool:

@@ -48,11 +48,29 @@ export class Controls {
   /** The server's word on its settings. */
   follow(status) {
     const automatic = this.#reduce.querySelector('[value="auto"]');
-    write(automatic, status.auto ? `Automatic (now ${SIZES[status.reduce] ?? `1/${status.reduce}`})` : "Automatic");
+    write(automatic, status.auto && status.state === "running" ? `Automatic (now ${SIZES[status.reduce] ?? `1/${status.reduce}`})` : "Automatic");
     if (performance.now() - this.#changedAt > QUIET_MS) this.#show({ ...status, model: status.wanted_model });
-    const words = status.state === "running" ? status.message : "";
-    byId("pace").hidden = !words;
-    write(byId("pace"), words);
+    const running = status.state === "running";
+    this.#tellRunning(running ? status : null);
+    hint("pace", running ? status.message : "");
+  }
+
+  /** Nothing runs any more: what was said of it is no longer true. */
+  still() {
+    this.#tellRunning(null);
+    hint("pace", "");
+    write(this.#reduce.querySelector('[value="auto"]'), "Automatic");
+  }
+
+  /** Mark the model that works now, which may be a smaller one than was chosen; null: none works. */
+  #tellRunning(status) {
+    for (const radio of this.#models.querySelectorAll("input")) {
+      const runs = radio.value === status?.model;
+      radio.parentElement.classList.toggle("running", runs);
+      if (runs) radio.setAttribute("aria-description", "running now");
+      else radio.removeAttribute("aria-description");
+    }
+    hint("runs", status ? `Running: ${status.model}, ${SIZES[status.reduce] ?? `1/${status.reduce}`} size` : "");
   }
 
   #show({ model, reduce, auto, ...values }) {
@@ -76,6 +94,12 @@ export class Controls {
     this.#changedAt = performance.now();
     this.#say("change", fields);
   }
+}
+
+/** A line of its own, or none. */
+function hint(id, words) {
+  byId(id).hidden = !words;
+  write(byId(id), words);
 }
 
 /** A number, or the words of a choice ("auto"). */

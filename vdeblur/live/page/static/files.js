@@ -57,6 +57,8 @@ export class Files {
 
   #send(file) {
     const item = new Item(this.#list, file.name);
+    item.focus();
+    announce(`${file.name} was added under Video file`);
     if (file.size > this.#limit) return item.state("failed", `This server takes at most ${sizeWords(this.#limit)}.`);
     // A file can wait: what keeps a live picture up with its source is not for it.
     const { lookahead, reduce, auto, ...options } = this.#options();

@@ -141,9 +141,26 @@ function stop() {
   connection.say("leave");
   camera?.close();
   camera = running = null;
-  recording = false;
+  forgetWhatRan();
   greet();
   showButtons();
+}
+
+/** Nothing runs any more: numbers, hints and buttons that told of it are cleared. */
+function forgetWhatRan() {
+  recording = false;
+  write(byId("record-words"), "Record");
+  byId("notice").hidden = true;
+  view.reset();
+  numbers.clear();
+  plot.clear();
+  controls.still();
+}
+
+/** The source gives no pictures for now: what is measured of pictures is no longer true. */
+function stall() {
+  numbers.still();
+  plot.still();
 }
 
 // --- Pictures --------------------------------------------------------------------------------------------------------
@@ -179,10 +196,12 @@ function follow(status) {
   if (!running) return;
   numbers.status(status);
   controls.follow(status);
-  plot.add(status);
+  if (status.state === "running") plot.add(status);
+  else stall();
   recording = status.recording !== null;
   write(byId("record-words"), recording ? `Stop ${clock(status.recording)}` : "Record");
-  const words = { starting: "Starting", waiting: "Waiting for pictures", lost: "The camera is lost; looking for it", ended: "The source has ended", failed: status.message };
+  const lost = running === SERVER ? "The source is lost; looking for it" : "The camera is lost; looking for it";
+  const words = { starting: "Starting", waiting: "Waiting for pictures", lost, ended: "The source has ended", failed: status.message };
   if (status.state === "running") state("good", "Live");
   else state(["ended", "failed"].includes(status.state) ? "bad" : "waiting", words[status.state]);
   showButtons();
@@ -226,13 +245,17 @@ on("problem", ({ message }) => notice(message));
 on("busy", ({ message }) => {
   camera?.close();
   camera = running = null;
+  forgetWhatRan();
   welcome("The server is busy", message, hello ? "Try again" : "");
   state("bad", "Server busy");
   showButtons();
 });
 on("lost", () => {
   recording = false;
+  write(byId("record-words"), "Record");
   camera?.startAgain();
+  stall();
+  controls.still();
   state("waiting", "Connection lost; trying again");
   if (byId("shown").hidden) welcome("No connection", "The server does not answer. This page tries again by itself.");
   else notice("Connection lost; trying again", 60_000);

@@ -22,6 +22,13 @@ export class Numbers {
     this.#status = status;
   }
 
+  /** No pictures come for now: only what was counted so far stays true. */
+  still() {
+    this.#drawn = [];
+    if (this.#status) this.#status = { ...this.#status, delay_ms: null, width: 0 };
+    this.#show();
+  }
+
   clear() {
     this.#drawn = [];
     this.#status = null;

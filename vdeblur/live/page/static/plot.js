@@ -20,10 +20,16 @@ export class Plot {
     this.#draw(now);
   }
 
+  /** No pictures come for now: the curve stays, but nobody should take its last gain for today's. */
+  still() {
+    write(byId("gain"), "");
+    byId("plot").setAttribute("aria-label", "Sharpness over the last 30 seconds: no picture now");
+  }
+
   clear() {
     this.#points = [];
     for (const id of ["plot-raw", "plot-sharp"]) byId(id).removeAttribute("points");
-    write(byId("gain"), "");
+    this.still();
   }
 
   #draw(now) {

@@ -96,15 +96,17 @@ class SizeFitter:
         self._graph_for: Any = None
         self._changes: list[str] = []
         self._fitted = 0
+        self._shape_change: str | None = None
 
     @property
     def notes(self) -> list[str]:
         """What has been done, in plain words."""
+        said = [] if self._shape_change is None else [self._shape_change]
         if not self._changes:
-            return []
+            return said
         often = "" if len(self._changes) == 1 else f"{len(self._changes)} times, first "
         frames = "1 frame is" if self._fitted == 1 else f"{self._fitted} frames are"
-        return [f"the picture changes {often}{self._changes[0]}; {frames} fitted into {_words(self._first)}"]
+        return [f"the picture changes {often}{self._changes[0]}; {frames} fitted into {_words(self._first)}", *said]
 
     def frame(self, shown: ShownFrame) -> Frame:
         """The frame in the layout all have.
@@ -117,6 +119,10 @@ class SizeFitter:
         changed = now != self._last
         if changed:
             self._note(shown, now)
+        if now == self._first and self._shape_change is None and (shape := self._pixel_shape()) is not None:
+            first = self._video.sample_aspect_ratio or Fraction(1)
+            words = f"the shape of the pixels changes from {_ratio(first)} to {_ratio(shape)}"
+            self._shape_change = f"{words} near {frame.time_seconds:.3f} s, and is not kept"
         if now != self._first:
             self._fitted += 1
             frame = self._fit(frame)
@@ -198,6 +204,10 @@ def _range(pixel_format: PixelFormat, colour: Colour) -> str:
 def _matrix(colour: Colour, other: Colour) -> str:
     """The matrix to convert from or to; one that is not said is that of the other side, so nothing is converted."""
     return _MATRICES.get(colour.matrix or other.matrix or "bt709", "bt709")
+
+
+def _ratio(shape: Fraction) -> str:
+    return f"{shape.numerator}:{shape.denominator}"
 
 
 def _words(layout: tuple[tuple[int, int], PixelFormat]) -> str:

@@ -30,8 +30,8 @@ def side_data_of(frame: av.VideoFrame) -> Mapping[str, bytes]:
         # PyAV frees what this kind says of itself (the name PNG gives it) a second time, and the process with it.
         further["ICC_PROFILE"] = b""
         frame = _without(frame, "ICC_PROFILE")
-    while (unknown := _unknown_kind(frame)) is not None:
-        name = _further_name(unknown)
+    while (unknown := unknown_kind(frame)) is not None:
+        name = further_name(unknown)
         if name in further:
             return further
         further[name] = b""
@@ -40,17 +40,17 @@ def side_data_of(frame: av.VideoFrame) -> Mapping[str, bytes]:
     for item in side_data_items(frame):
         number: Any = item.type.value
         if number in _FURTHER_KINDS or item.type.name.startswith("UNKNOWN_"):  # PyAV 19 reads these too
-            further[_further_name(number)] = bytes(item)
+            further[further_name(number)] = bytes(item)
         else:
             known[item.type.name] = bytes(item)
     return known | further
 
 
-def _further_name(number: int) -> str:
+def further_name(number: int) -> str:
     return _FURTHER_KINDS.get(number, f"kind {number}")
 
 
-def _unknown_kind(frame: av.VideoFrame) -> int | None:
+def unknown_kind(frame: av.VideoFrame) -> int | None:
     """Number of the first kind that keeps PyAV from reading any."""
     try:
         cast(object, frame.side_data)

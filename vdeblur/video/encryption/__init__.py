@@ -1,0 +1,1 @@
+"""Encryption: which streams of a source nobody can decode without a key."""

@@ -1,0 +1,81 @@
+"""Crop by the container (Matroska's PixelCrop, ``clap`` of MP4 and QuickTime), applied as players and FFmpeg do.
+
+What the codec itself cuts off (the conformance window of H.264 and HEVC) its decoder has cut off already.
+
+Source: RFC 9559, PixelCropTop and its kin; ISO/IEC 14496-12, clean aperture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+import av
+from av.video.stream import VideoStream
+
+from vdeblur.video.av_compat import fraction_or_none
+from vdeblur.video.filter_graph import FilterGraph
+from vdeblur.video.formats.colour_tags import stream_header
+from vdeblur.video.info import Crop
+
+#: Segment, Tracks, TrackEntry and Video, one inside the other.
+_PATH = (0x18538067, 0x1654AE6B, 0xAE, 0xE0)
+_TOP, _BOTTOM, _LEFT, _RIGHT = 0x54BB, 0x54AA, 0x54CC, 0x54DD
+
+
+def container_crop(stream: VideoStream) -> Crop | None:
+    """The crop that a stream's container asks for; ``None`` = none, or one that leaves nothing.
+
+    PyAV does not tell it: it is read from a header of Matroska that is made of the stream.
+    """
+    elements = dict(_elements(stream_header(stream, "matroska")))
+    for name in _PATH:
+        elements = dict(_elements(elements.get(name, b"")))
+    top, bottom, left, right = (
+        int.from_bytes(elements.get(name, b""), "big") for name in (_TOP, _BOTTOM, _LEFT, _RIGHT)
+    )
+    context = stream.codec_context
+    if not (top or bottom or left or right):
+        return None
+    if left + right >= context.width or top + bottom >= context.height:
+        return None
+    return Crop(top, bottom, left, right)
+
+
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Name and content of each EBML element (RFC 8794); one of unknown size reaches to the end."""
+    place = 0
+    while place + 2 <= len(data):
+        name_bytes = 9 - data[place].bit_length()
+        name = int.from_bytes(data[place : place + name_bytes], "big")
+        place += name_bytes
+        size_bytes = 9 - data[place].bit_length() if place < len(data) else 9
+        if name_bytes > 8 or size_bytes > 8:
+            return
+        size = int.from_bytes(data[place : place + size_bytes], "big") & ((1 << 7 * size_bytes) - 1)
+        place += size_bytes
+        yield name, data[place : place + size]
+        place += size
+
+
+def cropped(pictures: Iterable[av.VideoFrame], crop: Crop) -> Iterator[av.VideoFrame]:
+    """Pictures without what the container cuts off; their memory is shared, and everything said of them stays."""
+    graph: FilterGraph | None = None
+    known: tuple[int, int, str] | None = None
+    for picture in pictures:
+        shape = picture.width, picture.height, picture.format.name
+        if graph is None or shape != known:
+            graph, known = _graph(picture, crop), shape
+        graph.push(picture)
+        for shown in graph.pull():
+            shown.pts, shown.dts, shown.duration = picture.pts, picture.dts, picture.duration
+            yield shown
+
+
+def _graph(like: av.VideoFrame, crop: Crop) -> FilterGraph:
+    # A picture that changes its size in mid-stream may be too small for it.
+    width = max(1, like.width - crop.left - crop.right)
+    height = max(1, like.height - crop.top - crop.bottom)
+    left, top = min(crop.left, like.width - width), min(crop.top, like.height - height)
+    time_base = fraction_or_none(like.time_base) or Fraction(1, 1000)
+    return FilterGraph(like, "crop", f"{width}:{height}:{left}:{top}:exact=1", time_base=time_base)
