@@ -25,6 +25,8 @@ Packet: TypeAlias = "av.Packet[Any]"
 _USUAL_SECONDS = Fraction(1, 10)
 #: So many packets in a row may have wrong times without being another piece.
 _MOST_STRAYS = 3
+#: The same of sound, of which MPEG-TS and MPEG-PS give one time to as many packets as share a PES packet.
+_MOST_TOGETHER = 64
 #: Streams are interleaved no more loosely than this, so all of them have begun a new piece by then.
 _INTERLEAVING_SECONDS = Fraction(3, 2)
 #: Packets that may wait while it is open what a time means.
@@ -152,9 +154,10 @@ class SharedClock:
             self._accept(packet, line, tick)
             return True
         following = self._following(packet)
-        if len(following) < (1 if forward else _MOST_STRAYS) and not over:
+        together = self._are_wrong_together(packet, line, tick)
+        if (together is None or len(following) < (1 if forward else _MOST_STRAYS)) and not over:
             return False
-        if _is_stray(line, tick, following):
+        if together or _is_stray(line, tick, following):
             self._straighten(packet, line, following)
             return True
         if forward:
@@ -166,7 +169,15 @@ class SharedClock:
         self._accept(packet, line, tick)
         return True
 
-    def _following(self, packet: Packet) -> list[int]:
+    def _are_wrong_together(self, packet: Packet, line: Line, tick: int) -> bool | None:
+        """Whether a packet and some behind it have got one wrong time; ``None`` = what follows must be seen before."""
+        most = self._most_together(packet.stream.index)
+        return _is_wrong_run(line, tick, self._following(packet, most), most)
+
+    def _most_together(self, index: int) -> int:
+        return _MOST_STRAYS if index == self._main else _MOST_TOGETHER
+
+    def _following(self, packet: Packet, most: int = _MOST_STRAYS) -> list[int]:
         """Times of the next packets of the same stream."""
         found: list[int] = []
         for other in self._held:
@@ -174,7 +185,7 @@ class SharedClock:
                 continue
             if (tick := decoding_tick(other)) is not None:
                 found.append(tick)
-                if len(found) == _MOST_STRAYS:
+                if len(found) == most:
                     break
         return found
 
@@ -234,6 +245,9 @@ class SharedClock:
             if last is not None and not 0 < tick - last <= line.usual:
                 following = ticks[place + 1 : place + 1 + _MOST_STRAYS]
                 probe = Line(line.time_base, True, last=last, step=line.step)
+                if _is_wrong_run(probe, tick, ticks[place + 1 :], self._most_together(index)):
+                    last += line.step
+                    continue
                 if _is_stray(probe, tick, following):
                     continue
                 if tick <= last and _is_run(probe, tick, following):
@@ -361,6 +375,22 @@ def _is_stray(line: Line, tick: int, following: list[int]) -> bool:
             old, new = line.last + (count + 1) * line.step, tick + count * line.step
             return count == 1 or abs(later - old) < abs(later - new)
     return not following
+
+
+def _is_wrong_run(line: Line, tick: int, following: list[int], most: int) -> bool | None:
+    """Whether up to ``most`` packets in a row are off together: behind them the stream is where their number puts it.
+
+    ``None`` = those that are given do not tell.
+    """
+    assert line.last is not None
+    if not line.step or abs(tick - line.last - line.step) <= line.usual:
+        return False
+    before = tick
+    for count, later in enumerate(following[:most], 1):
+        if not 0 < later - before <= line.usual:
+            return abs(later - line.last - (count + 1) * line.step) <= line.usual
+        before = later
+    return None if len(following) < most else False
 
 
 def _is_run(line: Line, tick: int, following: list[int]) -> bool:
