@@ -10,17 +10,23 @@ import av
 import numpy as np
 import pytest
 
+from support.interruptions import restore, stopped
 from support.media.clips import FOLDER, ffmpeg
-from support.media.clock.joined import JOINABLE, MARK_SECONDS, joined, marks, piece, shown
-from support.media.writing import copy
+from support.media.clock.joined import MARK_SECONDS, joined, marks, piece, shown
+from support.media.writing import copy, packets, read_all, same_samples
 from vdeblur.errors import SourceError
+from vdeblur.pipeline import resume as pipeline_resume
 from vdeblur.pipeline.deblur_video import deblur_video
 from vdeblur.video.sink.lengths import shortened_streams
 from vdeblur.video.source.reader import Reader, probe
 
 #: FFmpeg reads no more of Matroska.
 PIECES = {"mkv": 2}
-TARGETS = ("mp4", "mkv", "ts", "mov")
+#: Each container into two others, and each of those from three.
+WAYS = [
+    *(("ts", "mp4"), ("ts", "mkv"), ("m2ts", "ts"), ("m2ts", "mov"), ("vob", "mkv"), ("vob", "ts")),
+    *(("flv", "mp4"), ("flv", "mov"), ("mp4", "mov"), ("mp4", "ts"), ("mkv", "mp4"), ("mkv", "mkv")),
+]
 
 
 def in_sync(path: Path, count: int) -> None:
@@ -30,8 +36,7 @@ def in_sync(path: Path, count: int) -> None:
     assert max(abs(flash - beep) for flash, beep in zip(flashes, beeps, strict=True)) < 0.045, (flashes, beeps)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("kind", JOINABLE)
+@pytest.mark.parametrize(("kind", "target"), WAYS)
 def test_each_piece_is_in_sync(kind: str, target: str, tmp_path: Path) -> None:
     count = PIECES.get(kind, 3)
     source, out = joined(kind, [piece(kind, 0.8)] * count), tmp_path / f"out.{target}"
@@ -162,6 +167,62 @@ def test_one_wrong_time_of_a_picture_moves_nothing_else(place: int, tmp_path: Pa
     assert steps.min() > 0.01
     assert steps.max() < 0.1
     in_sync(out, 1)
+
+
+def retimed_pes(place: int, count: int, seconds: float, stream_id: int, folder: Path) -> Path:
+    """A transport stream in which ``count`` PES packets from ``place`` on have another time (ISO/IEC 13818-1)."""
+    data, number = bytearray(piece("ts", 2.4).read_bytes()), 0
+    for begin in range(0, len(data), 188):
+        pes = begin + 4 + (1 + data[begin + 4] if data[begin + 3] & 0x20 else 0)
+        if not data[begin + 1] & 0x40 or data[pes : pes + 4] != bytes((0, 0, 1, stream_id)):
+            continue
+        if place <= number < place + count:
+            for at in [pes + 9, pes + 14][: data[pes + 7].bit_count()]:
+                bits = int.from_bytes(data[at : at + 5], "big")
+                tick = (bits >> 33 & 7) << 30 | (bits >> 17 & 0x7FFF) << 15 | bits >> 1 & 0x7FFF
+                tick = (tick + int(seconds * 90_000)) % (1 << 33)
+                parts = (tick >> 30) << 33 | (tick >> 15 & 0x7FFF) << 17 | (tick & 0x7FFF) << 1
+                data[at : at + 5] = (bits & 0xF1_0001_0001 | parts).to_bytes(5, "big")
+        number += 1
+    path = folder / "retimed.ts"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("stream_id", "count", "seconds"), [(0xC0, 1, 100), (0xC0, 2, -1), (0xC0, 1, 0.3), (0xE0, 2, 100), (0xE0, 2, -0.3)]
+)
+def test_a_wrong_time_of_several_packets_moves_nothing_else(
+    stream_id: int, count: int, seconds: float, tmp_path: Path
+) -> None:
+    """The sound of a PES packet has one time, which FFmpeg counts on from."""
+    right, out = tmp_path / "right.mkv", tmp_path / "out.mkv"
+    copy(piece("ts", 2.4), right)
+    report = deblur_video(retimed_pes(3, count, seconds, stream_id, tmp_path), out, strength=0, device="cpu")
+    assert shown(out) == shown(right)
+    assert packets(out, 1) == packets(right, 1)
+    assert any("have been mended" in note for note in report.notes)
+    assert "LOST" not in report.summary
+
+
+@pytest.mark.parametrize("kind", ["joined", "wrong time", "avi"])
+def test_a_stopped_job_goes_on_to_the_same_result(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_resume, "LEAST_FRAMES", 7)
+    if kind == "joined":
+        source = joined("ts", [piece("ts", 0.8)] * 3)
+    elif kind == "avi":
+        source = tmp_path / "in.avi"
+        ffmpeg("-i", str(piece("mp4", 2.4)), "-c:v", "libx264", "-bf", "2", "-c:a", "pcm_s16le", str(source))
+    else:
+        source = retimed_pes(3, 1, 100, 0xC0, tmp_path)
+    whole, resumed = tmp_path / "whole.mkv", tmp_path / "resumed.mkv"
+    restore(source, whole, segment_seconds=None)
+    stopped(source, resumed, 31)
+    report = restore(source, resumed, resume=True)
+    assert report.frames == 60
+    assert same_samples(read_all(resumed), read_all(whole))
+    assert shown(resumed) == shown(whole)
+    assert packets(resumed, 1) == packets(whole, 1)
 
 
 def test_a_broken_writer_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ AVI = {
 def test_frames_of_avi_are_even_and_in_sync(kind: str, tmp_path: Path) -> None:
     source = tmp_path / "in.avi"
     ffmpeg(*MARKED, "-t", "1.2", *AVI[kind].split(), "-threads", "1", "-c:a", "pcm_s16le", str(source))
-    for ending in ("mkv", "mp4", "avi"):
+    for ending in ("mkv", "mp4", "avi") if kind in ("h264", "mpeg4") else ("mkv",):
         out = tmp_path / f"out.{ending}"
         copy(source, out, ffmpeg_args=("-c:a", "flac") if ending == "mp4" else ())
         times = shown(out)
@@ -90,8 +90,9 @@ def repeated(path: Path, *, ticks: int = 90_000) -> Path:
     return path
 
 
-@pytest.mark.parametrize("segments", [None, 0.0])
-@pytest.mark.parametrize("codec", [None, "ffv1", "libx265", "mpeg4"])
+@pytest.mark.parametrize(
+    ("codec", "segments"), [(None, None), (None, 0.0), ("ffv1", None), ("libx265", 0.0), ("mpeg4", 0.0)]
+)
 def test_repeated_times_into_matroska(codec: str | None, segments: float | None, tmp_path: Path) -> None:
     source, out = repeated(tmp_path / "in.mp4"), tmp_path / "out.mkv"
     report = deblur_video(
@@ -102,8 +103,9 @@ def test_repeated_times_into_matroska(codec: str | None, segments: float | None,
     assert any("2 timestamps were missing or did not rise" in note for note in report.notes)
 
 
-@pytest.mark.parametrize("ending", ["mkv", "webm", "flv", "mp4"])
-@pytest.mark.parametrize("segments", [None, 0.0])
+@pytest.mark.parametrize(
+    ("ending", "segments"), [("mkv", None), ("mkv", 0.0), ("webm", 0.0), ("flv", None), ("mp4", 0.0)]
+)
 def test_frames_closer_than_a_millisecond_have_instants_of_their_own(
     ending: str, segments: float | None, tmp_path: Path
 ) -> None:
