@@ -83,7 +83,7 @@ def colours_differ(before: Look, after: Look) -> dict[str, bool]:
 
 
 def check(before: Look, after: Look, times: str, report: Report, unkept: Any) -> None:
-    """All but the samples; what is not kept must be in the notes."""
+    """All but the samples; what is not kept must be in the notes, unless it is better so (an empty pattern)."""
     differences = {
         "start": after.seconds[0] - before.seconds[0]
         if abs(after.seconds[0] - before.seconds[0]) > Fraction(1, 1000)
@@ -96,7 +96,7 @@ def check(before: Look, after: Look, times: str, report: Report, unkept: Any) ->
     lost = {name for name, differs in differences.items() if differs}
     told = {name: (before.colour.get(name), after.colour.get(name)) for name in lost}
     assert lost <= set(unkept), f"{told} {[*map(float, before.seconds)]} {[*map(float, after.seconds)]} {report.notes}"
-    for name in lost:
+    for name in filter(unkept.get, lost):
         assert any(re.search(unkept[name], note) for note in report.notes), report.notes
     assert len(before.ticks) == len(after.ticks)
     if "start" in unkept:

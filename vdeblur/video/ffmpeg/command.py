@@ -11,7 +11,7 @@ import ffmpeg
 from vdeblur.video.ffmpeg.executable import find_ffmpeg
 from vdeblur.video.ffmpeg.process import COUNTING
 
-_PIPE, _SOURCE, _OUTPUT = "<pipe>", "<source>", "<output>"
+_PIPE, _SOURCE, _COPY, _OUTPUT = "<pipe>", "<source>", "<copy>", "<output>"
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,10 @@ class Input:
 class OutputStream:
     """One stream of the output, in the output's order."""
 
-    #: Which stream of which input: the pipe's, or the source's.
+    #: Which stream of which input: the pipe's, that of a re-timed copy, or the source's.
     index: int
     from_pipe: bool = False
+    from_copy: bool = False
     #: "video", "audio" …
     kind: str = "video"
     #: Output options of this stream, without dashes and specifier, e.g. {"c": "copy"}.
@@ -37,6 +38,17 @@ class OutputStream:
     tags_of: int | None = None
     #: Further tags, "key=value"; an empty value takes a tag away.
     tags: tuple[str, ...] = ()
+
+    @property
+    def input_name(self) -> str:
+        """A word for the input it comes from."""
+        return _PIPE if self.from_pipe else _COPY if self.from_copy else _SOURCE
+
+
+def input_numbers(streams: Sequence[OutputStream]) -> dict[str, int]:
+    """FFmpeg's number of each input, by :attr:`OutputStream.input_name`: inputs count as their first streams come."""
+    names = dict.fromkeys([*(stream.input_name for stream in streams), _SOURCE])
+    return {name: number for number, name in enumerate(names)}
 
 
 @dataclass(frozen=True)
@@ -58,24 +70,32 @@ class Output:
 
 
 def build_command(
-    pipe: Input, streams: Sequence[OutputStream], output: Output, *, source: Input | None = None, video_index: int = 0
+    pipe: Input,
+    streams: Sequence[OutputStream],
+    output: Output,
+    *,
+    source: Input | None = None,
+    copy: Input | None = None,
+    video_index: int = 0,
 ) -> list[str]:
     """Command that reads the video from ``pipe``, raw frames in NUT unless it says otherwise, the rest from ``source``.
 
-    ``video_index`` is the stream of the source that the frames replace. Tags and chapters come from the source.
+    ``video_index`` is the stream of the source that the frames replace. Tags and chapters come from the source, and
+    streams that say so from its re-timed ``copy``.
     """
     # The builder takes text only, and names of files may be none: it gets stand-ins.
     urls = {_PIPE: pipe.url, _OUTPUT: output.url}
-    inputs = {True: ffmpeg.input(_PIPE, **{"format": "nut", **pipe.options})}
+    inputs = {_PIPE: ffmpeg.input(_PIPE, **{"format": "nut", **pipe.options})}
     options: dict[str, Any] = dict(output.options)
-    if source is not None:
-        urls[_SOURCE] = source.url
-        inputs[False] = ffmpeg.input(_SOURCE, **source.options)
-    edges = [inputs[stream.from_pipe][str(stream.index)] for stream in streams]
+    for name, other in ((_SOURCE, source), (_COPY, copy)):
+        if other is not None:
+            urls[name] = other.url
+            inputs[name] = ffmpeg.input(name, **other.options)
+    edges = [inputs[stream.input_name][str(stream.index)] for stream in streams]
     if source is not None:
         # Mapped and taken away again: an input of which nothing is mapped would not be opened, and its tags lost.
-        edges.append(inputs[False][str(video_index)])
-        number = 1 if streams[0].from_pipe else 0
+        edges.append(inputs[_SOURCE][str(video_index)])
+        number = input_numbers(streams)[_SOURCE]
         options = {"map_chapters": str(number)} | options
         options |= {"map": f"-{number}:{video_index}", "map_metadata": str(number)}
         for position, stream in enumerate(streams):

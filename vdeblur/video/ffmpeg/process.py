@@ -88,6 +88,11 @@ class PacketCounts:
             first, count = self.troubles.get(kind, (words, 0))
             self.troubles[kind] = (first, count + 1)
 
+    @property
+    def moved_times(self) -> bool:
+        """Whether packets got other times because theirs did not rise."""
+        return any("Non-monoton" in first for first, _ in self.troubles.values())
+
     def notes(self, *, lost: bool) -> list[str]:
         """The warnings for people; where something is lost, those too that may explain it."""
         return [

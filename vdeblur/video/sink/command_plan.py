@@ -23,6 +23,7 @@ from vdeblur.video.sink.targets import Target
 from vdeblur.video.streams.file_tags import moved_tags
 from vdeblur.video.streams.outcomes import Outcome
 from vdeblur.video.streams.plan import StreamPlan
+from vdeblur.video.streams.retimed_copy import RetimedCopy
 from vdeblur.video.streams.timeline import Timeline
 
 #: Input options that apply to the encoded video as well.
@@ -48,6 +49,8 @@ class CommandPlan:
     target: Target
     #: A single picture is written, to a file of just that name.
     single: bool
+    #: The source's other streams on the time line of its pictures, where its own clock is not on one.
+    retimed: RetimedCopy | None = None
     #: Closed captions are put back into the pictures, for they are encoded in segments.
     keeps_captions: bool = False
 
@@ -123,11 +126,13 @@ class CommandPlan:
         if self.marks.room:
             tags = (*tags, f"title={self.marks.room}")
         streams[position] = replace(streams[position], options=options, tags=tags)
-        source = None
+        source = copy = None
         if info.input_url is not None:
             source = Input(info.input_url, {**info.input_options, **timeline.source_options()})
         else:
             streams = [replace(stream, tags_of=None) for stream in streams]
+        if self.retimed is not None:
+            copy = Input(self.retimed.url, self.retimed.input_options(timeline.source_options()))
         output = Output(
             self.target.url,
             self.container.muxer,
@@ -137,7 +142,8 @@ class CommandPlan:
             self.attached,
             extra,
         )
-        return build_command(pipe, streams, output, source=source, video_index=info.video.stream_index)
+        index = info.video.stream_index
+        return build_command(pipe, streams, output, source=source, copy=copy, video_index=index)
 
     def _clock(self, ticks: int) -> int:
         """Movie timescale of MP4, in which late starts are counted: the video's, finer where audio needs it."""

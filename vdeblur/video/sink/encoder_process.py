@@ -92,6 +92,9 @@ class EncoderProcess:
 class FrameFeed:
     """Feeds raw frames and pass-through packets to an encoder process.
 
+    A frame that would share its instant with the one before, in the container's coarser clock, comes one tick of that
+    later; ``after`` is the tick of the last frame of an earlier segment, as sent.
+
     Raises:
         TargetError: FFmpeg cannot be started.
     """
@@ -102,8 +105,11 @@ class FrameFeed:
         command: Sequence[str],
         timeline: Timeline,
         passthrough: PassthroughPackets | None = None,
+        after: int | None = None,
     ) -> None:
         self._timeline = timeline
+        self._least = plan.container.least_ticks(plan.spec.time_base)
+        self._last = after
         self._passthrough = passthrough
         self.encoder_process = EncoderProcess(command, plan.target)
         self._muxer = RawMuxer(self.encoder_process.pipe, plan.spec)
@@ -127,6 +133,9 @@ class FrameFeed:
         if self.satisfied:
             return
         tick = self._timeline.nut_tick(frame.pts)
+        if self._last is not None:
+            tick = max(tick, self._last + self._least)
+        self._last = tick
         with self.encoder_process.writing():
             self._send_packets()
             self._muxer.write(frame, tick)

@@ -56,4 +56,8 @@ def verify(
     if unwritten:
         outcomes += [Outcome("left out", "tag", words, f"no room in {plan.container.name}") for words in unwritten]
         notes.append(f"not kept: {', '.join(unwritten)}")
-    return outcomes, notes + tally.notes(lost=any(outcome.fate == "lost" for outcome in outcomes))
+    warnings = tally.notes(lost=any(outcome.fate == "lost" for outcome in outcomes))
+    if plan.info.broken is not None or (plan.info.scan is not None and plan.info.scan.pieces > 1):
+        # Where a piece or a recording breaks off, its last packet is not whole.
+        warnings = [words for words in warnings if "corrupt" not in words]
+    return outcomes, notes + warnings

@@ -76,7 +76,8 @@ class SegmentedJob:
     def feed(self, timeline: Timeline) -> FrameFeed:
         """Start encoding the next segment."""
         command = self._plan.segment_command(self._file(), self._carrier)
-        return FrameFeed(self._plan, command, timeline)
+        segments = self._journal.record.segments
+        return FrameFeed(self._plan, command, timeline, after=segments[-1].times[-1] if segments else None)
 
     def add(self, feed: FrameFeed) -> None:
         """Add the finished segment; it counts once :meth:`commit` has been called.

@@ -1,12 +1,13 @@
 """Output verification: streams, chapters, dispositions and tags of the finished file against the plan.
 
-Its head is read, FFmpeg's own count of packets is compared, and the first packets of each stream are decoded.
+Its head is read, FFmpeg's own count of packets is compared, and so is how long each stream lasts; the first packets of
+each stream are decoded.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import av
 
 from vdeblur.video.av_compat import open_input, tags_of
 from vdeblur.video.encode.containers import Container
-from vdeblur.video.ffmpeg.command import OutputStream, file_url
+from vdeblur.video.ffmpeg.command import OutputStream, file_url, input_numbers
 from vdeblur.video.ffmpeg.process import PacketCounts
 from vdeblur.video.info import SourceInfo, StreamInfo
+from vdeblur.video.sink.lengths import shortened_streams
 from vdeblur.video.source.demuxer import chapter_times
 from vdeblur.video.source.probe import stream_info
 from vdeblur.video.streams.file_tags import missing_tags
@@ -55,6 +57,11 @@ class Expectation:
     #: Whether the user's own FFmpeg options may have changed what is written.
     changed: bool
 
+    @property
+    def loose_packets(self) -> int:
+        """Packets of a stream that may be missing: where a recording breaks off, the last one is not whole."""
+        return 1 if self.info.broken is not None else 0
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -72,8 +79,9 @@ def verify_output(path: Path, expected: Expectation, tally: PacketCounts) -> tup
     except (av.error.FFmpegError, ValueError, OSError) as exc:
         return list(expected.plan.outcomes), [f"the result could not be checked: {exc}"]
     pairs = _pairs(expected, found)
-    missing = _undecodable(path, expected, tally, pairs) | _missing_packets(expected, tally)
-    empty = {index for (_, index), count in tally.read.items() if not count}
+    missing = _shortened(expected, pairs, path, tally)
+    missing |= _undecodable(path, expected, tally, pairs) | _missing_packets(expected, tally)
+    empty = _empty(expected.plan.streams, tally)
     outcomes = [
         _seen(outcome, expected, pairs, missing, found)
         for outcome in expected.plan.outcomes
@@ -99,7 +107,7 @@ def _read_head(path: Path) -> _Found:
 def _pairs(expected: Expectation, found: _Found) -> dict[int, StreamInfo]:
     """Counterparts of the source's streams in the result, by index."""
     info, plan = expected.info, expected.plan
-    codecs = {stream.index: stream.options["c"] for stream in plan.streams if not stream.from_pipe}
+    codecs = {_of_source(stream): stream.options["c"] for stream in plan.streams if not stream.from_pipe}
     codecs[info.video.stream_index] = ""
     wanted = [info.streams[o.index] for o in plan.outcomes if o.index is not None and _is_there(o)]
     left = list(found.streams)
@@ -150,7 +158,9 @@ def _undecodable(
     places = {index: found.index for index, found in pairs.items()}
     written = {position for (_, position), count in tally.written.items() if count}
     filled = {
-        stream.index for place, stream in enumerate(expected.plan.streams) if place in written and _is_copy(stream)
+        _of_source(stream)
+        for place, stream in enumerate(expected.plan.streams)
+        if place in written and _is_copy(stream)
     }
     url = file_url(str(path))
     try:
@@ -164,13 +174,40 @@ def _missing_packets(expected: Expectation, tally: PacketCounts) -> dict[int, st
     """Copied streams of which FFmpeg has written fewer packets than it has read."""
     if not expected.whole or expected.changed:
         return {}
-    number = 1 if expected.plan.streams[0].from_pipe else 0
+    numbers = input_numbers(expected.plan.streams)
     missing = {}
     for position, stream in enumerate(expected.plan.streams):
-        read, written = tally.read.get((number, stream.index)), tally.written.get((0, position))
-        if _is_copy(stream) and read is not None and written is not None and written < read:
-            missing[stream.index] = f"{read - written} of {read} packets are missing"
+        read, written = tally.read.get((numbers[stream.input_name], stream.index)), tally.written.get((0, position))
+        if _is_copy(stream) and read is not None and written is not None and written + expected.loose_packets < read:
+            missing[_of_source(stream)] = f"{read - written} of {read} packets are missing"
     return missing
+
+
+def _shortened(
+    expected: Expectation, pairs: Mapping[int, StreamInfo], path: Path, tally: PacketCounts
+) -> dict[int, str]:
+    """Copied streams that do not last as long as in the source, or whose packets are squeezed together."""
+    if not expected.whole or expected.changed:
+        return {}
+    copied = [_of_source(stream) for stream in expected.plan.streams if stream.options.get("c") == "copy"]
+    if expected.info.input_url is None:
+        copied = [outcome.index for outcome in expected.plan.outcomes if outcome.index is not None]
+    places = {index: pairs[index].index for index in copied if index in pairs}
+    return shortened_streams(expected.info, path, places, suspicious=tally.moved_times)
+
+
+def _empty(streams: Sequence[OutputStream], tally: PacketCounts) -> set[int]:
+    """Streams of the source of which FFmpeg has read nothing, as there is nothing."""
+    if not any(stream.from_copy for stream in streams):
+        return {index for (_, index), count in tally.read.items() if not count}
+    numbers = input_numbers(streams)
+    counts = {_of_source(stream): tally.read.get((numbers[stream.input_name], stream.index)) for stream in streams}
+    return {index for index, count in counts.items() if count == 0}
+
+
+def _of_source(stream: OutputStream) -> int:
+    """Index in the source; in a re-timed copy streams have other ones."""
+    return stream.index if stream.tags_of is None else stream.tags_of
 
 
 def _is_copy(stream: OutputStream) -> bool:

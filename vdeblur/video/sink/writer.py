@@ -35,7 +35,8 @@ from vdeblur.video.source.location import check_unchanged
 from vdeblur.video.streams.attachments import extract_attachments
 from vdeblur.video.streams.outcomes import Outcome
 from vdeblur.video.streams.passthrough import PassthroughPackets
-from vdeblur.video.streams.plan import plan_streams
+from vdeblur.video.streams.plan import plan_streams, with_copy
+from vdeblur.video.streams.retimed_copy import write_retimed_copy
 from vdeblur.video.streams.timeline import Timeline
 from vdeblur.video.temp_folders import scratch_folder
 
@@ -149,10 +150,15 @@ class Writer:
             info, container, passthrough=self._passthrough, drop=options.drop, extra=options.ffmpeg_args, video=trial,
             holds_video=lambda other: can_hold_video(other, self._spec, options),
         )  # fmt: skip
-        attached = tuple(extract_attachments(info, streams.attached, Path(self._folder.name)))
+        folder, others = Path(self._folder.name), [stream.index for stream in streams.streams if not stream.from_pipe]
+        attached = tuple(extract_attachments(info, streams.attached, folder))
+        retimed = write_retimed_copy(info, others, folder)
+        if retimed is not None:
+            streams = with_copy(streams, info, container, retimed)
         return CommandPlan(
-            info, container, self._spec, video, streams, attached, options.ffmpeg_args, self._target, self._single
-        )
+            info, container, self._spec, video, streams, attached, options.ffmpeg_args, self._target, self._single,
+            retimed=retimed,
+        )  # fmt: skip
 
     def _begin_segments(self, journal: Journal, terms: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
         """Encode in segments, if target and codec allow it; or resume from those that are there."""

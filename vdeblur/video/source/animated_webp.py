@@ -16,7 +16,8 @@ import numpy as np
 from av.stream import Stream
 
 from vdeblur.errors import SourceError, UsageError
-from vdeblur.video.info import Crop, PartOfVideo
+from vdeblur.video.clock.slots import DecodingSlots
+from vdeblur.video.info import Crop, PartOfVideo, TimeScan
 from vdeblur.video.source.decoder import DecodingContext, decoding_context
 from vdeblur.video.source.location import file_id
 from vdeblur.video.source.truncation import Truncation
@@ -77,6 +78,9 @@ class AnimatedWebp:
         self.change: str | None = None
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
+        self.scan: TimeScan | None = None
+        self.broken: str | None = None
+        self.slots: DecodingSlots | None = None
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """Every picture as it is shown, each with its time."""

@@ -12,6 +12,7 @@ from typing import Any
 import av
 
 from vdeblur.errors import SourceError
+from vdeblur.video.info import TimeScan
 from vdeblur.video.source.decoder import Decoder
 from vdeblur.video.source.demuxer import PacketSource, open_media
 from vdeblur.video.source.limits import pixel_limit, refused_claim
@@ -40,18 +41,24 @@ class DecodeSession:
         frame_rate: Fraction | None,
         keep_packets: bool = False,
         video: int | None = None,
+        scan: TimeScan | None = None,
     ) -> None:
         self._place = place
         self._video = video
         self._threads = threads
         self._frame_rate = frame_rate
         self._keep_packets = keep_packets
+        self._scan = scan
         self._max_px = pixel_limit(place.file_bytes)
         self._open()
 
     def _open(self) -> None:
         self.media = open_media(
-            self._place, frame_rate=self._frame_rate, keep_packets=self._keep_packets, video=self._video
+            self._place,
+            frame_rate=self._frame_rate,
+            keep_packets=self._keep_packets,
+            video=self._video,
+            scan=self._scan,
         )
         try:
             self.decoder = Decoder(self.media.decoding_context(), threads=self._threads, max_px=self._max_px)
@@ -103,6 +110,8 @@ class DecodeSession:
         """
         if not self._place.again:
             return self.pictures()
+        if self._scan is not None and self._scan.moves:
+            return self._pictures_from_key(self._scan, tick)
         for seconds in _STEPS_BACK_SECONDS:
             if not self.media.seek(tick - round(seconds / self.media.time_base)):
                 break
@@ -111,6 +120,24 @@ class DecodeSession:
             if key is None:
                 continue
             pictures = self._shown(self.decoder.frames(chain([key], packets)))
+            first = next(pictures, None)
+            if first is not None and first.pts is not None and first.pts <= tick:
+                return chain([first], pictures)
+        self.close()
+        self._open()
+        return self.pictures()
+
+    def _pictures_from_key(self, scan: TimeScan, tick: int) -> Iterator[av.VideoFrame]:
+        """The same where times in the file say no place: packets before the key frame are read and not decoded."""
+        keys = [key for key in scan.keys if key <= tick]
+        for key in sorted(keys, reverse=True)[: len(_STEPS_BACK_SECONDS)]:
+            self.close()
+            self._open()
+            packets = self.media.packets()
+            found = next((packet for packet in packets if packet.is_keyframe and packet.pts == key), None)
+            if found is None:
+                break
+            pictures = self._shown(self.decoder.frames(chain([found], packets)))
             first = next(pictures, None)
             if first is not None and first.pts is not None and first.pts <= tick:
                 return chain([first], pictures)

@@ -15,9 +15,13 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
-from vdeblur.errors import UsageError
+from vdeblur.errors import SourceError, UsageError
 from vdeblur.video.av_compat import fraction_or_none, stored_bytes, tags_of
-from vdeblur.video.info import Crop, PartOfVideo
+from vdeblur.video.broken_off import walk_path
+from vdeblur.video.clock.scan import TRANSPORTS, clock_of, may_be_joined, result_of, scan
+from vdeblur.video.clock.shared_clock import SharedClock
+from vdeblur.video.clock.slots import DecodingSlots
+from vdeblur.video.info import Crop, PartOfVideo, TimeScan
 from vdeblur.video.source.access import reopening_options
 from vdeblur.video.source.animated_webp import AnimatedWebp
 from vdeblur.video.source.decoder import DecodingContext, decoding_context
@@ -40,6 +44,8 @@ from vdeblur.video.source.webp_parser import is_animated_webp
 
 _log = logging.getLogger(__name__)
 
+#: Containers that recorders write as the pictures come.
+_RECORDED = frozenset({"avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
 _STILLS_NOTE = "the still picture that is shown before the animation plays is left out"
 #: No camera takes as many frames a second as a header may say.
 _HIGHEST_RATE = 1000
@@ -75,6 +81,8 @@ class PacketSource(Protocol):
     failure: str | None
     #: What happened to the file while it was read, in plain words.
     change: str | None
+    #: How the recording breaks off, in plain words: of a file at once, of a pipe at its end.
+    broken: str | None
     #: How the pictures are turned when they are shown, where no frame says it.
     display_matrix: tuple[int, ...] | None
     #: What the container cuts off the decoded pictures.
@@ -85,6 +93,12 @@ class PacketSource(Protocol):
     notes: tuple[str, ...]
     #: Packets of the other streams, if they are kept.
     kept: deque[av.Packet[Any]]
+    #: Where pictures are shown, if the container does not say.
+    slots: DecodingSlots | None
+
+    @property
+    def scan(self) -> TimeScan | None:
+        """What was seen of the source's clock: of a file before work, of a pipe so far; ``None`` = nobody looked."""
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """Packets of the video stream from the present position to the end."""
@@ -103,9 +117,16 @@ class PacketSource(Protocol):
 
 
 def open_media(
-    place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool = False, video: int | None = None
+    place: SourceLocation,
+    *,
+    frame_rate: Fraction | None,
+    keep_packets: bool = False,
+    video: int | None = None,
+    scan: TimeScan | None = None,
 ) -> PacketSource:
     """Open a source and choose its video: the stream of that number, or the main one.
+
+    ``scan`` is what :func:`scan_times` has found in it.
 
     Raises:
         SourceError: it cannot be read or holds no video.
@@ -120,7 +141,18 @@ def open_media(
         return ImageSequence(place, frame_rate or DEFAULT_FRAME_RATE)
     if place.path is not None and is_animated_webp(place.path):
         return AnimatedWebp(place.path, frame_rate)
-    return Demuxer(place, frame_rate=frame_rate, keep_packets=keep_packets, video=video)
+    return Demuxer(place, frame_rate=frame_rate, keep_packets=keep_packets, video=video, scan=scan)
+
+
+def scan_times(place: SourceLocation, media: PacketSource) -> TimeScan | None:
+    """Read the times of all packets of a file whose clock may start again; ``None`` where none can, or nobody knows."""
+    if place.path is None or not place.twice or not may_be_joined(media.container_name, place.path):
+        return None
+    try:
+        with open_container(place, None) as container:
+            return scan(container, media.stream.index)
+    except (SourceError, UsageError, av.error.FFmpegError):
+        return None
 
 
 class Demuxer:
@@ -129,13 +161,20 @@ class Demuxer:
     display_matrix: tuple[int, ...] | None = None
 
     def __init__(
-        self, place: SourceLocation, *, frame_rate: Fraction | None, keep_packets: bool, video: int | None
+        self,
+        place: SourceLocation,
+        *,
+        frame_rate: Fraction | None,
+        keep_packets: bool,
+        video: int | None,
+        scan: TimeScan | None = None,
     ) -> None:
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
         self._place = place
         self._keep = keep_packets
         self.change: str | None = None
+        self._ended = False
         self._container = container = open_container(place, frame_rate)
         self.file_id, self._file_bytes = file_id(place.path), place.file_bytes
         try:
@@ -154,8 +193,9 @@ class Demuxer:
         self.crop = container_crop(stream)
         self.start_pts = stream.start_time
         self.frame_count = stream.frames or None
-        self.video_seconds = _video_seconds(stream)
+        self.video_seconds = header_seconds(stream)
         self.cut = find_cut(container, stream, place.path) if place.path is not None else None
+        self.broken = self._find_break()
         self.duration_seconds = _container_seconds(container)
         self.chapter_seconds = chapter_times(container)
         self.metadata = tags_of(container)
@@ -166,32 +206,100 @@ class Demuxer:
             self.input_options["pattern_type"] = "none"
         if frame_rate is not None:
             self.input_options["framerate"] = str(frame_rate)
+        reordered = bool(stream.codec_context.has_b_frames)
+        self.slots = DecodingSlots.of(self.container_name, has_b_frames=reordered)
+        self._scan = scan
+        self._clock = self._new_clock()
+        self._paired: PairedAlpha | None = None
+        self._alpha_packets: deque[av.Packet[Any]] = deque()
+        self._take_parts()
+        if scan is not None and scan.moves:
+            self._take_times(scan)
+        else:
+            self._discard_others()
+
+    def _take_parts(self) -> None:
+        """Tell the streams that belong to the video from the others."""
         heif = self._heif
         self._alpha = None if heif is None else heif.alpha
-        self._alpha_packets: deque[av.Packet[Any]] = deque()
-        self._paired: PairedAlpha | None = None
         stills = () if heif is None else heif.stills
         self.parts: Mapping[int, PartOfVideo] = {} if heif is None else heif.roles
         self._read_here = frozenset(index for index, role in self.parts.items() if role != "copied alpha")
         self.notes: tuple[str, ...] = (_STILLS_NOTE,) if stills else ()
+
+    def _discard_others(self) -> None:
+        """Let FFmpeg pass over the streams that nobody reads here."""
         for other in self.streams:
-            if (
-                other is not stream
-                and other is not self._alpha
-                and (not keep_packets or other.index in self._read_here)
-            ):
+            kept = self._keep and other.index not in self._read_here
+            if other is not self.stream and other is not self._alpha and not kept:
                 other.discard = Discard.all
 
+    def _new_clock(self) -> SharedClock | None:
+        """What mends the times: of a file that needs it, and of every pipe that may."""
+        if self._scan is not None:
+            return clock_of(self._container, self.stream.index) if self._scan.moves else None
+        if self._place.pipe is None or not may_be_joined(self.container_name, None):
+            return None
+        # A camera may wait for a picture's result before it gives the next: nothing waits but for a step back.
+        waits = self.container_name in TRANSPORTS
+        return clock_of(self._container, self.stream.index, waits_forward=waits)
+
+    def _take_times(self, scan: TimeScan) -> None:
+        """Replace what the header says of times by what the packets do."""
+        begin, end = scan.spans[self.stream.index]
+        self.start_pts = round(begin / self.time_base)
+        self.video_seconds = float(end - begin)
+        self.duration_seconds = float(max(e for _, e in scan.spans.values()) - min(b for b, _ in scan.spans.values()))
+        self.frame_count = None
+
+    @property
+    def scan(self) -> TimeScan | None:
+        if self._scan is not None or self._clock is None:
+            return self._scan
+        return result_of(self._clock, self.stream.index)
+
     def packets(self) -> Iterator[av.Packet[Any]]:
-        wanted = self.streams if self._keep else [self.stream, *([self._alpha] if self._alpha is not None else [])]
+        packets = self._all_packets()
+        if self._clock is not None:
+            packets = self._clock.mended(packets)
+        yield from self._of_video(packets) if self.slots is None else self.slots.watched(self._of_video(packets))
+        self._check_pipe()
+        self._check_file()
+        if self._place.pipe is not None:
+            self.broken = self.broken or self._find_break()
+
+    def _find_break(self) -> str | None:
+        """How the recording breaks off, as far as is known by now."""
+        pipe, path = self._place.pipe, self._place.path
+        walk = walk_path(path) if path is not None else None if pipe is None or not self._ended else pipe.walked()
+        if walk is not None and (verdict := walk.verdict) is not None and (self.cut is None or not self.cut.certain):
+            return verdict
+        if self.cut is not None and not self.cut.certain and self.container_name in _RECORDED:
+            return f"{self.cut.file_bytes} of its {self.cut.whole_bytes} bytes are there"
+        return None
+
+    def _of_video(self, packets: Iterator[av.Packet[Any]]) -> Iterator[av.Packet[Any]]:
+        """The packets of the video; those of other streams are kept if that is wanted."""
+        for packet in packets:
+            if packet.stream is self.stream:
+                yield packet
+            elif packet.stream is self._alpha:
+                self._alpha_packets.append(packet)
+            elif self._keep and packet.stream_index not in self._read_here:
+                self.kept.append(packet)
+
+    def _all_packets(self) -> Iterator[av.Packet[Any]]:
+        """Packets of all wanted streams that hold something, to the last that can be read."""
+        moves = self._scan is not None and self._scan.moves
+        own = [self.stream] if self._alpha is None else [self.stream, self._alpha]
+        wanted = self.streams if self._keep or moves else own
         try:
-            for packet in self._container.demux(wanted):
-                if packet.size and packet.stream is self.stream:
-                    yield packet
-                elif packet.size and packet.stream is self._alpha:
-                    self._alpha_packets.append(packet)
-                elif packet.size and packet.stream_index not in self._read_here:
-                    self.kept.append(packet)
+            yield from (packet for packet in self._container.demux(wanted) if packet.size)
+            self._ended = True
+        except av.error.BlockingIOError:
+            # FFmpeg says so where it finds no further packet in what follows.
+            self._check_pipe()
+            self._ended, self.broken = True, self.broken or "nothing that follows can be read"
         except av.error.FFmpegError as exc:
             self._check_pipe()
             self.failure = reason_of(exc)
@@ -199,11 +307,10 @@ class Demuxer:
             # A stream that begins in mid-file (FLV, MPEG-TS) is unknown to PyAV, which stumbles over it at the very
             # end: behind the last packet it looks through FFmpeg's streams, and not through its own.
             _log.debug("%s has a stream that begins late", self._place.name)
-        self._check_pipe()
-        self._check_file()
 
     def seek(self, tick: int) -> bool:
-        if not self._place.twice:
+        # Where the clock starts again, a time says no place.
+        if not self._place.twice or self._clock is not None:
             return False
         try:
             self._container.seek(tick, stream=self.stream)
@@ -284,6 +391,9 @@ class ImageSequence:
             self.input_options["framerate"] = str(rate)
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
+        self.scan: TimeScan | None = None
+        self.broken: str | None = None
+        self.slots: DecodingSlots | None = None
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         while self._next < len(self._paths):
@@ -326,8 +436,8 @@ def _frame_rate(stream: VideoStream, time_base: Fraction) -> Fraction | None:
     return average or guessed
 
 
-def _video_seconds(stream: VideoStream) -> float | None:
-    """Length of the video stream by its header or, in Matroska, by a tag with the time at which it ends."""
+def header_seconds(stream: Stream) -> float | None:
+    """Length of a stream by its header or, in Matroska, by a tag with the time at which it ends."""
     tick = fraction_or_none(stream.time_base) or Fraction(0)
     if stream.duration is not None:
         return float(stream.duration * tick)

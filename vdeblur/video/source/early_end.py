@@ -15,6 +15,7 @@ class EarlyEnd:
         #: Why frames that were asked for are missing.
         self.shortfall: str | None = None
         self._early: str | None = None
+        self._broken: str | None = None
 
     def look_in_front(self, media: PacketSource, start_pts: int, end: int | None) -> None:
         """What the file says before frames are read up to tick ``end``; ``None`` = all."""
@@ -26,11 +27,14 @@ class EarlyEnd:
         asked = None if end is None else float((end - start_pts) * media.time_base)
         self.shortfall = shortfall_at_end(media, ended_seconds, asked)
         self._early = early_end(media, ended_seconds) if end is None else None
+        self._broken = break_off(media, ended_seconds, asked)
 
     def notes(self, failure: str | None) -> list[str]:
         """The one thing to say, if any; ``failure`` = why reading stopped."""
         stopped = None if failure is None else f"reading stopped early: {failure}"
-        note = next((words for words in (self.shortfall, stopped, self._early) if words is not None), None)
+        note = next(
+            (words for words in (self.shortfall, self._broken, stopped, self._early) if words is not None), None
+        )
         return [] if note is None else [note]
 
 
@@ -50,6 +54,8 @@ def shortfall_in_front(media: PacketSource, start_pts: int, end: int | None) -> 
 
 def shortfall_at_end(media: PacketSource, ended_seconds: float, asked_seconds: float | None) -> str | None:
     """Why frames are missing between the last one and the end that was asked for (``None`` = that of the video)."""
+    if media.broken is not None:
+        return None
     known = [seconds for seconds in (asked_seconds, media.video_seconds) if seconds is not None]
     short = bool(known) and _is_short(ended_seconds, min(known))
     if media.failure is not None and (short or not known):
@@ -57,6 +63,13 @@ def shortfall_at_end(media: PacketSource, ended_seconds: float, asked_seconds: f
     if short and media.cut is not None and media.cut.certain:
         return f"the video ends at {ended_seconds:.2f} s: the file is cut off"
     return None
+
+
+def break_off(media: PacketSource, ended_seconds: float, asked_seconds: float | None) -> str | None:
+    """A note on a recording that breaks off before the end that was asked for; what is there is of use."""
+    if media.broken is None or (asked_seconds is not None and not _is_short(ended_seconds, asked_seconds)):
+        return None
+    return f"the recording breaks off at {ended_seconds:.2f} s, {media.broken}; what is there is restored"
 
 
 def early_end(media: PacketSource, ended_seconds: float) -> str | None:

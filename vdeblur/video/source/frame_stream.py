@@ -16,15 +16,18 @@ from vdeblur.options import ReadOptions, SizeChange
 from vdeblur.video.changes.colour_change import ColourKeeper
 from vdeblur.video.changes.side_data_watch import SideDataWatch
 from vdeblur.video.changes.size_change import SizeFitter
+from vdeblur.video.clock.scan import TRANSPORTS
+from vdeblur.video.clock.slots import DecodingSlots
 from vdeblur.video.encryption.lookup import StreamName
 from vdeblur.video.encryption.refusal import marked, named_encrypted, refuse_encrypted
 from vdeblur.video.exposure.lookup import ExposureLookup
 from vdeblur.video.formats.colour_tags import stream_colour
-from vdeblur.video.info import ExposureRange, SourceInfo
+from vdeblur.video.info import ExposureRange, SourceInfo, TimeScan
 from vdeblur.video.interlace.detection import may_be_interlaced
 from vdeblur.video.interlace.field_pairs import are_fields, woven_pictures
 from vdeblur.video.interlace.handling import InterlaceHandling, ShownFrame
 from vdeblur.video.source.decode_session import DecodeSession
+from vdeblur.video.source.demuxer import scan_times
 from vdeblur.video.source.early_end import EarlyEnd
 from vdeblur.video.source.interlace_probe import TimedPictures, look_ahead, look_in_places
 from vdeblur.video.source.limits import refused_claim
@@ -62,6 +65,11 @@ class FrameStream:
             DecodeSession, place, threads=options.threads, frame_rate=self._frame_rate, video=options.video
         )
         self.session = self._first_session(options.keep_packets)
+        self._scan = scan_times(place, self.session.media)
+        if self._scan is not None and self._scan.moves:
+            self._open_session = partial(self._open_session, scan=self._scan)
+            self.session.close()
+            self.session = self._open_session(keep_packets=options.keep_packets)
         #: Whether frames are numbered evenly, as the source has no times.
         self.even = self._frame_rate is not None and not place.pictures
         self.clock = self._new_clock()
@@ -112,8 +120,10 @@ class FrameStream:
         for part in (self._treatment, self._fit, self._colours, self._side_data):
             notes += [] if part is None else part.notes
         notes += [] if self._treatment is None else self._treatment.later_notes
-        if self.clock.repaired:
-            notes.append(f"{self.clock.repaired} timestamps were missing or did not rise and have been mended")
+        scan = self._scan or self.session.media.scan
+        notes += [] if scan is None else scan.notes
+        if mended := self._mended(scan):
+            notes.append(f"{mended} timestamps were missing or did not rise and have been mended")
         if damaged := self.session.decoder.damaged:
             notes.append(f"{damaged} frame{'s are' if damaged > 1 else ' is'} damaged in the source")
         if withheld := self.session.decoder.withheld:
@@ -122,6 +132,11 @@ class FrameStream:
         if self.session.media.change is not None:
             notes.append(self.session.media.change)
         return notes + self.ending.notes(self.session.media.failure)
+
+    def _mended(self, scan: TimeScan | None) -> int:
+        """Timestamps of all streams that were wrong by themselves; those of pictures may have been counted twice."""
+        video, others = (0, 0) if scan is None else scan.strays
+        return max(self.clock.repaired, video) + others
 
     def frames(self) -> Generator[Frame, None, None]:
         """Frames of the wanted stretch, from its start.
@@ -241,7 +256,8 @@ class FrameStream:
     def _pictures(self, begin: int | None) -> Iterator[av.VideoFrame]:
         """Decoded pictures from ``begin`` or a little earlier to the very last."""
         session = self.session
-        pictures = session.pictures() if begin is None or self.even else session.pictures_from(begin)
+        whole = begin is None or self.even or session.media.slots is not None
+        pictures = session.pictures() if begin is None or whole else session.pictures_from(begin)
         return pictures if self._options.threads == 1 else self.tail.added(pictures, session)
 
     def _whole_pictures(self, pictures: Iterator[av.VideoFrame], *, again: bool) -> Iterator[av.VideoFrame]:
@@ -257,12 +273,19 @@ class FrameStream:
 
     def _stamped(self, pictures: Iterable[av.VideoFrame]) -> TimedPictures:
         """Pictures with their ticks."""
-        for picture in pictures:
-            tick = self.clock.stamp(picture.pts, picture.dts, picture.duration)
+        if self.session.media.slots is not None:
+            pictures = _in_slots(pictures, self.session.media.slots)
+        for picture, tick in self._ticks(pictures):
             self._exposures.watch(picture, tick)
             if self._side_data is not None:
                 self._side_data.watch(picture, tick)
             yield picture, tick
+
+    def _ticks(self, pictures: Iterable[av.VideoFrame]) -> TimedPictures:
+        """The same; nothing waits for a later picture where a camera may wait for this one."""
+        if self._place.pipe is None or self.session.media.container_name in TRANSPORTS:
+            return self.clock.stamped(pictures)
+        return ((picture, self.clock.stamp(picture.pts, picture.dts, picture.duration)) for picture in pictures)
 
     def _exposed(self, shown: ShownFrame) -> ShownFrame:
         """The frame with what the camera wrote of its exposure."""
@@ -290,7 +313,7 @@ class FrameStream:
             else:
                 look, pictures = look_ahead(pictures)
             self._treatment.choose(look, self._options.interlaced, self._place.name)
-        self.info = replace(info, video=self._treatment.video)
+        self.info = replace(info, video=self._treatment.video, scan=self._scan)
         self._exposures.treated_as(self.info.video.interlacing)
         if self._options.size_change is not None:
             self._keep_alike(self._options.size_change, begin, media.time_base)
@@ -333,3 +356,10 @@ class FrameStream:
     def _decode_one(self) -> None:
         with self._open_session(threads=1) as session:
             next(session.pictures(), None)
+
+
+def _in_slots(pictures: Iterable[av.VideoFrame], slots: DecodingSlots) -> Iterator[av.VideoFrame]:
+    """Pictures with the times at which players show them."""
+    for picture in pictures:
+        picture.pts = slots.take(picture)
+        yield picture

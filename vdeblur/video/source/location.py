@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vdeblur.errors import SourceError, UsageError
+from vdeblur.video.broken_off import ElementWalk, walk_file, walk_path
 from vdeblur.video.source.access import NETWORK_SCHEMES, scheme_of
 
 DEFAULT_FRAME_RATE = Fraction(25)
@@ -39,6 +40,8 @@ class PipeSource:
         self.failure: BaseException | None = None
         self.count = 0
         self.head = b""
+        #: Goes through the data as they pass, to see whether they break off.
+        self.walk = ElementWalk()
         self._ahead = b""
         self._stream = stream
         self._read = getattr(stream, "read1", stream.read)
@@ -69,6 +72,8 @@ class PipeSource:
             self.failure = exc
             return b""
         self.count += len(data)
+        if not self._seekable:
+            self.walk.feed(data)
         if len(self.head) < _HEAD_BYTES:
             self.head += data[: _HEAD_BYTES - len(self.head)]
         return data
@@ -101,6 +106,18 @@ class PipeSource:
         except (OSError, ValueError):
             return None
         return end
+
+    def walked(self) -> ElementWalk | None:
+        """The walk through all of the data; ``None`` where they could not be read."""
+        if not self._seekable:
+            return self.walk
+        try:
+            here = self._stream.tell()
+            walk = walk_file(self._stream)
+            self._stream.seek(here)
+        except (OSError, ValueError):
+            return None
+        return walk
 
     def stop(self) -> None:
         """Make a ``read`` that waits for data return at once."""
@@ -168,6 +185,9 @@ class SourceLocation:
     @property
     def hint(self) -> str | None:
         """What may help people when the source cannot be read."""
+        walk = walk_path(self.path) if self.path is not None else self.pipe.walked() if self.pipe is not None else None
+        if walk is not None and walk.lacks_index:
+            return "the index (moov) is missing: the recording was not finished"
         if self.pipe is not None and self.pipe.head[4:8] == b"ftyp" and not self.pipe.seekable():
             return "an MP4 that comes through a pipe must have its index in front (ffmpeg … -movflags +faststart)"
         return None

@@ -75,6 +75,7 @@ def describe(
         pictures=place.pictures,
         programs=read_programs(place.path) if media.container_name == "mpegts" and place.path else Programs(),
         picture_numbers=place.numbers,
+        broken=media.broken,
     )
 
 

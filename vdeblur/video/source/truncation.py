@@ -1,8 +1,8 @@
 """Truncation check: does the file reach the length its index promises?
 
-Only what cannot be otherwise counts: an index that points behind the end (MP4, QuickTime), a segment that is larger
-than the file (Matroska, WebM), or half a picture at the end (Y4M). Durations in headers are often wrong and prove
-nothing. A missing end mark (GIF) or a wrong length (AVI) is only a reason to say so.
+Only what cannot be otherwise counts: an index that points behind the end (MP4, QuickTime), or half a picture at the end
+(Y4M). Durations in headers are often wrong and prove nothing. A missing end mark (GIF), a wrong length (Matroska, WebM,
+AVI) or a fragment that is not whole (MP4) is only a reason to say so, for recordings break off.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vdeblur.video.av_compat import stored_bytes
+from vdeblur.video.clock.scan import has_fragments
 from vdeblur.video.formats.pixel_formats import canonical_format
 
 _SEGMENT = 0x18538067
@@ -46,7 +47,8 @@ def find_cut(container: InputContainer, stream: VideoStream, path: Path) -> Trun
         return None
     entries = stream.index_entries
     if len(entries) and (whole := entries[-1].pos + entries[-1].size) > size:
-        return Truncation(size, whole, next(entry.timestamp for entry in entries if entry.pos + entry.size > size))
+        tick = next(entry.timestamp for entry in entries if entry.pos + entry.size > size)
+        return Truncation(size, whole, tick, certain=not has_fragments(path))
     name = container.format.name
     if name not in _SELF_MEASURED:
         return None
@@ -57,7 +59,7 @@ def find_cut(container: InputContainer, stream: VideoStream, path: Path) -> Trun
     if name == "gif":
         return None if _GIF_END in tail else Truncation(size, size + 1, certain=False)
     end = {"avi": _end_of_riff, "matroska,webm": _end_of_segment}.get(name, partial(_end_of_frame, stream, size))(head)
-    return Truncation(size, end, certain=name != "avi") if end is not None and end > size else None
+    return Truncation(size, end, certain=name == "yuv4mpegpipe") if end is not None and end > size else None
 
 
 def _end_of_riff(head: bytes) -> int | None:

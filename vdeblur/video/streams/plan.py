@@ -6,7 +6,7 @@ The muxer itself is probed, before work starts: half a second of every stream is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vdeblur.errors import UsageError
 from vdeblur.video.encode.containers import Container
@@ -19,6 +19,7 @@ from vdeblur.video.streams.muxer_probe import MuxerProbe, refused_streams
 from vdeblur.video.streams.outcomes import Outcome, codec_label, describe_stream, list_streams, stream_outcome
 from vdeblur.video.streams.passthrough import PassthroughPackets
 from vdeblur.video.streams.reopening import empty_streams
+from vdeblur.video.streams.retimed_copy import RetimedCopy
 
 _KINDS = ("audio", "subtitle", "attachment", "data", "video", "cover", "chapters")
 #: Tags that describe the bytes of the old video stream and would be wrong for the new one.
@@ -123,6 +124,21 @@ def plan_streams(
     output, position = _in_order(info, container, kept, codecs, through_pipe=passthrough is not None)
     indexes = tuple(stream.index for stream in attached)
     return StreamPlan(output, position, position, indexes, chapters, tuple(notes), tuple(outcomes))
+
+
+def with_copy(plan: StreamPlan, info: SourceInfo, container: Container, copy: RetimedCopy) -> StreamPlan:
+    """The same with the streams of the source taken from its re-timed copy."""
+    return replace(plan, streams=tuple(_from_copy(stream, info, container, copy) for stream in plan.streams))
+
+
+def _from_copy(stream: OutputStream, info: SourceInfo, container: Container, copy: RetimedCopy) -> OutputStream:
+    if stream.from_pipe:
+        return stream
+    original = info.streams[stream.index]
+    options = {**stream.options, **_dispositions(original)}
+    if filters := _packet_filters(info, original, container, through_pipe=not copy.keeps_durations):
+        options["bsf"] = ",".join(filters)
+    return replace(stream, index=copy.places[stream.index], from_copy=True, options=options)
 
 
 def _is_attached(stream: StreamInfo, container: Container, direct: bool) -> bool:
@@ -248,7 +264,9 @@ def _in_order(
             options["bsf"] = ",".join(filters)
         if through_pipe:
             options |= _dispositions(stream)
-            streams[stream.index] = OutputStream(number, True, stream.kind, options, tags=_tags(stream, True))
+            streams[stream.index] = OutputStream(
+                number, from_pipe=True, kind=stream.kind, options=options, tags=_tags(stream, True)
+            )
         else:
             tags = (*(_language(stream) if container.quicktime_languages else ()), *_title(stream))
             streams[stream.index] = OutputStream(

@@ -19,8 +19,9 @@ from av.stream import Stream
 from vdeblur.errors import SourceError
 from vdeblur.frames import Colour, Frame
 from vdeblur.video.av_compat import open_input
+from vdeblur.video.clock.slots import DecodingSlots
 from vdeblur.video.formats.pixel_formats import video_frame_from
-from vdeblur.video.info import Crop, PartOfVideo
+from vdeblur.video.info import Crop, PartOfVideo, TimeScan
 from vdeblur.video.photo.exif import matrix_of
 from vdeblur.video.source.access import reopening_options
 from vdeblur.video.source.limits import pixel_limit
@@ -113,6 +114,9 @@ class TiffPages:
         self.failure: str | None = None
         self.change: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
+        self.scan: TimeScan | None = None
+        self.broken: str | None = None
+        self.slots: DecodingSlots | None = None
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """A packet for each page, which holds nothing but its number."""

@@ -1,0 +1,1 @@
+"""Sources whose clocks start again, break off or err."""

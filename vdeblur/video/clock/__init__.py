@@ -1,0 +1,1 @@
+"""Clocks: one time line for all streams of a source, whatever its own clock does."""
