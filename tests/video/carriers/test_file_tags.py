@@ -82,6 +82,9 @@ def test_windows_media_has_its_date_in_the_header(tmp_path: Path) -> None:
         assert asf_date(path) is None
     ffmpeg(*f"{VIDEO} -c:v wmv2 -t 0.2".split(), str(path))
     assert asf_date(path) is None, "FFmpeg says 1970 where it knows none"
+    for suffix in (".mkv", ".mp4", ".mov", ".avi", ".wmv"):
+        copy(path, tmp_path / f"undated{suffix}")
+        assert "creation_time" not in tags(tmp_path / f"undated{suffix}")
     assert asf_date(tmp_path / "none.wmv") is None
     assert asf_date(clip("h264")) is None
 

@@ -16,6 +16,8 @@ _SOFTWARE, _ENCODER = "software", "encoder"
 _OURS = ("Lavf", "Lavc")
 #: Where the tag of the encoder names the library that muxed the file.
 _NAMES_MUXERS = frozenset({"matroska,webm", "nut"})
+#: Demuxers of the FFmpeg program that say 1970 where a file says no date.
+_INVENTS_DATES = frozenset({"asf"})
 
 
 def date_of(metadata: Mapping[str, str], path: Path | None) -> datetime | None:
@@ -59,6 +61,8 @@ def moved_tags(info: SourceInfo, container: Container, *, newer_list: bool, date
     if (date := date_of(info.metadata, info.path)) is not None:
         # Said anew, for FFmpeg joins the dates of files that have two, and understands none of them then.
         tags[_DATE] = "" if dated_later else own.get(_DATE, f"{date:%Y-%m-%dT%H:%M:%SZ}")
+    elif info.container in _INVENTS_DATES:
+        tags[_DATE] = ""
     software = software_of(info)
     if software is not None and _SOFTWARE not in own and (container.keeps_file_tags or newer_list):
         tags[_SOFTWARE] = software
