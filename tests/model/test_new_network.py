@@ -130,7 +130,9 @@ def test_it_resumes_from_the_tensors_of_a_snapshot(network: ToyNetwork) -> None:
     with closing(on_cpu(network).restorations(frames)) as restorations:
         restored = [next(restorations) for _ in range(3)]
     snapshot = restored[-1].snapshot
-    kept = Snapshot(snapshot.tensors(), snapshot.ahead, snapshot.same_shot, snapshot.cut_detector)
+    kept = Snapshot(
+        snapshot.tensors(), snapshot.ahead, snapshot.cut_detector, repeats=snapshot.repeats, twin=snapshot.twin
+    )
     rest = [each.frame for each in on_cpu(network).restorations(frames[2:], after=kept)]
     assert_same([each.frame for each in restored] + rest, list(on_cpu(network).run(frames)))
 

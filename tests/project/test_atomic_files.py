@@ -104,7 +104,7 @@ WRITERS: dict[str, Write] = {
     "sheet.png": lambda path: ContactSheet(path, ["fast"]).write(),
     "sheet.jpg": lambda path: ContactSheet(path, ["fast"]).write(),
     "net.safetensors": lambda path: save_network(luma_nets.tiny(), path, {}),
-    "memory.safetensors": lambda path: save_snapshot(Snapshot((torch.zeros(64),), 1, True, {}), path),
+    "memory.safetensors": lambda path: save_snapshot(Snapshot((torch.zeros(64),), 1, {}), path),
     "bench.json": lambda path: bench._write_json({"rows": ["x" * 500]}, path),
     "scores.json": lambda path: evaluate._write_json(Scores(), path),  # type: ignore[arg-type]
     "log.svg": lambda path: write_plot(path.parent, "run"),
@@ -264,6 +264,7 @@ _WRITE_AT_ONCE = {
     "video/sink/stack_target.py": "into the hidden file",
     "video/photo/metadata_copy.py": "pictures in a hidden folder",
     "video/streams/attachments.py": "a temporary folder",
+    "video/segments/captions.py": "beside a segment, before the journal names it",
 }
 
 

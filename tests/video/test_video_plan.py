@@ -25,7 +25,7 @@ from support.media.writing import (
 )
 from vdeblur.errors import UsageError
 from vdeblur.frames import Colour, Frame
-from vdeblur.video.encode import video_plan
+from vdeblur.video.encode import trial_encode, video_plan
 from vdeblur.video.encode.encoder_options import EncodeOptions, _quality_options, check_quality
 from vdeblur.video.encode.encoders import find_encoder
 from vdeblur.video.ffmpeg.executable import encoder_details, encoder_opens, has_option
@@ -233,6 +233,7 @@ def test_samples_are_never_converted_for_a_tag(colour: Colour, tmp_path: Path) -
 
 def test_hdr_without_the_options_of_ffmpeg_9(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Older programs are told through the encoder's own parameters."""
+    monkeypatch.setattr(trial_encode, "_try", trial_encode._try.__wrapped__)  # what is remembered is of the real one
     monkeypatch.setattr("vdeblur.video.encode.raw_video.has_option", lambda name: False)
     monkeypatch.setattr("vdeblur.video.encode.encoder_options.has_option", lambda name: False)
     [frame] = made_frames("yuv420p10le", [0], width=64, height=48, colour=HDR_COLOUR, flat=True)
@@ -419,3 +420,18 @@ def test_a_trial_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     write_all(io.BytesIO(), frames, container="mkv", codec="ffv1")
     with pytest.raises(AssertionError, match="tried again"):
         write_all(io.BytesIO(), frames, container="mkv", codec="h264")
+
+
+def test_a_trial_that_a_signal_ended_is_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kill or a full memory says nothing of the encoder, whatever was asked before."""
+    trial_encode._try.cache_clear()
+    [frame] = made_frames("yuv420p", [0], width=64, height=48, flat=True)
+    real = trial_encode.run_ffmpeg
+    killed = replace(real(["-version"]), returncode=-9, reason="FFmpeg was ended by SIGKILL")
+    monkeypatch.setattr(trial_encode, "run_ffmpeg", lambda *words, **more: killed)
+    with pytest.raises(UsageError, match="SIGKILL"):
+        writer_for(tmp_path / "a.mkv", frame)
+    monkeypatch.setattr(trial_encode, "run_ffmpeg", real)
+    with writer_for(tmp_path / "a.mkv", frame) as writer:
+        writer.write(frame)
+    assert probe(tmp_path / "a.mkv").video.width == 64

@@ -172,13 +172,12 @@ def deblur_video(
     with _telling_what_is_kept(journal, _name(target)), ExitStack() as stack:
         reader = stack.enter_context(open_reader())
         refuse_truncated(reader)
-        deblurrer = Deblurrer(restore.model, **restore.arguments)
-        _place_regions(deblurrer, reader.info.video)
+        deblurrer = _deblurrer_for(reader.info.video, restore)
         comparison = _comparison(compare, reader.info.video)
         chart = _chart(plot, reader.info, in_part=start_seconds is not None, overwrite=overwrite)
         read_ahead = READ_AHEAD if _is_file(source) else 0
-        terms = {} if journal is None else job_terms(reader.info, deblurrer, read, compare, read_ahead)
-        terms |= asked_terms(model, encode)
+        known = {} if journal is None else job_terms(reader.info, deblurrer, read, compare, read_ahead)
+        terms = known | asked_terms(model, encode)
         to_target = partial(
             Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
         )
@@ -188,9 +187,8 @@ def deblur_video(
         reader, done = _continued(reader, writer, open_reader, stack)
         total = expected_frames(reader.info.video, start_seconds, duration_seconds)
         loop = Loop(
-            reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal,
-            piece_seconds=SEGMENT_SECONDS if segment_seconds is None else segment_seconds, plot=chart,
-            read_ahead=read_ahead,
+            reader, writer, frames_total=total, progress=progress, stop=stop, journal=journal, plot=chart,
+            piece_seconds=SEGMENT_SECONDS if segment_seconds is None else segment_seconds, read_ahead=read_ahead,
         )  # fmt: skip
         loop.run(deblurrer, comparison, done)
         return _report(loop, deblurrer, writer, target, chart)
@@ -208,11 +206,13 @@ def _telling_what_is_kept(journal: Journal | None, target: str) -> Iterator[None
         raise Interrupted(f"stopped by Ctrl-C before {target} was complete").with_kept(_kept(journal)) from exc
 
 
-def _place_regions(deblurrer: Deblurrer, video: VideoInfo) -> None:
-    """Take the regions to keep for those of the picture as players show it, and check that they lie within."""
+def _deblurrer_for(video: VideoInfo, restore: RestoreOptions) -> Deblurrer:
+    """A deblurrer whose regions to keep are those of the picture as players show it, and lie within."""
+    deblurrer = Deblurrer(restore.model, **restore.arguments)
     turn = display_turn(video.rotation_degrees, video.display_matrix)
     deblurrer.device_step.kept.turn(degrees=turn[0], mirrored=turn[1])
     deblurrer.device_step.kept.check((video.height, video.width))
+    return deblurrer
 
 
 def _comparison(mode: CompareMode | None, video: VideoInfo) -> Comparison | None:

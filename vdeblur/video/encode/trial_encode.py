@@ -86,7 +86,10 @@ class _Setup:
 def run_trial(
     container: Container, spec: RawVideoSpec, settings: EncoderSettings, extra: Sequence[str], *, seekable: bool
 ) -> TrialResult:
-    """Encode with the real settings into the real container, and read the file back; cached."""
+    """Encode with the real settings into the real container, and read the file back; cached.
+
+    A trial that a signal ended (out of memory, a limit of the system) says nothing of the settings, and is not kept.
+    """
     output_options = container.output_options(spec, seekable=seekable)
     if container.one_file_a_frame:
         output_options["update"] = "1"
@@ -98,7 +101,14 @@ def run_trial(
         tuple(output_options.items()), tuple(extra), container.only_pictures,
         settings.encoder.lossless and not settings.converts, tolerance,
     )  # fmt: skip
-    return _try(find_ffmpeg(), setup)
+    try:
+        return _try(find_ffmpeg(), setup)
+    except _EndedBySignal as exc:
+        return TrialResult(str(exc))
+
+
+class _EndedBySignal(Exception):
+    """FFmpeg was ended from outside; an exception, which the cache does not keep."""
 
 
 @lru_cache(maxsize=64)
@@ -111,6 +121,8 @@ def _try(program: Path, setup: _Setup) -> TrialResult:
         command = build_command(Input("pipe:0", dict(setup.input_options)), [stream], output)
         times = _times(setup)
         finished = run_ffmpeg(command[1:], data=_frames(setup.spec, times))
+        if finished.returncode < 0:
+            raise _EndedBySignal(finished.reason)
         if finished.returncode:
             return TrialResult(finished.reason)
         return _look_at(target, setup, times)
