@@ -129,6 +129,17 @@ class Decoder:
         """Pixel shape that the stream itself has given last, if it gives one."""
         return fraction_or_none(self._context.sample_aspect_ratio)
 
+    @property
+    def notes(self) -> list[str]:
+        """What people should know of the pictures, in plain words; complete after the last frame."""
+        notes = []
+        if self.damaged:
+            notes.append(f"{self.damaged} frame{'s are' if self.damaged > 1 else ' is'} damaged in the source")
+        if self.withheld:
+            words = f"{self.withheld} picture{'s' * (self.withheld > 1)} in front of the first key frame"
+            notes.append(f"{words} cannot be decoded: the recording begins in the middle")
+        return notes
+
     def made_up(self, *, hopeless: bool = False) -> str | None:
         """How many pictures are damaged or missing, in words, if they are most of those that should have come.
 

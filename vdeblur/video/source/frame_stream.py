@@ -124,11 +124,7 @@ class FrameStream:
         notes += [] if scan is None else scan.notes
         if mended := self._mended(scan):
             notes.append(f"{mended} timestamps were missing or did not rise and have been mended")
-        if damaged := self.session.decoder.damaged:
-            notes.append(f"{damaged} frame{'s are' if damaged > 1 else ' is'} damaged in the source")
-        if withheld := self.session.decoder.withheld:
-            words = f"{withheld} picture{'s' * (withheld > 1)} in front of the first key frame"
-            notes.append(f"{words} cannot be decoded: the recording begins in the middle")
+        notes += self.session.decoder.notes
         if self.session.media.change is not None:
             notes.append(self.session.media.change)
         return notes + self.ending.notes(self.session.media.failure)
