@@ -107,7 +107,7 @@ def _devices() -> tuple[dict[str, str], list[str]]:
         found[name] = f"{device_name(name)}, {dtype}"
     native = kernels_for(find_device("cpu"))
     found["kernels"] = "none without Numba: swift and fast run much slower"
-    problems = []
+    problems: list[str] = []
     if native:
         found["kernels"], problems = _kernel_cache(native.cache_folder())
     return found, problems
