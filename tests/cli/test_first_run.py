@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from support.cli_fixtures import Call, call, media, tiny_model
+from vdeblur.cli.doctor import _kernel_cache
 from vdeblur.cli.guidance.kernel_notes import LOGGER, kernel_notes
 from vdeblur.kernels import compilation_count
 from vdeblur.pipeline.loop import Loop, Progress, SteadyPace
@@ -105,3 +106,14 @@ def test_there_is_no_eta_before_the_pace_is_steady(monkeypatch: pytest.MonkeyPat
     assert etas[13] == pytest.approx(8.7)
     assert etas[60] == pytest.approx(4.0)
     assert Progress(100, 100, 4.0, 40.0, warm_up=None).eta_seconds == 0.0
+
+
+def test_doctor_finds_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words, (problem,) = _kernel_cache(tmp_path / "file")
+    assert words.startswith("not kept")
+    assert str(tmp_path / "file") in problem
+    assert "VDEBLUR_CACHE" in problem
+    assert _kernel_cache(tmp_path / "new" / "folder") == (f"kept in {tmp_path / 'new' / 'folder'}", [])
+    assert not list((tmp_path / "new" / "folder").iterdir()), "the trial leaves nothing"
+    assert _kernel_cache(None)[1] == []

@@ -107,9 +107,25 @@ def _devices() -> tuple[dict[str, str], list[str]]:
         found[name] = f"{device_name(name)}, {dtype}"
     native = kernels_for(find_device("cpu"))
     found["kernels"] = "none without Numba: swift and fast run much slower"
+    problems: list[str] = []
     if native:
-        found["kernels"] = f"kept in {native.cache_folder() or 'no folder: compiled anew in each run'}"
-    return found, []
+        found["kernels"], problems = _kernel_cache(native.cache_folder())
+    return found, problems
+
+
+def _kernel_cache(folder: Path | None) -> tuple[str, list[str]]:
+    """Where compiled kernels are kept, and a problem if nothing can be written there."""
+    if folder is None:
+        return "kept in no folder: compiled anew in each run", []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return f"kept in {folder}", []
+    except OSError as exc:
+        problem = (
+            f"devices: compiled kernels cannot be kept in {folder} ({exc.strerror}); VDEBLUR_CACHE names another folder"
+        )
+        return f"not kept, compiled anew in each run: {folder} cannot be written", [problem]
 
 
 def _ffmpeg() -> tuple[dict[str, str], list[str]]:
