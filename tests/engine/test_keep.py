@@ -88,6 +88,22 @@ def test_the_attribute_may_be_set_between_frames() -> None:
     assert deblurrer.keep == "none"
 
 
+@pytest.mark.parametrize("lookahead", [0, 1])
+@pytest.mark.parametrize("at", [4, 5])
+def test_it_takes_effect_on_a_copy_too(at: int, lookahead: int) -> None:
+    """Frames come twice; what is set behind the first of two, or behind both, holds for each that comes out then."""
+    frames = [frame for frame in clip(4, *SIZE) for _ in range(2)]
+    deblurrer = on_cpu(Constant(0.25), lookahead=lookahead)
+    before = [deblurrer.step(frame) for frame in frames[:at]]
+    deblurrer.keep = "8,8,10,10"
+    after = [frame for frame in [*(deblurrer.step(frame) for frame in frames[at:]), deblurrer.flush()] if frame]
+    assert not kept(frames[at - 1 - lookahead], before[-1], 0)[8:18, 8:18].any()
+    assert len(after) == len(frames) - at + lookahead
+    for given, found in zip(frames[at - lookahead :], after, strict=True):
+        assert kept(given, found, 0)[8:18, 8:18].all()
+        assert not kept(given, found, 0)[:8].any()
+
+
 @pytest.mark.parametrize(
     ("degrees", "mirrored", "shown"),
     # the coded rectangle is (2, 4) to (12, 10) of 52 × 36

@@ -34,14 +34,19 @@ def test_counting_equals_plain_operators(height: int, width: int, speed: float, 
     assert speed < 1 or bool((found > times).any())
 
 
-@pytest.mark.parametrize("speed", [0.0, 3.0, 60.0])
-def test_weighing_equals_plain_operators(speed: float) -> None:
-    rows, columns = 5, 9
+@pytest.mark.parametrize("share", [0.02, 0.1, 1.0])
+@pytest.mark.parametrize("speed", [0.0, 3.0, 20.0, 60.0])
+def test_weighing_equals_plain_operators(speed: float, share: float) -> None:
+    """Overlays in few blocks, whose reach leads to others, or everywhere."""
+    rows, columns = 11, 19
     velocity = torch.randn(2, rows, columns, generator=seeded()) * speed
-    times = torch.randint(0, 3, (4 * rows, 8 * columns), generator=seeded(1)) * (torch.rand(4 * rows, 1) < 0.3)
+    times = torch.randint(0, 3, (4 * rows, 8 * columns), generator=seeded(1))
+    times *= torch.rand(4 * rows, 1, generator=seeded(4)) < 0.3
     confidence = torch.rand(rows, columns, generator=seeded(2))
+    confidence *= torch.rand(rows, columns, generator=seeded(3)) < share
     with torch.no_grad():
         found = overlays.weight_of_correction(times.float(), confidence, velocity)
         with without_kernels():
             plain = overlays.weight_of_correction(times.float(), confidence, velocity)
     torch.testing.assert_close(found, plain, rtol=0, atol=1e-6)
+    assert float(found.min()) < 1

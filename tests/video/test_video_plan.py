@@ -361,6 +361,9 @@ def test_sound_may_be_converted_by_the_users_own_words(tmp_path: Path) -> None:
         (".mpx", {}, r"no container for 'out\.mpx'; did you mean \.mp"),
         ("", {}, "no container for 'out'; known endings: mp4"),
         (".wav", {}, "cannot encode .* into WAV"),
+        (".yuv", {}, r"no container for 'out\.yuv': bare samples say no size and no times; use y4m or nut"),
+        (".rgb", {}, r"no container for 'out\.rgb': bare samples"),
+        (".mkv", {"container": "rawvideo"}, "no container for 'rawvideo': bare samples"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said_before_work(

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from vdeblur.engine.batching import concatenate, split_batch
 from vdeblur.engine.exposure import PATIENCE_FRAMES, KnownExposure, KnownFraction, count_contradictions
 from vdeblur.engine.keep import KeptRegions
 from vdeblur.engine.overlays import Found, find_overlays, weigh
-from vdeblur.engine.pending_frame import FrameOfBatch, PendingFrame, frame_errors, network_errors
+from vdeblur.engine.pending_frame import FrameOfBatch, PendingFrame, frame_errors, network_errors, tensors_of
 from vdeblur.engine.pixels import add_residual, crop, reduced_size
 from vdeblur.engine.read_ahead import frames_that_wait, tensor_bytes
 from vdeblur.engine.stream_state import (
@@ -106,7 +105,7 @@ class DeviceStep:
             return self.steps.encode(concatenate(inputs), **_in_tiles(side))
 
         with frame_errors(frames[0], self.device):
-            planes = [self.transfer.upload(_tensors(frame.planes[: frame.format.colour_planes])) for frame in frames]
+            planes = [self.transfer.upload(tensors_of(frame.planes[: frame.format.colour_planes])) for frame in frames]
             with self.transfer.compute("encode"):
                 features = self.tiles.run(reduced_size(frames[0].size, reduce), encode)
         each = zip(frames, planes, split_batch(features, len(frames)), strict=True)
@@ -307,15 +306,3 @@ def _placed(network: Any, device: torch.device, dtype: torch.dtype, *, own: bool
         network.to(memory_format=torch.channels_last)
     placed: Network = network
     return placed
-
-
-def _tensors(planes: Sequence[Any]) -> list[Tensor]:
-    """Planes as tensors, without a copy where NumPy and PyTorch can share them."""
-    result = []
-    for plane in planes:
-        if isinstance(plane, np.ndarray):
-            if not plane.flags.writeable or min(plane.strides, default=0) < 0:
-                plane = plane.copy()
-            plane = torch.from_numpy(plane)
-        result.append(plane)
-    return result

@@ -67,9 +67,10 @@ def find_overlays(pictures: Sequence[Tensor | None], motion: Motion, times: Tens
         times: the state, None at the start of a shot.
         lookahead: with 1 the frame is compared with the next one, with 0 with the previous one: each pair once.
     """
-    previous, current, following = (None if picture is None else luma(picture)[0, 0] for picture in pictures)
+    previous, current, following = pictures
     assert current is not None
     other, flow = (following, motion.forward_flow) if lookahead else (previous, motion.backward_flow)
+    current, other = luma(current)[0, 0], None if other is None else luma(other)[0, 0]
     first, known = times is None, times
     if known is None:
         known = torch.zeros_like(current[::STEP_PX])

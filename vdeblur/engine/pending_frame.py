@@ -8,15 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vdeblur.adapters.pictures import number_of
 from vdeblur.engine.exposure import KnownFraction, frame_shutter
+from vdeblur.engine.keep import KeptRegions
 from vdeblur.engine.repeats import Twin
 from vdeblur.engine.stream_state import RestoredFrame, Snapshot
 from vdeblur.errors import DeviceError, NetworkError, VdeblurError
 from vdeblur.frames import Frame
+from vdeblur.regions import NONE
 from vdeblur.runtime.cpu_pool import BackgroundTask
 from vdeblur.runtime.device import is_out_of_memory
 from vdeblur.runtime.transfer import PendingDownload, Planes
@@ -57,10 +60,22 @@ class PendingCopy:
     frame: Frame
     twin: Twin
     snapshot: Snapshot
+    #: What is kept now: it may have been set since the twin was restored.
+    kept: KeptRegions
 
     def result(self) -> RestoredFrame:
-        """Correct it as its twin was. To be called behind the result of that one."""
-        return RestoredFrame(self.twin.correct(self.frame), self.snapshot, self.twin.shutter)
+        """Correct it as its twin was, but for what is kept. To be called behind the result of that one.
+
+        Raises:
+            UsageError: a kept region is none of its picture.
+        """
+        corrected = self.twin.correct(self.frame)
+        if self.kept.setting != NONE:
+            count = corrected.format.colour_planes
+            source, planes = (tensors_of(each.planes[:count]) for each in (self.frame, corrected))
+            kept = self.kept.restored(source, planes, corrected.format)
+            corrected = corrected.with_planes(_like(kept, self.frame.planes))
+        return RestoredFrame(corrected, self.snapshot, self.twin.shutter)
 
 
 @contextlib.contextmanager
@@ -100,6 +115,18 @@ def network_errors(what: str) -> Iterator[None]:
         if is_out_of_memory(exc):
             raise DeviceError(f"out of memory: {what}; use a smaller model or video, or another device") from exc
         raise NetworkError(f"{what}: {type(exc).__name__}: {text.splitlines()[0]}") from exc
+
+
+def tensors_of(planes: Sequence[Any]) -> list[Tensor]:
+    """Planes as tensors, without a copy where NumPy and PyTorch can share them."""
+    result = []
+    for plane in planes:
+        if isinstance(plane, np.ndarray):
+            if not plane.flags.writeable or min(plane.strides, default=0) < 0:
+                plane = plane.copy()
+            plane = torch.from_numpy(plane)
+        result.append(plane)
+    return result
 
 
 def _like(planes: Sequence[Tensor], source: Sequence[Any]) -> list[Any]:

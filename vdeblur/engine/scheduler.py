@@ -155,10 +155,15 @@ class Scheduler:
         if job is None:
             return None
         if isinstance(job, WaitingCopy):
-            return _pending_copy(stream, job)
+            return self._pending_copy(stream, job)
         (pending,) = self._device_step.restore([job])
         self._in_flight += 1
         return pending, job.window.current.twin
+
+    def _pending_copy(self, stream: StreamState, waiting: WaitingCopy) -> Pending:
+        arrival, twin = waiting.arrival, waiting.twin
+        snapshot = Snapshot.after_arrival(stream, arrival, twin)
+        return PendingCopy(arrival.frame, twin, snapshot, self._device_step.kept), twin
 
     def _encoded(self, frame: Frame) -> EncodedFrame:
         (encoded,) = self._device_step.encode([frame])
@@ -247,7 +252,7 @@ class Scheduler:
                 stream.wait(window)
             job = stream.next_job()
             if isinstance(job, WaitingCopy):
-                yield place, _pending_copy(stream, job)
+                yield place, self._pending_copy(stream, job)
             elif job is not None:
                 jobs[place] = job
         waiting = list(jobs.items())
@@ -274,8 +279,3 @@ class Scheduler:
             while count > 1 and not device_step.tiles.fits(keys[places[0]][0], count):
                 count = (count + 1) // 2
             yield from (places[first : first + count] for first in range(0, len(places), count))
-
-
-def _pending_copy(stream: StreamState, waiting: WaitingCopy) -> Pending:
-    arrival, twin = waiting.arrival, waiting.twin
-    return PendingCopy(arrival.frame, twin, Snapshot.after_arrival(stream, arrival, twin)), twin

@@ -45,9 +45,10 @@ def weight_of_correction(
     times, blocks, velocity = (contiguous_float32(each) for each in (times, blocks, velocity))
     (height, width), (rows, columns) = times.shape, blocks.shape
     found, wide = torch.zeros(2, height + 2, width + 2 * BLOCK_PX)
-    lanes, reach, result = torch.empty(BLOCK_PX), torch.tensor(shares, dtype=torch.float32), torch.empty_like(times)
+    sums, result = torch.zeros(rows + 1, columns + 1), torch.ones_like(times)
+    lanes, reach = torch.empty(BLOCK_PX), torch.tensor(shares, dtype=torch.float32)
     _weight_of_correction(
         *(each.data_ptr() for each in (times, blocks, velocity)), rows * columns, reach.data_ptr(), len(shares),
-        *(each.data_ptr() for each in (found, wide, lanes, result)), rows, columns, step,
+        *(each.data_ptr() for each in (found, wide, sums, lanes, result)), rows, columns, step,
     )  # fmt: skip
     return result

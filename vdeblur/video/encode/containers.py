@@ -330,13 +330,17 @@ CONTAINERS: tuple[Container, ...] = (
 )  # fmt: skip
 
 
+#: What writes pictures without a header: nothing says their size, format and times, and no result can be checked.
+_HEADERLESS = frozenset({"rawvideo", "raw"})
+
+
 def container_of(name: str) -> Container:
     """Look up a container by file name ("out.mp4"), ending, or FFmpeg's name of the muxer ("matroska").
 
     An ending that only FFmpeg knows gives a row of defaults.
 
     Raises:
-        UsageError: nothing has that ending.
+        UsageError: nothing has that ending, or it is that of pictures without a header.
     """
     word = (PurePath(name).suffix.removeprefix(".") or name).lower()
     by_ending = {ending: row for row in CONTAINERS for ending in row.endings}
@@ -344,6 +348,8 @@ def container_of(name: str) -> Container:
         return by_ending[word]
     by_muxer = {row.muxer: row for row in reversed(CONTAINERS) if not row.one_file_a_frame}
     muxer = word if word in by_muxer else _muxers_by_ending().get(word)
+    if word in _HEADERLESS or muxer in _HEADERLESS:
+        raise UsageError(f"no container for {name!r}: bare samples say no size and no times; use y4m or nut")
     if muxer is None:
         near = difflib.get_close_matches(word, by_ending, n=1) if "." in name else []
         hint = f"did you mean .{near[0]}?" if near else f"known endings: {', '.join(by_ending)}"

@@ -90,16 +90,60 @@ def count_still(  # type: ignore[no-untyped-def]
 
 
 @subroutine
-def _widen(found, wide, rows, width):  # type: ignore[no-untyped-def]
-    """Maximum over two samples to each side and then over a row above and below; both maps have a border of zeros."""
+def _any_between(sums, top, bottom, left, right, rows, columns):  # type: ignore[no-untyped-def]
+    """Whether anything is found in a rectangle of blocks, both ends included; its part outside is moved to the edge.
+
+    ``sums``: how many blocks above and left of each corner of a block have something; one more than blocks each way.
+    """
+    line = columns + 1
+    upper, lower = min(max(top, 0), rows - 1) * line, (min(max(bottom, 0), rows - 1) + 1) * line
+    first, last = min(max(left, 0), columns - 1), min(max(right, 0), columns - 1) + 1
+    below = load_scalar(sums, lower + last) - load_scalar(sums, lower + first)
+    return below > load_scalar(sums, upper + last) - load_scalar(sums, upper + first)
+
+
+@subroutine
+def _write_found(times, confidence, found, sums, lanes, rows, columns, samples):  # type: ignore[no-untyped-def]
+    """Write confidence where a sample has given itself away, and the sums of blocks with such samples."""
+    width, corners = columns * BLOCK_PX, columns + 1
     line = width + 2 * BLOCK_PX
-    for row in range(1, rows + 1):
-        for at in range(row * line + BLOCK_PX, row * line + BLOCK_PX + width, BLOCK_PX):
-            sides = maximum(maximum(load8(found, at - 2), load8(found, at - 1)), load8(found, at))
-            store(wide, at, maximum(sides, maximum(load8(found, at + 1), load8(found, at + 2))))
-    for row in range(1, rows + 1):
-        for at in range(row * line + BLOCK_PX, row * line + BLOCK_PX + width, BLOCK_PX):
-            store(found, at, maximum(maximum(load8(wide, at - line), load8(wide, at)), load8(wide, at + line)))
+    for row in range(rows):
+        total = ZERO
+        for column in range(columns):
+            sure = load_scalar(confidence, row * columns + column)
+            if sure > ZERO:
+                most = broadcast8(ZERO)
+                for sample in range(row * samples, (row + 1) * samples):
+                    given = above(load8(times, sample * width + column * BLOCK_PX), HALF)
+                    store(found, (sample + 1) * line + BLOCK_PX + column * BLOCK_PX, given * sure)
+                    most = maximum(most, given)
+                store(lanes, 0, most)
+                for lane in range(BLOCK_PX):
+                    if load_scalar(lanes, lane) > ZERO:
+                        total += ONE
+                        break
+            corner = row * corners + column + 1
+            store_scalar(sums, corner + corners, load_scalar(sums, corner) + total)
+
+
+@subroutine
+def _widen(found, wide, sums, rows, columns, samples):  # type: ignore[no-untyped-def]
+    """Maximum over two samples to each side and then over a row above and below; both maps have a border of zeros."""
+    line = columns * BLOCK_PX + 2 * BLOCK_PX
+    for row in range(rows):
+        for column in range(columns):
+            if _any_between(sums, row, row, column - 1, column + 1, rows, columns):
+                for sample in range(row * samples + 1, (row + 1) * samples + 1):
+                    at = sample * line + BLOCK_PX + column * BLOCK_PX
+                    sides = maximum(maximum(load8(found, at - 2), load8(found, at - 1)), load8(found, at))
+                    store(wide, at, maximum(sides, maximum(load8(found, at + 1), load8(found, at + 2))))
+    for row in range(rows):
+        for column in range(columns):
+            if _any_between(sums, row - 1, row + 1, column - 1, column + 1, rows, columns):
+                for sample in range(row * samples + 1, (row + 1) * samples + 1):
+                    at = sample * line + BLOCK_PX + column * BLOCK_PX
+                    sides = maximum(load8(wide, at - line), load8(wide, at))
+                    store(found, at, maximum(sides, load8(wide, at + line)))
 
 
 @subroutine
@@ -115,21 +159,29 @@ def _reach(found, at_row, at_column, rows, width, lanes):  # type: ignore[no-unt
 
 
 def weight_of_correction(  # type: ignore[no-untyped-def]
-    times, confidence, velocity, plane, shares, share_count, found, wide, lanes, result, rows, columns, step
+    times, confidence, velocity, plane, shares, share_count, found, wide, sums, lanes, result, rows, columns, step
 ):  # fmt: skip
-    """Maps of ``rows`` × ``columns`` blocks; ``plane``: numbers from x to y in ``velocity``."""
+    """Maps of ``rows`` × ``columns`` blocks; ``plane``: numbers from x to y in ``velocity``.
+
+    ``found``, ``wide`` and ``sums`` hold zeros, ``result`` ones: blocks that no overlay reaches are left so.
+    """
     width, samples = columns * BLOCK_PX, BLOCK_PX // step
     line = width + 2 * BLOCK_PX
-    for block in range(rows * columns):
-        sure = load_scalar(confidence, block)
-        top, left = block // columns * samples, block % columns * BLOCK_PX
-        for row in range(top, top + samples):
-            given = above(load8(times, row * width + left), HALF)
-            store(found, (row + 1) * line + BLOCK_PX + left, given * sure)
-    _widen(found, wide, rows * samples, width)
+    _write_found(times, confidence, found, sums, lanes, rows, columns, samples)
+    _widen(found, wide, sums, rows, columns, samples)
+    most = ZERO
+    for number in range(share_count):
+        most = max(most, abs(load_scalar(shares, number)))
     for block in range(rows * columns):
         top, left = block // columns * samples, block % columns * BLOCK_PX
         x, y = load_scalar(velocity, block), load_scalar(velocity, plane + block)
+        # as far as a share reaches, with what was widened and rounded
+        down, right = int(abs(y) * most / np.float32(step)) + 2, int(abs(x) * most) + 3
+        if not _any_between(
+            sums, (top - down) // samples, (top + samples - 1 + down) // samples,
+            (left - right) // BLOCK_PX, (left + BLOCK_PX - 1 + right) // BLOCK_PX, rows, columns,
+        ):  # fmt: skip
+            continue
         for row in range(top, top + samples):
             reached = load8(found, (row + 1) * line + BLOCK_PX + left)
             for number in range(share_count):
