@@ -115,6 +115,9 @@ def test_the_network_is_asked_the_same_again(tmp_path: Path, tiny_model: Path) -
             asked.append(f"residual {previous is not None} {following is not None} {state is not None}")
             return self.network.residual(previous, current, following, state, *more)
 
+        def match_motion(self, *features: Any) -> Any:
+            return self.network.match_motion(*features)
+
     with Reader(make_clip(tmp_path, 160, 96, 5)) as reader:
         frames = list(reader)
     deblurrer = Deblurrer(tiny_model, device="cpu", precision="float32")

@@ -34,11 +34,11 @@ def test_it_may_be_given_several_times(call: Call, tmp_path: Path, tiny_model: P
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("100,70,30,20", "keep cannot be 100,70,30,20; the picture has 120×80 pixels"),
-        ("1,2,3,0", "keep cannot be '1,2,3,0'; it is none, rectangles of whole pixels X,Y,WIDTH,HEIGHT, or a mask "
+        ("100,70,30,20", "--keep cannot be 100,70,30,20; the picture has 120×80 pixels"),
+        ("1,2,3,0", "--keep cannot be '1,2,3,0'; it is none, rectangles of whole pixels X,Y,WIDTH,HEIGHT, or a mask "
          "picture like mask.png"),
-        ("missing.png", "keep cannot be missing.png; there is no such file"),
-        ("small.png", "keep cannot be small.png, of 20×10 pixels; the picture has 120×80"),
+        ("missing.png", "--keep cannot be missing.png; there is no such file"),
+        ("small.png", "--keep cannot be small.png, of 20×10 pixels; the picture has 120×80"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_line(

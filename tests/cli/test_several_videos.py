@@ -82,7 +82,7 @@ def test_both_videos_may_be_the_default(tmp_path: Path, call: Call) -> None:
 def test_what_is_no_video_is_refused(number: int, words: str, front_and_rear: Path, call: Call, tmp_path: Path) -> None:
     result = call(front_and_rear, "-o", tmp_path / "out.mp4", "--video", str(number))
     assert result.code == 2
-    assert re.fullmatch(rf"vdeblur: error: {words}\n", result.err)
+    assert re.fullmatch(rf"vdeblur: error: --{words}\n", result.err)
     with pytest.raises(UsageError, match=words):
         deblur_video(front_and_rear, tmp_path / "out.mp4", video=number)
     assert list(tmp_path.iterdir()) == []
