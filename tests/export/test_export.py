@@ -256,7 +256,7 @@ def test_any_size_is_tried_at_several(model: Path, tmp_path: Path, monkeypatch: 
     """The trace is left out: what comes instead is the package itself, and one of the sizes is wrong."""
     step = step_of(model)
     monkeypatch.setattr(export_run, "traced", lambda *_: None)
-    monkeypatch.setattr(torch.export, "save", lambda program, path: path.write_bytes(b"program"))
+    monkeypatch.setattr(torch.export, "save", lambda program, file: file.write(b"program"))
     monkeypatch.setattr(export_run, "program_stepper", lambda path: eager(step))
     exported = export_network(model, tmp_path / "a.pt2")
     sizes = sizes_tried(step.network.stride)

@@ -15,6 +15,7 @@ from torch import Tensor
 from support.doubles import clip
 from support.wall_clock import patience
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.read_ahead import always_ready
 from vdeblur.errors import NetworkError
 from vdeblur.frames import Frame
 from vdeblur.kernels.dispatch import kernels_for, try_kernels
@@ -197,7 +198,7 @@ class Watched(LumaNet):
 
 def test_the_next_frame_is_matched_while_one_is_corrected() -> None:
     deblurrer = Deblurrer(Watched(), device="cpu", precision="float32")
-    assert len(list(deblurrer.run(clip(4, 64, 96)))) == 4
+    assert len(list(deblurrer.run(clip(4, 64, 96), ready=always_ready))) == 4
     assert deblurrer.network.ended == 4  # type: ignore[attr-defined]
 
 
@@ -235,8 +236,8 @@ def test_memory_that_runs_out_while_matching_is_met_with_tiles() -> None:
 
 def test_an_abandoned_run_waits_for_what_it_began() -> None:
     deblurrer = Deblurrer(Watched(), device="cpu", precision="float32")
-    run = deblurrer.run(clip(8, 64, 96))
+    run = deblurrer.run(clip(8, 64, 96), ready=always_ready)
     next(run)
     run.close()
     assert deblurrer.network.begun == deblurrer.network.ended  # type: ignore[attr-defined]
-    assert len(list(deblurrer.run(clip(2, 64, 96)))) == 2
+    assert len(list(deblurrer.run(clip(2, 64, 96), ready=always_ready))) == 2
