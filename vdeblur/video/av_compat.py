@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 import av
 from av.container import Container, InputContainer
 from av.filter import Graph
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import SideData, SideDataContainer
 from av.stream import Stream
 
 _MAJOR = int(av.__version__.partition(".")[0])
@@ -79,13 +79,25 @@ def stored_bytes(container: InputContainer) -> int | None:
     return size if size is not None and size >= 0 else None
 
 
+def side_data_container(frame: av.VideoFrame) -> Any:
+    """All side data of a frame, which the frame itself does not remember.
+
+    What ``frame.side_data`` returns and the frame hold each other, so that each picture would stay in memory until the
+    garbage collector looks.
+
+    Raises:
+        ValueError: PyAV 18 does not know the kind of one of them.
+    """
+    return cast(Any, SideDataContainer)(frame)
+
+
 def side_data_items(frame: av.VideoFrame) -> Iterator[SideData]:
     """Each item of a frame's side data, in the frame's order.
 
     Raises:
         ValueError: PyAV 18 does not know the kind of one of them.
     """
-    items = cast(Any, frame.side_data)
+    items = side_data_container(frame)
     for index in count():  # PyAV 18 counts items, 19 kinds
         try:
             yield items[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -9,11 +10,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
 from support.doubles import Identity
 from support.engines import QUICK
+from support.media.clips import ffmpeg
 from support.media.colour_changes import BT709, PQ, coloured, followed, plain
 from support.media.late_side_data import (
     active_format,
@@ -290,3 +293,16 @@ def test_captions_of_any_bytes_come_through(tmp_path: Path) -> None:
             for frame, data in zip(reader, wanted, strict=True):
                 writer.write(replace(frame, captions=data))
     assert captions_in(target) == wanted
+
+
+def test_a_picture_that_was_watched_goes_at_once(tmp_path: Path) -> None:
+    """Without the garbage collector: large pictures would fill the memory before it looks."""
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=0.2", "-c:v", "libx264", str(tmp_path / "a.mp4"))
+    gc.collect()
+    gc.disable()
+    try:
+        with Reader(tmp_path / "a.mp4") as reader:
+            assert len(list(reader)) == 5
+        assert not [each for each in gc.get_objects() if type(each) is av.VideoFrame]
+    finally:
+        gc.enable()

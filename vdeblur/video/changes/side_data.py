@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import av
 
-from vdeblur.video.av_compat import fraction_or_none, side_data_items
+from vdeblur.video.av_compat import fraction_or_none, side_data_container, side_data_items
 from vdeblur.video.filter_graph import FilterGraph
 
 #: Kinds that FFmpeg has (libavutil/frame.h) and PyAV 18 has no word for, by their numbers.
@@ -53,7 +53,7 @@ def further_name(number: int) -> str:
 def unknown_kind(frame: av.VideoFrame) -> int | None:
     """Number of the first kind that keeps PyAV from reading any."""
     try:
-        cast(object, frame.side_data)
+        side_data_container(frame)
     except ValueError as exc:
         found = _UNKNOWN_KIND.match(str(exc))
         if found is None:
