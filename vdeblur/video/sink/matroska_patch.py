@@ -8,7 +8,6 @@ Of R'G'B' FFmpeg says that it is full, whatever it is; here it is said to be lim
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +15,7 @@ from vdeblur.errors import TargetError
 from vdeblur.video import ebml
 from vdeblur.video.spatial.matroska import video_entries
 
-_SEGMENT, _TRACKS, _ENTRY, _VIDEO, _COLOUR, _RANGE = 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x55B0, 0x55B9
-_CHECKSUM = 0xBF
+_COLOUR, _RANGE = 0x55B0, 0x55B9
 _RANGES = {"tv": 1, "pc": 2}
 #: Tracks stand in front; what FFmpeg writes before them is far smaller.
 _HEAD_BYTES = 1 << 20
@@ -37,7 +35,7 @@ def mark_range(path: Path, track: int, colour_range: Literal["pc", "tv"]) -> Non
             _mark(head, track, _RANGES[colour_range])
             file.seek(0)
             file.write(head)
-    except (OSError, IndexError, StopIteration) as exc:
+    except (OSError, LookupError) as exc:
         raise TargetError(f"cannot mark {path} with its range: {exc or 'no such element'}") from exc
 
 
@@ -65,9 +63,7 @@ def put_into_video(path: Path, place: int, element: bytes, *, room: str, title: 
         if entry is None:
             return False
         head[slice(*videos[place])] = entry
-        first = next(ebml.elements(head, tracks[0].body, tracks[0].end))
-        if first.kind == _CHECKSUM:
-            head[first.body : first.end] = zlib.crc32(head[first.end : tracks[0].end]).to_bytes(4, "little")
+        _renew_checksum(head, tracks[0])
         file.seek(0)
         file.write(head)
     return True
@@ -89,32 +85,21 @@ def _with_element(head: bytes, start: int, end: int, element: bytes, room: str, 
 
 
 def _mark(head: bytearray, track: int, value: int) -> None:
-    segment = _child(head, 0, len(head), _SEGMENT)
-    tracks = _child(head, *segment, _TRACKS)
-    entry = [span for kind, *span in _children(head, *tracks) if kind == _ENTRY][track]
-    video = _child(head, entry[0], entry[1], _VIDEO)
-    colour = _child(head, *video, _COLOUR)
-    first, last = _child(head, *colour, _RANGE)
-    head[first:last] = value.to_bytes(last - first, "big")
-    kind, start, end = next(_children(head, *tracks))
-    if kind == _CHECKSUM:
-        head[start:end] = zlib.crc32(head[end : tracks[1]]).to_bytes(4, "little")
+    tracks = ebml.tracks_of(head)
+    if tracks is None:
+        raise LookupError
+    place = tracks[1][track]
+    for kind in (ebml.VIDEO, _COLOUR, _RANGE):
+        found = ebml.child(head, place.body, place.end, kind)
+        if found is None:
+            raise LookupError
+        place = found
+    head[place.body : place.end] = value.to_bytes(place.end - place.body, "big")
+    _renew_checksum(head, tracks[0])
 
 
-def _child(data: bytearray, start: int, end: int, wanted: int) -> tuple[int, int]:
-    return next((first, last) for kind, first, last in _children(data, start, end) if kind == wanted)
-
-
-def _children(data: bytearray, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Identifier, first byte and end of the content of each element."""
-    while start < end:
-        width = 9 - data[start].bit_length()
-        kind = int.from_bytes(data[start : start + width], "big")
-        start += width
-        width = 9 - data[start].bit_length()
-        size = int.from_bytes(data[start : start + width], "big") & ((1 << 7 * width) - 1)
-        start += width
-        unknown = size == (1 << 7 * width) - 1
-        last = end if unknown else min(end, start + size)
-        yield kind, start, last
-        start = last
+def _renew_checksum(head: bytearray, tracks: ebml.Element) -> None:
+    """Make the checksum of the tracks true again, if they have one."""
+    first = next(ebml.elements(head, tracks.body, tracks.end))
+    if first.kind == ebml.CHECKSUM:
+        head[first.body : first.end] = zlib.crc32(head[first.end : tracks.end]).to_bytes(4, "little")

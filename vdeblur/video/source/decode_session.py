@@ -117,12 +117,8 @@ class DecodeSession:
                 break
             packets = self.media.packets()
             key = _key_packet(packets, tick)
-            if key is None:
-                continue
-            pictures = self._shown(self.decoder.frames(chain([key], packets)))
-            first = next(pictures, None)
-            if first is not None and first.pts is not None and first.pts <= tick:
-                return chain([first], pictures)
+            if key is not None and (pictures := self._from_key(key, packets, tick)) is not None:
+                return pictures
         self.close()
         self._open()
         return self.pictures()
@@ -137,13 +133,21 @@ class DecodeSession:
             found = next((packet for packet in packets if packet.is_keyframe and packet.pts == key), None)
             if found is None:
                 break
-            pictures = self._shown(self.decoder.frames(chain([found], packets)))
-            first = next(pictures, None)
-            if first is not None and first.pts is not None and first.pts <= tick:
-                return chain([first], pictures)
+            if (pictures := self._from_key(found, packets, tick)) is not None:
+                return pictures
         self.close()
         self._open()
         return self.pictures()
+
+    def _from_key(
+        self, key: av.Packet[Any], packets: Iterator[av.Packet[Any]], tick: int
+    ) -> Iterator[av.VideoFrame] | None:
+        """Decoded frames from a key frame on; ``None`` if the first is shown after ``tick``."""
+        pictures = self._shown(self.decoder.frames(chain([key], packets)))
+        first = next(pictures, None)
+        if first is None or first.pts is None or first.pts > tick:
+            return None
+        return chain([first], pictures)
 
 
 def _key_packet(packets: Iterator[av.Packet[Any]], tick: int) -> av.Packet[Any] | None:

@@ -13,13 +13,12 @@ from fractions import Fraction
 import av
 from av.video.stream import VideoStream
 
+from vdeblur.video import ebml
 from vdeblur.video.av_compat import fraction_or_none
 from vdeblur.video.filter_graph import FilterGraph
 from vdeblur.video.formats.colour_tags import stream_header
 from vdeblur.video.info import Crop
 
-#: Segment, Tracks, TrackEntry and Video, one inside the other.
-_PATH = (0x18538067, 0x1654AE6B, 0xAE, 0xE0)
 _TOP, _BOTTOM, _LEFT, _RIGHT = 0x54BB, 0x54AA, 0x54CC, 0x54DD
 
 
@@ -28,34 +27,20 @@ def container_crop(stream: VideoStream) -> Crop | None:
 
     PyAV does not tell it: it is read from a header of Matroska that is made of the stream.
     """
-    elements = dict(_elements(stream_header(stream, "matroska")))
-    for name in _PATH:
-        elements = dict(_elements(elements.get(name, b"")))
-    top, bottom, left, right = (
-        int.from_bytes(elements.get(name, b""), "big") for name in (_TOP, _BOTTOM, _LEFT, _RIGHT)
-    )
+    header = stream_header(stream, "matroska")
+    tracks = ebml.tracks_of(header)
+    entry = tracks[1][0] if tracks is not None and tracks[1] else None
+    video = None if entry is None else ebml.child(header, entry.body, entry.end, ebml.VIDEO)
+    if video is None:
+        return None
+    sides = {each.kind: ebml.number(header, each) for each in ebml.elements(header, video.body, video.end)}
+    top, bottom, left, right = (sides.get(name, 0) for name in (_TOP, _BOTTOM, _LEFT, _RIGHT))
     context = stream.codec_context
     if not (top or bottom or left or right):
         return None
     if left + right >= context.width or top + bottom >= context.height:
         return None
     return Crop(top, bottom, left, right)
-
-
-def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Name and content of each EBML element (RFC 8794); one of unknown size reaches to the end."""
-    place = 0
-    while place + 2 <= len(data):
-        name_bytes = 9 - data[place].bit_length()
-        name = int.from_bytes(data[place : place + name_bytes], "big")
-        place += name_bytes
-        size_bytes = 9 - data[place].bit_length() if place < len(data) else 9
-        if name_bytes > 8 or size_bytes > 8:
-            return
-        size = int.from_bytes(data[place : place + size_bytes], "big") & ((1 << 7 * size_bytes) - 1)
-        place += size_bytes
-        yield name, data[place : place + size]
-        place += size
 
 
 def cropped(pictures: Iterable[av.VideoFrame], crop: Crop) -> Iterator[av.VideoFrame]:
