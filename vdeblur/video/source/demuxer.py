@@ -385,10 +385,7 @@ class ImageSequence:
         self.chapter_seconds: tuple[Fraction, ...] = ()
         self.metadata: dict[str, str] = {}
         self.input_url = place.pattern_url
-        self.input_options: dict[str, str] = {}
-        if place.pattern_url is not None:
-            self.input_options = {**reopening_options("image2", network=False), **place.pattern_options}
-            self.input_options["framerate"] = str(rate)
+        self.input_options = place.pattern_input(rate)
         self.failure: str | None = None
         self.kept: deque[av.Packet[Any]] = deque()
         self.scan: TimeScan | None = None

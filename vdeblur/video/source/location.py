@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from vdeblur.errors import SourceError, UsageError
 from vdeblur.video.broken_off import ElementWalk, walk_file, walk_path
-from vdeblur.video.source.access import NETWORK_SCHEMES, scheme_of
+from vdeblur.video.source.access import NETWORK_SCHEMES, reopening_options, scheme_of
 
 DEFAULT_FRAME_RATE = Fraction(25)
 PICTURE_SUFFIXES = frozenset({
@@ -176,6 +176,12 @@ class SourceLocation:
             return None if path is None else path.stat().st_size
         except OSError:
             return None
+
+    def pattern_input(self, rate: Fraction) -> dict[str, str]:
+        """FFmpeg's options for the pattern's pictures at so many frames a second; none where there is no pattern."""
+        if self.pattern_url is None:
+            return {}
+        return {**reopening_options("image2", network=False), **self.pattern_options, "framerate": str(rate)}
 
     @property
     def head(self) -> bytes:

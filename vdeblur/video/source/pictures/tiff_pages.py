@@ -23,7 +23,6 @@ from vdeblur.video.clock.slots import DecodingSlots
 from vdeblur.video.formats.pixel_formats import video_frame_from
 from vdeblur.video.info import Crop, PartOfVideo, TimeScan
 from vdeblur.video.photo.exif import matrix_of
-from vdeblur.video.source.access import reopening_options
 from vdeblur.video.source.limits import pixel_limit
 from vdeblur.video.source.location import DEFAULT_FRAME_RATE, SourceLocation, file_id
 from vdeblur.video.source.opening import raise_pipe_failure
@@ -104,10 +103,7 @@ class TiffPages:
         self.chapter_seconds: tuple[Fraction, ...] = ()
         self.metadata: dict[str, str] = {}
         self.input_url = place.pattern_url
-        self.input_options: dict[str, str] = {}
-        if place.pattern_url is not None:
-            self.input_options = {**reopening_options("image2", network=False), **place.pattern_options}
-            self.input_options["framerate"] = str(rate)
+        self.input_options = place.pattern_input(rate)
         self.display_matrix = matrix_of(first.pages[0].orientation)
         self.cut: Truncation | None = None
         self.file_id = file_id(place.path)
