@@ -80,7 +80,7 @@ def test_a_slow_network_drops_frames_and_bounds_the_delay() -> None:
         status = running.status()
     delays = sorted(one.delay_seconds for one in sink.shown[2:])
     assert delays[len(delays) * 3 // 4] < 0.1 + 0.1 + scaled(0.06), "one frame at work, one waiting"
-    assert delays[-1] < 1, "whoever queued all frames would be 2 s behind by now; the machine may hiccup once"
+    assert sink.shown[-1].delay_seconds < 1, "whoever queued all frames would be 2 s behind by now"
     assert sink.numbers == sorted(set(sink.numbers))
     assert status.dropped >= 0.7 * status.frames
     assert 50 - scaled(10, below=30) < status.source_fps < 60
