@@ -54,14 +54,15 @@ class GuideConfig:
 
 
 class GuideState(NamedTuple):
-    """Recurrent state after a frame.
+    """Recurrent state after a frame; pictures in float16, so that frames that wait for others take little memory.
 
-    ``guide`` (B, 3, H, W): Y'CbCr; ``hidden`` (B, hidden, H/4, W/4); ``noise`` (B, HISTOGRAM_SIZE): the reading so far;
-    ``used`` (B, 1, 1, 1): share of the network's change that was taken, 0 where the picture was clean; ``levels``: the
-    frame's pyramid.
+    ``luma`` (B, 1, H, W) and ``chroma`` (B, 2, H/2, W/2) of the guide; ``hidden`` (B, hidden, H/4, W/4); ``noise``
+    (B, HISTOGRAM_SIZE): the reading so far; ``used`` (B, 1, 1, 1): share of the network's change that was taken, 0
+    where the picture was clean; ``levels``: the frame's pyramid.
     """
 
-    guide: Tensor
+    luma: Tensor
+    chroma: Tensor
     hidden: Tensor
     noise: Tensor
     used: Tensor
@@ -136,7 +137,7 @@ class GuideNet(RestorationNetwork):
         used = trust(curve, told.quantiser)
         dtype = self.leave.weight.dtype
         parts = F.pixel_unshuffle(picture, 2)  # (B, 12, h, w)
-        small = torch.stack([plane.mean(1) for plane in parts.unflatten(1, (3, 4)).unbind(1)], 1)
+        small = F.avg_pool2d(picture, 2)
         if state is None or flow is None:
             before = torch.zeros_like(parts[:, :6])
             cues = torch.zeros_like(parts[:, :2])
@@ -156,16 +157,17 @@ class GuideNet(RestorationNetwork):
         hidden = hidden + update * (fresh.tanh() - hidden)
         change = self.leave(F.relu(fine + F.pixel_shuffle(self.up(y), 2)))
         guide = picture + used * F.pixel_shuffle(change.float(), 2)
-        return guide, GuideState(guide, hidden.float(), seen, used, levels)
+        kept = [part.half() for part in (guide[:, :1], F.avg_pool2d(guide[:, 1:], 2), hidden)]
+        return guide, GuideState(*kept, seen, used, levels)
 
     def _warped(self, parts: Tensor, small: Tensor, state: GuideState, flow: Any) -> tuple[Tensor, Tensor, Tensor]:
         """The state as this frame sees it: the previous guide's difference (B, 6, h, w), cues (B, 2, h, w), hidden."""
         full, half, quarter = (upsample(flow.displacement, times) for times in (8, 4, 2))
-        luma = F.pixel_unshuffle(warp(state.guide[:, :1], full), 2) - parts[:, :4]
-        chroma = warp(F.avg_pool2d(state.guide[:, 1:], 2), half / 2) - small[:, 1:]
+        luma = F.pixel_unshuffle(warp(state.luma.float(), full), 2) - parts[:, :4]
+        chroma = warp(state.chroma.float(), half / 2) - small[:, 1:]
         valid = upsample((flow.mismatch < 0.999).to(parts.dtype), 4) * (state.used > 0)
         cues = torch.cat((valid, upsample(flow.mismatch, 4) * 10 * valid), 1)
-        hidden = warp(state.hidden, quarter / 4) * valid[..., ::2, ::2]
+        hidden = warp(state.hidden.float(), quarter / 4) * valid[..., ::2, ::2]
         return torch.cat((luma, chroma), 1) * valid, cues, hidden
 
 

@@ -84,8 +84,8 @@ def _blocks(luma: Tensor) -> Tensor:
     rows, columns = (side // BLOCK_PX for side in luma.shape[-2:])
     step = max(1, math.ceil(math.sqrt(rows * columns / MOST_BLOCKS)))
     whole = luma[:, 0, : rows * BLOCK_PX, : columns * BLOCK_PX]
-    parts = whole.unflatten(1, (rows, BLOCK_PX)).unflatten(3, (columns, BLOCK_PX))[:, ::step, :, ::step]
-    return parts.permute(0, 1, 3, 2, 4).flatten(1, 2)
+    parts = whole.reshape(-1, rows, BLOCK_PX, columns, BLOCK_PX)[:, ::step, :, ::step].permute(0, 1, 3, 2, 4)
+    return parts.reshape(len(luma), -1, BLOCK_PX, BLOCK_PX)
 
 
 def _weights(level: Tensor) -> Tensor:
