@@ -157,8 +157,8 @@ class GuideNet(RestorationNetwork):
         hidden = hidden + update * (fresh.tanh() - hidden)
         change = self.leave(F.relu(fine + F.pixel_shuffle(self.up(y), 2)))
         guide = picture + used * F.pixel_shuffle(change.float(), 2)
-        kept = [part.half() for part in (guide[:, :1], F.avg_pool2d(guide[:, 1:], 2), hidden)]
-        return guide, GuideState(*kept, seen, used, levels)
+        small_chroma = F.avg_pool2d(guide[:, 1:], 2)
+        return guide, GuideState(guide[:, :1].half(), small_chroma.half(), hidden.half(), seen, used, levels)
 
     def _warped(self, parts: Tensor, small: Tensor, state: GuideState, flow: Any) -> tuple[Tensor, Tensor, Tensor]:
         """The state as this frame sees it: the previous guide's difference (B, 6, h, w), cues (B, 2, h, w), hidden."""
