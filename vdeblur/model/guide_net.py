@@ -8,7 +8,10 @@ is the picture.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,12 +19,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.errors import UsageError
-from vdeblur.model.layers import conv3x3, upsample, warp, zero_init
+from vdeblur.model.guide_inputs import (
+    CHANNELS,
+    CHROMA_GAIN,
+    chroma_deviation,
+    convolve,
+    guide_inputs,
+    hidden_before,
+    past_of,
+)
+from vdeblur.model.layers import conv3x3, zero_init
 from vdeblur.model.network import NetworkTraits, RestorationNetwork
-from vdeblur.model.noise_curve import accumulate_histogram, noise_at, noise_curve, noise_histogram
-from vdeblur.model.optical_flow import Level, build_pyramid, estimate_flow
-from vdeblur.runtime.cpu_pool import single_threaded_ops
+from vdeblur.model.noise_curve import accumulate_histogram, noise_curve, noise_histogram
+from vdeblur.model.optical_flow import Flow, Level, build_pyramid, estimate_flow
+from vdeblur.runtime.cpu_pool import available_threads, run_parallel, single_threaded_ops
 
+#: Rows of half the resolution that are convolved at a time, at most about so many.
+STRIP_ROWS = 256
 #: Noise (standard deviation, R'G'B' in [0, 1]) up to which a picture is clean, and from which it is surely noisy.
 CLEAN_NOISE, SURE_NOISE = 1.3 / 255, 2.6 / 255
 #: Quantisers likewise, as H.264 counts them (0 to 51).
@@ -37,7 +51,7 @@ class GuideConfig:
     width: int = 16
     deep: int = 48
     hidden: int = 16
-    layers: int = 3
+    layers: int = 2
     #: Finest scale of the optical flow, 1/flow_finest.
     flow_finest: int = 4
 
@@ -95,13 +109,13 @@ class GuideNet(RestorationNetwork):
         super().__init__()
         self.config = config
         width, deep, hidden = config.width, config.deep, config.hidden
-        self.enter = conv3x3(12 + 6 + 4, width)
+        self.enter = conv3x3(CHANNELS, width)
         self.down = conv3x3(width, deep, stride=2)
         self.remember = nn.Conv2d(hidden, deep, 1, bias=False)
         self.body = nn.ModuleList(conv3x3(deep, deep) for _ in range(config.layers))
         self.gates = nn.Conv2d(deep + hidden, 2 * hidden, 1)
         self.up = nn.Conv2d(deep, 4 * width, 1)
-        self.leave = zero_init(conv3x3(width, 12))
+        self.leave = zero_init(conv3x3(width, 8))
 
     def encode(self, frame: Tensor) -> Tensor:
         """Y'CbCr (B, 3, H, W) of R'G'B' (B, 3, H, W), or of luma (B, 1, H, W)."""
@@ -123,52 +137,107 @@ class GuideNet(RestorationNetwork):
             told: what is known of the frames; None: nothing.
             state: after the frame before it; None at the start of a shot.
         """
-        with single_threaded_ops(picture.device):
-            levels = build_pyramid(picture[:, :1], self.config.flow_finest)
+        luma, chroma, state = self.guide_planes(picture[:, :1], picture[:, 1:], told, state)
+        return torch.cat((luma, chroma), 1), state
+
+    def guide_planes(
+        self, luma: Tensor, chroma: Tensor, told: Told | None = None, state: GuideState | None = None
+    ) -> tuple[Tensor, Tensor, GuideState]:
+        """As :meth:`guide`, of luma (B, 1, H, W) and chroma (B, 2, H, W), or (B, 2, H/2, W/2) as in 4:2:0 video."""
+        with single_threaded_ops(luma.device):
+            levels = build_pyramid(luma, self.config.flow_finest)
             flow = None if state is None else estimate_flow(levels, state.levels, self.config.flow_finest)
-            seen = accumulate_histogram(noise_histogram(picture[:, :1]), None if state is None else state.noise)
-        return self.refine(picture, told or nothing_told(picture), state, levels, flow, seen)
+            seen = accumulate_histogram(noise_histogram(luma), None if state is None else state.noise)
+            return self.refine(luma, chroma, told or nothing_told(luma), state, levels, flow, seen)
 
     def refine(
-        self, picture: Tensor, told: Told, state: GuideState | None, levels: Any, flow: Any, seen: Tensor
-    ) -> tuple[Tensor, GuideState]:
-        """As :meth:`guide`, with the flow to the frame before and the reading of the noise already found."""
+        self,
+        luma: Tensor,
+        chroma: Tensor,
+        told: Told,
+        state: GuideState | None,
+        levels: tuple[Level, ...],
+        flow: Flow | None,
+        seen: Tensor,
+    ) -> tuple[Tensor, Tensor, GuideState]:
+        """As :meth:`guide_planes`, with the flow to the frame before and the reading of the noise already found."""
         curve = torch.where(told.noise.isnan()[:, None], noise_curve(seen), told.noise[:, None])
         used = trust(curve, told.quantiser)
-        dtype = self.leave.weight.dtype
-        parts = F.pixel_unshuffle(picture, 2)  # (B, 12, h, w)
-        small = F.avg_pool2d(picture, 2)
-        if state is None or flow is None:
-            before = torch.zeros_like(parts[:, :6])
-            cues = torch.zeros_like(parts[:, :2])
-            hidden = parts.new_zeros(len(parts), self.config.hidden, parts.shape[-2] // 2, parts.shape[-1] // 2)
-        else:
-            before, cues, hidden = self._warped(parts, small, state, flow)
-        noise = noise_at(curve, small[:, :1]) * 20
-        quantiser = (told.quantiser / 51).nan_to_num(nan=-1.0).view(-1, 1, 1, 1).expand_as(noise)
-        x = torch.cat((parts[:, :4] - 0.5, parts[:, 4:], before, cues, noise, quantiser), 1).to(dtype)
-        hidden = hidden.to(dtype)
-        fine = F.relu(self.enter(x.contiguous(memory_format=torch.channels_last)))
-        y = F.relu(self.down(fine) + self.remember(hidden))
-        for number, layer in enumerate(self.body):
-            y = F.relu(layer(y) + y) if number else F.relu(layer(y))
-        update, fresh = self.gates(torch.cat((y, hidden), 1)).chunk(2, 1)
-        update = update.sigmoid()
-        hidden = hidden + update * (fresh.tanh() - hidden)
-        change = self.leave(F.relu(fine + F.pixel_shuffle(self.up(y), 2)))
-        guide = picture + used * F.pixel_shuffle(change.float(), 2)
-        small_chroma = F.avg_pool2d(guide[:, 1:], 2)
-        return guide, GuideState(guide[:, :1].half(), small_chroma.half(), hidden.half(), seen, used, levels)
+        small = chroma if chroma.shape[-1] != luma.shape[-1] else F.avg_pool2d(chroma, 2)
+        past = None
+        if state is not None and flow is not None:
+            past = past_of(state.luma, state.chroma, state.used, flow.displacement, flow.mismatch)
+        detail = None if small is chroma else chroma_deviation(chroma, small)
+        hidden = None if state is None or past is None else hidden_before(state.hidden, past)
+        quantiser = (told.quantiser / 51).nan_to_num(nan=-1.0)
 
-    def _warped(self, parts: Tensor, small: Tensor, state: GuideState, flow: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """The state as this frame sees it: the previous guide's difference (B, 6, h, w), cues (B, 2, h, w), hidden."""
-        full, half, quarter = (upsample(flow.displacement, times) for times in (8, 4, 2))
-        luma = F.pixel_unshuffle(warp(state.luma.float(), full), 2) - parts[:, :4]
-        chroma = warp(state.chroma.float(), half / 2) - small[:, 1:]
-        valid = upsample((flow.mismatch < 0.999).to(parts.dtype), 4) * (state.used > 0)
-        cues = torch.cat((valid, upsample(flow.mismatch, 4) * 10 * valid), 1)
-        hidden = warp(state.hidden.float(), quarter / 4) * valid[..., ::2, ::2]
-        return torch.cat((luma, chroma), 1) * valid, cues, hidden
+        def change(rows: slice) -> tuple[Tensor, Tensor]:
+            inputs = guide_inputs(luma, small, detail, past, curve, quantiser, rows)
+            return self._change(inputs, None if hidden is None else hidden[:, :, rows.start // 2 : rows.stop // 2])
+
+        changes, hiddens = zip(*self._in_strips(change, luma.shape[-2] // 2, luma.device), strict=True)
+        total = torch.cat(changes, 2).float()
+        guide = luma + used * F.pixel_shuffle(total[:, :4], 2)
+        change_chroma = used * total[:, 4:6] * (1 / CHROMA_GAIN)
+        state = GuideState(
+            guide.half(), (small + change_chroma).half(), torch.cat(hiddens, 2).half(), seen, used, levels
+        )
+        if small is not chroma:
+            noise = (chroma - upsample_nearest(small)) * upsample_nearest(used * total[:, 6:].sigmoid())
+            return guide, chroma + upsample_nearest(change_chroma) - noise, state
+        return guide, chroma + change_chroma, state
+
+    def _in_strips(
+        self, change: Callable[[slice], tuple[Tensor, Tensor]], height: int, device: torch.device
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Results of ``change``, and hidden states, for strips of rows, each computed with the rows that it sees."""
+        halo = -(-(2 * self.config.layers + 4) // 4) * 4
+        count = max(1, min(height // (4 * halo), max(available_threads(device), height // STRIP_ROWS)))
+        edges = [height * number // count // 4 * 4 for number in range(count)] + [height]
+
+        def strip(first: int, last: int) -> tuple[Tensor, Tensor]:
+            start, stop = max(0, first - halo), min(height, last + halo)
+            found, hidden = change(slice(start, stop))
+            upper, lower = first - start, last - start
+            return found[:, :, upper:lower], hidden[:, :, upper // 2 : lower // 2]
+
+        return run_parallel([partial(strip, *ends) for ends in itertools.pairwise(edges)], device)
+
+    def _change(self, inputs: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The network's change and hidden state, at half and at a quarter of the resolution.
+
+        The change (B, 8, h, w): luma of four pixels, Cb and Cr, and the logits of how much of the four pixels' chroma
+        detail is noise.
+        """
+        dtype = self.leave.weight.dtype
+        x = inputs.to(dtype, memory_format=torch.channels_last)
+        if hidden is None:
+            hidden = x.new_zeros(len(x), self.config.hidden, x.shape[-2] // 2, x.shape[-1] // 2)
+        own = hidden.to(dtype, memory_format=torch.channels_last)
+        fine = convolve(x, self.enter)
+        y = convolve(fine, self.down, add=convolve(own, self.remember, rectified=False))
+        for number, layer in enumerate(self.body):
+            assert isinstance(layer, nn.Conv2d)
+            y = convolve(y, layer, add=y if number else None)
+        update, fresh = convolve(torch.cat((y, own), 1), self.gates, rectified=False).float().chunk(2, 1)
+        hidden = torch.lerp(hidden.float(), fresh.tanh(), update.sigmoid())
+        width, bias = self.config.width, self.up.bias
+        assert bias is not None
+        order = torch.arange(4 * width, device=y.device).view(width, 4).t().flatten()  # pixels first, then channels
+        coarse = convolve(y, self.up, weight=self.up.weight[order], bias=bias[order], rectified=False)
+        return convolve(F.relu(fine + _spread(coarse, width)), self.leave, rectified=False), hidden
+
+
+def upsample_nearest(x: Tensor) -> Tensor:
+    """(B, C, h, w) → (B, C, 2h, 2w), each sample for four pixels."""
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def _spread(coarse: Tensor, width: int) -> Tensor:
+    """(B, 4 · width, h, w), four pixels with ``width`` channels each, as (B, width, 2h, 2w), channels last."""
+    batch, _, height, columns = coarse.shape
+    pixels = coarse.permute(0, 2, 3, 1).reshape(batch, height, columns, 2, 2, width)
+    return pixels.transpose(2, 3).reshape(batch, 2 * height, 2 * columns, width).permute(0, 3, 1, 2)
 
 
 def nothing_told(picture: Tensor) -> Told:

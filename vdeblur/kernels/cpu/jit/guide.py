@@ -1,0 +1,124 @@
+"""Inputs of the guide's first convolution: the picture at half the resolution, and the state warped along the flow.
+
+The twin of :func:`vdeblur.model.guide_inputs.guide_inputs`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vdeblur.kernels.cpu.jit.vectors import load_scalar, store_scalar, subroutine
+
+ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+#: A pixel of the half resolution in blocks of the flow.
+PER_BLOCK = np.float32(0.25)
+#: Factor on chroma.
+CHROMA_GAIN = np.float32(4)
+
+
+@subroutine
+def clipped(value, most):  # type: ignore[no-untyped-def]
+    """A position within 0 … ``most``; anything that is no number becomes 0."""
+    return min(max(value, ZERO), most) if value > ZERO else ZERO
+
+
+@subroutine
+def between(image, at, below, right, across, down):  # type: ignore[no-untyped-def]
+    """Bilinear mean of four samples: at an index, so far to the right, and so far below."""
+    upper, lower = load_scalar(image, at), load_scalar(image, at + below)
+    upper += (load_scalar(image, at + right) - upper) * across
+    lower += (load_scalar(image, at + below + right) - lower) * across
+    return upper + (lower - upper) * down
+
+
+@subroutine
+def sample(image, height, width, x, y):  # type: ignore[no-untyped-def]
+    """Bilinear sample of an image, its border replicated."""
+    x, y = clipped(x, np.float32(width - 1)), clipped(y, np.float32(height - 1))
+    left, top = int(x), int(y)
+    right, below = min(1, width - 1 - left), min(1, height - 1 - top)
+    return between(image, top * width + left, below * width, right, x - np.float32(left), y - np.float32(top))
+
+
+@subroutine
+def store_level(curve, levels, count, value, result, at):  # type: ignore[no-untyped-def]
+    """Store a curve at a value: linear between its levels, constant beyond them."""
+    found = load_scalar(curve, 0)
+    for number in range(1, count):
+        low, high = load_scalar(levels, number - 1), load_scalar(levels, number)
+        share = min(max((value - low) / (high - low), ZERO), ONE)
+        found += (load_scalar(curve, number) - load_scalar(curve, number - 1)) * share
+    store_scalar(result, at, found)
+
+
+@subroutine
+def store_warped(  # type: ignore[no-untyped-def]
+    luma, chroma, before_luma, before_chroma, result, at, row, column, height, width, x, y
+):  # fmt: skip
+    """Store how the previous guide differs: luma of four pixels, then Cb and Cr, at a displacement (x, y) in pixels."""
+    wide, tall = 2 * width, 2 * height
+    pixel = 2 * (row * wide + column)
+    far_x, far_y = np.float32(2 * column) + x, np.float32(2 * row) + y
+    inside = far_x >= ZERO and far_y >= ZERO and far_x < np.float32(wide - 2) and far_y < np.float32(tall - 2)
+    if inside:
+        left, top = int(far_x), int(far_y)
+        across, down = far_x - np.float32(left), far_y - np.float32(top)
+        place = top * wide + left
+        for part in range(4):
+            step = part // 2 * wide + part % 2
+            value = between(before_luma, place + step, wide, 1, across, down)
+            store_scalar(result, at + part, value - load_scalar(luma, pixel + step))
+    else:
+        for part in range(4):
+            value = sample(before_luma, tall, wide, far_x + np.float32(part % 2), far_y + np.float32(part // 2))
+            store_scalar(result, at + part, value - load_scalar(luma, pixel + part // 2 * wide + part % 2))
+    small, pixel = height * width, row * width + column
+    near_x, near_y = np.float32(column) + x * HALF, np.float32(row) + y * HALF
+    for plane in range(2):
+        value = sample(before_chroma + 4 * plane * small, height, width, near_x, near_y)
+        store_scalar(result, at + 4 + plane, (value - load_scalar(chroma, plane * small + pixel)) * CHROMA_GAIN)
+
+
+def guide_inputs(  # type: ignore[no-untyped-def]
+    luma, chroma, detail, before_luma, before_chroma, flow, certainty, curve, levels, level_count, result, first, last,
+    height, width, quantiser
+):  # fmt: skip
+    """Rows ``first`` to ``last`` of ``height`` × ``width`` pixels of half the resolution, 16 channels each.
+
+    ``detail``, and what is of the state before, may be 0: there is none.
+    """
+    rows, columns = height // 4, width // 4
+    blocks = rows * columns
+    for row in range(first, last):
+        down = clipped((np.float32(row) + HALF) * PER_BLOCK - HALF, np.float32(rows - 1))
+        upper = int(down)
+        share_down = down - np.float32(upper)
+        upper_line = upper * columns
+        below = min(upper + 1, rows - 1) * columns - upper_line
+        for column in range(width):
+            at, pixel = ((row - first) * width + column) * 16, row * width + column
+            total = ZERO
+            for part in range(4):
+                value = load_scalar(luma, (2 * row + part // 2) * 2 * width + 2 * column + part % 2)
+                store_scalar(result, at + part, value - HALF)
+                total += value
+            for plane in range(2):
+                value = load_scalar(chroma, plane * height * width + pixel)
+                store_scalar(result, at + 4 + plane, value * CHROMA_GAIN)
+            store_scalar(result, at + 13, load_scalar(detail, pixel) if detail else ZERO)
+            store_level(curve, levels, level_count, total * PER_BLOCK, result, at + 14)
+            store_scalar(result, at + 15, quantiser)
+            across = clipped((np.float32(column) + HALF) * PER_BLOCK - HALF, np.float32(columns - 1))
+            left = int(across)
+            share, right, block = across - np.float32(left), min(1, columns - 1 - left), upper_line + left
+            known = between(certainty, block, below, right, share, share_down) if certainty else ZERO
+            store_scalar(result, at + 12, known)
+            if known > ZERO:
+                x = between(flow, block, below, right, share, share_down)
+                y = between(flow + 4 * blocks, block, below, right, share, share_down)
+                store_warped(
+                    luma, chroma, before_luma, before_chroma, result, at + 6, row, column, height, width, x, y
+                )  # fmt: skip
+            else:
+                for part in range(6, 12):
+                    store_scalar(result, at + part, ZERO)

@@ -1,0 +1,128 @@
+"""Inputs of the guide's first convolution at half the resolution, and what its convolutions do on the way."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vdeblur.kernels.dispatch import try_cpu_kernels
+from vdeblur.model.layers import upsample, warp
+from vdeblur.model.noise_curve import LEVELS, noise_at
+from vdeblur.runtime.device import cpu_has_bfloat16
+
+#: Channels: four pixels' luma; Cb and Cr; how the previous guide differs, likewise; how certain that is; the deviation
+#: of the chroma samples within the four pixels; noise; quantiser.
+CHANNELS = 16
+#: Factors on chroma, on its deviation, on the noise's standard deviation and on the flow's mismatch.
+CHROMA_GAIN, DETAIL_GAIN, NOISE_GAIN, MISMATCH_GAIN = 4.0, 20.0, 20.0, 10.0
+#: Mismatch from which the flow leads out of the picture.
+_LOST = 0.999
+
+
+class Past(NamedTuple):
+    """The previous guide and how the picture has moved since.
+
+    ``luma`` (B, 1, H, W), ``chroma`` (B, 2, H/2, W/2); ``flow`` (B, 2, H/8, W/8) to it, in pixels; ``certainty``
+    (B, 1, H/8, W/8): 1 where the flow matches, 0 where it leads out of the picture or there was no guide.
+    """
+
+    luma: Tensor
+    chroma: Tensor
+    flow: Tensor
+    certainty: Tensor
+
+
+def past_of(luma: Tensor, chroma: Tensor, used: Tensor, displacement: Tensor, mismatch: Tensor) -> Past:
+    """The past of a frame; ``used`` (B, 1, 1, 1) is 0 where there was no guide."""
+    known = (mismatch < _LOST).to(mismatch.dtype) * (used > 0)
+    certainty = known / (1 + MISMATCH_GAIN * mismatch)
+    return Past(luma.float(), chroma.float(), displacement, certainty)
+
+
+def guide_inputs(
+    luma: Tensor,
+    chroma: Tensor,
+    detail: Tensor | None,
+    past: Past | None,
+    curve: Tensor,
+    quantiser: Tensor,
+    rows: slice,
+) -> Tensor:
+    """Inputs (B, CHANNELS, rows, W/2), float32.
+
+    Args:
+        luma: (B, 1, H, W) in [0, 1].
+        chroma: (B, 2, H/2, W/2), Cb and Cr in [-0.5, 0.5].
+        detail: :func:`chroma_deviation` (B, 1, H/2, W/2), None in 4:2:0.
+        curve: noise (B, LEVELS) by brightness.
+        quantiser: (B,) in [0, 1], -1 where it is not known.
+        rows: which rows of the half resolution.
+    """
+    curve = curve * NOISE_GAIN
+    if len(luma) == 1:
+        done: Tensor | None = try_cpu_kernels(
+            luma,
+            lambda native: native.guide_inputs(
+                luma, chroma, detail, past, curve, torch.tensor(LEVELS), float(quantiser), rows
+            ),
+        )
+        if done is not None:
+            return done
+    parts = F.pixel_unshuffle(luma, 2)
+    noise = noise_at(curve, parts.mean(1, keepdim=True))
+    told = quantiser.view(-1, 1, 1, 1).expand_as(noise)
+    before = parts.new_zeros(len(parts), 7, *parts.shape[-2:]) if past is None else _warped(parts, chroma, past)
+    detail = torch.zeros_like(noise) if detail is None else detail
+    return torch.cat((parts - 0.5, chroma * CHROMA_GAIN, before, detail, noise, told), 1)[:, :, rows]
+
+
+def chroma_deviation(chroma: Tensor, small: Tensor) -> Tensor:
+    """How much chroma (B, 2, H, W) varies about its mean of four pixels ``small``: (B, 1, H/2, W/2), scaled."""
+    variance = (F.avg_pool2d(chroma.square(), 2) - small.square()).sum(1, keepdim=True)
+    return variance.clamp_min(1e-8).sqrt() * DETAIL_GAIN
+
+
+def _warped(parts: Tensor, chroma: Tensor, past: Past) -> Tensor:
+    """The previous guide's difference (B, 6, h, w), and its certainty."""
+    half, certainty = upsample(past.flow, 4), upsample(past.certainty, 4)
+    full = half.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    known = (certainty > 0).to(parts.dtype)
+    luma = F.pixel_unshuffle(warp(past.luma, full), 2) - parts
+    small = (warp(past.chroma, half / 2) - chroma) * CHROMA_GAIN
+    return torch.cat((luma * known, small * known, certainty), 1)
+
+
+def hidden_before(hidden: Tensor, past: Past) -> Tensor:
+    """The hidden state (B, C, H/4, W/4) as this frame sees it, float32."""
+    known = upsample(past.certainty, 2) > 0
+    return warp(hidden.float(), upsample(past.flow, 2) / 4) * known
+
+
+def convolve(
+    x: Tensor, layer: nn.Conv2d, *, weight: Tensor | None = None, bias: Tensor | None = None,
+    add: Tensor | None = None, rectified: bool = True,
+) -> Tensor:  # fmt: skip
+    """A convolution, with ``add`` added to its result, and a ReLU; fused by oneDNN on a CPU, where that is available.
+
+    ``weight`` and ``bias`` take the place of the layer's own.
+    """
+    weight = layer.weight if weight is None else weight
+    bias = layer.bias if bias is None else bias
+    assert isinstance(layer.padding, tuple)
+    space = [*layer.padding], [*layer.stride], [1, 1], 1
+    fused = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+    plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu" or fused is None
+    if plain or not torch._C._has_mkldnn or (x.dtype == torch.bfloat16 and not cpu_has_bfloat16()):
+        y = F.conv2d(x, weight, bias, layer.stride, layer.padding)
+        y = y if add is None else y + add
+        return F.relu(y) if rectified else y
+    assert fused is not None
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    if add is None:
+        result: Tensor = fused(x, weight, bias, *space, "relu" if rectified else "none", [], "")
+        return result
+    joined: Tensor = fused.binary(x, add, weight, bias, *space, "add", 1.0, "relu" if rectified else None, [], "")
+    return joined
