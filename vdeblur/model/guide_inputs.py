@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -101,11 +102,22 @@ def hidden_before(hidden: Tensor, past: Past) -> Tensor:
     return warp(hidden.float(), upsample(past.flow, 2) / 4) * known
 
 
+#: Activations that a convolution may end with.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x, "relu": F.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh
+}  # fmt: skip
+
+
 def convolve(
-    x: Tensor, layer: nn.Conv2d, *, weight: Tensor | None = None, bias: Tensor | None = None,
-    add: Tensor | None = None, rectified: bool = True,
-) -> Tensor:  # fmt: skip
-    """A convolution, with ``add`` added to its result, and a ReLU; fused by oneDNN on a CPU, where that is available.
+    x: Tensor,
+    layer: nn.Conv2d,
+    *,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    add: Tensor | None = None,
+    activation: str = "relu",
+) -> Tensor:
+    """A convolution, ``add`` added to it, and an activation; fused by oneDNN on a CPU, where that is available.
 
     ``weight`` and ``bias`` take the place of the layer's own.
     """
@@ -117,12 +129,13 @@ def convolve(
     plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu" or fused is None
     if plain or not torch._C._has_mkldnn or (x.dtype == torch.bfloat16 and not cpu_has_bfloat16()):
         y = F.conv2d(x, weight, bias, layer.stride, layer.padding)
-        y = y if add is None else y + add
-        return F.relu(y) if rectified else y
+        return ACTIVATIONS[activation](y if add is None else y + add)
     assert fused is not None
     weight = weight.contiguous(memory_format=torch.channels_last)
     if add is None:
-        result: Tensor = fused(x, weight, bias, *space, "relu" if rectified else "none", [], "")
+        result: Tensor = fused(x, weight, bias, *space, activation, [], "")
         return result
-    joined: Tensor = fused.binary(x, add, weight, bias, *space, "add", 1.0, "relu" if rectified else None, [], "")
+    assert activation in ("none", "relu")
+    after = None if activation == "none" else activation
+    joined: Tensor = fused.binary(x, add, weight, bias, *space, "add", 1.0, after, [], "")
     return joined

@@ -49,9 +49,9 @@ class GuideConfig:
     kind: Literal["guide"]
     name: str
     width: int = 16
-    deep: int = 48
+    deep: int = 32
     hidden: int = 16
-    layers: int = 2
+    layers: int = 3
     #: Finest scale of the optical flow, 1/flow_finest.
     flow_finest: int = 4
 
@@ -215,17 +215,25 @@ class GuideNet(RestorationNetwork):
             hidden = x.new_zeros(len(x), self.config.hidden, x.shape[-2] // 2, x.shape[-1] // 2)
         own = hidden.to(dtype, memory_format=torch.channels_last)
         fine = convolve(x, self.enter)
-        y = convolve(fine, self.down, add=convolve(own, self.remember, rectified=False))
+        y = convolve(fine, self.down, add=convolve(own, self.remember, activation="none"))
         for number, layer in enumerate(self.body):
             assert isinstance(layer, nn.Conv2d)
             y = convolve(y, layer, add=y if number else None)
-        update, fresh = convolve(torch.cat((y, own), 1), self.gates, rectified=False).float().chunk(2, 1)
-        hidden = torch.lerp(hidden.float(), fresh.tanh(), update.sigmoid())
-        width, bias = self.config.width, self.up.bias
-        assert bias is not None
+        seen, weights, biases = torch.cat((y, own), 1), self.gates.weight.chunk(2), _bias(self.gates).chunk(2)
+        update, fresh = (
+            convolve(seen, self.gates, weight=weight, bias=bias, activation=activation)
+            for weight, bias, activation in zip(weights, biases, ("sigmoid", "tanh"), strict=True)
+        )
+        hidden = torch.lerp(own, fresh, update)
+        width = self.config.width
         order = torch.arange(4 * width, device=y.device).view(width, 4).t().flatten()  # pixels first, then channels
-        coarse = convolve(y, self.up, weight=self.up.weight[order], bias=bias[order], rectified=False)
-        return convolve(F.relu(fine + _spread(coarse, width)), self.leave, rectified=False), hidden
+        coarse = convolve(y, self.up, weight=self.up.weight[order], bias=_bias(self.up)[order], activation="none")
+        return convolve(F.relu(fine + _spread(coarse, width)), self.leave, activation="none"), hidden
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 def upsample_nearest(x: Tensor) -> Tensor:
