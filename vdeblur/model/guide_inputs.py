@@ -1,4 +1,4 @@
-"""Inputs of the guide's first convolution at half the resolution, and what its convolutions do on the way."""
+"""The guide's way through its network: inputs at half the resolution, convolutions, and the change that is applied."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vdeblur.kernels.dispatch import try_cpu_kernels
 from vdeblur.model.layers import upsample, warp
-from vdeblur.model.noise_curve import LEVELS, noise_at
+from vdeblur.model.noise_curve import noise_at
 from vdeblur.runtime.device import cpu_has_bfloat16
 
 #: Channels: four pixels' luma; Cb and Cr; how the previous guide differs, likewise; how certain that is; the deviation
@@ -62,22 +62,48 @@ def guide_inputs(
         quantiser: (B,) in [0, 1], -1 where it is not known.
         rows: which rows of the half resolution.
     """
-    curve = curve * NOISE_GAIN
     if len(luma) == 1:
         done: Tensor | None = try_cpu_kernels(
             luma,
             lambda native: native.guide_inputs(
-                luma, chroma, detail, past, curve, torch.tensor(LEVELS), float(quantiser), rows
+                luma, chroma, detail, past, _noise_by_luma(curve).flatten(), float(quantiser), rows
             ),
         )
         if done is not None:
             return done
     parts = F.pixel_unshuffle(luma, 2)
-    noise = noise_at(curve, parts.mean(1, keepdim=True))
+    noise = noise_at(curve, parts.mean(1, keepdim=True)) * NOISE_GAIN
     told = quantiser.view(-1, 1, 1, 1).expand_as(noise)
     before = parts.new_zeros(len(parts), 7, *parts.shape[-2:]) if past is None else _warped(parts, chroma, past)
     detail = torch.zeros_like(noise) if detail is None else detail
     return torch.cat((parts - 0.5, chroma * CHROMA_GAIN, before, detail, noise, told), 1)[:, :, rows]
+
+
+def _noise_by_luma(curve: Tensor) -> Tensor:
+    """The input that tells the noise, (1, 1, 1, 256) for levels of luma from 0 to 1, from one curve (1, LEVELS)."""
+    return noise_at(curve, torch.linspace(0, 1, 256, device=curve.device).view(1, 1, 1, -1)) * NOISE_GAIN
+
+
+def apply_change(
+    luma: Tensor, chroma: Tensor, change: Tensor, used: Tensor, rows: slice, start: int
+) -> tuple[Tensor, Tensor]:
+    """Luma (B, 1, 2 · rows, W) and chroma (B, 2, rows, W/2), changed, for rows of half the resolution.
+
+    Args:
+        luma, chroma: of the whole picture, (B, 1, H, W) and (B, 2, H/2, W/2).
+        change: (B, 8, …, W/2), from row ``start`` on.
+        used: share of it that is taken (B, 1, 1, 1).
+    """
+    if len(luma) == 1:
+        done: tuple[Tensor, Tensor] | None = try_cpu_kernels(
+            luma,
+            lambda native: native.apply_change(luma, chroma, change, used, rows, start, 1 / CHROMA_GAIN),
+        )
+        if done is not None:
+            return done
+    change = used * change[:, :, rows.start - start : rows.stop - start].float()
+    new_luma = luma[:, :, 2 * rows.start : 2 * rows.stop] + F.pixel_shuffle(change[:, :4], 2)
+    return new_luma, chroma[:, :, rows] + change[:, 4:6] * (1 / CHROMA_GAIN)
 
 
 def chroma_deviation(chroma: Tensor, small: Tensor) -> Tensor:

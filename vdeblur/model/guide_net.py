@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vdeblur.errors import UsageError
 from vdeblur.model.guide_inputs import (
     CHANNELS,
-    CHROMA_GAIN,
+    apply_change,
     chroma_deviation,
     convolve,
     guide_inputs,
@@ -171,37 +171,34 @@ class GuideNet(RestorationNetwork):
         hidden = None if state is None or past is None else hidden_before(state.hidden, past)
         quantiser = (told.quantiser / 51).nan_to_num(nan=-1.0)
 
-        def change(rows: slice) -> tuple[Tensor, Tensor]:
-            inputs = guide_inputs(luma, small, detail, past, curve, quantiser, rows)
-            return self._change(inputs, None if hidden is None else hidden[:, :, rows.start // 2 : rows.stop // 2])
+        def strip(rows: slice, seen_rows: slice) -> tuple[Tensor, ...]:
+            inputs = guide_inputs(luma, small, detail, past, curve, quantiser, seen_rows)
+            before = None if hidden is None else hidden[:, :, seen_rows.start // 2 : seen_rows.stop // 2]
+            change, own = self._change(inputs, before)
+            first, last = rows.start - seen_rows.start, rows.stop - seen_rows.start
+            parts = apply_change(luma, small, change, used, rows, seen_rows.start)
+            return *parts, change[:, 6:, first:last], own[:, :, first // 2 : last // 2].half()
 
-        changes, hiddens = zip(*self._in_strips(change, luma.shape[-2] // 2, luma.device), strict=True)
-        total = torch.cat(changes, 2).float()
-        guide = luma + used * F.pixel_shuffle(total[:, :4], 2)
-        change_chroma = used * total[:, 4:6] * (1 / CHROMA_GAIN)
-        state = GuideState(
-            guide.half(), (small + change_chroma).half(), torch.cat(hiddens, 2).half(), seen, used, levels
-        )
+        parts = zip(*self._in_strips(strip, luma.shape[-2] // 2, luma.device), strict=True)
+        guide, guide_chroma, detail_noise, hidden_now = (torch.cat(part, 2) for part in parts)
+        state = GuideState(guide.half(), guide_chroma.half(), hidden_now, seen, used, levels)
         if small is not chroma:
-            noise = (chroma - upsample_nearest(small)) * upsample_nearest(used * total[:, 6:].sigmoid())
-            return guide, chroma + upsample_nearest(change_chroma) - noise, state
-        return guide, chroma + change_chroma, state
+            noise = (chroma - upsample_nearest(small)) * upsample_nearest(used * detail_noise.float().sigmoid())
+            guide_chroma = chroma + upsample_nearest(guide_chroma - small) - noise
+        return guide, guide_chroma, state
 
     def _in_strips(
-        self, change: Callable[[slice], tuple[Tensor, Tensor]], height: int, device: torch.device
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Results of ``change``, and hidden states, for strips of rows, each computed with the rows that it sees."""
+        self, strip: Callable[[slice, slice], tuple[Tensor, ...]], height: int, device: torch.device
+    ) -> list[tuple[Tensor, ...]]:
+        """Results of ``strip`` for all rows of half the resolution; it gets some rows, and all that they depend on."""
         halo = -(-(2 * self.config.layers + 4) // 4) * 4
         count = max(1, min(height // (4 * halo), max(available_threads(device), height // STRIP_ROWS)))
         edges = [height * number // count // 4 * 4 for number in range(count)] + [height]
-
-        def strip(first: int, last: int) -> tuple[Tensor, Tensor]:
-            start, stop = max(0, first - halo), min(height, last + halo)
-            found, hidden = change(slice(start, stop))
-            upper, lower = first - start, last - start
-            return found[:, :, upper:lower], hidden[:, :, upper // 2 : lower // 2]
-
-        return run_parallel([partial(strip, *ends) for ends in itertools.pairwise(edges)], device)
+        jobs = [
+            partial(strip, slice(first, last), slice(max(0, first - halo), min(height, last + halo)))
+            for first, last in itertools.pairwise(edges)
+        ]
+        return run_parallel(jobs, device)
 
     def _change(self, inputs: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
         """The network's change and hidden state, at half and at a quarter of the resolution.

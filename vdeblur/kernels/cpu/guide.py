@@ -1,4 +1,4 @@
-"""The guide's inputs on the CPU, :mod:`vdeblur.kernels.cpu.jit.guide`."""
+"""The guide's inputs and its change on the CPU, :mod:`vdeblur.kernels.cpu.jit.guide`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vdeblur.kernels.cpu.simd import address, contiguous_float32
 #: Channels of a pixel at half the resolution.
 CHANNELS = 16
 
-_guide_inputs = Kernel("guide", "guide_inputs")
+_guide_inputs, _apply_change = Kernel("guide", "guide_inputs"), Kernel("guide", "apply_change")
 
 
 def guide_inputs(
@@ -19,21 +19,38 @@ def guide_inputs(
     chroma: Tensor,
     detail: Tensor | None,
     before: tuple[Tensor, Tensor, Tensor, Tensor] | None,
-    curve: Tensor,
-    levels: Tensor,
+    noise: Tensor,
     quantiser: float,
     rows: slice,
 ) -> Tensor:
     """The twin of :func:`vdeblur.model.guide_inputs.guide_inputs` for one picture: (1, 16, rows, W/2), channels last.
 
-    ``before``: luma and chroma of the guide before, displacement to it, certainty.
+    ``before``: luma and chroma of the guide before, displacement to it, certainty. ``noise``: at levels of luma evenly
+    spaced from 0 to 1.
     """
     height, width = chroma.shape[-2:]
-    given = [luma, chroma, detail, *([None] * 4 if before is None else before), curve, levels]
+    given = [luma, chroma, detail, *([None] * 4 if before is None else before), noise]
     images = [None if each is None else contiguous_float32(each) for each in given]
     result = torch.empty(1, rows.stop - rows.start, width, CHANNELS)
     _guide_inputs(
-        *(address(each) for each in images), levels.numel(), result.data_ptr(), rows.start, rows.stop, height, width,
+        *(address(each) for each in images), noise.numel(), result.data_ptr(), rows.start, rows.stop, height, width,
         float(quantiser),
     )  # fmt: skip
     return result.permute(0, 3, 1, 2)
+
+
+def apply_change(
+    luma: Tensor, chroma: Tensor, change: Tensor, used: Tensor, rows: slice, start: int, chroma_share: float
+) -> tuple[Tensor, Tensor]:
+    """The twin of :func:`vdeblur.model.guide_inputs.apply_change` for one picture."""
+    luma, chroma = contiguous_float32(luma), contiguous_float32(chroma)
+    change = change.float().contiguous(memory_format=torch.channels_last)
+    height, width = chroma.shape[-2:]
+    count = rows.stop - rows.start
+    new_luma, new_chroma = torch.empty(1, 1, 2 * count, 2 * width), torch.empty(1, 2, count, width)
+    used = contiguous_float32(used)
+    _apply_change(
+        *(each.data_ptr() for each in (luma, chroma, change, used, new_luma, new_chroma)),
+        rows.start, rows.stop, start, height, width, float(chroma_share),
+    )  # fmt: skip
+    return new_luma, new_chroma

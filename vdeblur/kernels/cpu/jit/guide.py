@@ -9,7 +9,7 @@ import numpy as np
 
 from vdeblur.kernels.cpu.jit.vectors import load_scalar, store_scalar, subroutine
 
-ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+ZERO, HALF = np.float32(0), np.float32(0.5)
 #: A pixel of the half resolution in blocks of the flow.
 PER_BLOCK = np.float32(0.25)
 #: Factor on chroma.
@@ -41,17 +41,6 @@ def sample(image, height, width, x, y):  # type: ignore[no-untyped-def]
 
 
 @subroutine
-def store_level(curve, levels, count, value, result, at):  # type: ignore[no-untyped-def]
-    """Store a curve at a value: linear between its levels, constant beyond them."""
-    found = load_scalar(curve, 0)
-    for number in range(1, count):
-        low, high = load_scalar(levels, number - 1), load_scalar(levels, number)
-        share = min(max((value - low) / (high - low), ZERO), ONE)
-        found += (load_scalar(curve, number) - load_scalar(curve, number - 1)) * share
-    store_scalar(result, at, found)
-
-
-@subroutine
 def store_warped(  # type: ignore[no-untyped-def]
     luma, chroma, before_luma, before_chroma, result, at, row, column, height, width, x, y
 ):  # fmt: skip
@@ -80,13 +69,14 @@ def store_warped(  # type: ignore[no-untyped-def]
 
 
 def guide_inputs(  # type: ignore[no-untyped-def]
-    luma, chroma, detail, before_luma, before_chroma, flow, certainty, curve, levels, level_count, result, first, last,
-    height, width, quantiser
+    luma, chroma, detail, before_luma, before_chroma, flow, certainty, noise, noise_levels, result, first, last, height,
+    width, quantiser
 ):  # fmt: skip
     """Rows ``first`` to ``last`` of ``height`` × ``width`` pixels of half the resolution, 16 channels each.
 
-    ``detail``, and what is of the state before, may be 0: there is none.
+    ``detail``, and what is of the state before, may be 0: there is none. ``noise``: at levels of luma from 0 to 1.
     """
+    brightest = np.float32(noise_levels - 1)
     rows, columns = height // 4, width // 4
     blocks = rows * columns
     for row in range(first, last):
@@ -106,7 +96,8 @@ def guide_inputs(  # type: ignore[no-untyped-def]
                 value = load_scalar(chroma, plane * height * width + pixel)
                 store_scalar(result, at + 4 + plane, value * CHROMA_GAIN)
             store_scalar(result, at + 13, load_scalar(detail, pixel) if detail else ZERO)
-            store_level(curve, levels, level_count, total * PER_BLOCK, result, at + 14)
+            level = int(clipped(total * PER_BLOCK * brightest + HALF, brightest))
+            store_scalar(result, at + 14, load_scalar(noise, level))
             store_scalar(result, at + 15, quantiser)
             across = clipped((np.float32(column) + HALF) * PER_BLOCK - HALF, np.float32(columns - 1))
             left = int(across)
@@ -122,3 +113,24 @@ def guide_inputs(  # type: ignore[no-untyped-def]
             else:
                 for part in range(6, 12):
                     store_scalar(result, at + part, ZERO)
+
+
+def apply_change(  # type: ignore[no-untyped-def]
+    luma, chroma, change, used, new_luma, new_chroma, first, last, start, height, width, chroma_share
+):  # fmt: skip
+    """Rows ``first`` to ``last`` of half the resolution, changed; ``change`` begins at row ``start``, 8 channels."""
+    share = load_scalar(used, 0)
+    small, count = height * width, (last - first) * width
+    for row in range(first, last):
+        for column in range(width):
+            at, pixel = ((row - start) * width + column) * 8, 2 * (2 * row * width + column)
+            new = pixel - 4 * first * width
+            for part in range(4):
+                step = part // 2 * 2 * width + part % 2
+                value = load_scalar(luma, pixel + step) + share * load_scalar(change, at + part)
+                store_scalar(new_luma, new + step, value)
+            place = row * width + column
+            for plane in range(2):
+                value = load_scalar(change, at + 4 + plane) * chroma_share
+                value = load_scalar(chroma, plane * small + place) + share * value
+                store_scalar(new_chroma, plane * count + place - first * width, value)
