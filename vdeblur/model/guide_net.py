@@ -221,7 +221,7 @@ class GuideNet(RestorationNetwork):
             convolve(seen, self.gates, weight=weight, bias=bias, activation=activation)
             for weight, bias, activation in zip(weights, biases, ("sigmoid", "tanh"), strict=True)
         )
-        hidden = torch.lerp(own, fresh, update)
+        hidden = torch.lerp(own, fresh.to(own.dtype), update.to(own.dtype))
         width = self.config.width
         order = torch.arange(4 * width, device=y.device).view(width, 4).t().flatten()  # pixels first, then channels
         coarse = convolve(y, self.up, weight=self.up.weight[order], bias=_bias(self.up)[order], activation="none")
