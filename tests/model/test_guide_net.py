@@ -139,3 +139,17 @@ def test_the_residual_is_the_guides_in_rgb(net: GuideNet) -> None:
     residual, _ = net.residual(None, net.encode(rgb), None, None)
     guide, _ = net.guide(net.encode(rgb))
     assert (rgb + residual - rgb_from_ycc(guide)).abs().max() < 1e-5
+
+
+def test_it_learns_under_autocast(net: GuideNet) -> None:
+    pictures = pan(3, noise=0.04, height=64, width=64)
+    with torch.inference_mode(False), torch.enable_grad():
+        trained = GuideNet(net.config)
+        with torch.autocast("cpu", torch.bfloat16):
+            state, total = None, torch.zeros(())
+            for picture in pictures:
+                luma, chroma, state = trained.guide_planes(picture.luma.clone(), picture.chroma.clone(), None, state)
+                total = total + luma.square().mean() + chroma.square().mean()
+        total.backward()  # type: ignore[no-untyped-call]
+        assert all(each.grad is not None and each.grad.isfinite().all() for each in trained.leave.parameters())
+        assert trained.leave.weight.grad.abs().max() > 0

@@ -177,11 +177,11 @@ class GuideNet(RestorationNetwork):
             change, own = self._change(inputs, before)
             first, last = rows.start - seen_rows.start, rows.stop - seen_rows.start
             parts = apply_change(luma, small, change, used, rows, seen_rows.start)
-            return *parts, change[:, 6:, first:last], own[:, :, first // 2 : last // 2].half()
+            return *parts, change[:, 6:, first:last], own[:, :, first // 2 : last // 2]
 
         parts = zip(*self._in_strips(strip, luma.shape[-2] // 2, luma.device), strict=True)
         guide, guide_chroma, detail_noise, hidden_now = (torch.cat(part, 2) for part in parts)
-        state = GuideState(guide.half(), guide_chroma.half(), hidden_now, seen, used, levels)
+        state = GuideState(guide.half(), guide_chroma.half(), hidden_now.half(), seen, used, levels)
         if small is not chroma:
             noise = (chroma - upsample_nearest(small)) * upsample_nearest(used * detail_noise.float().sigmoid())
             guide_chroma = chroma + upsample_nearest(guide_chroma - small) - noise
