@@ -26,6 +26,7 @@ from vdeblur.video.info import ExposureRange, SourceInfo, TimeScan
 from vdeblur.video.interlace.detection import may_be_interlaced
 from vdeblur.video.interlace.field_pairs import are_fields, woven_pictures
 from vdeblur.video.interlace.handling import InterlaceHandling, ShownFrame
+from vdeblur.video.quantiser.lookup import QuantiserLookup
 from vdeblur.video.source.decode_session import DecodeSession
 from vdeblur.video.source.demuxer import scan_times
 from vdeblur.video.source.early_end import EarlyEnd
@@ -61,8 +62,14 @@ class FrameStream:
         self._place, self._options = place, options
         self._wanted = TimeRange.of(options.start_seconds, options.duration_seconds)
         self._frame_rate = None if options.frame_rate is None else Fraction(options.frame_rate)
+        self._quantisers = QuantiserLookup()
         self._open_session = partial(
-            DecodeSession, place, threads=options.threads, frame_rate=self._frame_rate, video=options.video
+            DecodeSession,
+            place,
+            threads=options.threads,
+            frame_rate=self._frame_rate,
+            video=options.video,
+            quantisers=self._quantisers,
         )
         self.session = self._first_session(options.keep_packets)
         self._scan = scan_times(place, self.session.media)
@@ -145,6 +152,7 @@ class FrameStream:
     def frames_since(self, pts: int) -> Generator[Frame, None, None]:
         """Those of them from tick ``pts`` on; after the first has been read, and :meth:`frames` has been closed."""
         self.clock = self._new_clock()
+        self._quantisers.restart()
         return self._read(pts)
 
     @property
@@ -183,7 +191,7 @@ class FrameStream:
             given += 1
             if given % _FRAMES_TO_JUDGE == 0:
                 self._refuse_made_up(hopeless=True)
-            shown = self._exposed(shown)
+            shown = self._told(shown)
             yield self._alike(shown)
         else:
             self.ending.reached(self.session.media, start_pts, self.clock.due, end)
@@ -269,10 +277,12 @@ class FrameStream:
 
     def _stamped(self, pictures: Iterable[av.VideoFrame]) -> TimedPictures:
         """Pictures with their ticks."""
+        pictures = self._quantisers.seen(pictures)
         if self.session.media.slots is not None:
             pictures = _in_slots(pictures, self.session.media.slots)
         for picture, tick in self._ticks(pictures):
             self._exposures.watch(picture, tick)
+            self._quantisers.place(tick)
             if self._side_data is not None:
                 self._side_data.watch(picture, tick)
             yield picture, tick
@@ -283,10 +293,13 @@ class FrameStream:
             return self.clock.stamped(pictures)
         return ((picture, self.clock.stamp(picture.pts, picture.dts, picture.duration)) for picture in pictures)
 
-    def _exposed(self, shown: ShownFrame) -> ShownFrame:
-        """The frame with what the camera wrote of its exposure."""
+    def _told(self, shown: ShownFrame) -> ShownFrame:
+        """The frame with what the camera wrote of its exposure, and the encoder of its compression."""
         exposure = self._exposures.of_frame(shown.source_tick)
-        return shown if exposure is None else replace(shown, frame=replace(shown.frame, exposure=exposure))
+        quantiser = self._quantisers.of_frame(shown.source_tick)
+        if exposure is None and quantiser is None:
+            return shown
+        return replace(shown, frame=replace(shown.frame, exposure=exposure, quantiser=quantiser))
 
     def _begin(self, first: av.VideoFrame, pictures: TimedPictures, begin: int, end: int | None) -> TimedPictures:
         """Find out what the source is and how its pictures are treated; the same pictures."""
