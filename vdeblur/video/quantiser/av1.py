@@ -40,6 +40,7 @@ class Av1Quantisers:
     """
 
     def __init__(self, extradata: bytes) -> None:
+        self.lowered = 0.0
         self._sequence: Av1Sequence | None = None
         self._slots: list[_Shown | None] = [None] * _SLOTS
         if len(extradata) > 4 and extradata[0] == 0x81:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from vdeblur.video.quantiser.bits import BitReader, OutOfBitsError, without_emulation
+from vdeblur.video.quantiser.encoder_words import lowering
 from vdeblur.video.quantiser.h264_sets import (
     H264Parameters,
     H264Sequence,
@@ -19,7 +20,7 @@ from vdeblur.video.quantiser.nal_units import HEADER_BYTES, SET_BYTES, packet_un
 from vdeblur.video.quantiser.scales import within
 
 #: nal_unit_type.
-_SLICE, _SLICE_A, _IDR, _SPS, _PPS = 1, 2, 5, 7, 8
+_SLICE, _SLICE_A, _IDR, _SEI, _SPS, _PPS = 1, 2, 5, 6, 7, 8
 #: slice_type modulo 5.
 _P, _B, _I, _SP, _SI = range(5)
 
@@ -32,6 +33,8 @@ class H264Quantisers:
     """
 
     def __init__(self, extradata: bytes) -> None:
+        #: By how much the blocks lie below their slice in the mean, as far as the encoder says.
+        self.lowered = 0.0
         self._sequences: dict[int, H264Sequence] = {}
         self._pictures: dict[int, H264Parameters] = {}
         configured = len(extradata) > 6 and extradata[0] == 1
@@ -55,7 +58,9 @@ class H264Quantisers:
             if kind in (_SLICE, _SLICE_A, _IDR):
                 payload = without_emulation(bytes(unit[1:HEADER_BYTES]))
                 return self._slice_quantiser(kind == _IDR, unit[0] >> 5 & 3 > 0, payload)
-            if kind == _SPS:
+            if kind == _SEI:
+                self.lowered = lowering(unit) or self.lowered
+            elif kind == _SPS:
                 number, sequence = read_h264_sequence(without_emulation(bytes(unit[1:SET_BYTES])))
                 self._sequences[number] = sequence
             elif kind == _PPS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from vdeblur.video.quantiser.bits import BitReader, OutOfBitsError, without_emulation
+from vdeblur.video.quantiser.encoder_words import lowering
 from vdeblur.video.quantiser.hevc_sets import (
     PictureParameters,
     SequenceSet,
@@ -20,7 +21,7 @@ from vdeblur.video.quantiser.scales import within
 
 #: NAL unit types (ITU-T H.265, table 7-1).
 _SLICES, _RANDOM_ACCESS, _IDR = range(32), range(16, 24), range(19, 21)
-_SPS, _PPS = 33, 34
+_SPS, _PPS, _SEI = 33, 34, 39
 #: slice_type.
 _B, _I = 0, 2
 
@@ -33,6 +34,8 @@ class HevcQuantisers:
     """
 
     def __init__(self, extradata: bytes) -> None:
+        #: By how much the blocks lie below their slice in the mean, as far as the encoder says.
+        self.lowered = 0.0
         self._sequences: dict[int, SequenceSet] = {}
         self._pictures: dict[int, PictureParameters] = {}
         configured = len(extradata) > 22 and extradata[0] == 1
@@ -55,7 +58,9 @@ class HevcQuantisers:
         try:
             if kind in _SLICES:
                 return self._slice_quantiser(kind, without_emulation(bytes(unit[2:HEADER_BYTES])))
-            if kind == _SPS:
+            if kind == _SEI:
+                self.lowered = lowering(unit) or self.lowered
+            elif kind == _SPS:
                 number, sequence = read_sequence_set(without_emulation(bytes(unit[2:SET_BYTES])))
                 self._sequences[number] = sequence
             elif kind == _PPS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import av
 
@@ -26,29 +26,66 @@ _TELLING = frozenset(
     {"vp9", "mpeg1video", "mpeg2video", "mpegvideo", "mpeg4", "h263", "h263p", "h263i", "flv", "msmpeg4"}
     | {"msmpeg4v1", "msmpeg4v2", "wmv1", "wmv2", "rv10", "rv20"}
 )
+
+
+class PacketReader(Protocol):
+    """Reads the packets of one decoder, in decoding order."""
+
+    @property
+    def lowered(self) -> float:
+        """By how much the blocks lie below what is read, in the mean of many pictures, as far as is known by now."""
+
+    def read(self, packet: Any) -> float | None:
+        """Quantiser of the picture of a packet; ``None`` where it cannot be told, or is lossless."""
+
+
+class _Alone:
+    """A reader that needs nothing but the packet."""
+
+    lowered = 0.0
+
+    def __init__(self, read: Callable[[Any], float | None]) -> None:
+        self.read = read
+
+
 #: Readers of packets, by decoder; each is made with the decoder's extradata.
-_READERS: dict[str, Callable[[bytes], Callable[[Any], float | None]]] = {
-    "h264": lambda extradata: H264Quantisers(extradata).read,
-    "hevc": lambda extradata: HevcQuantisers(extradata).read,
-    "av1": lambda extradata: Av1Quantisers(extradata).read,
-    "libdav1d": lambda extradata: Av1Quantisers(extradata).read,
-    "mjpeg": lambda extradata: jpeg_quantiser,
-    "vp8": lambda extradata: vp8_quantiser,
-    "libvpx": lambda extradata: vp8_quantiser,
+_READERS: dict[str, Callable[[bytes], PacketReader]] = {
+    "h264": H264Quantisers,
+    "hevc": HevcQuantisers,
+    "av1": Av1Quantisers,
+    "libdav1d": Av1Quantisers,
+    "mjpeg": lambda _: _Alone(jpeg_quantiser),
+    "vp8": lambda _: _Alone(vp8_quantiser),
+    "libvpx": lambda _: _Alone(vp8_quantiser),
 }
 #: Pictures that may be in the decoder at once, and values that wait for their frames.
 _MOST_WAITING = 1024
+#: How the quantiser is known, by decoder, for people.
+_SOURCES = {
+    "h264": "its slice headers",
+    "hevc": "its slice headers",
+    "mjpeg": "its quantisation tables",
+}
+
+
+def quantiser_source(decoder: str) -> str | None:
+    """What tells the quantisers of a decoder's pictures, in words; ``None`` = nothing does."""
+    if decoder in _TELLING:
+        return "its decoder"
+    return _SOURCES.get(decoder, "its frame headers") if decoder in _READERS else None
 
 
 class QuantiserLookup:
     """Quantisers of one source's pictures, each of its packet or picture alone. It never fails: else nothing is known.
 
     Packets are shown to a watcher of their decoder in decoding order, pictures to :meth:`seen` in the order they come
-    out. The value of a picture does not depend on where reading began, so that a job that goes on has the same.
+    out. The value of a picture does not depend on where reading goes on, so that a resumed job has the same; what the
+    encoder says of itself, once in a stream, is kept.
     """
 
     def __init__(self) -> None:
         self._decoder = ""
+        self._lowered = 0.0
         self._of_packets: OrderedDict[int, float] = OrderedDict()
         self._waiting: deque[float | None] = deque()
         self._of_ticks: dict[int, float] = {}
@@ -61,8 +98,9 @@ class QuantiserLookup:
             return _ignore
         return partial(self._sent, make(extradata or b""))
 
-    def _sent(self, read: Callable[[Any], float | None], packet: av.Packet[Any]) -> None:
-        found = read(packet)
+    def _sent(self, reader: PacketReader, packet: av.Packet[Any]) -> None:
+        found = reader.read(packet)
+        self._lowered = self._lowered or reader.lowered
         if packet.pts is None:
             return
         self._of_packets.pop(packet.pts, None)
@@ -74,7 +112,7 @@ class QuantiserLookup:
     def seen(self, pictures: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         """Pictures as they came out of the decoder; for each, :meth:`place` must follow in this order."""
         for picture in pictures:
-            self._waiting.append(self._of_picture(picture))
+            self._waiting.append(self.of_picture(picture))
             yield picture
 
     def place(self, tick: int) -> None:
@@ -94,9 +132,11 @@ class QuantiserLookup:
         self._waiting.clear()
         self._of_ticks.clear()
 
-    def _of_picture(self, picture: av.VideoFrame) -> float | None:
+    def of_picture(self, picture: av.VideoFrame) -> float | None:
+        """Quantiser of a picture that has just come out of the decoder."""
         if self._decoder not in _TELLING:
-            return None if picture.pts is None else self._of_packets.get(picture.pts)
+            found = None if picture.pts is None else self._of_packets.get(picture.pts)
+            return None if found is None else max(0.0, found - self._lowered)
         try:
             for item in side_data_items(picture):
                 if item.type.name == ENCODING_PARAMETERS:

@@ -35,6 +35,7 @@ from vdeblur.video.source.limits import refused_claim
 from vdeblur.video.source.location import SourceLocation
 from vdeblur.video.source.opening import open_again
 from vdeblur.video.source.probe import describe, of_pairs, with_first_shape
+from vdeblur.video.source.samples import sampled_frames
 from vdeblur.video.source.tail_recovery import TailRecovery
 from vdeblur.video.source.timestamps import TimestampRepair
 from vdeblur.video.time_range import TimeRange
@@ -168,6 +169,12 @@ class FrameStream:
     def exposure_range(self, first: CameraExposure | None) -> ExposureRange | None:
         """Shortest and longest exposure that the camera wrote down, given that of the first frame."""
         return self._exposures.range(first)
+
+    def samples(self, first: Frame) -> Iterator[Frame]:
+        """A few frames from places spread over the source; only the first where it can be read but once."""
+        if not self._place.again or self._place.network or self.even:
+            return iter((first,))
+        return sampled_frames(self._open_session, self.info.video, self._header)
 
     def close(self) -> None:
         self._exposures.close()
@@ -304,7 +311,7 @@ class FrameStream:
     def _begin(self, first: av.VideoFrame, pictures: TimedPictures, begin: int, end: int | None) -> TimedPictures:
         """Find out what the source is and how its pictures are treated; the same pictures."""
         media = self.session.media
-        header = stream_colour(media.stream)
+        self._header = header = stream_colour(media.stream)
         info = describe(self._place, media, first, self._start_pts or 0, header)
         info = marked(with_first_shape(info, self.session.decoder), self._encrypted)
         self._side_data = SideDataWatch(info.video.codec, info.video.side_data, media.time_base, begin=begin, end=end)

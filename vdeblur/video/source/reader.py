@@ -139,6 +139,14 @@ class Reader:
         with self._lock:
             return None if self._first is None else self._reading.exposure_range(self._first.exposure)
 
+    def samples(self) -> list[Frame]:
+        """A few frames from places spread over the source, with their quantisers, beside those that are iterated.
+
+        Only the first where the source can be read but once; none where that has been taken or the reader is closed.
+        """
+        with self._lock:
+            return [] if self._first is None else list(self._reading.samples(self._first))
+
     def __enter__(self) -> Reader:
         return self
 
