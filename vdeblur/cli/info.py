@@ -20,9 +20,9 @@ from vdeblur.cli.guidance.folders import look_into
 from vdeblur.cli.help import GroupedCommand, GroupedOption
 from vdeblur.cli.io_plan import PIPE, is_elsewhere, missing_input
 from vdeblur.cli.report import clock
-from vdeblur.cli.source_quality import SourceQuality, read_quality
 from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import PixelFormat
+from vdeblur.pipeline.source_quality import SourceQuality, read_quality
 from vdeblur.video.info import Crop, ExposureRange, Interlacing, SourceInfo, StreamInfo, VideoInfo
 
 _ANGLES = ("yaw", "pitch", "roll")

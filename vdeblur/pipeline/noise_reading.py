@@ -117,7 +117,7 @@ def curve_of(histogram: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     part = (FLAT_SHARE - before) / (share[rows, below] - before).clip(1e-9)
     place = (below - 1 + part.clip(0, 1)).clip(0)
     curve = LEAST * np.exp(place * (math.log(MOST / LEAST) / (BINS - 1)))
-    result: npt.NDArray[np.float64] = np.where((histogram.sum(1) > 1e-6) & (place > 0), curve, 0.0)
+    result: npt.NDArray[np.float64] = np.where((histogram.sum() > 1e-6) & (place > 0), curve, 0.0)
     return result
 
 

@@ -28,7 +28,7 @@ _TELLING = frozenset(
 )
 
 
-class PacketReader(Protocol):
+class QuantiserReader(Protocol):
     """Reads the packets of one decoder, in decoding order."""
 
     @property
@@ -49,7 +49,7 @@ class _Alone:
 
 
 #: Readers of packets, by decoder; each is made with the decoder's extradata.
-_READERS: dict[str, Callable[[bytes], PacketReader]] = {
+_READERS: dict[str, Callable[[bytes], QuantiserReader]] = {
     "h264": H264Quantisers,
     "hevc": HevcQuantisers,
     "av1": Av1Quantisers,
@@ -98,7 +98,7 @@ class QuantiserLookup:
             return _ignore
         return partial(self._sent, make(extradata or b""))
 
-    def _sent(self, reader: PacketReader, packet: av.Packet[Any]) -> None:
+    def _sent(self, reader: QuantiserReader, packet: av.Packet[Any]) -> None:
         found = reader.read(packet)
         self._lowered = self._lowered or reader.lowered
         if packet.pts is None:
