@@ -1,7 +1,7 @@
 """Running mean of the quantisers within a shot: what a network is told that was trained with constant rate factors.
 
 At a constant rate factor, the quantisers of I, P and B frames differ by up to ten, and a frame is worth what the frames
-it refers to are worth. Their mean over some frames is nearly constant. Measured on 14 clips of cameras at rate factors
+it refers to are worth. Their mean over some frames is nearly constant. Measured on 15 clips of cameras at rate factors
 of 18 to 32, it lies above the rate factor by -0.6 ± 2.5 (x264, preset medium), 2.8 ± 1.5 (x265, fast), and, encoded as
 the training data are, by 1.7 ± 4 (x264) and 2.0 ± 0 (x265).
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from support.media.clips import ffmpeg
 from support.media.interlaced import made
 from vdeblur.video.quantiser.jpeg import jpeg_quality
+from vdeblur.video.realtime.jpeg import decode_jpeg
 from vdeblur.video.source.reader import Reader
 
 SOURCE = "testsrc2=s=192x128"
@@ -143,6 +145,8 @@ def test_jpeg_is_counted_by_its_quality(quality: int, tmp_path: Path) -> None:
     found = jpeg_quality(written.getvalue())
     assert found is not None
     assert abs(found - quality) < 1.5
+    sent = decode_jpeg(written.getvalue(), pts=0, time_base=Fraction(1, 25), most_pixels=10_000)
+    assert sent.quantiser == pytest.approx((118 - quality) / 2, abs=0.8)
     path = tmp_path / "photo.jpg"
     path.write_bytes(written.getvalue())
     assert list(quantisers(path).values()) == [pytest.approx((118 - quality) / 2, abs=0.8)]
