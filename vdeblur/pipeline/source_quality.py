@@ -13,7 +13,7 @@ from vdeblur.pipeline.noise_reading import LEAST_USED, NoiseReading, guide_share
 from vdeblur.video.quantiser.lookup import quantiser_source
 
 #: Frames whose noise is read.
-_MOST_READ = 8
+_MOST_READ = 4
 
 
 @dataclass(frozen=True)
