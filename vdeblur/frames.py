@@ -98,6 +98,8 @@ class Frame:
         origin: the picture it was made of, where that was another (:mod:`vdeblur.adapters.pictures`).
         exposure: what the camera wrote down about the shutter, None if nothing is known.
         captions: closed captions inside the picture (CEA-608 and 708, as cc_data of ATSC A/53).
+        quantiser: how strongly it was compressed: its mean quantiser as H.264 counts it, 0 to 51 (a step that doubles
+            every 6). None: not known, or lossless.
     """
 
     planes: tuple[Any, ...]
@@ -110,6 +112,7 @@ class Frame:
     origin: Any = None
     exposure: CameraExposure | None = None
     captions: bytes = b""
+    quantiser: float | None = None
 
     @property
     def height(self) -> int:

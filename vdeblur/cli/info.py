@@ -22,6 +22,7 @@ from vdeblur.cli.io_plan import PIPE, is_elsewhere, missing_input
 from vdeblur.cli.report import clock
 from vdeblur.errors import UsageError, VdeblurError
 from vdeblur.frames import PixelFormat
+from vdeblur.pipeline.source_quality import SourceQuality, read_quality
 from vdeblur.video.info import Crop, ExposureRange, Interlacing, SourceInfo, StreamInfo, VideoInfo
 
 _ANGLES = ("yaw", "pitch", "roll")
@@ -78,23 +79,27 @@ def _show(file: str, allow_network: bool, as_json: bool, *, video: int | None, i
 
     with Reader(file, threads=1, interlaced="keep", video=video, allow_network=allow_network) as reader:
         source, notes, shutter = reader.info, reader.notes, reader.exposure_range()
+        quality = read_quality(source.video.codec, reader.samples())
     plan = plan_words(source)
+    plan.insert(1, quality.plan)
     if as_json:
-        holds = {**_plain(source), "shutter": _plain(shutter), "notes": notes, "would": plan}
+        holds = {**_plain(source), "shutter": _plain(shutter), **quality.plain, "notes": notes, "would": plan}
         sys.stdout.write(json.dumps(holds, indent=indent) + "\n")
     else:
-        sys.stdout.write(
-            "\n".join([*source_lines(source, shutter), *(f"note: {note}" for note in notes), "", *plan]) + "\n"
-        )
+        lines = [*source_lines(source, shutter, quality), *(f"note: {note}" for note in notes), "", *plan]
+        sys.stdout.write("\n".join(lines) + "\n")
 
 
-def source_lines(source: SourceInfo, shutter: ExposureRange | None = None) -> list[str]:
-    """Human-readable description of a source: container, video and its shutter, then every stream."""
+def source_lines(
+    source: SourceInfo, shutter: ExposureRange | None = None, quality: SourceQuality | None = None
+) -> list[str]:
+    """Human-readable description of a source: container, video with its shutter and noise, then every stream."""
     length = "" if source.duration_seconds is None else f", {_length(source.duration_seconds)}"
     chapters = f", {source.chapters} chapters" if source.chapters else ""
     lines = [f"{source.name}: {source.container}{length}{chapters}"]
     lines += [f"  {key}: {value}" for key, value in source.metadata.items() if key not in _BRANDS]
-    lines += ["", "video", *(f"  {name:<13}{words}" for name, words in _video_words(source.video, shutter) if words)]
+    described = [*_video_words(source.video, shutter), *([] if quality is None else quality.words)]
+    lines += ["", "video", *(f"  {name:<13}{words}" for name, words in described if words)]
     lines += ["", "streams", *(f"  {_stream_words(stream, source.video)}" for stream in source.streams)]
     return lines
 

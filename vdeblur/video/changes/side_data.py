@@ -20,6 +20,8 @@ _FURTHER_KINDS = {
     31: "EXIF",
     32: "DYNAMIC_HDR_SMPTE_2094_APP5",
 }
+#: What is told of the coding, not of the picture: the quantisers that a decoder was asked for.
+_OF_THE_CODING = frozenset({"VIDEO_ENC_PARAMS"})
 _UNKNOWN_KIND = re.compile(r"^(\d+) is not a valid Type")
 
 
@@ -41,7 +43,7 @@ def side_data_of(frame: av.VideoFrame) -> Mapping[str, bytes]:
         number: Any = item.type.value
         if number in _FURTHER_KINDS or item.type.name.startswith("UNKNOWN_"):  # PyAV 19 reads these too
             further[further_name(number)] = bytes(item)
-        else:
+        elif item.type.name not in _OF_THE_CODING:
             known[item.type.name] = bytes(item)
     return known | further
 

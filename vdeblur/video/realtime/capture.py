@@ -20,6 +20,7 @@ from vdeblur.frames import Frame
 from vdeblur.video.av_compat import fraction_or_none, open_input
 from vdeblur.video.formats.colour_tags import frame_colour, stream_colour
 from vdeblur.video.formats.pixel_formats import planes_of
+from vdeblur.video.quantiser.lookup import DECODER_OPTIONS, QuantiserLookup
 from vdeblur.video.realtime.inputs import LiveInput
 from vdeblur.video.source.location import PipeSource, SourceLocation
 from vdeblur.video.source.opening import choose_video, raise_pipe_failure, reason_of
@@ -92,14 +93,19 @@ class Capture:
         time_base = fraction_or_none(stream.time_base)
         assert time_base is not None
         self.rate = fraction_or_none(stream.average_rate) or fraction_or_none(stream.guessed_rate)
+        quantisers = QuantiserLookup()
+        watch = quantisers.watcher(context.name, context.extradata)
         clock = TimestampRepair(time_base, self.rate, stream.start_time or 0)
         for packet in container.demux(stream):
             if self._closing.is_set():
                 return
+            if packet.size:
+                watch(packet)
             for picture in _decoded(context, packet):
                 planes, pixel_format = planes_of(picture)
+                colour, quantiser = frame_colour(picture, header), quantisers.of_picture(picture)
                 tick = clock.stamp(picture.pts, picture.dts, picture.duration)
-                yield Frame(planes, pixel_format, frame_colour(picture, header), tick, time_base, picture.duration)
+                yield Frame(planes, pixel_format, colour, tick, time_base, picture.duration, quantiser=quantiser)
 
     def _lost(self, exc: Exception) -> SourceError:
         self._check_pipe()
@@ -117,6 +123,7 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
     context = stream.codec_context
     context.thread_type = "SLICE"
     context.thread_count = 0
+    context.options = {**context.options, **DECODER_OPTIONS}
     return context
 
 

@@ -13,6 +13,7 @@ from vdeblur.errors import SourceError, TargetError
 from vdeblur.frames import Colour, Frame
 from vdeblur.video.formats.pixel_formats import planes_of, video_frame_from
 from vdeblur.video.photo.png import encode_png
+from vdeblur.video.quantiser.jpeg import jpeg_quantiser
 from vdeblur.video.realtime.jpeg_header import check_jpeg
 
 #: What JFIF says of every picture's colour.
@@ -87,7 +88,7 @@ def decode_jpeg(data: bytes, *, pts: int, time_base: Fraction, most_pixels: int)
     if len(pictures) != 1:
         raise SourceError(f"a JPEG holds {len(pictures)} pictures; it must hold one")
     planes, pixel_format = planes_of(pictures[0])
-    return Frame(planes, pixel_format, JFIF, pts, time_base)
+    return Frame(planes, pixel_format, JFIF, pts, time_base, quantiser=jpeg_quantiser(data))
 
 
 def frame_as_png(frame: Frame) -> bytes:

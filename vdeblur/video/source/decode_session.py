@@ -13,6 +13,7 @@ import av
 
 from vdeblur.errors import SourceError
 from vdeblur.video.info import TimeScan
+from vdeblur.video.quantiser.lookup import QuantiserLookup
 from vdeblur.video.source.decoder import Decoder
 from vdeblur.video.source.demuxer import PacketSource, open_media
 from vdeblur.video.source.limits import pixel_limit, refused_claim
@@ -42,8 +43,10 @@ class DecodeSession:
         keep_packets: bool = False,
         video: int | None = None,
         scan: TimeScan | None = None,
+        quantisers: QuantiserLookup | None = None,
     ) -> None:
         self._place = place
+        self._quantisers = quantisers
         self._video = video
         self._threads = threads
         self._frame_rate = frame_rate
@@ -61,7 +64,8 @@ class DecodeSession:
             scan=self._scan,
         )
         try:
-            self.decoder = Decoder(self.media.decoding_context(), threads=self._threads, max_px=self._max_px)
+            context = self.media.decoding_context()
+            self.decoder = Decoder(context, threads=self._threads, max_px=self._max_px, quantisers=self._quantisers)
         except SourceError as exc:
             self.media.close()
             if (claim := self._refused_claim()) is not None:

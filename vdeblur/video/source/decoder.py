@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from vdeblur.errors import SourceError
 from vdeblur.video.av_compat import fraction_or_none, tags_of
+from vdeblur.video.quantiser.lookup import DECODER_OPTIONS, QuantiserLookup
 
 #: libavcodec's AV_CODEC_FLAG_OUTPUT_CORRUPT.
 _OUTPUT_CORRUPT = 1 << 3
@@ -73,8 +74,10 @@ class Decoder:
     are kept, so that one bad packet does not cost all frames up to the next key frame.
     """
 
-    def __init__(self, context: DecodingContext, *, threads: int, max_px: int) -> None:
-        """``max_px`` = pixels one picture may have."""
+    def __init__(
+        self, context: DecodingContext, *, threads: int, max_px: int, quantisers: QuantiserLookup | None = None
+    ) -> None:
+        """``max_px`` = pixels one picture may have; ``quantisers`` is shown every packet."""
         self._context = context
         #: Packets, in all and before the first frame came out.
         self._sent = self._sent_in_front = 0
@@ -97,12 +100,16 @@ class Decoder:
         context.thread_count = threads
         context.flags |= _UNALIGNED
         context.options = {**context.options, "max_pixels": str(max_px)}
+        if quantisers is not None:
+            context.options = {**context.options, **DECODER_OPTIONS}
         self._codec = name = context.name  # PyAV 19 crashes when it is asked for it after a failure
         try:
             context.open(strict=False)
         except (av.error.FFmpegError, ValueError) as exc:
             reason = str(getattr(exc, "strerror", None) or exc)
             raise SourceError(f"cannot open the {name} decoder: {reason}") from exc
+        extradata = getattr(context, "extradata", None)
+        self._watch = None if quantisers is None else quantisers.watcher(name, extradata)
 
     def frames(self, packets: Iterable[av.Packet[Any]]) -> Iterator[av.VideoFrame]:
         """Frames in the order they are shown."""
@@ -116,6 +123,8 @@ class Decoder:
             if not packet.size:
                 self._skip(packet, "the packet is empty")
                 continue
+            if self._watch is not None:
+                self._watch(packet)
             try:
                 decoded = self._context.decode(packet)
             except (av.error.FFmpegError, SourceError) as exc:

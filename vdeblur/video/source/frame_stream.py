@@ -11,7 +11,7 @@ from itertools import chain
 import av
 
 from vdeblur.errors import SourceError, UsageError
-from vdeblur.frames import CameraExposure, Frame
+from vdeblur.frames import CameraExposure, Colour, Frame
 from vdeblur.options import ReadOptions, SizeChange
 from vdeblur.video.changes.colour_change import ColourKeeper
 from vdeblur.video.changes.side_data_watch import SideDataWatch
@@ -26,6 +26,7 @@ from vdeblur.video.info import ExposureRange, SourceInfo, TimeScan
 from vdeblur.video.interlace.detection import may_be_interlaced
 from vdeblur.video.interlace.field_pairs import are_fields, woven_pictures
 from vdeblur.video.interlace.handling import InterlaceHandling, ShownFrame
+from vdeblur.video.quantiser.lookup import QuantiserLookup
 from vdeblur.video.source.decode_session import DecodeSession
 from vdeblur.video.source.demuxer import scan_times
 from vdeblur.video.source.early_end import EarlyEnd
@@ -56,27 +57,35 @@ class FrameStream:
     """
 
     info: SourceInfo
+    #: Colour tags of the stream's header.
+    header: Colour
 
     def __init__(self, place: SourceLocation, options: ReadOptions) -> None:
         self._place, self._options = place, options
         self._wanted = TimeRange.of(options.start_seconds, options.duration_seconds)
         self._frame_rate = None if options.frame_rate is None else Fraction(options.frame_rate)
-        self._open_session = partial(
-            DecodeSession, place, threads=options.threads, frame_rate=self._frame_rate, video=options.video
+        self._quantisers = QuantiserLookup()
+        self.open_session = partial(
+            DecodeSession,
+            place,
+            threads=options.threads,
+            frame_rate=self._frame_rate,
+            video=options.video,
+            quantisers=self._quantisers,
         )
         self.session = self._first_session(options.keep_packets)
         self._scan = scan_times(place, self.session.media)
         if self._scan is not None and self._scan.moves:
-            self._open_session = partial(self._open_session, scan=self._scan)
+            self.open_session = partial(self.open_session, scan=self._scan)
             self.session.close()
-            self.session = self._open_session(keep_packets=options.keep_packets)
+            self.session = self.open_session(keep_packets=options.keep_packets)
         #: Whether frames are numbered evenly, as the source has no times.
         self.even = self._frame_rate is not None and not place.pictures
         self.clock = self._new_clock()
         media = self.session.media
         self._exposures = ExposureLookup(media.stream.codec_context.name, media.time_base)
         self.ending = EarlyEnd()
-        self.tail = TailRecovery(self._open_session if place.again else None)
+        self.tail = TailRecovery(self.open_session if place.again else None)
         self._start_pts: int | None = None
         self._pairs = False
         self._treatment: InterlaceHandling | None = None
@@ -92,7 +101,7 @@ class FrameStream:
         """
         place = self._place
         try:
-            session = self._open_session(keep_packets=keep_packets)
+            session = self.open_session(keep_packets=keep_packets)
         except SourceError as exc:
             named = named_encrypted(exc, place.name, place.path, place.head)
             if named is exc:
@@ -122,17 +131,12 @@ class FrameStream:
         notes += [] if self._treatment is None else self._treatment.later_notes
         scan = self._scan or self.session.media.scan
         notes += [] if scan is None else scan.notes
-        if mended := self._mended(scan):
+        if mended := _mended(self.clock, scan):
             notes.append(f"{mended} timestamps were missing or did not rise and have been mended")
         notes += self.session.decoder.notes
         if self.session.media.change is not None:
             notes.append(self.session.media.change)
         return notes + self.ending.notes(self.session.media.failure)
-
-    def _mended(self, scan: TimeScan | None) -> int:
-        """Timestamps of all streams that were wrong by themselves; those of pictures may have been counted twice."""
-        video, others = (0, 0) if scan is None else scan.strays
-        return max(self.clock.repaired, video) + others
 
     def frames(self) -> Generator[Frame, None, None]:
         """Frames of the wanted stretch, from its start.
@@ -145,6 +149,7 @@ class FrameStream:
     def frames_since(self, pts: int) -> Generator[Frame, None, None]:
         """Those of them from tick ``pts`` on; after the first has been read, and :meth:`frames` has been closed."""
         self.clock = self._new_clock()
+        self._quantisers.restart()
         return self._read(pts)
 
     @property
@@ -183,7 +188,7 @@ class FrameStream:
             given += 1
             if given % _FRAMES_TO_JUDGE == 0:
                 self._refuse_made_up(hopeless=True)
-            shown = self._exposed(shown)
+            shown = _told(shown, self._exposures, self._quantisers)
             yield self._alike(shown)
         else:
             self.ending.reached(self.session.media, start_pts, self.clock.due, end)
@@ -269,10 +274,12 @@ class FrameStream:
 
     def _stamped(self, pictures: Iterable[av.VideoFrame]) -> TimedPictures:
         """Pictures with their ticks."""
+        pictures = self._quantisers.seen(pictures)
         if self.session.media.slots is not None:
             pictures = _in_slots(pictures, self.session.media.slots)
         for picture, tick in self._ticks(pictures):
             self._exposures.watch(picture, tick)
+            self._quantisers.place(tick)
             if self._side_data is not None:
                 self._side_data.watch(picture, tick)
             yield picture, tick
@@ -283,15 +290,10 @@ class FrameStream:
             return self.clock.stamped(pictures)
         return ((picture, self.clock.stamp(picture.pts, picture.dts, picture.duration)) for picture in pictures)
 
-    def _exposed(self, shown: ShownFrame) -> ShownFrame:
-        """The frame with what the camera wrote of its exposure."""
-        exposure = self._exposures.of_frame(shown.source_tick)
-        return shown if exposure is None else replace(shown, frame=replace(shown.frame, exposure=exposure))
-
     def _begin(self, first: av.VideoFrame, pictures: TimedPictures, begin: int, end: int | None) -> TimedPictures:
         """Find out what the source is and how its pictures are treated; the same pictures."""
         media = self.session.media
-        header = stream_colour(media.stream)
+        self.header = header = stream_colour(media.stream)
         info = describe(self._place, media, first, self._start_pts or 0, header)
         info = marked(with_first_shape(info, self.session.decoder), self._encrypted)
         self._side_data = SideDataWatch(info.video.codec, info.video.side_data, media.time_base, begin=begin, end=end)
@@ -305,7 +307,7 @@ class FrameStream:
         self._treatment = InterlaceHandling(info.video, header)
         if self._options.interlaced is not None and may_be_interlaced(info.video):
             if self._place.again and not self._place.network:
-                look = look_in_places(self._open_session, info.video, self._wanted)
+                look = look_in_places(self.open_session, info.video, self._wanted)
             else:
                 look, pictures = look_ahead(pictures)
             self._treatment.choose(look, self._options.interlaced, self._place.name)
@@ -350,7 +352,7 @@ class FrameStream:
         return named_encrypted(error, name, self._place.path, self._place.head)
 
     def _decode_one(self) -> None:
-        with self._open_session(threads=1) as session:
+        with self.open_session(threads=1) as session:
             next(session.pictures(), None)
 
 
@@ -359,3 +361,17 @@ def _in_slots(pictures: Iterable[av.VideoFrame], slots: DecodingSlots) -> Iterat
     for picture in pictures:
         picture.pts = slots.take(picture)
         yield picture
+
+
+def _mended(clock: TimestampRepair, scan: TimeScan | None) -> int:
+    """Timestamps of all streams that were wrong by themselves; those of pictures may have been counted twice."""
+    video, others = (0, 0) if scan is None else scan.strays
+    return max(clock.repaired, video) + others
+
+
+def _told(shown: ShownFrame, exposures: ExposureLookup, quantisers: QuantiserLookup) -> ShownFrame:
+    """The frame with what the camera wrote of its exposure, and the encoder of its compression."""
+    exposure, quantiser = exposures.of_frame(shown.source_tick), quantisers.of_frame(shown.source_tick)
+    if exposure is None and quantiser is None:
+        return shown
+    return replace(shown, frame=replace(shown.frame, exposure=exposure, quantiser=quantiser))

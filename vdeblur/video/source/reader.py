@@ -18,6 +18,7 @@ from vdeblur.options import InterlacedMode, ReadOptions, SizeChange
 from vdeblur.video.info import ExposureRange, SourceInfo
 from vdeblur.video.source.frame_stream import FrameStream
 from vdeblur.video.source.location import locate
+from vdeblur.video.source.samples import sampled_frames
 
 
 def probe(source: str | Path | BinaryIO, *, allow_network: bool = False) -> SourceInfo:
@@ -138,6 +139,19 @@ class Reader:
         """
         with self._lock:
             return None if self._first is None else self._reading.exposure_range(self._first.exposure)
+
+    def samples(self) -> list[Frame]:
+        """A few frames from places spread over the source, with their quantisers, beside those that are iterated.
+
+        Only the first where the source can be read but once; none where that has been taken or the reader is closed.
+        """
+        with self._lock:
+            if self._first is None:
+                return []
+            place, reading = self._place, self._reading
+            if not place.again or place.network or reading.even:
+                return [self._first]
+            return list(sampled_frames(reading.open_session, self.info.video, reading.header))
 
     def __enter__(self) -> Reader:
         return self
