@@ -89,7 +89,7 @@ def test_unknown_kinds_and_configs_are_refused(monkeypatch: pytest.MonkeyPatch, 
         read_config(tmp_path / "toy.yaml")
     for text in ("{kind: toi, name: toy}", "{kind: [1], name: toy}"):
         (tmp_path / "toi.yaml").write_text(text)
-        with pytest.raises(UsageError, match=r"kind cannot be .*; it is luma, toy, or left out"):
+        with pytest.raises(UsageError, match=r"kind cannot be .*; it is luma, guide, toy, or left out"):
             read_config(tmp_path / "toi.yaml")
     monkeypatch.setattr(registry, "KINDS", registry.KINDS[:-1])
     with pytest.raises(UsageError, match="no network is registered for a ToyConfig"):
@@ -223,7 +223,7 @@ def test_a_process_without_it_says_so(model: Path, media: Path, tmp_path: Path) 
     words = [str(media / "clip.mp4"), "-o", str(tmp_path / "out.mkv"), "--model", str(model)]
     run = subprocess.run([sys.executable, "-m", "vdeblur", *words], capture_output=True, text=True, check=False)
     assert run.returncode == 6
-    assert "kind cannot be 'toy'; it is luma, or left out" in run.stderr
+    assert "kind cannot be 'toy'; it is luma, guide, or left out" in run.stderr
 
 
 # --- Live -------------------------------------------------------------------------------------------------------------

@@ -162,6 +162,7 @@ class DeblurNet(RestorationNetwork):
         state_from=State._make,
         estimates_motion=True,
         reads_exposure=True,
+        guided=True,
         taps="pixels",
         not_exported_because=None,
     )

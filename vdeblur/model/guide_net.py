@@ -9,7 +9,7 @@ is the picture.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -93,6 +93,25 @@ class Told(NamedTuple):
     noise: Tensor
 
 
+class NoiseSeen(NamedTuple):
+    """Noise seen in a batch of frames, and in the frames of their shots before them.
+
+    ``seen`` (B, HISTOGRAM_SIZE): the reading; ``level`` (B,): a standard deviation, R'G'B' in [0, 1]; ``used`` as in
+    :class:`GuideState`.
+    """
+
+    seen: Tensor
+    level: Tensor
+    used: Tensor
+
+
+def state_of_tensors(tensors: Sequence[Tensor]) -> GuideState:
+    """A state of its tensors, in their order."""
+    luma, chroma, hidden, noise, used, *levels = tensors
+    pairs = zip(levels[::2], levels[1::2], strict=True)
+    return GuideState(luma, chroma, hidden, noise, used, tuple(Level(*pair) for pair in pairs))
+
+
 class GuideNet(RestorationNetwork):
     """Guide of frame t from frame t, in Y'CbCr, and the state after frame t−1: :meth:`guide`.
 
@@ -103,7 +122,7 @@ class GuideNet(RestorationNetwork):
     stride = 8
     minimum_size = 32
     config: GuideConfig
-    traits = NetworkTraits(takes_batches=True)
+    traits = NetworkTraits(takes_batches=True, state_from=state_of_tensors)
 
     def __init__(self, config: GuideConfig) -> None:
         super().__init__()
@@ -141,13 +160,23 @@ class GuideNet(RestorationNetwork):
         return torch.cat((luma, chroma), 1), state
 
     def guide_planes(
-        self, luma: Tensor, chroma: Tensor, told: Told | None = None, state: GuideState | None = None
+        self,
+        luma: Tensor,
+        chroma: Tensor,
+        told: Told | None = None,
+        state: GuideState | None = None,
+        seen: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, GuideState]:
-        """As :meth:`guide`, of luma (B, 1, H, W) and chroma (B, 2, H, W), or (B, 2, H/2, W/2) as in 4:2:0 video."""
+        """As :meth:`guide`, of luma (B, 1, H, W) and chroma (B, 2, H, W), or (B, 2, H/2, W/2) as in 4:2:0 video.
+
+        Args:
+            seen: the reading of :func:`read_noise`, where it has been made.
+        """
         with single_threaded_ops(luma.device):
             levels = build_pyramid(luma, self.config.flow_finest)
             flow = None if state is None else estimate_flow(levels, state.levels, self.config.flow_finest)
-            seen = accumulate_histogram(noise_histogram(luma), None if state is None else state.noise)
+            if seen is None:
+                seen = accumulate_histogram(noise_histogram(luma), None if state is None else state.noise)
             return self.refine(luma, chroma, told or nothing_told(luma), state, levels, flow, seen)
 
     def refine(
@@ -161,7 +190,7 @@ class GuideNet(RestorationNetwork):
         seen: Tensor,
     ) -> tuple[Tensor, Tensor, GuideState]:
         """As :meth:`guide_planes`, with the flow to the frame before and the reading of the noise already found."""
-        curve = torch.where(told.noise.isnan()[:, None], noise_curve(seen), told.noise[:, None])
+        curve = _curve(seen, told)
         used = trust(curve, told.quantiser)
         small = chroma if chroma.shape[-1] != luma.shape[-1] else F.avg_pool2d(chroma, 2)
         past = None
@@ -243,6 +272,22 @@ def _spread(coarse: Tensor, width: int) -> Tensor:
     batch, _, height, columns = coarse.shape
     pixels = coarse.permute(0, 2, 3, 1).reshape(batch, height, columns, 2, 2, width)
     return pixels.transpose(2, 3).reshape(batch, 2 * height, 2 * columns, width).permute(0, 3, 1, 2)
+
+
+def read_noise(luma: Tensor, told: Told, before: Tensor | None) -> NoiseSeen:
+    """Noise of luma (B, 1, H, W) in [0, 1], with the reading ``before`` of earlier frames of the shot.
+
+    Where ``used`` is 0, the guide is the picture, and that of the next frame does not depend on it: the network need
+    not be asked.
+    """
+    seen = accumulate_histogram(noise_histogram(luma), before)
+    curve = _curve(seen, told)
+    return NoiseSeen(seen, curve.median(1).values, trust(curve, told.quantiser))
+
+
+def _curve(seen: Tensor, told: Told) -> Tensor:
+    """Noise curve (B, LEVELS): as told, else as read."""
+    return torch.where(told.noise.isnan()[:, None], noise_curve(seen), told.noise[:, None])
 
 
 def nothing_told(picture: Tensor) -> Told:

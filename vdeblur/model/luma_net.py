@@ -130,6 +130,7 @@ class LumaNet(RestorationNetwork):
         state_from=LumaState._make,
         estimates_motion=True,
         reads_exposure=True,
+        guided=True,
         taps="block pixels",
         not_exported_because=None,
     )

@@ -8,6 +8,7 @@ lower end of a histogram is the noise, the rest is texture. Histograms add up ov
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -90,9 +91,9 @@ def _blocks(luma: Tensor) -> Tensor:
 
 def _weights(level: Tensor) -> Tensor:
     """Shares (B, N, LEVELS) of the brightness levels beside each block's own (B, N)."""
-    nodes = torch.tensor(LEVELS, device=level.device)
-    width = torch.diff(nodes)
-    level = level.clamp(LEVELS[0], LEVELS[-1])[..., None]
-    rise = ((level - nodes[:-1]) / width).clamp(0, 1)  # 1 for all intervals below
+    level = level.clamp(LEVELS[0], LEVELS[-1])
+    # Numbers, and no tensor of them: on a GPU, its upload would be waited for.
+    steps = [((level - low) * (1 / (high - low))).clamp(0, 1) for low, high in pairwise(LEVELS)]
+    rise = torch.stack(steps, -1)  # 1 for all intervals below
     one = torch.ones_like(rise[..., :1])
     return torch.cat((one, rise), -1) - torch.cat((rise, torch.zeros_like(one)), -1)
