@@ -12,12 +12,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypedDict, TypeVar, cast, get_args
 
 from vdeblur.errors import UsageError
 from vdeblur.regions import BOUNDS as KEEP_BOUNDS
 from vdeblur.regions import NONE, KeepSetting, keep_setting
+from vdeblur.removal import BOUNDS as REMOVE_BOUNDS
+from vdeblur.removal import NONE as NOTHING
+from vdeblur.removal import RemoveSetting, remove_setting
 from vdeblur.shutter import BOUNDS as SHUTTER_BOUNDS
 from vdeblur.shutter import ShutterSetting, shutter_setting
 
@@ -31,6 +35,12 @@ LEAST_TILE = 64
 #: Whether letters, logos and displays that stand still over a moving picture are found, and left as they are.
 OverlayMode = Literal["auto", "off"]
 OVERLAY_MODES: tuple[str, ...] = get_args(OverlayMode)
+#: Standard deviation of luma's noise in levels of 8 bits, or as it is read from the picture.
+NoiseSetting = Literal["auto"] | float
+MOST_NOISE = 60.0
+#: Ending of a guide's checkpoint.
+_CHECKPOINT = ".safetensors"
+GUIDE_MODES = ("auto", "off")
 #: What is done with interlaced video.
 InterlacedMode = Literal["keep", "frame", "field", "refuse"]
 INTERLACED_MODES: tuple[str, ...] = get_args(InterlacedMode)
@@ -130,6 +140,20 @@ def _is_tile(value: Any) -> bool:
     return value in ("auto", "off") or (isinstance(value, int) and not isinstance(value, bool) and value >= LEAST_TILE)
 
 
+def _noise(value: Any) -> Any:
+    """A level of noise from text or a number."""
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is no level")
+    return value if value == "auto" else float(value)
+
+
+def _is_guide(value: Any) -> bool:
+    """Whether a value may stand for a guide: a word, a path, or a network that makes guides."""
+    if isinstance(value, (str, Path)):
+        return str(value) in GUIDE_MODES or str(value).endswith(_CHECKPOINT)
+    return callable(getattr(value, "guide", None))
+
+
 class ArgumentsBesideLookahead(TypedDict, total=False):
     """The options beside the model and the lookahead, which decides what ``Deblurrer.step`` returns."""
 
@@ -141,6 +165,10 @@ class ArgumentsBesideLookahead(TypedDict, total=False):
     reduce: int
     overlays: OverlayMode
     keep: KeepSetting
+    remove: RemoveSetting
+    noise: NoiseSetting
+    grain: float
+    guide: Any
 
 
 class RestoreArguments(ArgumentsBesideLookahead, total=False):
@@ -224,6 +252,35 @@ class RestoreOptions:
         help="Leave a part of the picture exactly as it is, in pixels as it is shown, or where a picture of its size "
         "is white; may be repeated (default: {default}).", metavar="X,Y,W,H|FILE",
         settable=True, decisive=True,
+    ))  # fmt: skip
+    #: "none", "noise" or "noise=0.5".
+    remove: RemoveSetting = field(default=NOTHING, metadata=_row(
+        parse=remove_setting, accepts=lambda _: True, normalizes=True, repeatable=True,
+        bounds=REMOVE_BOUNDS,
+        help="Take noise and coding artefacts out, too, or a share of them: noise, noise=0.5; none: they stay "
+        "(default: {default}).", metavar="noise[=0…1]",
+        on_page=True, settable=True, decisive=True,
+    ))  # fmt: skip
+    noise: NoiseSetting = field(default="auto", metadata=_row(
+        parse=_noise, accepts=lambda value: value == "auto" or 0 <= value <= MOST_NOISE, normalizes=True,
+        bounds=f"auto, or the standard deviation of luma from 0 to {MOST_NOISE:g} (of 255)",
+        help="How noisy the source is: the standard deviation of luma, of 255; auto: read from the picture (default: "
+        "{default}).", metavar="auto|0…60",
+        on_page=True, settable=True, decisive=True,
+    ))  # fmt: skip
+    grain: float = field(default=0.0, metadata=_number(
+        0.0, 20.0,
+        bounds="0 (none) to 20, the standard deviation of luma (of 255)",
+        help="Film grain to lay over the result: its standard deviation, of 255 (default: {default}).",
+        metavar="0…20",
+        on_page=True, settable=True, decisive=True,
+    ))  # fmt: skip
+    #: A name, the path of a checkpoint, or a network with a method ``guide``.
+    guide: Any = field(default="auto", metadata=_row(
+        parse=_switch, accepts=_is_guide,
+        bounds="auto, off, or the path of a guide that ends in .safetensors",
+        help="What finds the picture under noise and coding artefacts; auto: the guide that comes with it (default: "
+        "{default}).", metavar="auto|off|FILE",
     ))  # fmt: skip
 
     def __post_init__(self) -> None:

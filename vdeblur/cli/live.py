@@ -20,7 +20,7 @@ from vdeblur.cli.guidance.kernel_notes import kernel_notes
 from vdeblur.cli.help import Decorator, GroupedCommand, GroupedOption, given_options, restore_option
 from vdeblur.cli.io_plan import missing_input
 from vdeblur.cli.live_report import LiveReport, show_cameras
-from vdeblur.cli.options import check_model, parse_rate, parse_seconds
+from vdeblur.cli.options import check_guide, check_model, parse_rate, parse_seconds
 from vdeblur.errors import UsageError
 from vdeblur.live.settings import LiveSettings
 from vdeblur.options import OPTIONS
@@ -141,6 +141,7 @@ def live(source: str | None, **given: Any) -> int:
     _leave_a_core()
     settings = LiveSettings(auto=given["auto"], **given_options(given))
     check_model(settings.model)
+    check_guide(settings.guide)
     report = LiveReport(
         sys.stderr if to_pipe or not given["as_json"] else sys.stdout, as_json=given["as_json"], quiet=given["quiet"]
     )

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from vdeblur.config import WEIGHTS_FOLDER, load_config
 from vdeblur.errors import UsageError
-from vdeblur.options import InterlacedMode, RestoreOptions, SizeChange
+from vdeblur.options import GUIDE_MODES, InterlacedMode, RestoreOptions, SizeChange
 
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
 
@@ -160,6 +160,16 @@ def parse_rate(value: float | str) -> Fraction:
     if not 0 < rate <= 1000:
         raise UsageError(f"frame rate cannot be {value!r}; it is above 0, to 1000, like 25, 23.976 or 30000/1001")
     return rate
+
+
+def check_guide(name: str) -> None:
+    """Refuse a guide whose file is missing, without loading PyTorch.
+
+    Raises:
+        UsageError: it is.
+    """
+    if name not in GUIDE_MODES and not Path(name).is_file():
+        raise UsageError(f"guide cannot be {name!r}: there is no such file")
 
 
 def check_model(name: str) -> None:

@@ -94,6 +94,8 @@ class LineReporter(Reporter):
         self.line(f"{_name(job.target, output=True)}: {result_words(report)}{size}")
         if report.shutter is not None:
             self.line(f"shutter: {report.shutter.words}")
+        if report.noise is not None:
+            self.line(f"noise: {report.noise.words}")
         if report.summary:
             self.line(report.summary)
         for words in report.notes:
@@ -151,7 +153,10 @@ class JsonReporter(Reporter):
         )
 
     def done(self, job: RunJob, report: Report) -> None:
-        measured: dict[str, Any] = {"shutter": None if report.shutter is None else dataclasses.asdict(report.shutter)}
+        read = {"shutter": report.shutter, "noise": report.noise}
+        measured: dict[str, Any] = {
+            name: None if each is None else dataclasses.asdict(each) for name, each in read.items()
+        }
         if report.sharpness is not None:
             names = ("sharpness_before", "sharpness_after")
             measured.update(zip(names, map(_rounded, report.sharpness), strict=True))

@@ -26,7 +26,7 @@ from vdeblur.cli.help import (
     restore_option,
 )
 from vdeblur.cli.io_plan import PIPE, RunJob, new_folders, plan_jobs
-from vdeblur.cli.options import RunOptions, check_model, merge_options
+from vdeblur.cli.options import RunOptions, check_guide, check_model, merge_options
 from vdeblur.cli.report import JsonReporter, LineReporter, Reporter
 from vdeblur.cli.scheduling import batch_scheduling
 from vdeblur.errors import Interrupted, UsageError, VdeblurError
@@ -124,6 +124,7 @@ def run(inputs: tuple[str, ...], config: Path | None, **given: Any) -> int:
         _start_logging(options)
         plan = plan_jobs(inputs, options.output, recursive=options.recursive, named=options.format is None)
         check_model(options.model)
+        check_guide(options.guide)
         if options.plot is not None and len(plan.jobs) > 1:
             raise UsageError(f"--plot draws one video, but there are {len(plan.jobs)} inputs; name one")
         decided = _decide(plan.jobs, options)

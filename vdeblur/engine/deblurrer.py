@@ -18,13 +18,16 @@ from vdeblur.engine.windows import SlidingWindow
 from vdeblur.frames import Frame
 from vdeblur.model.network import Network
 from vdeblur.options import (
+    OPTIONS,
     ArgumentsBesideLookahead,
+    NoiseSetting,
     OverlayMode,
     RestoreArguments,
     RestoreOptions,
     with_restore_signature,
 )
 from vdeblur.regions import KeepSetting
+from vdeblur.removal import RemoveSetting
 from vdeblur.shutter import ShutterSetting
 
 #: What :meth:`Deblurrer.step` may return beside a picture: None, or nothing where the lookahead is known to be 0.
@@ -83,9 +86,19 @@ class Deblurrer(Generic[N]):
         keep: regions that come out sample for sample as they went in: "none", rectangles (x, y, width, height) in
             pixels, or paths of mask pictures of the frames' size, white where they are kept; text as "10,20,100,40", or
             several of them. The attribute may be set between frames.
+        remove: what is taken out beside the blur: "none" (it stays, grain and all), "noise" (with coding artefacts), or
+            a share of it, "noise=0.5". The attribute may be set between frames.
+        noise: how noisy the frames are: the standard deviation of luma in levels of 8 bits, 0 to 60, or "auto": read
+            from the frames themselves. Noisy and coded frames (:attr:`vdeblur.Frame.quantiser`) are deblurred by a
+            cleaner picture of them, the guide. The attribute may be set between frames.
+        grain: standard deviation of film grain that is laid over the result, in levels of 8 bits, 0 to 20. It follows
+            the frames' pts. The attribute may be set between frames.
+        guide: what makes the guide: "auto" is the one that ships, for the networks that ship and wherever noise is
+            said or removed; "off", a checkpoint's path, or a :class:`vdeblur.model.guide_net.GuideNet`.
 
     Raises:
-        UsageError: an argument is out of its range, or the network cannot work in tiles or use a shutter.
+        UsageError: an argument is out of its range, the network cannot work in tiles or use a shutter, or the guide is
+            none or off where noise is said or removed.
         DeviceError: the device is missing, does not work, or has no room for the network.
         NetworkError: the checkpoint is damaged.
     """
@@ -190,6 +203,40 @@ class Deblurrer(Generic[N]):
             kept = KeptRegions(keep)
             with self._lock:
                 self.device_step.kept = kept
+
+    @property
+    def remove(self) -> str:
+        """What is removed beside the blur, in its usual form: "none", "noise" or "noise=0.5"; it may be set.
+
+        Raises:
+            UsageError: when it is set: that cannot be, or the guide is off.
+        """
+        return self.device_step.remove
+
+    @remove.setter
+    def remove(self, remove: RemoveSetting) -> None:
+        with self._lock:
+            self.device_step.remove = remove
+
+    @property
+    def noise(self) -> NoiseSetting:
+        """How noisy the frames are, "auto" or a standard deviation of 255; it may be set, as ``remove``."""
+        return self.device_step.noise
+
+    @noise.setter
+    def noise(self, noise: NoiseSetting) -> None:
+        with self._lock:
+            self.device_step.noise = noise
+
+    @property
+    def grain(self) -> float:
+        """Standard deviation of the film grain that is laid over, of 255; it may be set between frames."""
+        return self.device_step.grain
+
+    @grain.setter
+    def grain(self, grain: float) -> None:
+        with self._lock:
+            self.device_step.grain = OPTIONS["grain"].checked(grain)
 
     @property
     def notes(self) -> tuple[str, ...]:

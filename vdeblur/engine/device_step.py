@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from vdeblur.engine.batching import concatenate, split_batch
+from vdeblur.engine.corrections import Corrections, told_and_read
 from vdeblur.engine.exposure import PATIENCE_FRAMES, KnownExposure, KnownFraction, count_contradictions
+from vdeblur.engine.guide.planes import Seen
+from vdeblur.engine.guide.stage import Guided, GuideMemory, GuideStage, guide_dtype, load_guide, refuse_guide_as_model
 from vdeblur.engine.keep import KeptRegions
-from vdeblur.engine.overlays import Found, find_overlays, weigh
-from vdeblur.engine.pending_frame import FrameOfBatch, PendingFrame, frame_errors, network_errors, tensors_of
-from vdeblur.engine.pixels import add_residual, crop, reduced_size
+from vdeblur.engine.overlays import Found, find_overlays
+from vdeblur.engine.pending_frame import FrameOfBatch, NoiseTold, PendingFrame, frame_errors, network_errors, tensors_of
+from vdeblur.engine.pixels import reduced_size
 from vdeblur.engine.read_ahead import frames_that_wait, tensor_bytes
 from vdeblur.engine.stream_state import (
     EncodedFrame,
     RestoreJob,
     Snapshot,
-    StreamState,
     neighbourhood,
     network_arguments,
     seen_features,
@@ -31,12 +32,14 @@ from vdeblur.engine.stream_state import (
 )
 from vdeblur.engine.tiling import TileChooser, network_input
 from vdeblur.engine.windows import Window
+from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
 from vdeblur.kernels.dispatch import have_kernels
 from vdeblur.model.checkpoint import load_network
 from vdeblur.model.exposure import profile_ahead
 from vdeblur.model.network import Network, traits_of
-from vdeblur.options import RestoreOptions
+from vdeblur.options import OPTIONS, NoiseSetting, RestoreOptions
+from vdeblur.removal import NONE, RemoveSetting, removed_share
 from vdeblur.runtime.cpu_pool import run_in_background, single_threaded_ops
 from vdeblur.runtime.cuda_graphs import with_cuda_graphs
 from vdeblur.runtime.device import choose_dtype, find_device
@@ -51,12 +54,14 @@ class DeviceStep:
     the :class:`PendingFrame` that this starts is the restored frame.
 
     Args:
-        options: as for :class:`vdeblur.engine.deblurrer.Deblurrer`; a network is copied. ``strength``, ``reduce`` and
-            ``overlays`` become attributes, which may be set between frames, and ``keep`` becomes ``kept``.
+        options: as for :class:`vdeblur.engine.deblurrer.Deblurrer`; a network is copied. ``strength``, ``reduce``,
+            ``overlays``, ``remove``, ``noise`` and ``grain`` become attributes, which may be set between frames, and
+            ``keep`` becomes ``kept``.
         streams: on CUDA, transfer beside the computation, and steps as graphs.
 
     Raises:
-        UsageError: the precision is none for the device, or the network cannot work in tiles or use a shutter.
+        UsageError: the precision is none for the device, the network cannot work in tiles or use a shutter, or the
+            guide is none.
         DeviceError: the device is missing, does not work, or has no room for the network.
         NetworkError: the checkpoint is damaged.
     """
@@ -69,6 +74,8 @@ class DeviceStep:
         self.dtype = choose_dtype(options.precision, self.device)
         with network_errors(f"loading the network on {self.device}"):
             network = load_network(str(model)) if isinstance(model, (str, Path)) else model
+            if network is not model:
+                refuse_guide_as_model(network, model)
             traits = traits_of(network)
             #: Exposure fractions that need not be read from the blur; its ``shutter`` may be set between frames.
             self.known_exposure = KnownExposure(options.shutter, usable=traits.reads_exposure)
@@ -85,6 +92,50 @@ class DeviceStep:
         if self.device.type == "cpu":
             keep_freed_blocks()
         self.tiles = TileChooser(options.tile, self.network, self.device)
+        self.grain = float(options.grain)
+        self._guide_setting, self._guide_dtype = options.guide, guide_dtype(options.precision, self.device, self.dtype)
+        #: Makes what the network is shown in place of a noisy frame; None: it is shown the frames.
+        self.guide: GuideStage | None = None
+        self._remove, self._noise = str(options.remove), options.noise
+        self._need_guide(traits.guided)
+
+    @property
+    def remove(self) -> str:
+        """What is removed beside the blur, in its usual form.
+
+        Raises:
+            UsageError: when it is set: it cannot be, or there is no guide.
+        """
+        return self._remove
+
+    @remove.setter
+    def remove(self, remove: RemoveSetting) -> None:
+        self._remove = OPTIONS["remove"].checked(remove)
+        self._need_guide()
+
+    @property
+    def noise(self) -> NoiseSetting:
+        """Standard deviation of luma, of 255, or "auto"; when it is set, errors are those of ``remove``."""
+        return self._noise
+
+    @noise.setter
+    def noise(self, noise: NoiseSetting) -> None:
+        self._noise = OPTIONS["noise"].checked(noise)
+        self._need_guide()
+
+    def _need_guide(self, always: bool = False) -> None:
+        """Load the guide when it is first wanted: by the network's nature, by its name, or for what is asked of it."""
+        asked = [f"{name} cannot be {value!r}" for name, value, default in (
+            ("remove", self._remove, NONE), ("noise", self._noise, "auto"),
+        ) if value != default]  # fmt: skip
+        if isinstance(self._guide_setting, str) and self._guide_setting == "off":
+            if asked:
+                raise UsageError(f'{asked[0]} without a guide; leave out guide="off"')
+            return
+        if self.guide is None and (always or asked or self._guide_setting != "auto"):
+            with network_errors(f"loading the guide on {self.device}"):
+                self.guide = load_guide(self._guide_setting, self.device, self._guide_dtype)
+            self.tiles.guide = self.guide
 
     @property
     def in_flight(self) -> int:
@@ -96,20 +147,39 @@ class DeviceStep:
         """Whether frames of several streams may go through the network together."""
         return traits_of(self.network).takes_batches
 
-    def encode(self, frames: Sequence[Frame]) -> list[EncodedFrame]:
-        """Upload frames that are of one size when they are reduced, and compute their features, in one pass."""
+    def encode(self, frames: Sequence[Frame], before: Sequence[GuideMemory | None] = ()) -> list[EncodedFrame]:
+        """Upload frames that are of one size when they are reduced, and compute their features, in one pass.
+
+        Args:
+            before: what the guide remembers of the frame before each; None at the start of a shot, as all are if it is
+                left out.
+        """
+        before = before or [None] * len(frames)
         reduce = self.reduce
 
         def encode(side: int | None) -> Any:
-            inputs = [self._network_input(*each, reduce) for each in zip(frames, planes, strict=True)]
+            inputs = [network_input(self.network, *each) for each in seen]
             return self.steps.encode(concatenate(inputs), **_in_tiles(side))
 
         with frame_errors(frames[0], self.device):
             planes = [self.transfer.upload(tensors_of(frame.planes[: frame.format.colour_planes])) for frame in frames]
             with self.transfer.compute("encode"):
+                seen, guided = self._seen(frames, planes, before)
                 features = self.tiles.run(reduced_size(frames[0].size, reduce), encode)
         each = zip(frames, planes, split_batch(features, len(frames)), strict=True)
-        return [EncodedFrame(*parts, reduce) for parts in each]
+        return [EncodedFrame(*parts, reduce, own) for parts, own in zip(each, guided, strict=True)]
+
+    def _seen(
+        self, frames: Sequence[Frame], planes: Sequence[Planes], before: Sequence[GuideMemory | None]
+    ) -> tuple[list[Seen], list[Guided | None]]:
+        """What the network is shown of frames, and what the guide stage knows of them."""
+        if self.guide is None:
+            own = zip(frames, planes, strict=True)
+            seen = [Seen(each, frame.format, frame.colour, frame.size, self.reduce) for frame, each in own]
+            return seen, [None] * len(frames)
+        removes = removed_share(self._remove, "noise") > 0
+        made = self.guide(frames, planes, before, reduce=self.reduce, noise=self._noise, removes=removes)
+        return [seen for seen, _ in made], [guided for _, guided in made]
 
     def match(self, window: Window[EncodedFrame], read_ahead: int) -> tuple[Window[EncodedFrame], Any, int]:
         """Match a window so that earlier ones may wait for it, if anything can be learned from that.
@@ -129,7 +199,8 @@ class DeviceStep:
             seen = seen_features(window)
             matched = self.tiles.run(current.size, lambda _: network.match_motion(*seen))
             window = with_features(window, network.without_levels)
-        each_bytes = tensor_bytes(current.planes, window.current.features, matched)
+        guided = () if current.guided is None else current.guided.waiting_parts()
+        each_bytes = tensor_bytes(current.planes, window.current.features, matched, guided)
         return window, matched, frames_that_wait(read_ahead, each_bytes)
 
     def restore(self, jobs: Sequence[RestoreJob]) -> Iterator[PendingFrame]:
@@ -142,14 +213,15 @@ class DeviceStep:
         for job, own, planes in zip(jobs, known, self._restored_planes(jobs, known), strict=True):
             yield self._download(job, own, planes)
 
+    def guide_on_device(self, memory: GuideMemory | None) -> GuideMemory | None:
+        """What a snapshot remembers of the guide, on this device."""
+        return None if self.guide is None else self.guide.on_device(memory)
+
     def state_on_device(self, state: Sequence[Tensor] | None) -> Any:
         """A snapshot's recurrent state, which may be on any device, as the network takes it."""
         if state is None:
             return None
         return traits_of(self.network).state_from(tuple(part.to(self.device) for part in state))
-
-    def _network_input(self, frame: Frame, planes: Planes, reduce: int) -> Tensor:
-        return network_input(self.network, planes, frame.format, frame.colour, frame.size, reduce=reduce)
 
     @property
     def _in_halves(self) -> bool:
@@ -164,23 +236,24 @@ class DeviceStep:
         self, jobs: Sequence[RestoreJob], known: Sequence[KnownFraction | None]
     ) -> Sequence[Planes | PendingDownload]:
         frames = [job.window.current for job in jobs]
+        removed = removed_share(self._remove, "noise")
 
         def restore(side: int | None) -> tuple[list[Planes], Any]:
             residual, state = self.steps.residual(*arguments, **_in_tiles(side))
-            return correct(residual, _told_and_read(arguments, state)), state
+            return correct(residual, told_and_read(arguments, state)), state
 
         restored: Sequence[Planes | PendingDownload]
         with frame_errors(frames[0].frame, self.device), self.transfer.compute("restore"):
             each = [self._arguments(job, own) for job, own in zip(jobs, known, strict=True)]
             arguments = [concatenate(column) for column in zip(*each, strict=True)]
             arguments, overlays = self._with_overlays(jobs, arguments)
-            correct = partial(_corrected, frames, overlays, self.kept, self.strength)
+            correct = Corrections(frames, overlays, self.kept, self.strength, removed, self.grain)
             if self._in_halves:
                 restored, state = self._restore_in_halves(frames, arguments, correct)
             else:
                 restored, state = self.tiles.run(frames[0].size, restore)
             for job, own, part in zip(jobs, known, split_batch(state, len(jobs)), strict=True):
-                self._move_on(job.stream, own, part)
+                self._move_on(job, own, part)
         return restored
 
     def _arguments(self, job: RestoreJob, known: KnownFraction | None) -> tuple[Any, ...]:
@@ -220,9 +293,11 @@ class DeviceStep:
                 job.stream.overlays = found[-1].times
         return arguments, found
 
-    def _move_on(self, stream: StreamState, known: KnownFraction | None, state: Any) -> None:
+    def _move_on(self, job: RestoreJob, known: KnownFraction | None, state: Any) -> None:
         """Keep the recurrent state after a frame, and for how long its camera has been contradicted."""
+        stream, guided = job.stream, job.window.current.guided
         stream.state = state
+        stream.guide_before = None if guided is None else guided.before
         if known is not None and known.from_camera:
             before = stream.contradictions
             before = torch.zeros(1, device=self.device) if before is None else before
@@ -238,7 +313,7 @@ class DeviceStep:
         network: Any = self.steps
         size = frames[0].size
         matched, state = self.tiles.run(size, lambda _: network.match(*arguments))
-        numbers = _told_and_read(arguments, state)
+        numbers = told_and_read(arguments, state)
 
         def correct(side: int | None) -> list[Planes]:
             return finish(network.correct(matched, **_in_tiles(side)), numbers)
@@ -252,45 +327,9 @@ class DeviceStep:
         with frame_errors(frame, self.device):
             stay = isinstance(frame.planes[0], Tensor) and frame.planes[0].device == self.device
             download = self.transfer.download(planes, stay=stay) if isinstance(planes, tuple) else planes
-            return PendingFrame(frame, self.device, download, Snapshot.of(job), known)
-
-
-def _corrected(
-    frames: Sequence[EncodedFrame],
-    overlays: Sequence[Found],
-    kept: KeptRegions,
-    strength: float,
-    residual: Tensor,
-    numbers: Sequence[Tensor],
-) -> list[Planes]:
-    """Planes of frames of one size with their part of the network's residual (B, C, H, W), and of numbers (B, …)."""
-    count = len(frames)
-    residuals, each = split_batch(residual, count), [split_batch(part, count) for part in numbers]
-    result = []
-    for index, (frame, found) in enumerate(zip(frames, overlays, strict=True)):
-        own = crop(residuals[index], *frame.size)
-        weigh(own, found)
-        planes = _corrected_planes(frame, own, strength, [parts[index] for parts in each])
-        layout = frame.frame.format
-        result.append((*kept.restored(frame.planes, planes[: len(frame.planes)], layout), *planes[len(frame.planes) :]))
-    return result
-
-
-def _corrected_planes(encoded: EncodedFrame, residual: Tensor, strength: float, numbers: Sequence[Tensor]) -> Planes:
-    """Planes with the network's residual (1, C, H, W); behind them its sum and further numbers, in one tensor.
-
-    The sum is finite only if every value is.
-    """
-    frame = encoded.frame
-    planes = add_residual(
-        encoded.planes, residual, frame.format, frame.colour, strength=strength, reduce=encoded.reduce
-    )
-    return (*planes, torch.cat([part.flatten() for part in (residual.sum(), *numbers)]))
-
-
-def _told_and_read(arguments: Sequence[Any], state: Any) -> list[Tensor]:
-    """Exposure fractions that a network was told (B, 1, 1, 1), and its readings (B, 4); none if it takes none."""
-    return [arguments[4], state.reading] if len(arguments) > 4 else []
+            guided, removed = job.window.current.guided, removed_share(self._remove, "noise")
+            told = None if guided is None else NoiseTold(guided.given, removed, guided.quantiser)
+            return PendingFrame(frame, self.device, download, Snapshot.of(job), known, told)
 
 
 def _in_tiles(side: int | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vdeblur.adapters.pictures import number_of
 from vdeblur.engine.exposure import KnownFraction, frame_shutter
+from vdeblur.engine.guide.stage import FrameNoise
 from vdeblur.engine.keep import KeptRegions
 from vdeblur.engine.repeats import Twin
 from vdeblur.engine.stream_state import RestoredFrame, Snapshot
@@ -23,6 +24,15 @@ from vdeblur.regions import NONE
 from vdeblur.runtime.cpu_pool import BackgroundTask
 from vdeblur.runtime.device import is_out_of_memory
 from vdeblur.runtime.transfer import PendingDownload, Planes
+
+
+@dataclass(frozen=True)
+class NoiseTold:
+    """What is known of a frame's noise before its reading is: as in :class:`vdeblur.engine.guide.stage.FrameNoise`."""
+
+    given: bool
+    removed: float
+    quantiser: float | None
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,8 @@ class PendingFrame:
     snapshot: Snapshot
     #: What was said of its exposure; None if the network takes none.
     known: KnownFraction | None = None
+    #: What is known of its noise; None without a guide.
+    noise: NoiseTold | None = None
 
     def result(self) -> RestoredFrame:
         """Wait for the planes. To be called once, oldest frame first.
@@ -47,10 +59,11 @@ class PendingFrame:
         with frame_errors(self.frame, self.device):
             *planes, numbers = self.download.result()
             total, *exposures = numbers.tolist()
+            noise = None if self.noise is None else _noise(self.noise, [exposures.pop(-2), exposures.pop()])
             if not math.isfinite(total):
                 raise NetworkError('the network returned nan or inf; try precision="float32"')
         shutter = None if self.known is None else frame_shutter(exposures, self.known)
-        return RestoredFrame(self.frame.with_planes(_like(planes, self.frame.planes)), self.snapshot, shutter)
+        return RestoredFrame(self.frame.with_planes(_like(planes, self.frame.planes)), self.snapshot, shutter, noise)
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,12 @@ class PendingCopy:
             source, planes = (tensors_of(each.planes[:count]) for each in (self.frame, corrected))
             kept = self.kept.restored(source, planes, corrected.format)
             corrected = corrected.with_planes(_like(kept, self.frame.planes))
-        return RestoredFrame(corrected, self.snapshot, self.twin.shutter)
+        return RestoredFrame(corrected, self.snapshot, self.twin.shutter, self.twin.noise)
+
+
+def _noise(told: NoiseTold, reading: Sequence[float]) -> FrameNoise:
+    level, used = reading
+    return FrameNoise(level * 255, used, told.given, told.removed, told.quantiser)
 
 
 @contextlib.contextmanager

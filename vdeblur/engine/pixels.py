@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import zip_longest
 from math import ceil, floor
 
 import torch
@@ -165,6 +166,7 @@ def add_residual(
     *,
     strength: float = 1.0,
     reduce: int = 1,
+    more: Sequence[tuple[Tensor, float]] = (),
 ) -> tuple[Tensor, ...]:
     """Planes with ``strength`` × ``residual`` added in the source's own samples.
 
@@ -176,6 +178,7 @@ def add_residual(
         residual: (1, 3, H, W) float32, in R'G'B' as :func:`rgb_from_planes` makes them; or (1, 1, H, W), a change of
             grey, the same in R', G' and B'. That one leaves chroma planes the tensors they were.
         reduce: how many times smaller than the planes the residual is; it is enlarged bilinearly.
+        more: further changes of the colour planes (H, W), floating point, each with its factor; added before rounding.
     """
     change = residual[0]  # (3, H, W)
     if change.stride(-1) != 1:
@@ -189,8 +192,19 @@ def add_residual(
             (_enlarge(one, reduce, plane.shape), gain) for (one, gain), plane in zip(corrections, planes, strict=False)
         )
     # One at a time: they are large.
-    added = [_add(plane, *correction, pixel_format) for plane, correction in zip(planes, corrections, strict=False)]
+    every = zip_longest(corrections, more) if more else ((correction, None) for correction in corrections)
+    added = [_add(plane, *_sum(*both), pixel_format) for plane, both in zip(planes, every, strict=False)]
     return (*added, *planes[len(added) :])
+
+
+def _sum(one: tuple[Tensor, float] | None, other: tuple[Tensor, float] | None) -> tuple[Tensor, float]:
+    """Two changes of a plane with their factors, of which one may be missing, as one."""
+    if one is None:
+        one, other = other, None
+    assert one is not None
+    if other is None:
+        return one[0].float(), one[1]
+    return torch.add(one[0] * one[1], other[0], alpha=other[1]), 1.0
 
 
 def _small_corrections(

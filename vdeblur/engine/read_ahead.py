@@ -46,12 +46,12 @@ def frames_that_wait(read_ahead: int, each_bytes: float) -> int:
 
 def tensor_bytes(*trees: Any) -> int:
     """Bytes of the tensors in tuples within tuples; one that is in there twice counts once."""
-    return sum({tensor.data_ptr(): tensor.nbytes for tensor in _tensors(trees)}.values())
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors_in(trees)}.values())
 
 
-def _tensors(trees: Iterable[Any]) -> Iterator[Tensor]:
+def tensors_in(trees: Iterable[Any]) -> Iterator[Tensor]:
     for tree in trees:
         if isinstance(tree, Tensor):
             yield tree
         elif isinstance(tree, (tuple, list)):
-            yield from _tensors(tree)
+            yield from tensors_in(tree)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vdeblur.engine.exposure import FrameShutter, KnownFraction
+from vdeblur.engine.guide.stage import FrameNoise
 from vdeblur.frames import Frame
 
 #: Nearly equal frames in a row that can be copies, and copies for which the frame itself may wait: 10 in 60 has 5.
@@ -292,12 +293,20 @@ class Twin:
         source: the frame as it came.
         restored: the same, restored; None as long as it is not.
         shutter: the exposure that it was restored with.
+        noise: likewise its noise.
     """
 
-    def __init__(self, source: Frame, restored: Frame | None = None, shutter: FrameShutter | None = None) -> None:
+    def __init__(
+        self,
+        source: Frame,
+        restored: Frame | None = None,
+        shutter: FrameShutter | None = None,
+        noise: FrameNoise | None = None,
+    ) -> None:
         self.source = source
         self.restored = restored
         self.shutter = shutter
+        self.noise = noise
 
     def correct(self, copy: Frame) -> Frame:
         """Correct a copy of the frame, in its own samples; equal planes are those of the restored frame."""
@@ -326,7 +335,9 @@ class Twin:
         if shutter is not None:
             numbers = [shutter.used, shutter.middle, shutter.low, shutter.high]
             said = {"known": list(shutter.known), "numbers": numbers, "overruled": shutter.overruled}
-        return [_as_bytes(plane) for plane in planes], {"pts": self.source.pts, "shutter": said}
+        noise = None if self.noise is None else asdict(self.noise)
+        plain = {"pts": self.source.pts, "quantiser": self.source.quantiser, "shutter": said, "noise": noise}
+        return [_as_bytes(plane) for plane in planes], plain
 
 
 class SavedTwin:
@@ -335,12 +346,20 @@ class SavedTwin:
     Args:
         samples: of its colour planes, before and after, as bytes.
         pts: its tick.
+        quantiser: of its codec.
     """
 
-    def __init__(self, samples: Sequence[Tensor], pts: int, shutter: FrameShutter | None) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Tensor],
+        pts: int,
+        quantiser: float | None,
+        shutter: FrameShutter | None,
+        noise: FrameNoise | None,
+    ) -> None:
         self._samples = [samples[: len(samples) // 2], samples[len(samples) // 2 :]]
-        self._pts = pts
-        self._shutter = shutter
+        self._pts, self._quantiser = pts, quantiser
+        self._shutter, self._noise = shutter, noise
 
     @staticmethod
     def load(samples: Sequence[Tensor], plain: Mapping[str, Any]) -> SavedTwin:
@@ -353,7 +372,9 @@ class SavedTwin:
         if said is not None:
             used, middle, low, high = map(float, said["numbers"])
             shutter = FrameShutter(used, KnownFraction(*said["known"]), middle, low, high, bool(said["overruled"]))
-        return SavedTwin(samples, int(plain["pts"]), shutter)
+        quantiser = None if plain["quantiser"] is None else float(plain["quantiser"])
+        noise = None if plain["noise"] is None else FrameNoise(**plain["noise"])
+        return SavedTwin(samples, int(plain["pts"]), quantiser, shutter, noise)
 
     def like(self, last: Frame) -> Twin:
         """The twin of a frame, which is the same or a copy of it.
@@ -366,7 +387,8 @@ class SavedTwin:
             last.with_planes((*map(_from_bytes, samples, last.planes[:count]), *last.planes[count:]))
             for samples in self._samples
         )
-        return Twin(replace(source, pts=self._pts), replace(restored, pts=self._pts), self._shutter)
+        before, after = (replace(each, pts=self._pts, quantiser=self._quantiser) for each in (source, restored))
+        return Twin(before, after, self._shutter, self._noise)
 
 
 def _as_bytes(plane: Any) -> Tensor:

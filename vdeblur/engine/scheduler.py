@@ -21,6 +21,7 @@ from typing import Any
 from vdeblur.adapters.float_range import check_finite
 from vdeblur.engine.batching import group_equal
 from vdeblur.engine.device_step import DeviceStep
+from vdeblur.engine.guide.stage import GuideMemory
 from vdeblur.engine.pending_frame import PendingCopy, PendingFrame, frame_errors
 from vdeblur.engine.pixels import reduced_size
 from vdeblur.engine.repeats import Arrival, Twin
@@ -118,7 +119,8 @@ class Scheduler:
         last, *following = taken
         twin = Twin(last) if snapshot.twin is None else snapshot.twin.like(last)
         with self.lock:
-            stream.restore(snapshot, last, replace(self._encoded(twin.source), twin=twin))
+            before = self._device_step.guide_on_device(snapshot.guide)
+            stream.restore(snapshot, last, replace(self._encoded(twin.source, before), twin=twin))
             stream.settings = self._settings
             stream.state = self._device_step.state_on_device(snapshot.state)
             if snapshot.contradictions is not None:
@@ -131,7 +133,8 @@ class Scheduler:
     def _settings(self) -> tuple[Any, ...]:
         """What may be set between frames: copies are restored as their frame was as long as it is the same."""
         step = self._device_step
-        return step.reduce, step.strength, step.known_exposure.shutter, step.overlays, step.kept
+        shutter = step.known_exposure.shutter
+        return step.reduce, step.strength, shutter, step.overlays, step.kept, step.remove, step.noise, step.grain
 
     def _take(self, stream: StreamState, frame: Frame | None) -> None:
         """Push a frame, None at the end of the stream; windows that this completes wait to be restored."""
@@ -139,7 +142,8 @@ class Scheduler:
             if arrival.is_copy:
                 self._match(stream, stream.push_copy(arrival))
             else:
-                self._match(stream, stream.push(self._encoded(arrival.frame), arrival))
+                encoded = self._encoded(arrival.frame, stream.guide_for(arrival))
+                self._match(stream, stream.push(encoded, arrival))
         if frame is None:
             self._match(stream, stream.window.finish())
 
@@ -165,8 +169,8 @@ class Scheduler:
         snapshot = Snapshot.after_arrival(stream, arrival, twin)
         return PendingCopy(arrival.frame, twin, snapshot, self._device_step.kept), twin
 
-    def _encoded(self, frame: Frame) -> EncodedFrame:
-        (encoded,) = self._device_step.encode([frame])
+    def _encoded(self, frame: Frame, before: GuideMemory | None) -> EncodedFrame:
+        (encoded,) = self._device_step.encode([frame], [before])
         return encoded
 
     def _arrivals(self, stream: StreamState, frame: Frame | None) -> list[Arrival]:
@@ -192,7 +196,7 @@ class Scheduler:
             if restored.shutter is not None and restored.shutter.overruled:
                 self._device_step.known_exposure.note_overruled(restored.shutter)
             if twin is not None:
-                twin.restored, twin.shutter = restored.frame, restored.shutter
+                twin.restored, twin.shutter, twin.noise = restored.frame, restored.shutter, restored.noise
             return restored
 
     def _discard(self, pending: deque[Pending]) -> None:
@@ -240,7 +244,7 @@ class Scheduler:
         Nothing is read ahead.
         """
         arrivals = [(stream, frame, self._arrivals(stream, frame)) for stream, frame in steps]
-        encoded = iter(self._encoded_many([one.frame for *_, each in arrivals for one in each if not one.is_copy]))
+        encoded = iter(self._encoded_many(arrivals))
         jobs: dict[int, RestoreJob] = {}
         for place, (stream, frame, arrived) in enumerate(arrivals):
             for one in arrived:
@@ -263,13 +267,27 @@ class Scheduler:
                 self._in_flight += 1
                 yield place, (pending, job.window.current.twin)
 
-    def _encoded_many(self, frames: Sequence[Frame]) -> list[EncodedFrame]:
-        """Each frame encoded, in their order; frames of one size in one batch."""
-        encoded: dict[int, EncodedFrame] = {}
+    def _encoded_many(self, arrivals: Sequence[tuple[StreamState, Any, list[Arrival]]]) -> list[EncodedFrame]:
+        """Each new frame encoded, in their order; those of one size in one batch, those of one stream in their turn."""
+        encoded: dict[tuple[int, int], EncodedFrame] = {}
         reduce = self._device_step.reduce
-        for batch in self._batches([(reduced_size(frame.size, reduce), None) for frame in frames]):
-            encoded.update(zip(batch, self._device_step.encode([frames[place] for place in batch]), strict=True))
-        return [encoded[place] for place in range(len(frames))]
+        new = [(stream, [one for one in each if not one.is_copy]) for stream, _, each in arrivals]
+        for turn in range(max((len(each) for _, each in new), default=0)):
+            places = [place for place, (_, each) in enumerate(new) if len(each) > turn]
+            frames = [new[place][1][turn].frame for place in places]
+            before = [
+                self._before(new[place][0], new[place][1][turn], encoded.get((place, turn - 1))) for place in places
+            ]
+            for batch in self._batches([(reduced_size(frame.size, reduce), None) for frame in frames]):
+                made = self._device_step.encode([frames[each] for each in batch], [before[each] for each in batch])
+                encoded.update(zip([(places[each], turn) for each in batch], made, strict=True))
+        return [encoded[key] for key in sorted(encoded)]
+
+    def _before(self, stream: StreamState, arrival: Arrival, last: EncodedFrame | None) -> GuideMemory | None:
+        """What the guide of a new frame is made with; ``last`` is the frame before it, if that is new, too."""
+        if last is None or last.guided is None or not arrival.same_shot:
+            return stream.guide_for(arrival)
+        return last.guided.after
 
     def _batches(self, keys: Sequence[tuple[tuple[int, int], Any]]) -> Iterator[list[int]]:
         """Indexes of equal keys, which begin with a size; as many at a time as the network and the memory take."""

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from vdeblur.engine.exposure import FrameShutter, Neighbourhood
+from vdeblur.engine.guide.stage import FrameNoise, Guided, GuideMemory
 from vdeblur.engine.pixels import reduced_size
 from vdeblur.engine.repeats import MOST_COPIES, Arrival, RepeatFinder, SavedTwin, Twin, is_still
 from vdeblur.engine.scene_cuts import SceneCutDetector
@@ -29,6 +30,8 @@ class EncodedFrame:
     features: Any
     #: Factor by which it was reduced for the network.
     reduce: int
+    #: What the guide stage knows of it; None without a guide.
+    guided: Guided | None = None
     #: How it came, and itself for its copies; None until a stream has taken it.
     arrival: Arrival | None = None
     twin: Twin | None = None
@@ -82,6 +85,9 @@ class StreamState:
     contradictions: Tensor | None = None
     #: How often in a row samples stood still over a moving picture (:mod:`vdeblur.engine.overlays`); None: not known.
     overlays: Tensor | None = None
+    #: What the guide remembers of the shot after the newest frame of the window, and before the newest restored one.
+    guide: GuideMemory | None = None
+    guide_before: GuideMemory | None = None
 
     @property
     def looks_on(self) -> bool:
@@ -111,8 +117,13 @@ class StreamState:
         """Push a new frame into the window; return that of the frame before, or its own, if it is complete now."""
         last = self.window.newest
         same_shot = arrival.same_shot and last is not None and last.reduce == encoded.reduce
+        self.guide = None if encoded.guided is None else encoded.guided.after
         encoded = replace(encoded, arrival=arrival, twin=Twin(encoded.frame))
         return self.window.push(encoded, same_shot=same_shot)
+
+    def guide_for(self, arrival: Arrival) -> GuideMemory | None:
+        """What the guide of a new frame is made with: the memory after the one before it; None where a shot starts."""
+        return self.guide if arrival.same_shot else None
 
     def push_copy(self, arrival: Arrival) -> Window[EncodedFrame] | None:
         """Push a copy of the newest frame; return that one's window if it waits no longer."""
@@ -181,6 +192,8 @@ class StreamState:
         if is_still(snapshot.repeats):
             encoded = replace(encoded, frame=replace(encoded.frame, pts=last.pts))
         self.window.newest, self.window.open = encoded, False
+        if encoded.guided is not None:
+            self.guide_before, self.guide = encoded.guided.before, encoded.guided.after
 
     def copy(self) -> StreamState:
         return replace(
@@ -216,6 +229,8 @@ class Snapshot:
     repeats: dict[str, Any] = field(default_factory=lambda: RepeatFinder().state_dict())
     #: The frame that it was a copy of, or that copies may follow, restored; None: no copy can follow.
     twin: Twin | SavedTwin | None = None
+    #: What the guide remembered before the frame, or before the one that it was a copy of, which is seen again.
+    guide: GuideMemory | None = None
 
     @staticmethod
     def of(job: RestoreJob) -> Snapshot:
@@ -231,8 +246,9 @@ class Snapshot:
     def after_arrival(stream: StreamState, arrival: Arrival, twin: Twin | None) -> Snapshot:
         """After a frame, or a copy, whose stream has this state now."""
         return Snapshot(
-            stream.state, 0, arrival.cut_detector, stream.contradictions, stream.overlays, arrival.repeats, twin
-        )
+            stream.state, 0, arrival.cut_detector, stream.contradictions, stream.overlays, arrival.repeats, twin,
+            stream.guide_before,
+        )  # fmt: skip
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The state's tensors, on the CPU.
@@ -254,6 +270,8 @@ class RestoredFrame:
     snapshot: Snapshot
     #: Exposure it was restored with; None of a network that reads none.
     shutter: FrameShutter | None = None
+    #: Noise it was restored with; None without a guide.
+    noise: FrameNoise | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from functools import cached_property
 from math import ceil
 from typing import Any, TypeVar
@@ -12,11 +13,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from vdeblur.engine.guide.planes import Seen
+from vdeblur.engine.guide.stage import Guided, GuideMemory, GuideStage
 from vdeblur.engine.memory_estimate import TILE, TRIAL, MemoryEstimate, estimate_memory, peak_tensor_bytes
 from vdeblur.engine.pixels import add_residual, crop, pad_to_multiple, picture_from_planes
 from vdeblur.engine.read_ahead import WAITING_BYTES, tensor_bytes
 from vdeblur.errors import DeviceError, UsageError
-from vdeblur.frames import Colour, PixelFormat
+from vdeblur.frames import Colour, Frame, PixelFormat
 from vdeblur.model.network import traits_of
 from vdeblur.options import OPTIONS, TileSize
 from vdeblur.runtime.device import free_bytes, is_out_of_memory, peak_allocated_bytes, release, single_thread
@@ -31,6 +34,8 @@ USABLE = 0.7
 PLENTY = {"cpu": 1024, "cuda": 8192}
 
 _TRIAL_FORMAT = PixelFormat("yuv420p", "yuv", 8, (1, 1))
+#: Noise of a trial frame, of 255: more than a clean one's.
+_TRIAL_NOISE = 10.0
 
 
 class TileChooser:
@@ -51,6 +56,8 @@ class TileChooser:
         if isinstance(self._wish, int) and self._traits is None:
             raise UsageError(f"this network cannot work in tiles of {wish} pixels; use tile auto or off")
         self._network, self._device = network, device
+        #: Makes guides of frames, which takes memory, too.
+        self.guide: GuideStage | None = None
         self._sides: dict[tuple[int, int], int | None] = {}
         #: Frames that are read ahead at most.
         self._read_ahead = 0
@@ -171,7 +178,7 @@ class TileChooser:
             with torch.inference_mode(), single_thread():  # what other threads make would not be counted
                 strip = torch.get_num_threads() * self._strip_bytes() if in_strips else 0
                 parts = estimate_memory(self._measured, tile=tile, overlap=self._traits.overlap)
-                waiting = MemoryTrial(self._network, self._device, TRIAL, None).waiting_bytes() / TRIAL**2
+                waiting = MemoryTrial(self._network, self._device, TRIAL, None, self.guide).waiting_bytes() / TRIAL**2
                 return replace(
                     parts,
                     strip=strip,
@@ -187,7 +194,7 @@ class TileChooser:
             release(self._device)
 
     def _measured(self, size: int, side: int | None) -> int:
-        trial = MemoryTrial(self._network, self._device, size, side)
+        trial = MemoryTrial(self._network, self._device, size, side, self.guide)
         return peak_allocated_bytes(self._device, trial) if self._device.type == "cuda" else peak_tensor_bytes(trial)
 
     def _strip_bytes(self) -> int:
@@ -198,16 +205,19 @@ class TileChooser:
 
 
 class MemoryTrial:
-    """Trial restoration of a square grey frame between two others, as the engine does it."""
+    """Trial restoration of a square grey frame between two others, as the engine does it; with a guide, a noisy one."""
 
-    def __init__(self, network: Any, device: torch.device, size: int, side: int | None) -> None:
-        self._network, self._device, self._side = network, device, side
+    def __init__(
+        self, network: Any, device: torch.device, size: int, side: int | None, guide: GuideStage | None = None
+    ) -> None:
+        self._network, self._device, self._side, self._guide = network, device, side, guide
         self._size = size - 1, size - 1  # an odd size has to be padded, as most are
 
     def __call__(self) -> None:
         window = [self._encoded() for _ in range(3)]
         residual, _ = self._network.residual(*window, None, side=self._side)
-        add_residual(self._planes(), crop(residual, *self._size), _TRIAL_FORMAT, Colour())
+        more = [] if self._guide is None else [(change, 1.0) for change in self._guided()[1].changes]
+        add_residual(self._planes(), crop(residual, *self._size), _TRIAL_FORMAT, Colour(), more=more)
 
     def waiting_bytes(self) -> int:
         """Of a frame that waits until later ones have been matched; 0 of a network that reads no exposure."""
@@ -215,15 +225,24 @@ class MemoryTrial:
             return 0
         window = [self._encoded() for _ in range(3)]
         matched = self._network.match_motion(*window)
-        return tensor_bytes(self._planes(), self._network.without_levels(window[1]), matched)
+        guided = () if self._guide is None else self._guided(self._guided()[1].after)[1].waiting_parts()
+        return tensor_bytes(self._planes(), self._network.without_levels(window[1]), matched, guided)
 
     def _planes(self) -> list[Tensor]:
         shapes = [_TRIAL_FORMAT.plane_shape(index, *self._size) for index in range(3)]
         return [torch.full(shape, 128, dtype=torch.uint8, device=self._device) for shape in shapes]
 
+    def _guided(self, before: GuideMemory | None = None) -> tuple[Seen, Guided]:
+        assert self._guide is not None
+        frame = Frame(tuple(self._planes()), _TRIAL_FORMAT, Colour(), 0, Fraction(1, 25))
+        (made,) = self._guide([frame], [frame.planes], [before], reduce=1, noise=_TRIAL_NOISE, removes=True)
+        return made
+
     def _encoded(self) -> Any:
-        picture = network_input(self._network, self._planes(), _TRIAL_FORMAT, Colour(), self._size)
-        return self._network.encode(picture, side=self._side)
+        seen = Seen(tuple(self._planes()), _TRIAL_FORMAT, Colour(), self._size, 1)
+        if self._guide is not None:
+            seen, _ = self._guided()
+        return self._network.encode(network_input(self._network, *seen), side=self._side)
 
 
 def network_input(
@@ -232,7 +251,6 @@ def network_input(
     pixel_format: PixelFormat,
     colour: Colour,
     size: tuple[int, int],
-    *,
     reduce: int = 1,
 ) -> Tensor:
     """Network input (1, C, H, W) of a frame of ``size`` (height, width), padded to what the network can work on.

@@ -9,7 +9,7 @@ from pathlib import Path
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import UsageError
 from vdeblur.evaluation.baselines import BASELINES, Identity
-from vdeblur.model.checkpoint import weights_path
+from vdeblur.model.checkpoint import load_network, weights_path
 from vdeblur.model.network import Network
 
 #: A MODEL that changes nothing, to see that nothing is gained by it.
@@ -52,7 +52,7 @@ def make_methods(
         deblurrer = Deblurrer(BASELINES[name](), device=device, precision="float32", lookahead=lookahead)
         methods.append(Method(name, deblurrer, is_baseline=True))
     for model, name in zip(models, names, strict=True):
-        network: str | Network = Identity() if model == IDENTITY else model
+        network: Network = Identity() if model == IDENTITY else load_network(model)  # a guide can be scored, too
         deblurrer = Deblurrer(network, device=device, precision=precision, lookahead=lookahead)
         methods.append(Method(name, deblurrer))
     return methods

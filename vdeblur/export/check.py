@@ -72,13 +72,19 @@ def stepwise(step: Stepper, frames: Sequence[Tensor], start: Sequence[Tensor], l
 def agreement(stepper: Stepper, step: ExportableStep, *, size: tuple[int, int], lookahead: int) -> Agreement:
     """Compare a clip of a size (height, width) restored by ``stepper`` with the same clip restored by the package.
 
-    Both work in float32 on the CPU, the package with the network that ``step`` has and without looking for overlays,
-    which is not the network's work.
+    Both work in float32 on the CPU, the package with the network that ``step`` has without looking for overlays and
+    without a guide, which are not the network's work.
     """
     frames = check_clip(*size)
     ours = stepwise(stepper, frames, step.memory(Size(1, *size)), lookahead)
     restored = deblur_frames(
-        frames, model=step.network, device="cpu", precision="float32", lookahead=lookahead, overlays="off"
+        frames,
+        model=step.network,
+        device="cpu",
+        precision="float32",
+        lookahead=lookahead,
+        overlays="off",
+        guide="off",
     )
     theirs = list(restored)
     errors = torch.stack([a - b.clamp(0, 1) for a, b in zip(ours, theirs, strict=True)]).double()

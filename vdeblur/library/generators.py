@@ -92,8 +92,8 @@ def deblur_frames(
             is checked of every picture. An
             array (T, H, W, C) or a tensor (T, C, H, W), T > 1, as an item is T pictures that follow each other and
             comes back as one; as ``frames`` it is T items. Alpha is left as it is.
-        model, device, precision, strength, lookahead, shutter, tile, reduce, overlays, keep: as for
-            :class:`vdeblur.Deblurrer`. A shutter in seconds needs pictures with times.
+        model, device, precision, strength, lookahead, shutter, tile, reduce, overlays, keep, remove, noise,
+            grain, guide: as for :class:`vdeblur.Deblurrer`. A shutter in seconds needs pictures with times.
         channels: order of the colours in arrays and tensors, "rgb" or "bgr" (as OpenCV has it).
         progress: callback before each picture comes out. ``frames_total`` is known if ``frames`` has a length;
             ``media_seconds`` is 0 for pictures without timestamps.

@@ -27,6 +27,7 @@ from vdeblur.options import (
 )
 from vdeblur.pipeline.comparison import CompareMode, Comparison
 from vdeblur.pipeline.loop import Loop, Progress, expected_frames, refuse_truncated
+from vdeblur.pipeline.noise_tally import UsedNoise
 from vdeblur.pipeline.resume import SEGMENT_SECONDS, asked_terms, job_terms, seek_to_position, told_by_options
 from vdeblur.pipeline.sharpness import SharpnessPlot, check_plot_path
 from vdeblur.pipeline.shutter_tally import UsedShutter
@@ -65,6 +66,8 @@ class Report:
     #: Which exposure the frames were restored with, of a resumed job from the resume point on; None of a network that
     #: uses none.
     shutter: UsedShutter | None = None
+    #: How noisy the frames were, likewise; None if they were clean, or without a guide.
+    noise: UsedNoise | None = None
     #: Codec and size of the finished file; None of a pipe, a device and pictures.
     video: WrittenVideo | None = None
 
@@ -121,9 +124,9 @@ def deblur_video(
             file object.
         target: a file (its ending says the container), a pattern, a folder (for pictures under their own names), "-"
             (standard output) or a binary file object.
-        model, device, precision, strength, lookahead, shutter, tile, reduce, overlays, keep: as for
-            :class:`vdeblur.engine.deblurrer.Deblurrer`. Regions to keep are those of the picture as players show it,
-            turned as a phone was held.
+        model, device, precision, strength, lookahead, shutter, tile, reduce, overlays, keep, remove, noise,
+            grain, guide: as for :class:`vdeblur.engine.deblurrer.Deblurrer`. Regions to keep are those of the picture
+            as players show it, turned as a phone was held.
         start_seconds, duration_seconds: time range to restore, from the start of the video; the target begins at 0.
         compare: write before and after, "side" by side or in one "split" picture.
         plot: a .png or .svg file for the sharpness of each frame, before and after, over time. It appears at the end;
@@ -177,7 +180,7 @@ def deblur_video(
         chart = _chart(plot, reader.info, in_part=start_seconds is not None, overwrite=overwrite)
         read_ahead = READ_AHEAD if _is_file(source) else 0
         known = {} if journal is None else job_terms(reader.info, deblurrer, read, compare, read_ahead)
-        terms = known | asked_terms(model, encode)
+        terms = known | asked_terms(model, restore.guide, encode)
         to_target = partial(
             Writer, target, options=encode, overwrite=overwrite, journal=journal, terms=terms, resume=resume
         )
@@ -285,6 +288,7 @@ def _report(
         before,
         means,
         loop.shutter,
+        loop.noise,
         written_video(Path(target)) if isinstance(target, (str, Path)) else None,
     )
 

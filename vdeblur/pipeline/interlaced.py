@@ -77,7 +77,7 @@ def _of_fields(
         for first in restored:
             second = next(restored)
             woven = weave(first.frame, second.frame, order, like=originals.popleft())
-            yield RestoredFrame(woven, second.snapshot, second.shutter)
+            yield RestoredFrame(woven, second.snapshot, second.shutter, second.noise)
 
 
 def weave(first: Frame, second: Frame, order: FieldOrder, *, like: Frame) -> Frame:

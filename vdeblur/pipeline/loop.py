@@ -17,6 +17,7 @@ from vdeblur.frames import Frame
 from vdeblur.kernels.compilation_count import compiled_kernels
 from vdeblur.pipeline.comparison import Comparison
 from vdeblur.pipeline.interlaced import restorations
+from vdeblur.pipeline.noise_tally import NoiseTally, UsedNoise
 from vdeblur.pipeline.resume import SEGMENT_SECONDS, SegmentTimer, checksum, load_snapshot, save_snapshot
 from vdeblur.pipeline.sharpness import SharpnessPlot
 from vdeblur.pipeline.shutter_tally import ShutterTally, UsedShutter
@@ -138,6 +139,7 @@ class Loop:
         self._plot = plot
         self._read_ahead = read_ahead
         self._shutters = ShutterTally(of_fields=reader.info.video.interlacing.order is not None)
+        self._noises = NoiseTally()
         self._before = position = writer.position
         self._began = time.perf_counter()
         self._first_pts = None if position is None else position.first_pts
@@ -159,6 +161,11 @@ class Loop:
     def shutter(self) -> UsedShutter | None:
         """Which exposure the frames were restored with; those of a resumed job from the resume point on."""
         return self._shutters.result()
+
+    @property
+    def noise(self) -> UsedNoise | None:
+        """How noisy the frames were, as :attr:`shutter`; None if they were clean."""
+        return self._noises.result()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -206,6 +213,7 @@ class Loop:
                 number += 1
                 original = originals.popleft()
                 self._shutters.add(each.shutter)
+                self._noises.add(each.noise)
                 if self._plot is not None:
                     self._plot.add(original, each.frame)
                 behind.put(each.frame if comparison is None else comparison.draw(original, each.frame))

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 
 from vdeblur.atomic_files import replaced_file
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.guide.stage import GuideMemory
+from vdeblur.engine.quantiser_mean import QuantiserMean
+from vdeblur.engine.read_ahead import tensors_in
 from vdeblur.engine.repeats import SavedTwin, Twin
 from vdeblur.engine.stream_state import Snapshot
 from vdeblur.errors import SourceError, TargetError, UsageError
@@ -41,10 +44,12 @@ _OPTION_TERMS = (
     "device", "compare", "start_seconds", "duration_seconds", "interlaced", "size_change", "allow_network"
 )  # fmt: skip
 _ENCODING = ("codec", "crf", "preset", "pixel_format", "ffmpeg_args")
+#: Options behind terms that people cannot read.
+_BEHIND = {"network": ("model",), "guide": ("guide",), "encoding": _ENCODING}
 #: Names of tensors beside those of the network's state, which are numbered.
-_CONTRADICTIONS, _OVERLAYS = "contradictions", "overlays"
-#: Beginning of the names of the samples of a frame that copies may follow.
-_TWIN = "twin "
+_CONTRADICTIONS, _OVERLAYS, _NOISE = "contradictions", "overlays", "noise"
+#: Beginning of the names of the samples of a frame that copies may follow, and of the parts of the guide's state.
+_TWIN, _GUIDE = "twin ", "guide "
 
 
 class SegmentTimer:
@@ -76,6 +81,7 @@ def job_terms(
         "device": deblurrer.device.type,
         "precision": str(deblurrer.dtype),
         **_decisive(deblurrer),
+        **_guide_terms(deblurrer),
         "read_ahead": read_ahead,
         "compare": compare,
         "start_seconds": read.start_seconds,
@@ -88,11 +94,14 @@ def job_terms(
     }
 
 
-def asked_terms(model: object, encode: EncodeOptions | None) -> dict[str, Any]:
-    """The options as they were given, to name what is behind the network's digest and FFmpeg's options."""
+def asked_terms(model: object, guide: object, encode: EncodeOptions | None) -> dict[str, Any]:
+    """The options as they were given, to name what is behind the networks' digests and FFmpeg's options."""
     given = EncodeOptions() if encode is None else encode
-    named = model if isinstance(model, (str, Path)) else type(model).__name__
-    return {ASKED: {"model": str(named), **{name: getattr(given, name) for name in _ENCODING}}}
+    networks = {
+        name: str(each if isinstance(each, (str, Path)) else type(each).__name__)
+        for name, each in (("model", model), ("guide", guide))
+    }
+    return {ASKED: {**networks, **{name: getattr(given, name) for name in _ENCODING}}}
 
 
 @contextmanager
@@ -115,9 +124,9 @@ def told_by_options() -> Iterator[None]:
 def _differing_option(exc: TermsDiffer) -> tuple[str, Any, Any] | None:
     """Name, old and new value of the option behind a term; None where it is none, as of a source that has changed."""
     name = exc.name
-    if name in ("network", "encoding"):
+    if name in _BEHIND:
         asked = [dict(terms.get(ASKED) or {}) for terms in (exc.begun, exc.now)]
-        for option in ("model",) if name == "network" else _ENCODING:
+        for option in _BEHIND[name]:
             was, new = (_plain(values.get(option)) for values in asked)
             if all(asked) and was != new:
                 return option, was, new
@@ -156,6 +165,12 @@ def _decisive(deblurrer: Deblurrer) -> dict[str, Any]:
         for name, value in values.items()
         if name in _ALWAYS_RECORDED or value != getattr(RestoreOptions, name)
     }
+
+
+def _guide_terms(deblurrer: Deblurrer) -> dict[str, Any]:
+    """The guide's digest; a job without one has no such term."""
+    guide = deblurrer.device_step.guide
+    return {} if guide is None else {"guide": _digest_of_network(guide.network)}
 
 
 def _digest_of_files(paths: Iterable[Path]) -> str:
@@ -197,7 +212,12 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> dict[str, Any]:
         tensors[_CONTRADICTIONS] = snapshot.contradictions.cpu()
     if snapshot.overlays is not None:
         tensors[_OVERLAYS] = snapshot.overlays.to("cpu", torch.uint8)
-    plain = {"ahead": snapshot.ahead, "breaks": snapshot.cut_detector, "repeats": snapshot.repeats}
+    plain: dict[str, Any] = {"ahead": snapshot.ahead, "breaks": snapshot.cut_detector, "repeats": snapshot.repeats}
+    if snapshot.guide is not None:
+        plain["guide"] = [*snapshot.guide.size, *snapshot.guide.quantisers]
+        tensors[_NOISE] = snapshot.guide.noise.cpu()
+        parts = tensors_in([snapshot.guide.state])
+        tensors |= {f"{_GUIDE}{number}": part.to("cpu", copy=True).contiguous() for number, part in enumerate(parts)}
     if isinstance(snapshot.twin, Twin):
         samples, plain["twin"] = snapshot.twin.saved()
         tensors |= {f"{_TWIN}{number}": plane for number, plane in enumerate(samples)}
@@ -219,13 +239,25 @@ def load_snapshot(memory: Mapping[str, Any], path: Path) -> Snapshot:
         tensors = load_file(path)
         contradictions, overlays = tensors.pop(_CONTRADICTIONS, None), tensors.pop(_OVERLAYS, None)
         overlays = None if overlays is None else overlays.float()
-        samples = [tensors.pop(f"{_TWIN}{n}") for n in range(sum(name.startswith(_TWIN) for name in tensors))]
+        samples, parts = (_taken(tensors, name) for name in (_TWIN, _GUIDE))
+        guide = None
+        if "guide" in memory:
+            height, width, mean, count = memory["guide"]
+            seen = QuantiserMean(float(mean), int(count))
+            guide = GuideMemory((int(height), int(width)), seen, tensors.pop(_NOISE), tuple(parts))
         state = tuple(tensors[str(number)] for number in range(len(tensors))) or None
         twin = SavedTwin.load(samples, memory["twin"]) if "twin" in memory else None
         breaks, repeats = dict(memory["breaks"]), dict(memory["repeats"])
-        return Snapshot(state, int(memory["ahead"]), breaks, contradictions, overlays, repeats, twin)
+        return Snapshot(state, int(memory["ahead"]), breaks, contradictions, overlays, repeats, twin, guide)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
         raise TargetError(f"cannot read {path}: {exc}; overwrite=True begins anew") from exc
+
+
+def _taken(tensors: dict[str, Tensor], beginning: str) -> list[Tensor]:
+    """Take the tensors whose names have a beginning, and a number behind it, in their order."""
+    return [
+        tensors.pop(f"{beginning}{number}") for number in range(sum(name.startswith(beginning) for name in tensors))
+    ]
 
 
 def seek_to_position(

@@ -22,7 +22,8 @@ _PYTHON_NAMES = {
 _BOTH_WAYS = re.compile(r"(?:\w+=(?:'[^']*'|\"[^\"]*\"|\([^()]*\)|[\w.]+)|\ballow_network=True) \((--?[a-z][^()]*)\)")
 #: "-y (overwrite)": the other way round.
 _FLAG_FIRST = re.compile(r"(?<=[ ;])(--?[a-z][\w-]*) \([a-z_]+\)")
-_ARGUMENT = re.compile(r"\b([a-z_]+)=('[^']*'|\"[^\"]*\"|\([^()]*\)|…|[\w.]+)")
+#: An argument of Python; what is quoted, or was the value of another, only looks like one (noise=0.5).
+_ARGUMENT = re.compile(r"(?<!')(?<!was )(?<!is )\b([a-z_]+)=('[^']*'|\"[^\"]*\"|\([^()]*\)|…|[\w.]+)")
 #: Where messages begin to list what would be right.
 _LISTS = re.compile(
     r"(?:; |: | choose )(?:it is |one of |choose |known endings: |known keys: |for example |from |give )"

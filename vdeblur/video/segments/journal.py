@@ -23,7 +23,7 @@ from vdeblur.errors import TargetError, UsageError
 from vdeblur.video.segments.file_lock import FileLock
 
 #: Changes when folders of older versions can no longer be read.
-VERSION = 2
+VERSION = 3
 _NAME_BYTES = 255
 _RECORD = "job.json"
 #: Term for people, which may differ: the options as they were given.

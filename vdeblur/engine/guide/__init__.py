@@ -1,0 +1,1 @@
+"""Guide: the picture under noise and coding artefacts, as the engine makes and uses it."""
