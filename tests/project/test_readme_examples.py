@@ -56,8 +56,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path)
 
 
-def test_there_are_eleven_and_each_is_tested() -> None:
-    assert len(EXAMPLES) == SECTION.count("```python") == 11
+def test_there_are_twelve_and_each_is_tested() -> None:
+    assert len(EXAMPLES) == SECTION.count("```python") == 12
     assert set(EXAMPLES) == set(TESTED)
 
 
@@ -91,6 +91,14 @@ def shutter(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         assert sum(1 for _ in target.decode(video=0)) == FRAMES
     assert [len(shown) for shown in place.shown] == [1] * FRAMES
     assert place.names["deblurrer"].shutter == 0.25
+
+
+def noise(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.run("Noise out, or kept")
+    with av.open("sharp.mp4") as target:
+        assert sum(1 for _ in target.decode(video=0)) == FRAMES
+    assert [len(shown) for shown in place.shown] == [1] * FRAMES
+    assert place.names["deblurrer"].remove == "none"
 
 
 def images(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +186,7 @@ TESTED: dict[str, Callable[[Place, pytest.MonkeyPatch], None]] = {
     "A camera with OpenCV": opencv,
     "PyAV, every timestamp kept": pyav,
     "Tensors, in the batches of a loader": loader,
+    "Noise out, or kept": noise,
     "A shutter that you know": shutter,
     "PIL images": images,
     "Three cameras at once": three_cameras,
