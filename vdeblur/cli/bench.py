@@ -192,7 +192,7 @@ def write_results(results: Results, stream: IO[str]) -> None:
 
 
 def _write_tables(results: Results, stream: IO[str]) -> None:
-    from vdeblur.cli.tables import plain_console, plain_table
+    from vdeblur.cli.tables.plain import plain_console, plain_table
 
     console = plain_console(stream)
     alone = plain_table(

@@ -4,8 +4,9 @@ PSNR and SSIM are taken in R'G'B' rounded to 8 bits, without a crop, over all fr
 """
 
 from vdeblur.evaluation.cases import find_pairs
+from vdeblur.evaluation.progress import EvaluationProgress
 from vdeblur.evaluation.results import Evaluation
-from vdeblur.evaluation.run import EvaluationProgress, evaluate
+from vdeblur.evaluation.run import evaluate
 from vdeblur.evaluation.scoring import Scores, score_pair
 
 __all__ = ["Evaluation", "EvaluationProgress", "Scores", "evaluate", "find_pairs", "score_pair"]

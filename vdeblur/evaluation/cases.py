@@ -22,6 +22,8 @@ T = TypeVar("T")
 #: Where clips come from: pairs of files, a ladder of exposures, or a synthetic set.
 Kind = Literal["pairs", "ladder", "synthetic"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+#: What the names of the two files of a pair have before their endings.
+BLURRED_AND_SHARP = ("blur", "sharp")
 #: Opens a clip; as often as wanted.
 Opener = Callable[[], AbstractContextManager[Iterable[Frame]]]
 
@@ -58,29 +60,33 @@ class Case:
     exposure: float | None = None
 
 
-def find_pairs(data: Path) -> list[tuple[str, Path, Path]]:
+def find_pairs(data: Path, words: tuple[str, str] = BLURRED_AND_SHARP) -> list[tuple[str, Path, Path]]:
     """(name, blurred, sharp) of every pair below a folder: files named ``NAME.blur.EXT`` and ``NAME.sharp.EXT``.
+
+    Args:
+        words: what the names of such files have instead of "blur" and "sharp".
 
     Raises:
         UsageError: there is no such folder, no pair, or half of one is missing.
     """
+    worse, better = words
     if not data.is_dir():
-        raise UsageError(f"{data} is no folder: give one with pairs named NAME.blur.mkv and NAME.sharp.mkv")
+        raise UsageError(f"{data} is no folder: give one with pairs named NAME.{worse}.mkv and NAME.{better}.mkv")
     pairs = []
-    for blurry in sorted(data.rglob("*.blur.*")):
-        name = blurry.name.split(".blur.")[0]
-        partners = sorted(blurry.parent.glob(f"{glob.escape(name)}.sharp.*"))
+    for blurry in sorted(data.rglob(f"*.{worse}.*")):
+        name = blurry.name.split(f".{worse}.")[0]
+        partners = sorted(blurry.parent.glob(f"{glob.escape(name)}.{better}.*"))
         if not partners:
-            raise UsageError(f"{blurry} has no sharp partner: add {name}.sharp{blurry.suffix} beside it")
+            raise UsageError(f"{blurry} has no {better} partner: add {name}.{better}{blurry.suffix} beside it")
         if len(partners) > 1:
-            raise UsageError(f"{blurry} has {len(partners)} sharp partners: keep one of {_names(partners)}")
+            raise UsageError(f"{blurry} has {len(partners)} {better} partners: keep one of {_names(partners)}")
         pairs.append((name, blurry, partners[0]))
     if not pairs:
-        raise UsageError(f"no pairs in {data}: name them NAME.blur.mkv and NAME.sharp.mkv")
+        raise UsageError(f"no pairs in {data}: name them NAME.{worse}.mkv and NAME.{better}.mkv")
     return pairs
 
 
-def file_cases(data: Path, *, dataset: str) -> list[Case]:
+def file_cases(data: Path, *, dataset: str, words: tuple[str, str] = BLURRED_AND_SHARP) -> list[Case]:
     """The pairs below a folder, each opened once to see that it can be read and that sizes agree.
 
     Pairs in folders below it have the folder in their names.
@@ -90,7 +96,7 @@ def file_cases(data: Path, *, dataset: str) -> list[Case]:
         SourceError: a file cannot be read.
     """
     cases = []
-    for name, blurry, sharp in find_pairs(data):
+    for name, blurry, sharp in find_pairs(data, words):
         _check_headers(blurry, sharp)
         full_name = (blurry.relative_to(data).parent / name).as_posix()
         cases.append(pair_case(blurry, sharp, name=full_name, dataset=dataset))

@@ -33,33 +33,37 @@ def split_models(words: str) -> list[str]:
 
 
 def make_methods(
-    models: Sequence[str], baselines: Sequence[str], *, device: str, precision: str, lookahead: int
+    models: Sequence[str], baselines: Sequence[str], *, guide: str, device: str, precision: str, lookahead: int
 ) -> list[Method]:
     """Methods in the order of a table: baselines, then networks, all checked and loaded.
 
-    Baselines compute in float32.
+    Baselines compute in float32, without a guide.
 
     Raises:
         UsageError: there is no such model, or one is given twice.
         NetworkError, DeviceError: it cannot be loaded.
     """
-    for model in models:
-        if model != IDENTITY:
-            weights_path(model)
-    names = _names(models, baselines)
+    names = model_names(models, baselines)
     methods = []
     for name in baselines:
-        deblurrer = Deblurrer(BASELINES[name](), device=device, precision="float32", lookahead=lookahead)
+        deblurrer = Deblurrer(BASELINES[name](), guide="off", device=device, precision="float32", lookahead=lookahead)
         methods.append(Method(name, deblurrer, is_baseline=True))
     for model, name in zip(models, names, strict=True):
         network: Network = Identity() if model == IDENTITY else load_network(model)  # a guide can be scored, too
-        deblurrer = Deblurrer(network, device=device, precision=precision, lookahead=lookahead)
+        deblurrer = Deblurrer(network, guide=guide, device=device, precision=precision, lookahead=lookahead)
         methods.append(Method(name, deblurrer))
     return methods
 
 
-def _names(models: Sequence[str], baselines: Sequence[str]) -> list[str]:
-    """Names in tables: file names without folder and ending, as long as they tell the methods apart."""
+def model_names(models: Sequence[str], baselines: Sequence[str]) -> list[str]:
+    """Names in tables: file names without folder and ending, as long as they tell the methods apart.
+
+    Raises:
+        UsageError: there is no such model, or one is given twice.
+    """
+    for model in models:
+        if model != IDENTITY:
+            weights_path(model)
     twice = next((name for name in (*models, *baselines) if [*models, *baselines].count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"{twice} is given twice: name each model and each baseline once")

@@ -20,19 +20,11 @@ from vdeblur.evaluation.exposure_readings import exposure_score, restored_and_re
 from vdeblur.evaluation.ladder import LADDER_STEP
 from vdeblur.evaluation.methods import Method, make_methods
 from vdeblur.evaluation.motion import motion_errors
+from vdeblur.evaluation.progress import EvaluationProgress
 from vdeblur.evaluation.results import ClipResult, Evaluation, Speed, Stability
 from vdeblur.evaluation.scoring import Alteration, Fidelity, FidelityMean, alteration_of, restored_beside_truth
 from vdeblur.evaluation.sources import Sources, find_sources
 from vdeblur.evaluation.stability import drift, flicker, seconds_per_frame
-
-
-@dataclass(frozen=True)
-class EvaluationProgress:
-    """How far an evaluation is; ``now`` says what comes next."""
-
-    done: int
-    total: int
-    now: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +47,7 @@ def evaluate(
     ladder_step: int = LADDER_STEP,
     true_exposures: Mapping[str, float] | None = None,
     baselines: Sequence[str] = tuple(BASELINES),
+    guide: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     lookahead: int = 1,
@@ -86,7 +79,7 @@ def evaluate(
             (:class:`vdeblur.evaluation.ladder.Ladder`).
         true_exposures: exposure fraction of pairs, where it is known: by folder, by FOLDER/CLIP, or by "" for all.
         baselines: of "unsharp" and "wiener".
-        device, precision, lookahead: as for :class:`vdeblur.engine.deblurrer.Deblurrer`.
+        guide, device, precision, lookahead: as for :class:`vdeblur.engine.deblurrer.Deblurrer`.
         stability: also measure drift and flicker of the networks, on one clip of each stratum.
         sheet: picture file for crops of blurred, restored and true frames.
         progress: called in this thread before each clip and method.
@@ -97,7 +90,7 @@ def evaluate(
     """
     if not models or not (data or ladders):
         raise UsageError("give at least one model and one folder of pairs, synthetic set or --ladder")
-    methods = make_methods(models, baselines, device=device, precision=precision, lookahead=lookahead)
+    methods = make_methods(models, baselines, guide=guide, device=device, precision=precision, lookahead=lookahead)
     sources = find_sources(
         data, stills=stills, ladders=ladders, ladder_step=ladder_step, true_exposures=true_exposures or {}
     )

@@ -1,47 +1,19 @@
-"""Console tables (rich): results of an evaluation, and shared table styles."""
+"""Tables of an evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from vdeblur.cli.tables.plain import Titled, gain_words, number_words, numbers_words, plain_table, print_tables
 
 if TYPE_CHECKING:
     from vdeblur.evaluation import Evaluation
 
-#: Columns where the width is unknown, so that no row is wrapped.
-WIDTH = 200
-
-Titled = tuple[str, Table]
-
 
 def write_tables(found: Evaluation, stream: IO[str]) -> None:
     """Write the gain of every clip, then means, exposures, the selection, motion errors, stability and speeds."""
-    console = plain_console(stream)
     parts = (_clips, _means, _difficulties, _exposures, _selections, _motion, _stability, _speeds)
-    for title, table in (part(found) for part in parts):
-        if table.row_count:
-            console.print(title, end="")
-            console.print(table)
-
-
-def plain_console(stream: IO[str]) -> Console:
-    """Console for tables: no highlighting, and no wrapping where the width is unknown."""
-    width = None if stream.isatty() else WIDTH
-    return Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
-
-
-def plain_table(words: Sequence[str], numbers: Sequence[str]) -> Table:
-    """Table without rules: left-aligned text columns, then right-aligned number columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in words:
-        table.add_column(name, no_wrap=True)
-    for name in numbers:
-        table.add_column(name, justify="right")
-    return table
+    print_tables((part(found) for part in parts), stream)
 
 
 def _clips(found: Evaluation) -> Titled:
@@ -54,7 +26,7 @@ def _clips(found: Evaluation) -> Titled:
         size = f"{clip.width}×{clip.height}"
         known = [str(clip.output.frames), size, f"{clip.input.psnr:.2f}", f"{aligned.psnr_input:.2f}", shift]
         row = rows.setdefault((clip.dataset, clip.clip), known)
-        row += [_gain(clip.gain_db), _gain(clip.aligned_gain_db)]
+        row += [gain_words(clip.gain_db), gain_words(clip.aligned_gain_db)]
     for (dataset, name), row in rows.items():
         table.add_row(dataset, name, *row)
     return "Clips: PSNR as it is, and gain, dB; both again with the truth moved by the shift, pixels", table
@@ -68,7 +40,7 @@ def _means(found: Evaluation) -> Titled:
     for mean in found.summaries():
         here = (mean.dataset, mean.stratum)
         if here != group:
-            temporal = _number(mean.temporal_psnr_input)
+            temporal = number_words(mean.temporal_psnr_input)
             row = [str(mean.clips), f"{mean.psnr_input:.2f}", *[""] * len(gains), f"{mean.ssim_input:.4f}", temporal]
             table.add_row(*here, "as it is", *row, "", "", "", "")
         group = here
@@ -77,9 +49,9 @@ def _means(found: Evaluation) -> Titled:
             mean.method,
             str(mean.clips),
             f"{mean.psnr:.2f}",
-            *map(_gain, (mean.gain_db, mean.worst_gain_db, mean.worst_frame_gain_db, mean.aligned_gain_db)),
+            *map(gain_words, (mean.gain_db, mean.worst_gain_db, mean.worst_frame_gain_db, mean.aligned_gain_db)),
             f"{mean.ssim:.4f}",
-            _number(mean.temporal_psnr),
+            number_words(mean.temporal_psnr),
             f"{mean.change_psnr:.1f}",
             f"{mean.harm_psnr:.1f}",
             f"{mean.harm_worst_clip_psnr:.1f}",
@@ -91,7 +63,7 @@ def _means(found: Evaluation) -> Titled:
 def _difficulties(found: Evaluation) -> Titled:
     table = plain_table(["input", "method"], ["clips", "gain", "worst", "aligned"])
     for mean in found.difficulties():
-        gains = map(_gain, (mean.gain_db, mean.worst_gain_db, mean.aligned_gain_db))
+        gains = map(gain_words, (mean.gain_db, mean.worst_gain_db, mean.aligned_gain_db))
         table.add_row(mean.difficulty, mean.method, str(mean.clips), *gains)
     return "By the PSNR of the input, all data together (easy: 30 dB or more, hard: under 24): gain, dB", table
 
@@ -105,8 +77,8 @@ def _exposures(found: Evaluation) -> Titled:
     rows: dict[tuple[str, str], list[str]] = {}
     for clip in found.clips:
         if clip.method in readers and clip.exposure.read is not None:
-            row = rows.setdefault((clip.dataset, clip.clip), [_number(clip.exposure.true)])
-            row += [_number(clip.exposure.read), _number(clip.exposure.error)]
+            row = rows.setdefault((clip.dataset, clip.clip), [number_words(clip.exposure.true)])
+            row += [number_words(clip.exposure.read), number_words(clip.exposure.error)]
     for (dataset, name), row in rows.items():
         table.add_row(dataset, name, *row)
     means: dict[tuple[str, str], dict[str, float]] = {}
@@ -115,7 +87,7 @@ def _exposures(found: Evaluation) -> Titled:
             means.setdefault((mean.dataset, mean.stratum), {})[mean.method] = mean.exposure_error
     for (dataset, stratum), errors in means.items():
         table.add_row(
-            dataset, f"mean of {stratum}", "", *(w for name in readers for w in ("", _number(errors.get(name))))
+            dataset, f"mean of {stratum}", "", *(w for name in readers for w in ("", number_words(errors.get(name))))
         )
     return "Exposure fraction from the third frame on: true, as it was read, and mean absolute error", table
 
@@ -123,7 +95,7 @@ def _exposures(found: Evaluation) -> Titled:
 def _selections(found: Evaluation) -> Titled:
     table = plain_table(["method"], ["pairs", "ladder", "synthetic", "mean"])
     for each in found.selections():
-        table.add_row(each.method, *map(_gain, (each.pairs_db, each.ladder_db, each.synthetic_db, each.mean_db)))
+        table.add_row(each.method, *map(gain_words, (each.pairs_db, each.ladder_db, each.synthetic_db, each.mean_db)))
     return "Selection: mean gain on each kind of data, and what a model is chosen by, dB", table
 
 
@@ -134,7 +106,7 @@ def _motion(found: Evaluation) -> Titled:
         if mean.motion is not None:
             errors = mean.motion
             values = (errors.velocity_px, errors.velocity_if_none_px, errors.motion_px, errors.motion_if_none_px)
-            table.add_row(mean.dataset, mean.stratum, mean.method, *_numbers(values))
+            table.add_row(mean.dataset, mean.stratum, mean.method, *numbers_words(values))
     return "Motion: mean endpoint error, pixels", table
 
 
@@ -151,7 +123,7 @@ def _stability(found: Evaluation) -> Titled:
             f"{drift.late_psnr:.2f}",
             f"{drift.drift_db:+.3f}",
             f"{drift.worst_fall_db:.2f}",
-            *_numbers((flicker.noisy_input, flicker.noisy_output, flicker.clean_output)),
+            *numbers_words((flicker.noisy_input, flicker.noisy_output, flicker.clean_output)),
         )
     return (
         "Long clip: PSNR of 100 frames early and late, dB; static scene: change from frame to frame, 8-bit levels",
@@ -168,16 +140,3 @@ def _speeds(found: Evaluation) -> Titled:
         seconds = {(s.width, s.height): s.seconds for s in found.speeds if s.method == method}
         table.add_row(method, *(f"{1000 * seconds[size]:.1f}" for size in sizes))
     return title, table
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _gain(value: float | None) -> str:
-    """A gain in dB; a clip that equals its truth has none."""
-    return "–" if value is None else f"{value:+.2f}"
-
-
-def _numbers(values: Iterable[float]) -> list[str]:
-    return [f"{value:.2f}" for value in values]
