@@ -103,7 +103,7 @@ class GuideNet(RestorationNetwork):
     stride = 8
     minimum_size = 32
     config: GuideConfig
-    traits = NetworkTraits(takes_batches=True)
+    traits = NetworkTraits(takes_batches=True, takes_told=True)
 
     def __init__(self, config: GuideConfig) -> None:
         super().__init__()

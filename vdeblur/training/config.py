@@ -9,6 +9,7 @@ from typing import Literal
 
 from vdeblur.errors import UsageError
 from vdeblur.training.synthesis.config import SynthesisConfig
+from vdeblur.training.synthesis.noise_config import NoiseConfig
 
 #: Keys that may differ when a run goes on: they move the end of the schedule or say how and when, never what is learnt.
 FREE_KEYS = frozenset({"steps", "workers", "log_every", "validate_every", "save_every", "compile"})
@@ -67,6 +68,9 @@ class TrainConfig:
     validation_pairs: tuple[str, ...] = ()
     #: Blur synthesis; its ``size_px`` is also the side of the crops from pairs.
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    #: The noise of a guide's clips, whose truth is the blurred frames (``truth`` of the synthesis). None: the network
+    #: is no guide.
+    noise: NoiseConfig | None = None
     #: Frames a clip, growing: [[0, 6], [0.5, 8]] is 6 frames, and 8 from half of the schedule on.
     #: With none, ``frames`` of the synthesis.
     frames: tuple[tuple[float, int], ...] = ()
@@ -87,8 +91,9 @@ class TrainConfig:
     #: Share of the average kept at a step, once the run is long enough.
     ema_decay: float = 0.999
     #: How far pixels are from the truth: their mean distance (Charbonnier), or the logarithm of each frame's mean
-    #: squared error, which is PSNR but for a factor, and minds little blur as much as strong blur.
-    measure: Literal["charbonnier", "decibels"] = "charbonnier"
+    #: squared error, which is PSNR but for a factor, and minds little blur as much as strong blur; or that of luma
+    #: and, for little, of chroma, as guides have it.
+    measure: Literal["charbonnier", "decibels", "luma decibels"] = "charbonnier"
     #: Weight of the frequency loss.
     frequency_weight: float = 0.05
     #: Weight of the motion loss, per pixel of error.
@@ -145,6 +150,10 @@ class TrainConfig:
             _demand(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         _demand(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a share from 0 to less than 1")
         _check_frames(self.frames)
+        if (self.noise is None) != (self.synthesis.truth == "sharp"):
+            needed = "blurred" if self.synthesis.truth == "sharp" else "sharp"
+            has = "no noise" if self.noise is None else "noise"
+            raise UsageError(f"truth of the synthesis cannot be {self.synthesis.truth!r} with {has}; it is {needed!r}")
 
     @property
     def frame_stages(self) -> tuple[tuple[float, int], ...]:
