@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import signal
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from kornia.io import write_image
 
 from support.synthetic import CLEAN, smooth, tiles
-from support.training_fixtures import stills, tiny_run
+from support.training_fixtures import stills, texture, tiny_run
 from vdeblur.errors import Interrupted, UsageError
-from vdeblur.model.checkpoint import load_network
+from vdeblur.model.checkpoint import load_network, read_provenance
 from vdeblur.model.guide_net import ycc_from_rgb
 from vdeblur.training.config import TrainConfig
 from vdeblur.training.data.noisy_data import NoisyData
@@ -31,7 +33,7 @@ from vdeblur.training.trainer import TrainingProgress, train
 
 __all__ = ["stills"]
 
-GUIDE = "{kind: guide, name: tiny, width: 8, deep: 16, hidden: 4, layers: 1}"
+GUIDE = "{kind: guide, name: tiny, width: 16, deep: 48, hidden: 4, layers: 1}"
 NOISY = replace(CLEAN, truth="blurred", read_noise=(0.02, 0.02))
 ONLY = dict.fromkeys(("white_share", "poisson_share", "correlated_share", "clean_share"), 0.0)
 
@@ -40,12 +42,22 @@ def guide_run(where: Path, **changes: Any) -> TrainConfig:
     """A run of the tiny guide."""
     synthesis = {
         "size_px": 32, "frames": 3, "speed_px": [1.0, 3.0], "truth": "blurred", "compressed_share": 0.0,
-        "step_px": 4.0,
+        "step_px": 4.0, "read_noise": [0.02, 0.03],
     }  # fmt: skip
-    given = {"noise": {**ONLY, "white_share": 1.0, "white": [20.0, 30.0]}, "measure": "luma decibels", **changes}
+    given = {"noise": {**ONLY, "white_share": 1.0, "white": [10.0, 30.0]}, "measure": "luma decibels", **changes}
     config = tiny_run(where, synthesis=synthesis, frequency_weight=0.0, motion_weight=0.0, **given)
     (where / "tiny.yaml").write_text(GUIDE)
     return config
+
+
+@pytest.fixture
+def soft_stills(tmp_path: Path) -> Path:
+    """A folder with two photographs without black and white, whose noise is seen everywhere."""
+    folder = tmp_path / "soft"
+    folder.mkdir()
+    for seed in range(2):
+        write_image(folder / f"{seed}.png", texture(seed) // 2 + 64)
+    return folder
 
 
 def batch(clips: int = 3) -> Clip:
@@ -78,9 +90,12 @@ def test_the_truth_is_the_blurred_clip_before_noise_and_codec() -> None:
     blurry = replace(NOISY, static_share=0.0, speed_px=(9.0, 9.0), exposure=(1.0, 1.0), sharp_share=0.0)
     guide = make_levels(textures, blurry, seed=1, numbers=[0])[0]
     plain = make_levels(textures, replace(blurry, truth="sharp"), seed=1, numbers=[0])[0]
-    silent = make_levels(textures, replace(blurry, read_noise=(1e-9, 1e-9)), seed=1, numbers=[0])[0]
+    silent = make_levels(
+        textures, replace(blurry, read_noise=(1e-9, 1e-9), shot_noise=(1e-12, 1e-12)), seed=1, numbers=[0]
+    )[0]
     assert torch.equal(guide.pictures[0], plain.pictures[0]), "the input is what it was"
-    assert torch.equal(guide.pictures[1], silent.pictures[0]), "the truth has its blur and no noise"
+    assert (guide.pictures[1].int() - silent.pictures[0].int()).abs().max() <= 1, "the truth has its blur and no noise"
+    assert (guide.pictures[1].int() - plain.pictures[1].int()).abs().max() > 20
     assert plain.quantiser is None
     assert guide.quantiser is not None
     assert math.isnan(guide.quantiser)
@@ -124,9 +139,9 @@ def test_each_kind_of_noise_is_what_it_says() -> None:
 
 
 def test_what_the_codec_says_is_told_withheld_or_a_little_wrong() -> None:
-    told = drawn(NoiseConfig(**ONLY))[0]
+    told = drawn(NoiseConfig(**ONLY, withheld_share=0.0))[0]
     assert told.told is not None
-    assert torch.equal(told.blurry[0, 0, 0], told.blurry[0, 0, 0]) and not torch.equal(told.blurry, told.sharp)
+    assert float((told.blurry - told.sharp).mean()) == pytest.approx(0.01, abs=1e-4), "noise and codec are those it had"
     assert ((told.told.quantiser - 30).abs() < 8).all()
     assert len(set(told.told.quantiser.tolist())) == 3
     chroma = ycc_from_rgb(told.blurry)[..., 1:, :, :]
@@ -154,37 +169,46 @@ def test_validation_shows_every_class() -> None:
 
 def test_luma_decibels_mind_luma_most() -> None:
     grey = torch.full((1, 3, 8, 8), 0.1)
-    assert float(luma_decibels(grey)) == pytest.approx(math.log10(0.01 + 3e-6) + 0.35 * math.log10(2e-6), abs=1e-3)
+    assert float(luma_decibels(grey)) == pytest.approx(math.log10(0.01 + 3e-6) + 0.6 * math.log10(2e-6), abs=1e-3)
     frames = torch.cat((grey, grey / 10))
     mean = (float(luma_decibels(grey)) + float(luma_decibels(grey / 10))) / 2
     assert float(luma_decibels(frames)) == pytest.approx(mean, abs=1e-4)
 
 
-def test_a_guide_learns_and_goes_on_exactly(stills: Path, tmp_path: Path) -> None:
-    """PSNR of white noise rises above that of the input; a run that was stopped ends with the same weights."""
+def test_a_guide_learns(soft_stills: Path, tmp_path: Path) -> None:
+    """PSNR of luma rises above that of the input within a few dozen steps; clean clips stay as they are."""
     config = guide_run(
-        tmp_path, stills=[str(stills)], steps=60, batch=4, learning_rate=4e-3, ema_decay=0.9, validation_clips=10,
-        validate_every=30, save_every=30, precision="float32", log_every=30, reuse=16,
+        tmp_path, stills=[str(soft_stills)], frames=[[0, 1]], steps=70, batch=3, learning_rate=6e-3, ema_decay=0.9,
+        gradient_clip=1.0, validation_clips=10, validate_every=70, save_every=70, precision="float32", log_every=70,
+        reuse=16,
     )  # fmt: skip
-    weights = train(config, tmp_path / "straight", device="cpu")
-    log = read_log(tmp_path / "straight")
-    assert log[0]["gain_raw_db"] == pytest.approx(0, abs=1e-3), "it begins as the picture itself"
-    assert log[-1]["gain_raw_db"] > 0.5
-    assert log[-1]["kept_db"] == 100
+    weights = train(config, tmp_path / "run", device="cpu")
+    first, last = (row for row in read_log(tmp_path / "run") if "gain_db" in row)
+    assert first["gain_raw_db"] == pytest.approx(0, abs=5e-3), "it begins as the picture itself"
+    assert last["gain_raw_db"] > 0.3
+    assert last["gain_raw_db"] == last["gain_db"], "no clip is coded"
+    assert last["kept_db"] == 100
+    assert read_provenance(weights)["scores"]["step"] == 70
     assert load_network(weights).config.name == "tiny"
 
-    def interrupt(progress: TrainingProgress) -> None:
-        if progress.step == 41:
-            raise KeyboardInterrupt
 
-    with pytest.raises((Interrupted, KeyboardInterrupt)):
+def test_a_stopped_run_of_a_guide_goes_on_exactly(soft_stills: Path, tmp_path: Path) -> None:
+    config = guide_run(tmp_path, stills=[str(soft_stills)], noise={}, validation_clips=4)
+
+    def interrupt(progress: TrainingProgress) -> None:
+        if progress.step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    train(config, tmp_path / "straight", device="cpu")
+    with pytest.raises(Interrupted):
         train(config, tmp_path / "stopped", device="cpu", progress=interrupt)
     train(config, tmp_path / "stopped", device="cpu")
     one, other = (torch.load(tmp_path / run / "state.pt", weights_only=True) for run in ("straight", "stopped"))
+    assert one["step"] == other["step"] == 6
     for part in ("network", "average"):
         assert all(torch.equal(value, other[part][name]) for name, value in one[part].items())
-    last = read_log(tmp_path / "stopped")[-1]
-    assert {**last, "minutes": 0} == {**log[-1], "minutes": 0}
+    rows = [[{**row, "minutes": 0} for row in read_log(tmp_path / run)] for run in ("straight", "stopped")]
+    assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from vdeblur.training.synthesis.blur import Clip
 #: Mean squared error, of values in [0, 1], that is as good as none: 40 dB.
 _UNSEEN = 1e-4
 #: Weight of chroma's logarithm beside that of luma.
-CHROMA_WEIGHT = 0.35
+CHROMA_WEIGHT = 0.6
 
 
 class Losses(NamedTuple):
@@ -45,7 +45,7 @@ def decibels(difference: Tensor) -> Tensor:
 
 
 def luma_decibels(difference: Tensor) -> Tensor:
-    """Logarithm of the mean squared error of each frame's luma, and of its chroma at a third, mean over frames.
+    """Logarithm of the mean squared error of each frame's luma, and for less of its chroma, mean over frames.
 
     Args:
         difference: R'G'B' (N, 3, H, W).

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vdeblur.errors import UsageError
 from vdeblur.metrics import psnr
+from vdeblur.model.guide_net import ycc_from_rgb
 from vdeblur.model.network import RestorationNetwork, traits_of
 from vdeblur.training.data.clip_cache import stack
 from vdeblur.training.losses import motion_error, signless_error
@@ -42,7 +43,7 @@ def validate(
     against input on near-sharp clips; the motion errors are L1 distances in pixels. What no clip tells is left out.
 
     Clips of a guide, which are told something, count by what ails them: ``gain_raw_db`` noise without a codec,
-    ``gain_coded_db`` noise and codec, ``gain_db`` both, and ``kept_db`` is that of clean ones.
+    ``gain_coded_db`` noise and codec, ``gain_db`` both, in luma; ``kept_db`` is that of clean ones.
     """
     scores: dict[str, list[float]] = {}
     was_training = net.training
@@ -99,7 +100,8 @@ def _clip_scores(clip: Clip, output: Tensor) -> dict[str, float]:
 def _guide_scores(clip: Clip, output: Tensor) -> dict[str, float]:
     if torch.equal(clip.blurry, clip.sharp):
         return {"kept_db": min(EQUAL_DB, psnr(output, clip.sharp.clamp(0, 1)))}
-    gain = min(EQUAL_DB, psnr(output, clip.sharp)) - min(EQUAL_DB, psnr(clip.blurry, clip.sharp))
+    luma, before, truth = (ycc_from_rgb(part)[:, :1] for part in (output, clip.blurry, clip.sharp))
+    gain = min(EQUAL_DB, psnr(luma, truth)) - min(EQUAL_DB, psnr(before, truth))
     assert clip.told is not None
     return {"gain_db": gain, "gain_raw_db" if clip.told.quantiser.isnan() else "gain_coded_db": gain}
 
