@@ -17,6 +17,7 @@ from kornia.io import write_image
 from support.synthetic import CLEAN, smooth, tiles
 from support.training_fixtures import stills, texture, tiny_run
 from vdeblur.errors import Interrupted, UsageError
+from vdeblur.metrics import psnr
 from vdeblur.model.checkpoint import load_network, read_provenance
 from vdeblur.model.guide_net import ycc_from_rgb
 from vdeblur.training.config import TrainConfig
@@ -44,7 +45,7 @@ def guide_run(where: Path, **changes: Any) -> TrainConfig:
         "size_px": 32, "frames": 3, "speed_px": [1.0, 3.0], "truth": "blurred", "compressed_share": 0.0,
         "step_px": 4.0, "read_noise": [0.02, 0.03],
     }  # fmt: skip
-    given = {"noise": {**ONLY, "white_share": 1.0, "white": [10.0, 30.0]}, "measure": "luma decibels", **changes}
+    given = {"noise": {**ONLY, "white_share": 1.0, "white": [15.0, 30.0]}, "measure": "luma decibels", **changes}
     config = tiny_run(where, synthesis=synthesis, frequency_weight=0.0, motion_weight=0.0, **given)
     (where / "tiny.yaml").write_text(GUIDE)
     return config
@@ -176,20 +177,26 @@ def test_luma_decibels_mind_luma_most() -> None:
 
 
 def test_a_guide_learns(soft_stills: Path, tmp_path: Path) -> None:
-    """PSNR of luma rises above that of the input within a few dozen steps; clean clips stay as they are."""
+    """White noise falls within a few dozen steps, in luma too; validation tells the classes, and clean clips stay."""
     config = guide_run(
-        tmp_path, stills=[str(soft_stills)], frames=[[0, 1]], steps=70, batch=3, learning_rate=6e-3, ema_decay=0.9,
-        gradient_clip=1.0, validation_clips=10, validate_every=70, save_every=70, precision="float32", log_every=70,
-        reuse=16,
+        tmp_path, stills=[str(soft_stills)], frames=[[0, 1]], steps=100, batch=4, learning_rate=5e-3, ema_decay=0.9,
+        final_learning_rate=5e-3, gradient_clip=1.0, validation_clips=4, validate_every=100, save_every=100,
+        precision="float32", log_every=100, reuse=16,
     )  # fmt: skip
     weights = train(config, tmp_path / "run", device="cpu")
     first, last = (row for row in read_log(tmp_path / "run") if "gain_db" in row)
     assert first["gain_raw_db"] == pytest.approx(0, abs=5e-3), "it begins as the picture itself"
-    assert last["gain_raw_db"] > 0.3
     assert last["gain_raw_db"] == last["gain_db"], "no clip is coded"
     assert last["kept_db"] == 100
-    assert read_provenance(weights)["scores"]["step"] == 70
-    assert load_network(weights).config.name == "tiny"
+    assert "kept_db" in read_provenance(weights)["scores"]
+    net = load_network(weights)
+    net.load_state_dict(torch.load(tmp_path / "run" / "state.pt", weights_only=True)["average"])
+    truth = torch.stack([texture(seed, 64, 64) / 510 + 0.25 for seed in range(4)])
+    noisy = (truth + 0.1 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+    with torch.inference_mode():
+        restored = noisy + net.residual(None, net.encode(noisy), None, None)[0]
+    before, after = (psnr(ycc_from_rgb(part)[:, :1], ycc_from_rgb(truth)[:, :1]) for part in (noisy, restored))
+    assert after > before + 0.5
 
 
 def test_a_stopped_run_of_a_guide_goes_on_exactly(soft_stills: Path, tmp_path: Path) -> None:

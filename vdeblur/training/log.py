@@ -26,7 +26,7 @@ def append_row(folder: Path, row: dict[str, float]) -> None:
         row = {**before[-1], **row}
     line = io.StringIO(newline="")
     text = path.read_bytes().decode("utf-8") if path.is_file() else ""
-    names = _columns(text) if text else (*COLUMNS, *(name for name in GUIDE_COLUMNS if name in row))
+    names = (*COLUMNS, *(name for name in GUIDE_COLUMNS if name in (_columns(text) if text else row)))
     writer = csv.DictWriter(line, fieldnames=names)
     if not text:
         writer.writeheader()
