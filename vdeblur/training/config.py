@@ -46,6 +46,43 @@ class ExposurePretraining:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnConfig:
+    """How the guide is adapted to one clip.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
+
+    #: Longest schedule, steps; a limit in minutes may end it earlier.
+    steps: int = 240
+    #: Minutes that it takes at most, where the call gives no limit of its own.
+    minutes: float = 8.0
+    learning_rate: float = 3e-4
+    #: Crops a step, their side in pixels, and their frames.
+    batch: int = 4
+    size_px: int = 96
+    frames: int = 4
+    #: How often the weights are measured on what they do not learn from.
+    checks: int = 6
+    #: How far the gain on synthetic clips may fall behind that of the first weights, dB.
+    margin_db: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "checks"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"own: {name} cannot be {getattr(self, name)}; it is 1 or more")
+        for name in ("minutes", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"own: {name} cannot be {getattr(self, name)}; it is above 0")
+        if self.size_px < 32 or self.size_px % 8:
+            raise UsageError(f"own: size_px cannot be {self.size_px}; it is a multiple of 8, 32 or more")
+        if self.frames < 2:
+            raise UsageError(f"own: frames cannot be {self.frames}; it is 2 or more")
+        if not self.margin_db >= 0:
+            raise UsageError(f"own: margin_db cannot be {self.margin_db}; it is 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run; a YAML file states only what differs from these values.
 
@@ -71,6 +108,8 @@ class TrainConfig:
     #: The noise of a guide's clips, whose truth is the blurred frames (``truth`` of the synthesis). None: the network
     #: is no guide.
     noise: NoiseConfig | None = None
+    #: How a guide is adapted to one clip; None: as :class:`OwnConfig` says.
+    own: OwnConfig | None = None
     #: Frames a clip, growing: [[0, 6], [0.5, 8]] is 6 frames, and 8 from half of the schedule on.
     #: With none, ``frames`` of the synthesis.
     frames: tuple[tuple[float, int], ...] = ()
