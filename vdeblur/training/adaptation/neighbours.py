@@ -2,7 +2,7 @@
 
 The noise of two frames is independent, and a recurrent guide has not seen the next frame. So that frame, noisy as it is
 and warped along the optical flow, serves as the truth on average (Lehtinen et al. 2018, "Noise2Noise"; Ehret et al.
-2019, "Model-blind video denoising via frame-to-frame training"). It serves only where it matches, which the guides tell.
+2019, "Model-blind video denoising via frame-to-frame training"). It serves only where it matches, as the guides tell.
 Codecs copy noise from frame to frame: then it is not independent, and nothing may be learned from it.
 """
 
@@ -98,7 +98,7 @@ def repeated_noise(frames: Tensor, guides: Tensor) -> float:
 
 
 def disagreement(guides: Tensor, targets: Targets) -> Tensor:
-    """Mean over frames (N, …) of the logarithm of the mean squared error against targets, luma and chroma of weight 0.35.
+    """Logarithm of the mean squared error against targets, mean over frames (N, …): luma, and chroma weighing 0.35.
 
     It is that against the truth, plus what the neighbour's own noise adds, which no guide can change.
     """

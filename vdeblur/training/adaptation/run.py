@@ -165,7 +165,7 @@ class _Learning:
         while True:
             seconds = time.monotonic() - began
             done = max(step / steps, seconds / limit_seconds)
-            if step and done * self.own.checks >= checked + 1 or (done >= 1 and checked < self.own.checks):
+            if (step and done * self.own.checks >= checked + 1) or (done >= 1 and checked < self.own.checks):
                 checked = max(checked + 1, int(done * self.own.checks))
                 now = guard.check(self.average, step)
                 logger.info(
@@ -182,9 +182,9 @@ class _Learning:
         rate = self.own.learning_rate * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        parts = [self._crop() for _ in range(self.own.batch)]
-        frames, targets, weights = (torch.stack([part[kind] for part in parts]) for kind in range(3))  # (B, T, …)
-        quantisers = torch.tensor([part[3] for part in parts])
+        crops, known = zip(*(self._crop() for _ in range(self.own.batch)), strict=True)
+        frames, targets, weights = (torch.stack(several) for several in zip(*crops, strict=True))  # (B, T, …)
+        quantisers = torch.tensor(known)
         told = Told(quantisers, torch.full_like(quantisers, torch.nan))
         state, total = None, frames.new_zeros(())
         for number in range(frames.shape[1]):
@@ -198,8 +198,8 @@ class _Learning:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), share)
 
-    def _crop(self) -> tuple[Tensor, Tensor, Tensor, float]:
-        """Frames, targets and weights (T, C, size, size) from a random place, forwards or backwards in time."""
+    def _crop(self) -> tuple[list[Tensor], float]:
+        """Frames, targets and weights (T, C, size, size) from a random place, forwards or backwards; the quantiser."""
         draw, own = self._draw, self.own
         lesson = self.lessons[draw.integer(len(self.lessons))]
         window, forwards = lesson.window, draw.chance(0.5)
@@ -219,8 +219,7 @@ class _Learning:
             parts = [part.flip(-1) for part in parts]
         if draw.chance(0.5):
             parts = [part.transpose(-1, -2) for part in parts]
-        frames, wanted, weight = (part.contiguous() for part in parts)
-        return frames, wanted, weight, window.quantiser
+        return [part.contiguous() for part in parts], window.quantiser
 
 
 def _sentence(guard: DriftGuard, step: int) -> str:

@@ -1,7 +1,7 @@
 """Standard synthetic clips, the same everywhere, on which adapted weights must not fall behind.
 
-Their pictures are dead leaves: discs of all sizes that cover each other, whose statistics are those of photographs (Lee,
-Mumford and Huang 2001). So no folder of photographs is needed.
+Their pictures are dead leaves: discs of all sizes that cover each other, whose statistics are those of photographs
+(Lee, Mumford and Huang 2001). So no folder of photographs is needed.
 """
 
 from __future__ import annotations
