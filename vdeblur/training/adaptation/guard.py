@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import NamedTuple
 
 from vdeblur.model.guide_net import GuideNet
@@ -34,7 +35,10 @@ class DriftGuard:
 
     def __init__(self, start: GuideNet, held: list[tuple[Window, Targets]], margin_db: float) -> None:
         self._held, self._clips, self._margin_db = held, standard_clips(), margin_db
+        began = time.monotonic()
         self.first = self._measure(start)
+        #: How long a check takes.
+        self.seconds = time.monotonic() - began
         self.best, self.best_net = self.first, start
         self.best_step = 0
         self._worse = 0

@@ -82,7 +82,7 @@ def adapt(
         SourceError: it cannot be read.
         Interrupted: Ctrl-C; the best weights so far are kept.
     """
-    own = config.own or OwnConfig()
+    began, own = time.monotonic(), config.own or OwnConfig()
     for name in (STATE_FILE, PIECES_FOLDER):
         if (folder / name).exists():
             raise UsageError(f"{folder} holds a training run, whose weights would be replaced: take another folder")
@@ -100,7 +100,7 @@ def adapt(
         return target, f"not adapted, the weights are those it began with: {refusal}"
     guard = DriftGuard(start, [(lesson.window, lesson.following) for lesson in lessons], own.margin_db)
     learning = _Learning(start, lessons, own, config.seed)
-    limit = 60 * (minutes or own.minutes)
+    limit = 60 * (minutes or own.minutes) - (time.monotonic() - began) - guard.seconds
     try:
         step = learning.learn(guard, steps or own.steps, limit, progress or (lambda _: None))
     except KeyboardInterrupt as exc:
@@ -164,7 +164,7 @@ class _Learning:
         began, step, checked = time.monotonic(), 0, 0
         while True:
             seconds = time.monotonic() - began
-            done = max(step / steps, seconds / limit_seconds)
+            done = 1.0 if seconds >= limit_seconds else max(step / steps, seconds / limit_seconds)
             if (step and done * self.own.checks >= checked + 1) or (done >= 1 and checked < self.own.checks):
                 checked = max(checked + 1, int(done * self.own.checks))
                 now = guard.check(self.average, step)
