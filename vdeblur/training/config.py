@@ -58,8 +58,9 @@ class OwnConfig:
     #: Minutes that it takes at most, where the call gives no limit of its own.
     minutes: float = 8.0
     learning_rate: float = 3e-4
-    #: Crops a step, their side in pixels, and their frames.
+    #: Crops a step, and synthetic ones beside them, so that nothing is forgotten; their side in pixels, and frames.
     batch: int = 4
+    rehearsed: int = 2
     size_px: int = 96
     frames: int = 4
     #: How often the weights are measured on what they do not learn from.
@@ -74,10 +75,12 @@ class OwnConfig:
         for name in ("minutes", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"own: {name} cannot be {getattr(self, name)}; it is above 0")
-        if self.size_px < 32 or self.size_px % 8:
-            raise UsageError(f"own: size_px cannot be {self.size_px}; it is a multiple of 8, 32 or more")
-        if self.frames < 2:
-            raise UsageError(f"own: frames cannot be {self.frames}; it is 2 or more")
+        if not 32 <= self.size_px <= 96 or self.size_px % 8:
+            raise UsageError(f"own: size_px cannot be {self.size_px}; it is a multiple of 8 from 32 to 96")
+        if not 2 <= self.frames <= 5:
+            raise UsageError(f"own: frames cannot be {self.frames}; it is 2 to 5")
+        if self.rehearsed < 0:
+            raise UsageError(f"own: rehearsed cannot be {self.rehearsed}; it is 0 or more")
         if not self.margin_db >= 0:
             raise UsageError(f"own: margin_db cannot be {self.margin_db}; it is 0 or more")
 

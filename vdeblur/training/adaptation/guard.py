@@ -9,7 +9,7 @@ from typing import NamedTuple
 from vdeblur.model.guide_net import GuideNet
 from vdeblur.training.adaptation.footage import Window
 from vdeblur.training.adaptation.neighbours import Targets, disagreement, guides_of
-from vdeblur.training.adaptation.synthetic_check import standard_clips, standard_gain
+from vdeblur.training.adaptation.synthetic_clips import standard_clips, standard_gain
 
 #: Checks in a row without a better one, after which nothing better is expected.
 _PATIENCE = 2

@@ -27,7 +27,7 @@ _AROUND = 7
 #: Share of the pixels, those with the least detail, by which noise that is repeated is found.
 _FLAT = 0.5
 #: A frame with fewer pixels that match, as a share, teaches nothing.
-_LEAST_MATCHED = 0.05
+LEAST_MATCHED = 0.05
 _FLOOR = 3e-6
 
 
@@ -106,6 +106,6 @@ def disagreement(guides: Tensor, targets: Targets) -> Tensor:
     matched = targets.weight.mean((1, 2, 3))
     errors = errors.mean((2, 3)) / matched[:, None].clamp_min(1e-4)
     logs = (errors[:, 0] + _FLOOR).log10() + 0.35 * (errors[:, 1:].mean(1) + _FLOOR).log10()
-    counts = (matched > _LEAST_MATCHED).float()
+    counts = (matched > LEAST_MATCHED).float()
     mean: Tensor = (logs * counts).sum() / counts.sum().clamp_min(1)
     return mean

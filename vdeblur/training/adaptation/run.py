@@ -20,12 +20,14 @@ from vdeblur.model.guide_net import GuideNet, Told
 from vdeblur.training.adaptation.footage import Window, read_windows
 from vdeblur.training.adaptation.guard import DriftGuard
 from vdeblur.training.adaptation.neighbours import (
+    LEAST_MATCHED,
     Targets,
     disagreement,
     guides_of,
     neighbour_targets,
     repeated_noise,
 )
+from vdeblur.training.adaptation.synthetic_clips import Rehearsal
 from vdeblur.training.config import OwnConfig, TrainConfig, as_plain
 from vdeblur.training.run_state import PIECES_FOLDER, STATE_FILE
 from vdeblur.training.synthesis.rng import Draw
@@ -142,6 +144,9 @@ def _lessons(start: GuideNet, windows: list[Window], clip: Path) -> tuple[list[L
             lessons,
             f"at a quantiser of {sum(coded) / len(coded):.0f} the codec copies its noise from frame to frame",
         )
+    matched = sum(float(lesson.following.weight.mean()) for lesson in lessons) / len(lessons)
+    if matched < LEAST_MATCHED:
+        return lessons, f"only {matched:.0%} of a frame are found again in the next one"
     repeated = sum(alike) / len(alike)
     if repeated > MOST_REPEATED:
         return lessons, f"the noise of a frame is repeated in the next one (correlation {repeated:.2f})"
@@ -153,6 +158,7 @@ class _Learning:
 
     def __init__(self, start: GuideNet, lessons: list[Lesson], own: OwnConfig, seed: int) -> None:
         self.own, self.lessons, self._draw = own, lessons, Draw.of(seed, "own")
+        self._rehearsal = Rehearsal(seed, own.size_px, own.frames) if own.rehearsed else None
         self.net: GuideNet = copy.deepcopy(start).train()
         self.average: GuideNet = copy.deepcopy(start).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=own.learning_rate, betas=(0.9, 0.98))
@@ -182,7 +188,11 @@ class _Learning:
         rate = self.own.learning_rate * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        crops, known = zip(*(self._crop() for _ in range(self.own.batch)), strict=True)
+        parts = [self._crop() for _ in range(self.own.batch)]
+        if self._rehearsal is not None:
+            first = step * self.own.rehearsed
+            parts += [self._rehearsal.crop(first + number) for number in range(self.own.rehearsed)]
+        crops, known = zip(*parts, strict=True)
         frames, targets, weights = (torch.stack(several) for several in zip(*crops, strict=True))  # (B, T, …)
         quantisers = torch.tensor(known)
         told = Told(quantisers, torch.full_like(quantisers, torch.nan))
@@ -203,7 +213,7 @@ class _Learning:
         draw, own = self._draw, self.own
         lesson = self.lessons[draw.integer(len(self.lessons))]
         window, forwards = lesson.window, draw.chance(0.5)
-        length = min(own.frames, window.held - 1)
+        length = own.frames
         first = draw.integer(window.held - length) + (0 if forwards else 1)
         if not forwards:
             first = min(first, window.held - length)
