@@ -72,6 +72,13 @@ def same_weights(one: Path, other: Path) -> bool:
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+@pytest.fixture(autouse=True)
+def few_synthetic_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough to tell what falls behind."""
+    for name, count in (("_CLIPS", 3), ("_REHEARSED", 2), ("_PICTURES", 1), ("_LEAVES", 200)):
+        monkeypatch.setattr(f"vdeblur.training.adaptation.synthetic_clips.{name}", count)
+
+
 @pytest.fixture
 def independent_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the guide of these tests takes away is no noise, so that it cannot tell whether noise is repeated."""
