@@ -81,6 +81,6 @@ def _window(frames: list[Frame], draw: Draw) -> Window:
     tall, wide = (min(WINDOW_PX, side // 8 * 8) for side in size)
     top, left = (draw.integer((side - span) // 8 + 1) * 8 for side, span in zip(size, (tall, wide), strict=True))
     pictures = [ycc_from_rgb(rgb_of(frame)[..., top : top + tall, left : left + wide]) for frame in alike]
-    told = [quantiser for frame in alike if (quantiser := getattr(frame, "quantiser", None)) is not None]
+    told = [frame.quantiser for frame in alike if frame.quantiser is not None]
     quantiser = sum(told) / len(told) if told else torch.nan
     return Window(torch.cat(pictures), quantiser, round(len(pictures) * (1 - HELD_SHARE)))
