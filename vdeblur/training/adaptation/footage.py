@@ -25,7 +25,7 @@ _LEAST_PX = 32
 
 
 @dataclass(frozen=True)
-class Window:
+class ClipWindow:
     """A part of consecutive frames: Y'CbCr (T, 3, H, W), and the codec's mean quantiser as H.264 counts it, or NaN.
 
     The frames from ``held`` on are for measuring alone.
@@ -36,7 +36,7 @@ class Window:
     held: int
 
 
-def read_windows(clip: Path, *, size_px: int, seed: int) -> list[Window]:
+def read_windows(clip: Path, *, size_px: int, seed: int) -> list[ClipWindow]:
     """Windows from a clip, evenly over its first frames, at places drawn by the seed.
 
     Args:
@@ -75,7 +75,7 @@ def _starts(count: int) -> list[int]:
     return [count * number // room for number in range(room)]
 
 
-def _window(frames: list[Frame], draw: Draw) -> Window:
+def _window(frames: list[Frame], draw: Draw) -> ClipWindow:
     size = frames[0].height, frames[0].width
     alike = [frame for frame in frames if (frame.height, frame.width) == size]
     tall, wide = (min(WINDOW_PX, side // 8 * 8) for side in size)
@@ -83,4 +83,4 @@ def _window(frames: list[Frame], draw: Draw) -> Window:
     pictures = [ycc_from_rgb(rgb_of(frame)[..., top : top + tall, left : left + wide]) for frame in alike]
     told = [frame.quantiser for frame in alike if frame.quantiser is not None]
     quantiser = sum(told) / len(told) if told else torch.nan
-    return Window(torch.cat(pictures), quantiser, round(len(pictures) * (1 - HELD_SHARE)))
+    return ClipWindow(torch.cat(pictures), quantiser, round(len(pictures) * (1 - HELD_SHARE)))

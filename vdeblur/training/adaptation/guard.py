@@ -7,14 +7,14 @@ import time
 from typing import NamedTuple
 
 from vdeblur.model.guide_net import GuideNet
-from vdeblur.training.adaptation.footage import Window
+from vdeblur.training.adaptation.footage import ClipWindow
 from vdeblur.training.adaptation.neighbours import Targets, disagreement, guides_of
 from vdeblur.training.adaptation.synthetic_clips import standard_clips, standard_gain
 
 #: Checks in a row without a better one, after which nothing better is expected.
 _PATIENCE = 2
 #: What must be won on frames that nothing was learned from, dB; less may be chance.
-LEAST_GAIN_DB = 0.02
+LEAST_GAIN_DB = 0.05
 
 
 class Measured(NamedTuple):
@@ -33,7 +33,7 @@ class DriftGuard:
         margin_db: how far the gain on synthetic clips may fall.
     """
 
-    def __init__(self, start: GuideNet, held: list[tuple[Window, Targets]], margin_db: float) -> None:
+    def __init__(self, start: GuideNet, held: list[tuple[ClipWindow, Targets]], margin_db: float) -> None:
         self._held, self._clips, self._margin_db = held, standard_clips(), margin_db
         began = time.monotonic()
         self.first = self._measure(start)

@@ -17,7 +17,7 @@ from vdeblur.config import WEIGHTS_FOLDER
 from vdeblur.errors import Interrupted, TargetError, UsageError
 from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.guide_net import GuideNet, Told
-from vdeblur.training.adaptation.footage import Window, read_windows
+from vdeblur.training.adaptation.footage import ClipWindow, read_windows
 from vdeblur.training.adaptation.guard import DriftGuard
 from vdeblur.training.adaptation.neighbours import (
     LEAST_MATCHED,
@@ -54,7 +54,7 @@ class AdaptationProgress(NamedTuple):
 class Lesson(NamedTuple):
     """A window of the clip with its first guides and what each frame's neighbours say."""
 
-    window: Window
+    window: ClipWindow
     following: Targets
     previous: Targets
 
@@ -121,7 +121,7 @@ def _guide(name: str) -> GuideNet:
     return net
 
 
-def _lessons(start: GuideNet, windows: list[Window], clip: Path) -> tuple[list[Lesson], str]:
+def _lessons(start: GuideNet, windows: list[ClipWindow], clip: Path) -> tuple[list[Lesson], str]:
     """What the clip teaches; and why nothing may be learned from it, if so.
 
     Raises:
