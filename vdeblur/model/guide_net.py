@@ -122,7 +122,7 @@ class GuideNet(RestorationNetwork):
     stride = 8
     minimum_size = 32
     config: GuideConfig
-    traits = NetworkTraits(takes_batches=True, state_from=state_of_tensors)
+    traits = NetworkTraits(takes_batches=True, takes_told=True, state_from=state_of_tensors)
 
     def __init__(self, config: GuideConfig) -> None:
         super().__init__()

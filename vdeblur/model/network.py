@@ -90,6 +90,8 @@ class NetworkTraits:
     #: In place of a noisy or coded picture it is shown a guide (:class:`vdeblur.model.guide_net.GuideNet`), also where
     #: nobody names one.
     guided: bool = False
+    #: ``residual`` takes a :class:`vdeblur.model.guide_net.Told` behind the state: of the noise it takes out.
+    takes_told: bool = False
     #: Why it cannot be exported, as the end of a sentence; None if its step can be traced
     #: (:class:`vdeblur.export.step.Step`).
     not_exported_because: str | None = "its step cannot be traced"
@@ -164,12 +166,19 @@ class RestorationNetwork(nn.Module):
 
         This one estimates no motion: velocity, motion and exposure are zeros, ``exposure`` and ``motion`` are ignored.
         """
+        return self._clip_restored(clip, lookahead, ())
+
+    def restore_told_clip(self, clip: Tensor, told: Any) -> Estimate:
+        """As :meth:`restore_clip`, without lookahead, of a network with ``traits.takes_told``."""
+        return self._clip_restored(clip, 0, (told,))
+
+    def _clip_restored(self, clip: Tensor, lookahead: int, told: tuple[Any, ...]) -> Estimate:
         frames = [luma(frame) if self.traits.channels == 1 else frame for frame in clip.unbind(1)]
         features = [self.encode(frame) for frame in frames]
         before, after = [None, *features[:-1]], [*features[1:], None]
         residuals, state = [], None
         for previous, current, following in zip(before, features, after, strict=True):
-            residual, state = self.residual(previous, current, following if lookahead else None, state)
+            residual, state = self.residual(previous, current, following if lookahead else None, state, *told)
             residuals.append(residual)
         whole = torch.stack(residuals, 1).flatten(0, 1)
         still = whole.new_zeros(len(whole), 2, max(1, whole.shape[-2] // 8), max(1, whole.shape[-1] // 8))

@@ -9,6 +9,7 @@ from typing import Literal
 
 from vdeblur.errors import UsageError
 from vdeblur.training.synthesis.config import SynthesisConfig
+from vdeblur.training.synthesis.noise_config import NoiseConfig
 
 #: Keys that may differ when a run goes on: they move the end of the schedule or say how and when, never what is learnt.
 FREE_KEYS = frozenset({"steps", "workers", "log_every", "validate_every", "save_every", "compile"})
@@ -45,6 +46,46 @@ class ExposurePretraining:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnConfig:
+    """How the guide is adapted to one clip.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
+
+    #: Longest schedule, steps; a limit in minutes may end it earlier.
+    steps: int = 240
+    #: Minutes that it takes at most, where the call gives no limit of its own.
+    minutes: float = 8.0
+    learning_rate: float = 3e-4
+    #: Crops a step, and synthetic ones beside them, so that nothing is forgotten; their side in pixels, and frames.
+    batch: int = 4
+    rehearsed: int = 2
+    size_px: int = 96
+    frames: int = 4
+    #: How often the weights are measured on what they do not learn from.
+    checks: int = 6
+    #: How far the gain on synthetic clips may fall behind that of the first weights, dB.
+    margin_db: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "checks"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"own: {name} cannot be {getattr(self, name)}; it is 1 or more")
+        for name in ("minutes", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"own: {name} cannot be {getattr(self, name)}; it is above 0")
+        if not 32 <= self.size_px <= 96 or self.size_px % 8:
+            raise UsageError(f"own: size_px cannot be {self.size_px}; it is a multiple of 8 from 32 to 96")
+        if not 2 <= self.frames <= 5:
+            raise UsageError(f"own: frames cannot be {self.frames}; it is 2 to 5")
+        if self.rehearsed < 0:
+            raise UsageError(f"own: rehearsed cannot be {self.rehearsed}; it is 0 or more")
+        if not self.margin_db >= 0:
+            raise UsageError(f"own: margin_db cannot be {self.margin_db}; it is 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run; a YAML file states only what differs from these values.
 
@@ -67,6 +108,11 @@ class TrainConfig:
     validation_pairs: tuple[str, ...] = ()
     #: Blur synthesis; its ``size_px`` is also the side of the crops from pairs.
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    #: The noise of a guide's clips, whose truth is the blurred frames (``truth`` of the synthesis). None: the network
+    #: is no guide.
+    noise: NoiseConfig | None = None
+    #: How a guide is adapted to one clip; None: as :class:`OwnConfig` says.
+    own: OwnConfig | None = None
     #: Frames a clip, growing: [[0, 6], [0.5, 8]] is 6 frames, and 8 from half of the schedule on.
     #: With none, ``frames`` of the synthesis.
     frames: tuple[tuple[float, int], ...] = ()
@@ -87,8 +133,9 @@ class TrainConfig:
     #: Share of the average kept at a step, once the run is long enough.
     ema_decay: float = 0.999
     #: How far pixels are from the truth: their mean distance (Charbonnier), or the logarithm of each frame's mean
-    #: squared error, which is PSNR but for a factor, and minds little blur as much as strong blur.
-    measure: Literal["charbonnier", "decibels"] = "charbonnier"
+    #: squared error, which is PSNR but for a factor, and minds little blur as much as strong blur; or that of luma
+    #: and, for little, of chroma, as guides have it.
+    measure: Literal["charbonnier", "decibels", "luma decibels"] = "charbonnier"
     #: Weight of the frequency loss.
     frequency_weight: float = 0.05
     #: Weight of the motion loss, per pixel of error.
@@ -145,6 +192,10 @@ class TrainConfig:
             _demand(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         _demand(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a share from 0 to less than 1")
         _check_frames(self.frames)
+        if (self.noise is None) != (self.synthesis.truth == "sharp"):
+            needed = "blurred" if self.synthesis.truth == "sharp" else "sharp"
+            has = "no noise" if self.noise is None else "noise"
+            raise UsageError(f"truth of the synthesis cannot be {self.synthesis.truth!r} with {has}; it is {needed!r}")
 
     @property
     def frame_stages(self) -> tuple[tuple[float, int], ...]:

@@ -204,9 +204,12 @@ class Learner:
         told = self._drawn(self.step)[1] and clip.motion is not None
         exposure = true_exposure(clip) if told else None
         with self.autocast():
-            estimate = self.net.restore_clip(
-                clip.blurry, lookahead=matched.lookahead, exposure=exposure, motion=matched.motion
-            )
+            if clip.told is not None:
+                estimate = self.net.restore_told_clip(clip.blurry, clip.told)
+            else:
+                estimate = self.net.restore_clip(
+                    clip.blurry, lookahead=matched.lookahead, exposure=exposure, motion=matched.motion
+                )
         return estimate, losses(estimate, clip, self.config.measure)
 
     @torch.no_grad()
@@ -239,6 +242,9 @@ def new_network(config: TrainConfig) -> RestorationNetwork:
         UsageError: there is no such network or checkpoint, or nothing of it fits.
     """
     net = network_of(read_config(find_config(config.network)))
+    if net.traits.takes_told != (config.noise is not None):
+        wrong = "needs a section `noise`" if net.traits.takes_told else "is no guide: leave `noise` out"
+        raise UsageError(f"the network {config.network!r} {wrong}")
     if config.start is not None:
         own, given = net.state_dict(), load_network(config.start).state_dict()
         fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}

@@ -13,6 +13,8 @@ COLUMNS = (
     "step", "minutes", "learning_rate", "frames", "loss", "pixels", "frequencies", "motion", "gradient",
     "gain_db", "raw_gain_db", "worst_gain_db", "gain_blurred_db", "kept_db", "velocity_error_px", "exposure_error_px",
 )  # fmt: skip
+#: Further columns of guides.
+GUIDE_COLUMNS = ("gain_raw_db", "gain_coded_db")
 
 
 def append_row(folder: Path, row: dict[str, float]) -> None:
@@ -23,8 +25,9 @@ def append_row(folder: Path, row: dict[str, float]) -> None:
         cut_log(folder, row["step"] - 1)
         row = {**before[-1], **row}
     line = io.StringIO(newline="")
-    writer = csv.DictWriter(line, fieldnames=COLUMNS)
     text = path.read_bytes().decode("utf-8") if path.is_file() else ""
+    names = (*COLUMNS, *(name for name in GUIDE_COLUMNS if name in (_columns(text) if text else row)))
+    writer = csv.DictWriter(line, fieldnames=names)
     if not text:
         writer.writeheader()
     writer.writerow({name: _written(name, value) for name, value in row.items()})
@@ -40,7 +43,7 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             try:
-                rows.append({name: float(row[name]) for name in COLUMNS if row.get(name)})
+                rows.append({name: float(row[name]) for name in (*COLUMNS, *GUIDE_COLUMNS) if row.get(name)})
             except ValueError:
                 continue
     return [row for row in rows if "step" in row]
@@ -53,7 +56,8 @@ def cut_log(folder: Path, step: float) -> None:
         return
     with path.open(newline="", encoding="utf-8") as file:
         lines = file.read().splitlines()
-    kept = [line for number, line in enumerate(lines) if number == 0 or _step_of(line) <= step]
+    count = len(_columns(lines[0])) if lines else 0
+    kept = [line for number, line in enumerate(lines) if number == 0 or _step_of(line, count) <= step]
     write_atomically(path, "\r\n".join(kept) + "\r\n")
 
 
@@ -61,6 +65,11 @@ def _written(name: str, value: float) -> str:
     return f"{value:.0f}" if name in ("step", "frames") else f"{value:.6g}"
 
 
-def _step_of(line: str) -> float:
+def _columns(text: str) -> list[str]:
+    """Names in the first line of a log."""
+    return text.partition("\n")[0].strip().split(",")
+
+
+def _step_of(line: str, columns: int) -> float:
     first, _, rest = line.partition(",")
-    return float(first) if first.isdigit() and rest.count(",") == len(COLUMNS) - 2 else float("inf")
+    return float(first) if first.isdigit() and rest.count(",") == columns - 2 else float("inf")

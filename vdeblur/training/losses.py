@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vdeblur.model.guide_net import ycc_from_rgb
 from vdeblur.model.network import Estimate
 from vdeblur.training.synthesis.blur import Clip
 
 #: Mean squared error, of values in [0, 1], that is as good as none: 40 dB.
 _UNSEEN = 1e-4
+#: Weight of chroma's logarithm beside that of luma.
+CHROMA_WEIGHT = 0.6
 
 
 class Losses(NamedTuple):
@@ -40,6 +44,18 @@ def decibels(difference: Tensor) -> Tensor:
     return (difference.square().mean((1, 2, 3)) + _UNSEEN).log().mean()
 
 
+def luma_decibels(difference: Tensor) -> Tensor:
+    """Logarithm of the mean squared error of each frame's luma, and for less of its chroma, mean over frames.
+
+    Args:
+        difference: R'G'B' (N, 3, H, W).
+    """
+    errors = ycc_from_rgb(difference).square().mean((2, 3))
+    of_luma, of_chroma = errors[:, 0], errors[:, 1:].mean(1)
+    weighed: Tensor = (of_luma + 3e-6).log10() + CHROMA_WEIGHT * (of_chroma + 2e-6).log10()
+    return weighed.mean()
+
+
 def frequency_loss(difference: Tensor) -> Tensor:
     """Mean magnitude of the spectrum of the difference (Cho et al. 2021), orthonormal."""
     spectrum: Tensor = torch.fft.rfft2(difference.float(), norm="ortho")
@@ -53,14 +69,20 @@ def motion_error(estimate: Tensor, truth: Tensor) -> Tensor:
     return error
 
 
+_MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
+    "charbonnier": charbonnier,
+    "decibels": decibels,
+    "luma decibels": luma_decibels,
+}
+
+
 def losses(estimate: Estimate, clip: Clip, measure: str = "charbonnier") -> Losses:
     """Compare an estimate with its clip (B, T, C, H, W); of pictures alone where nobody knows the true motion."""
     difference = clip.blurry.flatten(0, 1) + estimate.residual - clip.sharp.flatten(0, 1)
     motion = difference.new_zeros(())
     if clip.motion is not None:
         motion = signless_error(estimate.motion, clip.motion.flatten(0, 1))
-    pixels = decibels(difference) if measure == "decibels" else charbonnier(difference)
-    return Losses(pixels, frequency_loss(difference), motion)
+    return Losses(_MEASURES[measure](difference), frequency_loss(difference), motion)
 
 
 def signless_error(estimate: Tensor, truth: Tensor) -> Tensor:

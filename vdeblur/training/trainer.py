@@ -41,6 +41,8 @@ __all__ = ["TrainConfig", "TrainingProgress", "train"]
 
 logger = logging.getLogger(__name__)
 
+_GUIDE_CLASSES = (("raw", "gain_raw_db"), ("coded", "gain_coded_db"))
+
 
 @dataclass(frozen=True)
 class TrainingProgress:
@@ -344,8 +346,11 @@ def _sentence(step: int, scores: dict[str, float], best: dict[str, Any] | None) 
     """What a validation found, for people."""
     words = [f"step {step}: gain {scores['gain_db']:+.2f} dB (last weights {scores['raw_gain_db']:+.2f}"]
     words[0] += f", worst clip {scores['worst_gain_db']:+.2f})"
+    of_guide = [f"{name} {scores[key]:+.2f}" for name, key in _GUIDE_CLASSES if key in scores]
+    if of_guide:
+        words.append(f"{', '.join(of_guide)} dB")
     if "kept_db" in scores:
-        words.append(f"near-sharp kept at {scores['kept_db']:.1f} dB")
+        words.append(f"{'clean' if of_guide else 'near-sharp'} kept at {scores['kept_db']:.1f} dB")
     if "velocity_error_px" in scores:
         words.append(f"motion errors {scores['velocity_error_px']:.2f} and {scores['exposure_error_px']:.2f} px")
     if best is not None:

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vdeblur.errors import UsageError
 from vdeblur.metrics import psnr
+from vdeblur.model.guide_net import ycc_from_rgb
 from vdeblur.model.network import RestorationNetwork, traits_of
 from vdeblur.training.data.clip_cache import stack
 from vdeblur.training.losses import motion_error, signless_error
@@ -39,6 +41,9 @@ def validate(
     PSNR is that of :func:`vdeblur.metrics.psnr` over all frames of a clip; then means over clips. ``gain_db``,
     ``worst_gain_db`` and ``gain_blurred_db`` are gains over the blurred input; ``kept_db`` is the PSNR of output
     against input on near-sharp clips; the motion errors are L1 distances in pixels. What no clip tells is left out.
+
+    Clips of a guide, which are told something, count by what ails them: ``gain_raw_db`` noise without a codec,
+    ``gain_coded_db`` noise and codec, ``gain_db`` both, in luma; ``kept_db`` is that of clean ones.
     """
     scores: dict[str, list[float]] = {}
     was_training = net.training
@@ -47,7 +52,10 @@ def validate(
         for part in _batches(clips, batch):
             packed = stack(part).to(device)
             with autocast():
-                estimate = net.restore_clip(packed.blurry, lookahead=1)
+                if packed.told is None:
+                    estimate = net.restore_clip(packed.blurry, lookahead=1)
+                else:
+                    estimate = net.restore_told_clip(packed.blurry, packed.told)
             restored = (packed.blurry.flatten(0, 1) + estimate.residual).float().clamp(0, 1).view_as(packed.blurry)
             for clip, output in zip(part, restored.cpu(), strict=True):
                 for name, value in _clip_scores(clip, output).items():
@@ -59,6 +67,8 @@ def validate(
                     scores.setdefault(name, []).extend([float(error)] * len(part))
     net.train(was_training)
     means = {name: sum(values) / len(values) for name, values in scores.items()}
+    if "gain_db" not in means:
+        raise UsageError("every clip to validate on is clean: raise validation_clips")
     return {**means, "worst_gain_db": min(scores["gain_db"])}
 
 
@@ -75,6 +85,8 @@ def better(one: dict[str, Any], other: dict[str, Any] | None, *, least_kept_db: 
 
 
 def _clip_scores(clip: Clip, output: Tensor) -> dict[str, float]:
+    if clip.told is not None:
+        return _guide_scores(clip, output)
     before = min(EQUAL_DB, psnr(clip.blurry, clip.sharp))
     gain = min(EQUAL_DB, psnr(output, clip.sharp)) - before
     scores = {"gain_db": gain}
@@ -83,6 +95,15 @@ def _clip_scores(clip: Clip, output: Tensor) -> dict[str, float]:
     if _near_sharp(clip, before):
         scores["kept_db"] = min(EQUAL_DB, psnr(output, clip.blurry))
     return scores
+
+
+def _guide_scores(clip: Clip, output: Tensor) -> dict[str, float]:
+    if torch.equal(clip.blurry, clip.sharp):
+        return {"kept_db": min(EQUAL_DB, psnr(output, clip.sharp.clamp(0, 1)))}
+    luma, before, truth = (ycc_from_rgb(part)[:, :1] for part in (output, clip.blurry, clip.sharp))
+    gain = min(EQUAL_DB, psnr(luma, truth)) - min(EQUAL_DB, psnr(before, truth))
+    assert clip.told is not None
+    return {"gain_db": gain, "gain_raw_db" if clip.told.quantiser.isnan() else "gain_coded_db": gain}
 
 
 def _near_sharp(clip: Clip, before: float) -> bool:

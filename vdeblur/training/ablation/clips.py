@@ -42,10 +42,13 @@ def made_clips(config: AblationConfig, folder: Path, *, test: bool) -> ByteClips
     if not path.is_file():
         clips = fixed_clips(find_stills([Path(name) for name in names]), synthesis, count=count, seed=int(test))
         blurry, sharp = (
-            torch.stack([(known(clip[side]).clamp(0, 1) * 255).round().to(torch.uint8) for clip in clips])
+            torch.stack([((clip.blurry, clip.sharp)[side].clamp(0, 1) * 255).round().to(torch.uint8) for clip in clips])
             for side in (0, 1)
         )
-        velocity, motion = (torch.stack([F.avg_pool2d(known(clip[side]), 8) for clip in clips]) for side in (2, 3))
+        velocity, motion = (
+            torch.stack([F.avg_pool2d(known((clip.velocity, clip.motion)[side]), 8) for clip in clips])
+            for side in (0, 1)
+        )
         with replaced_file(path) as part, part.open("wb") as file:
             torch.save([blurry, sharp, velocity, motion], file)
     return ByteClips(*torch.load(path, weights_only=True))

@@ -96,10 +96,8 @@ class SyntheticData:
                     while key not in pool:
                         new, levels = next(made)
                         pool[new] = levels
-                    augmentation = Augmentation.drawn(
-                        Draw.of(self.source.seed, "disguise", use.kind, use.clip, use.turn)
-                    )
-                    clips.append(augmented(pool[key], augmentation))
+                    draw = Draw.of(self.source.seed, "disguise", use.kind, use.clip, use.turn)
+                    clips.append(augmented(pool[key], Augmentation.of(pool[key], draw)))
                 yield stack(clips).to(self.device)
                 kind = uses[0].kind
                 oldest = self.schedule.oldest(kind, uses)

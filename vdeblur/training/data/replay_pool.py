@@ -60,7 +60,7 @@ class ReplayPool:
                 picked = [pool[draw.integer(len(pool))] for _ in range(self.batch)]
                 if step % 500 == 0:
                     log.info("step %d: %d clips were made", step, taken)
-                yield stack([augmented(levels, Augmentation.drawn(draw)) for levels in picked])
+                yield stack([augmented(levels, Augmentation.of(levels, draw)) for levels in picked])
 
     @contextmanager
     def _made(self, first_step: int) -> Iterator[Iterator[ByteClip]]:
@@ -80,4 +80,5 @@ def _moved(levels: ByteClip, device: torch.device) -> ByteClip:
     return ByteClip(
         levels.pictures.to(device, non_blocking=True),
         None if vectors is None else vectors.to(device, non_blocking=True),
+        levels.quantiser,
     )

@@ -14,12 +14,14 @@ from typing import Protocol, TypeVar
 from vdeblur.errors import UsageError
 from vdeblur.training.config import TrainConfig
 from vdeblur.training.data.clip_cache import SyntheticData, fixed_clips
+from vdeblur.training.data.noisy_data import NoisyData
 from vdeblur.training.data.pair_files import FramePair, open_footage
 from vdeblur.training.data.pairs import PairData, fixed_pair_clips
 from vdeblur.training.data.replay_pool import ReplayPool
 from vdeblur.training.distributed import ProcessTeam
 from vdeblur.training.synthesis.blur import Clip
 from vdeblur.training.synthesis.config import SynthesisConfig
+from vdeblur.training.synthesis.noise_mixture import validation_mixture
 from vdeblur.training.synthesis.stills import find_stills
 from vdeblur.training.synthesis.videos import find_videos
 
@@ -97,6 +99,8 @@ def open_feeds(config: TrainConfig, team: ProcessTeam) -> DataSources:
         raise UsageError(
             "nothing to learn from: give stills (sharp photographs), videos (sharp ones) or pairs (blurred and sharp)"
         )
+    if config.noise is not None and (config.pairs or config.validation_pairs):
+        raise UsageError("pairs do not show noise alone, so no guide learns from them: give stills or videos")
     stills, validation_stills = _split(
         find_stills(_folders(config.stills)), find_stills(_folders(config.validation_stills)), "photographs"
     )
@@ -115,6 +119,8 @@ def open_feeds(config: TrainConfig, team: ProcessTeam) -> DataSources:
             return MixedData(synthetic, pairs, config.pairs_share)
         chosen = pairs if synthetic is None or (pairs is not None and config.pairs_share == 1) else synthetic
         assert chosen is not None
+        if config.noise is not None:
+            return NoisyData(chosen, config.noise, seed=config.seed, rank=team.rank)
         return chosen
 
     def synthetic_for(synthesis: SynthesisConfig) -> BatchStream:
@@ -167,6 +173,8 @@ def _validation_clips(config: TrainConfig, stills: Sequence[Path], footage: Sequ
     """``validation_clips`` clips, half of each kind where there are both."""
     count = math.ceil(config.validation_clips / 2) if stills and footage else config.validation_clips
     clips = fixed_clips(stills, config.synthesis, count=count, seed=0) if stills else []
+    if config.noise is not None:
+        return validation_mixture(clips, config.noise)
     if footage:
         size, frames = config.synthesis.size_px, config.synthesis.frames
         clips += fixed_pair_clips(footage, size_px=size, frames=frames, count=config.validation_clips - len(clips))

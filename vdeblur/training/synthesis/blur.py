@@ -13,9 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vdeblur.training.synthesis.camera import compress, develop, light_of_levels
+from vdeblur.model.guide_net import Told
+from vdeblur.training.synthesis.camera import compress, develop, light_of_levels, quantiser_of
 from vdeblur.training.synthesis.clip_plan import ClipPlan, draw_plan
-from vdeblur.training.synthesis.config import SynthesisConfig
+from vdeblur.training.synthesis.config import SynthesisConfig, Truth
 from vdeblur.training.synthesis.layers import ExposedFrames, LayerBatch, expose, layer_batches, soft_mask
 from vdeblur.training.synthesis.stills import Textures
 from vdeblur.training.synthesis.texture_styles import styled
@@ -36,24 +37,31 @@ class Clip(NamedTuple):
 
     ``blurry``, ``sharp``: (…, 3, H, W) R'G'B' in [0, 1], on 8-bit levels; ``velocity``: (…, 2, H, W) pixels a frame
     interval; ``motion``: (…, 2, H, W) pixels during the exposure; x before y. ``None`` where nobody knows the motion.
+    ``told``: what a guide is told, numbers (…); ``None`` for networks that are told nothing.
     """
 
     blurry: Tensor
     sharp: Tensor
     velocity: Tensor | None
     motion: Tensor | None
+    told: Told | None = None
 
     def to(self, device: str | torch.device) -> Clip:
         """The same clip on another device."""
         velocity, motion = (None if part is None else part.to(device) for part in (self.velocity, self.motion))
-        return Clip(self.blurry.to(device), self.sharp.to(device), velocity, motion)
+        told = None if self.told is None else Told(*(part.to(device) for part in self.told))
+        return Clip(self.blurry.to(device), self.sharp.to(device), velocity, motion, told)
 
 
 class ByteClip(NamedTuple):
-    """A clip in small: pictures (2, T, 3, H, W) uint8 and vectors (2, T, 2, H, W) float16, or ``None``."""
+    """A clip in small: pictures (2, T, 3, H, W) uint8 and vectors (2, T, 2, H, W) float16, or ``None``.
+
+    ``quantiser``: as :func:`vdeblur.training.synthesis.camera.quantiser_of` says; ``None`` if nobody asks for it.
+    """
 
     pictures: Tensor
     vectors: Tensor | None
+    quantiser: float | None = None
 
 
 def synthesise(
@@ -75,7 +83,12 @@ def synthesise(
     made = make_levels(textures, config, seed=seed, numbers=numbers, size=size)
     pictures = torch.stack([levels.pictures for levels in made], dim=1).float().div_(255)
     vectors = torch.stack([levels.vectors for levels in made if levels.vectors is not None], dim=1).float()
-    return Clip(pictures[0], pictures[1], vectors[0], vectors[1])
+    quantisers = [levels.quantiser for levels in made if levels.quantiser is not None]
+    told = None
+    if quantisers:
+        known = torch.tensor(quantisers, device=pictures.device)
+        told = Told(known, torch.full_like(known, torch.nan))
+    return Clip(pictures[0], pictures[1], vectors[0], vectors[1], told)
 
 
 def make_levels(
@@ -92,7 +105,7 @@ def make_levels(
     made: dict[int, ByteClip] = {}
     for group in _groups(plans, textures):
         picked = [plans[index] for index in group]
-        for index, levels in zip(group, _make_group(picked, textures, motion), strict=True):
+        for index, levels in zip(group, _make_group(picked, textures, motion, config.truth), strict=True):
             made[index] = levels
     return [made[index] for index in range(len(plans))]
 
@@ -117,7 +130,7 @@ def _is_on_cpu(textures: Textures) -> bool:
     return textures.pictures[0].device.type == "cpu"
 
 
-def _make_group(plans: Sequence[ClipPlan], textures: Textures, motion: bool) -> list[ByteClip]:
+def _make_group(plans: Sequence[ClipPlan], textures: Textures, motion: bool, truth: Truth = "sharp") -> list[ByteClip]:
     device = textures.pictures[0].device
     layers = layer_batches(plans, [_light(plan, textures) for plan in plans])
     electronics = [plan.electronics for plan in plans]
@@ -129,7 +142,8 @@ def _make_group(plans: Sequence[ClipPlan], textures: Textures, motion: bool) -> 
     parts: list[list[ByteClip]] = [[] for _ in plans]
     for first in range(0, frames, chunk):
         exposed = _in_bands(plans, layers, range(first, min(first + chunk, frames)), motion)
-        pictures = torch.stack(develop(exposed.blurry, exposed.sharp, electronics, generators), dim=1)
+        developed = develop(exposed.blurry, exposed.sharp, electronics, generators, truth)
+        pictures = torch.stack(developed, dim=1)
         vectors: Sequence[Tensor | None] = [None] * len(plans)
         if exposed.velocity is not None and exposed.motion is not None:
             vectors = torch.stack((exposed.velocity, exposed.motion), dim=1).half().unbind()
@@ -139,6 +153,8 @@ def _make_group(plans: Sequence[ClipPlan], textures: Textures, motion: bool) -> 
     coded = compress([levels.pictures[0] for levels in made], electronics)
     for levels, blurry in zip(made, coded, strict=True):
         levels.pictures[0] = blurry
+    if truth == "blurred":
+        made = [levels._replace(quantiser=quantiser_of(own)) for levels, own in zip(made, electronics, strict=True)]
     return made
 
 

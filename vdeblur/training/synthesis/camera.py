@@ -11,6 +11,7 @@ from kornia.enhance import jpeg_codec_differentiable
 from torch import Tensor
 
 from vdeblur.training.synthesis.clip_plan import CameraModel
+from vdeblur.training.synthesis.config import Truth
 from vdeblur.video.encode.codec_roundtrip import recompress
 
 #: Light above this share of full scale counts as a highlight that may really be a lamp.
@@ -60,15 +61,22 @@ def light_of_levels(electronics: CameraModel) -> Tensor:
 
 
 def develop(
-    blurry: Tensor, sharp: Tensor, electronics: Sequence[CameraModel], generators: Sequence[torch.Generator]
+    blurry: Tensor,
+    sharp: Tensor,
+    electronics: Sequence[CameraModel],
+    generators: Sequence[torch.Generator],
+    truth: Truth = "sharp",
 ) -> tuple[Tensor, Tensor]:
     """Linear frames (G, T, 3, H, W) of G clips as 8-bit R'G'B' levels; only the blurred ones get noise.
 
     Args:
         generators: one for each clip's noise, on the frames' device.
+        truth: "blurred" gives the blurred frames without noise in place of the sharp ones.
     """
     blurry, sharp = (_through_lens(light, electronics) for light in (blurry, sharp))
     blurry = blurry.clamp(0, 1)
+    if truth == "blurred":
+        sharp = blurry
     blurry = (blurry + _noise(blurry, electronics, generators)).clamp_(0, 1)
     return _shown(blurry, electronics, denoise=True), _shown(sharp.clamp(0, 1), electronics)
 
@@ -147,6 +155,17 @@ def _smoothed(x: Tensor, side: float) -> Tensor:
             result.narrow(axis, edge, 1).add_(x.narrow(axis, edge, 1), alpha=side)
         x = result
     return x
+
+
+def quantiser_of(camera: CameraModel) -> float:
+    """Quantiser of a clip's codec on the scale of H.264, 0 to 51; NaN without a codec.
+
+    That of a constant rate factor is the factor itself, and JPEG counts as the factor it stands for.
+    """
+    if camera.codec is None:
+        return math.nan
+    constant, slope = _JPEG_FROM_CRF
+    return (camera.quality - constant) / slope if camera.codec == "jpeg" else camera.quality
 
 
 def compress(clips: Sequence[Tensor], electronics: Sequence[CameraModel]) -> list[Tensor]:

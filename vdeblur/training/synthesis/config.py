@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from vdeblur.errors import UsageError
 
 Range = tuple[float, float]
+Truth = Literal["sharp", "blurred"]
 
 #: Longest exposure that can be asked for, in frame intervals.
 LONGEST_EXPOSURE = 1.2
@@ -42,6 +44,9 @@ class SynthesisConfig:
     size_px: int = 128
     #: Frames a clip.
     frames: int = 8
+    #: What a clip is compared with: the scene without blur, or the blurred frames before noise and codec, which is what
+    #: a guide learns (:class:`vdeblur.model.guide_net.GuideNet`).
+    truth: Truth = "sharp"
 
     #: Speed of the camera, and of each layer that moves on its own, as seen at the picture's edge: pixels a frame
     #: interval, log-uniform.
@@ -143,6 +148,8 @@ class SynthesisConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, str):
+                continue
             parts = value if isinstance(value, tuple) else (value,)
             if not all(math.isfinite(part) for part in parts):
                 raise UsageError(f"synthesis: {field.name} cannot be {value}; give finite numbers")

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vdeblur.training.synthesis.blur import ByteClip
-from vdeblur.training.synthesis.camera import compress, develop, light_of_levels
+from vdeblur.training.synthesis.camera import compress, develop, light_of_levels, quantiser_of
 from vdeblur.training.synthesis.clip_plan import draw_electronics
 from vdeblur.training.synthesis.config import SynthesisConfig
 from vdeblur.training.synthesis.image_files import find_files, picture_of
@@ -186,6 +186,7 @@ class AveragingCamera:
     def __init__(self, config: SynthesisConfig, draw: Draw, *, noise_seed: int, device: torch.device) -> None:
         low, high = config.averaged_frames
         self.electronics = draw_electronics(config, draw, noise_seed=noise_seed)
+        self._truth = config.truth
         count = low + draw.integer(high - low + 1)
         self.count = count - 1 + count % 2
         self.stride = min(high, self.count + draw.integer(3))
@@ -197,13 +198,14 @@ class AveragingCamera:
         opened = frames[: self.count]
         light = self._table.index_select(0, opened.flatten().int()).view(opened.shape)
         blurry, sharp = light.mean(dim=0)[None, None], light[self.count // 2][None, None]
-        return torch.cat(develop(blurry, sharp, [self.electronics], [self._generator]))[:, 0]
+        developed = develop(blurry, sharp, [self.electronics], [self._generator], self._truth)
+        return torch.cat(developed)[:, 0]
 
     def filmed(self, shots: Sequence[Tensor]) -> ByteClip:
         """The clip of these shots, its blurred side compressed."""
         pictures = torch.stack(list(shots), dim=1)
         pictures[0] = compress([pictures[0]], [self.electronics])[0]
-        return ByteClip(pictures, None)
+        return ByteClip(pictures, None, quantiser_of(self.electronics) if self._truth == "blurred" else None)
 
 
 def read_videos(paths: Sequence[Path], config: SynthesisConfig, *, seed: int) -> tuple[list[Tensor], list[DenseFrames]]:

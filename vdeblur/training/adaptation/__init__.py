@@ -1,0 +1,1 @@
+"""Adaptation of the guide to one clip, without truth."""
