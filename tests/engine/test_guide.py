@@ -19,7 +19,7 @@ from vdeblur.engine.pixels import picture_from_planes
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame, PixelFormat
 from vdeblur.model.checkpoint import save_network
-from vdeblur.model.guide_net import Told
+from vdeblur.model.guide.guide_net import Told
 from vdeblur.pipeline.resume import load_snapshot, save_snapshot
 
 MAY_REMOVE = {"remove": "noise"}

@@ -23,7 +23,7 @@ from vdeblur.evaluation.noise.methods import GuidedNetwork
 from vdeblur.evaluation.noise.scores import score_correction
 from vdeblur.evaluation.noise.strata import NO_GUIDE, Stratum
 from vdeblur.model.checkpoint import save_network
-from vdeblur.model.guide_net import GuideConfig, GuideNet
+from vdeblur.model.guide.guide_net import GuideConfig, GuideNet
 from vdeblur.video.encode.coded_clip import write_coded_clip
 
 __all__ = ["call", "tiny_model"]

@@ -10,8 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vdeblur.kernels.dispatch import without_kernels
-from vdeblur.model import guide_net
-from vdeblur.model.guide_net import GuideConfig, GuideNet, GuideState, Told, nothing_told, rgb_from_ycc, ycc_from_rgb
+from vdeblur.model.guide import guide_net
+from vdeblur.model.guide.guide_net import (
+    GuideConfig,
+    GuideNet,
+    GuideState,
+    Told,
+    nothing_told,
+    rgb_from_ycc,
+    ycc_from_rgb,
+)
 
 
 class Picture(NamedTuple):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.model.noise_curve import (
+from vdeblur.model.guide.noise_curve import (
     HISTOGRAM_SIZE,
     LEVELS,
     accumulate_histogram,

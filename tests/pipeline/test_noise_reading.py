@@ -10,7 +10,7 @@ import torch
 
 from support.doubles import YUV420
 from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
-from vdeblur.model import guide_net, noise_curve
+from vdeblur.model.guide import guide_net, noise_curve
 from vdeblur.pipeline import noise_reading
 from vdeblur.pipeline.noise_reading import NoiseReading, curve_of, guide_share, histogram_of, luma_of, read_noise
 

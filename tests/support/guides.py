@@ -12,7 +12,7 @@ from torch import Tensor
 
 from support.doubles import clip
 from vdeblur.frames import Frame, dtype_for
-from vdeblur.model.guide_net import GuideConfig, GuideNet
+from vdeblur.model.guide.guide_net import GuideConfig, GuideNet
 
 
 class CountingGuide(GuideNet):

@@ -19,7 +19,7 @@ from support.training_fixtures import stills, texture, tiny_run
 from vdeblur.errors import Interrupted, UsageError
 from vdeblur.metrics import psnr
 from vdeblur.model.checkpoint import load_network, read_provenance
-from vdeblur.model.guide_net import ycc_from_rgb
+from vdeblur.model.guide.guide_net import ycc_from_rgb
 from vdeblur.training.config import TrainConfig
 from vdeblur.training.data.noisy_data import NoisyData
 from vdeblur.training.log import read_log

@@ -15,7 +15,7 @@ from support.synthetic import smooth
 from vdeblur.config import build
 from vdeblur.errors import Interrupted, UsageError
 from vdeblur.model.checkpoint import load_network, read_provenance, save_network
-from vdeblur.model.guide_net import GuideConfig, GuideNet
+from vdeblur.model.guide.guide_net import GuideConfig, GuideNet
 from vdeblur.training.adaptation import run as adaptation
 from vdeblur.training.adaptation.footage import LEAST_FRAMES, read_windows
 from vdeblur.training.adaptation.guard import DriftGuard, Measured

@@ -94,7 +94,7 @@ class Deblurrer(Generic[N]):
         grain: standard deviation of film grain that is laid over the result, in levels of 8 bits, 0 to 20. It follows
             the frames' pts. The attribute may be set between frames.
         guide: what makes the guide: "auto" is the one that ships, for the networks that ship and wherever noise is
-            said or removed; "off", a checkpoint's path, or a :class:`vdeblur.model.guide_net.GuideNet`.
+            said or removed; "off", a checkpoint's path, or a :class:`vdeblur.model.guide.guide_net.GuideNet`.
 
     Raises:
         UsageError: an argument is out of its range, the network cannot work in tiles or use a shutter, or the guide is

@@ -87,10 +87,10 @@ class NetworkTraits:
     #: their block, or of whole blocks, as in :class:`vdeblur.model.deblur_net.DeblurNet` and
     #: :class:`vdeblur.model.luma_net.LumaNet` without and with ``tap_experts``. None: it has none.
     taps: Literal["pixels", "block pixels", "blocks"] | None = None
-    #: In place of a noisy or coded picture it is shown a guide (:class:`vdeblur.model.guide_net.GuideNet`), also where
-    #: nobody names one.
+    #: In place of a noisy or coded picture it is shown a guide (:class:`vdeblur.model.guide.guide_net.GuideNet`), also
+    #: where nobody names one.
     guided: bool = False
-    #: ``residual`` takes a :class:`vdeblur.model.guide_net.Told` behind the state: of the noise it takes out.
+    #: ``residual`` takes a :class:`vdeblur.model.guide.guide_net.Told` behind the state: of the noise it takes out.
     takes_told: bool = False
     #: Why it cannot be exported, as the end of a sentence; None if its step can be traced
     #: (:class:`vdeblur.export.step.Step`).

@@ -10,7 +10,7 @@ from typing import Any
 from vdeblur.config import build, read_yaml
 from vdeblur.errors import UsageError
 from vdeblur.model.deblur_net import DeblurNet, NetworkConfig
-from vdeblur.model.guide_net import GuideConfig, GuideNet
+from vdeblur.model.guide.guide_net import GuideConfig, GuideNet
 from vdeblur.model.luma_net import LumaConfig, LumaNet
 from vdeblur.model.network import NetworkSettings, RestorationNetwork
 

@@ -1,4 +1,4 @@
-"""Noise reading of a few frames in NumPy, the twin of :mod:`vdeblur.model.noise_curve`: nobody has to wait for PyTorch.
+"""Noise of a few frames in NumPy, the twin of :mod:`vdeblur.model.guide.noise_curve`: no waiting for PyTorch.
 
 What it says of noise and compression is what the network of the guide will be told.
 """
@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from vdeblur.frames import Frame
 
-#: As in :mod:`vdeblur.model.noise_curve`.
+#: As in :mod:`vdeblur.model.guide.noise_curve`.
 LEVELS = (0.06, 0.18, 0.32, 0.48, 0.66, 0.86)
 BINS, LEAST, MOST = 40, 0.05 / 255, 60 / 255
 FLAT_SHARE, BLOCK_PX, MOST_BLOCKS = 0.2, 8, 4096
 _DARKEST, _BRIGHTEST = 0.012, 0.988
 _UNIT = math.sqrt(2 / math.pi) * 6 * 0.735
 _SHARED = 0.05
-#: As in :mod:`vdeblur.model.guide_net`: noise and quantiser up to which a picture is clean, and from which surely not.
+#: As in :mod:`vdeblur.model.guide.guide_net`: noise and quantiser up to which a picture is clean, and from which not.
 CLEAN_NOISE, SURE_NOISE = 1.3 / 255, 2.6 / 255
 CLEAN_QUANTISER, SURE_QUANTISER = 16.0, 22.0
 #: A guide that changes less than this share is not worth a word.

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.model.guide_net import ycc_from_rgb
+from vdeblur.model.guide.guide_net import ycc_from_rgb
 from vdeblur.model.network import Estimate
 from vdeblur.training.synthesis.blur import Clip
 

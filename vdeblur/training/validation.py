@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vdeblur.errors import UsageError
 from vdeblur.metrics import psnr
-from vdeblur.model.guide_net import ycc_from_rgb
+from vdeblur.model.guide.guide_net import ycc_from_rgb
 from vdeblur.model.network import RestorationNetwork, traits_of
 from vdeblur.training.data.clip_cache import stack
 from vdeblur.training.losses import motion_error, signless_error

@@ -27,7 +27,7 @@ from vdeblur.engine.read_ahead import tensors_in
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
 from vdeblur.model.checkpoint import load_network
-from vdeblur.model.guide_net import GuideNet, NoiseSeen, Told, read_noise, state_of_tensors
+from vdeblur.model.guide.guide_net import GuideNet, NoiseSeen, Told, read_noise, state_of_tensors
 from vdeblur.options import NoiseSetting
 from vdeblur.runtime.cpu_pool import single_threaded_ops
 from vdeblur.runtime.device import cpu_has_bfloat16

@@ -23,7 +23,7 @@ def guide_inputs(
     quantiser: float,
     rows: slice,
 ) -> Tensor:
-    """The twin of :func:`vdeblur.model.guide_inputs.guide_inputs` for one picture: (1, 16, rows, W/2), channels last.
+    """The twin of :func:`vdeblur.model.guide.inputs.guide_inputs` for one picture: (1, 16, rows, W/2), channels last.
 
     ``before``: luma and chroma of the guide before, displacement to it, certainty. ``noise``: at levels of luma evenly
     spaced from 0 to 1.
@@ -42,7 +42,7 @@ def guide_inputs(
 def apply_change(
     luma: Tensor, chroma: Tensor, change: Tensor, used: Tensor, rows: slice, start: int, chroma_share: float
 ) -> tuple[Tensor, Tensor]:
-    """The twin of :func:`vdeblur.model.guide_inputs.apply_change` for one picture."""
+    """The twin of :func:`vdeblur.model.guide.inputs.apply_change` for one picture."""
     luma, chroma = contiguous_float32(luma), contiguous_float32(chroma)
     change = change.float().contiguous(memory_format=torch.channels_last)
     height, width = chroma.shape[-2:]

@@ -11,7 +11,7 @@ from torch import Tensor
 from vdeblur.engine.pixels import rgb_of
 from vdeblur.errors import UsageError
 from vdeblur.frames import Frame
-from vdeblur.model.guide_net import ycc_from_rgb
+from vdeblur.model.guide.guide_net import ycc_from_rgb
 from vdeblur.training.synthesis.rng import Draw
 from vdeblur.video.source.reader import Reader
 

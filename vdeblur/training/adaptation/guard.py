@@ -6,7 +6,7 @@ import copy
 import time
 from typing import NamedTuple
 
-from vdeblur.model.guide_net import GuideNet
+from vdeblur.model.guide.guide_net import GuideNet
 from vdeblur.training.adaptation.footage import ClipWindow
 from vdeblur.training.adaptation.neighbours import Targets, disagreement, guides_of
 from vdeblur.training.adaptation.synthetic_clips import standard_clips, standard_gain

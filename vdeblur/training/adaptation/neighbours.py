@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.model.guide_net import GuideNet, Told
+from vdeblur.model.guide.guide_net import GuideNet, Told
 from vdeblur.model.layers import normalize_displacement, sampling_grid, upsample, warp
 from vdeblur.model.optical_flow import build_pyramid, estimate_flow
 

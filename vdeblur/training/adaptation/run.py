@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vdeblur.config import WEIGHTS_FOLDER
 from vdeblur.errors import Interrupted, TargetError, UsageError
 from vdeblur.model.checkpoint import load_network, save_network
-from vdeblur.model.guide_net import GuideNet, Told
+from vdeblur.model.guide.guide_net import GuideNet, Told
 from vdeblur.training.adaptation.footage import ClipWindow, read_windows
 from vdeblur.training.adaptation.guard import DriftGuard
 from vdeblur.training.adaptation.neighbours import (

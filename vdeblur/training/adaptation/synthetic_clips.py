@@ -11,7 +11,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from vdeblur.model.guide_net import ycc_from_rgb
+from vdeblur.model.guide.guide_net import ycc_from_rgb
 from vdeblur.model.network import RestorationNetwork
 from vdeblur.training.synthesis.augmentation import AS_IT_IS, augmented, stack
 from vdeblur.training.synthesis.blur import Clip, make_levels

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vdeblur.model.guide_net import Told
+from vdeblur.model.guide.guide_net import Told
 from vdeblur.training.synthesis.blur import ByteClip, Clip
 from vdeblur.training.synthesis.rng import Draw
 

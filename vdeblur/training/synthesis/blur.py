@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vdeblur.model.guide_net import Told
+from vdeblur.model.guide.guide_net import Told
 from vdeblur.training.synthesis.camera import compress, develop, light_of_levels, quantiser_of
 from vdeblur.training.synthesis.clip_plan import ClipPlan, draw_plan
 from vdeblur.training.synthesis.config import SynthesisConfig, Truth

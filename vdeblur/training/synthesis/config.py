@@ -45,7 +45,7 @@ class SynthesisConfig:
     #: Frames a clip.
     frames: int = 8
     #: What a clip is compared with: the scene without blur, or the blurred frames before noise and codec, which is what
-    #: a guide learns (:class:`vdeblur.model.guide_net.GuideNet`).
+    #: a guide learns (:class:`vdeblur.model.guide.guide_net.GuideNet`).
     truth: Truth = "sharp"
 
     #: Speed of the camera, and of each layer that moves on its own, as seen at the picture's edge: pixels a frame

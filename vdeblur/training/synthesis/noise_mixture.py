@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.model.guide_net import Told, rgb_from_ycc, ycc_from_rgb
+from vdeblur.model.guide.guide_net import Told, rgb_from_ycc, ycc_from_rgb
 from vdeblur.training.synthesis.augmentation import stack
 from vdeblur.training.synthesis.blur import Clip
 from vdeblur.training.synthesis.noise_config import KINDS, NoiseConfig

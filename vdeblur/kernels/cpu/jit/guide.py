@@ -1,6 +1,6 @@
 """Inputs of the guide's first convolution: the picture at half the resolution, and the state warped along the flow.
 
-The twin of :func:`vdeblur.model.guide_inputs.guide_inputs`.
+The twin of :func:`vdeblur.model.guide.inputs.guide_inputs`.
 """
 
 from __future__ import annotations

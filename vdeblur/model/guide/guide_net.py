@@ -2,8 +2,8 @@
 
 Small plain convolutions at half and a quarter of the resolution, and a state that is warped along the optical flow: the
 previous guide, and a gated hidden state that knows how far it may be trusted. It is told the noise by brightness
-(:mod:`vdeblur.model.noise_curve`) and the quantiser of the codec. Where both say that the picture is clean, the guide
-is the picture.
+(:mod:`vdeblur.model.guide.noise_curve`) and the quantiser of the codec. Where both say that the picture is clean, the
+guide is the picture.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.errors import UsageError
-from vdeblur.model.guide_inputs import (
+from vdeblur.model.guide.inputs import (
     CHANNELS,
     apply_change,
     chroma_deviation,
@@ -28,9 +28,9 @@ from vdeblur.model.guide_inputs import (
     hidden_before,
     past_of,
 )
+from vdeblur.model.guide.noise_curve import accumulate_histogram, noise_curve, noise_histogram
 from vdeblur.model.layers import conv3x3, zero_init
 from vdeblur.model.network import NetworkTraits, RestorationNetwork
-from vdeblur.model.noise_curve import accumulate_histogram, noise_curve, noise_histogram
 from vdeblur.model.optical_flow import Flow, Level, build_pyramid, estimate_flow
 from vdeblur.runtime.cpu_pool import available_threads, run_parallel, single_threaded_ops
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.kernels.dispatch import try_cpu_kernels
+from vdeblur.model.guide.noise_curve import noise_at
 from vdeblur.model.layers import upsample, warp
-from vdeblur.model.noise_curve import noise_at
 from vdeblur.runtime.device import cpu_has_bfloat16
 
 #: Channels: four pixels' luma; Cb and Cr; how the previous guide differs, likewise; how certain that is; the deviation
