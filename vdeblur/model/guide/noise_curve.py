@@ -24,7 +24,7 @@ FLAT_SHARE = 0.2
 #: Side of a block, pixels, and most blocks that are looked at.
 BLOCK_PX, MOST_BLOCKS = 8, 4096
 #: What remains of the earlier frames' histograms at each frame.
-KEPT = 0.9
+KEPT = 0.8
 #: Luma beyond these is clipped, and so is its noise.
 _DARKEST, _BRIGHTEST = 0.012, 0.988
 #: Mean absolute value of the second difference of unit noise, and how much lower the flat share of its block means is.
