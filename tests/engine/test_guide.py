@@ -71,7 +71,7 @@ def test_the_network_sees_the_guide_of_each_frame_with_the_state_after_the_one_b
             change = torch.cat(((found[0] - luma) * 219, (other[0] - chroma) * 224))
             planes = list(samples + change)
             shown = picture_from_planes(planes, frame.format, frame.colour, height=48, width=64, channels=3)
-            assert (seen[..., :48, :] - shown).abs().max() < 1e-4
+            assert (seen[..., :48, :] - shown).abs().max() < 5e-4
     assert state is not None
     assert state.used > 0
 

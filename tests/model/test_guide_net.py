@@ -104,6 +104,15 @@ def test_what_is_told_overrules_the_reading(net: GuideNet) -> None:
         assert net.guide_planes(*picture, told)[2].used.item() == used
 
 
+def test_artefacts_alone_are_a_reason_where_they_are_to_go(net: GuideNet) -> None:
+    (clean,), (noisy,) = pan(1, noise=0), pan(1, noise=0.003)
+    for picture, quantiser, artefacts, least, most in (
+        (clean, 23, 1, 1, 1), (clean, 23, 0, 0, 0), (clean, 40, 0, 1, 1), (noisy, 23, 0, 0.2, 1), (noisy, 10, 0, 0, 0),
+    ):  # fmt: skip
+        told = Told(torch.tensor([float(quantiser)]), torch.tensor([torch.nan]), torch.tensor([float(artefacts)]))
+        assert least <= net.guide_planes(*picture, told)[2].used.item() <= most
+
+
 def test_chroma_of_half_the_size_is_chroma_repeated(net: GuideNet) -> None:
     (picture,) = pan(1, noise=0.05)
     repeated = picture.chroma.repeat_interleave(2, -1).repeat_interleave(2, -2)

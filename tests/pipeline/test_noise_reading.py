@@ -48,11 +48,13 @@ def test_it_reads_what_its_twin_reads(size: tuple[int, int], deviation: float) -
 def test_it_has_the_numbers_of_its_twin() -> None:
     for name in ("LEVELS", "BINS", "LEAST", "MOST", "FLAT_SHARE", "BLOCK_PX", "MOST_BLOCKS"):
         assert getattr(noise_reading, name) == getattr(noise_curve, name)
-    for level, quantiser in ((0, 0), (1, 10), (1.8, 5), (2, 19), (8, 0), (0.5, 30)):
+    for level, quantiser in ((0, 0), (1, 10), (1.8, 5), (2, 19), (8, 0), (0.5, 31), (0.7, 24), (0.2, 20)):
         curve = torch.full((1, 6), level / 255)
         reading = NoiseReading((level,) * 6)
-        expected = guide_net.trust(curve, torch.tensor([float(quantiser)]))
-        assert guide_share(reading, quantiser) == pytest.approx(float(expected), abs=1e-5)
+        for removes in (False, True):
+            told = guide_net.Told(torch.tensor([float(quantiser)]), curve[:, 0], torch.tensor([float(removes)]))
+            expected = float(guide_net.trust(curve, told))
+            assert guide_share(reading, quantiser, removes=removes) == pytest.approx(expected, abs=1e-5)
     assert guide_share(None, None) == 0
 
 

@@ -24,7 +24,9 @@ _UNIT = math.sqrt(2 / math.pi) * 6 * 0.735
 _SHARED = 0.05
 #: As in :mod:`vdeblur.model.guide.guide_net`: noise and quantiser up to which a picture is clean, and from which not.
 CLEAN_NOISE, SURE_NOISE = 1.3 / 255, 2.6 / 255
+CLEAN_CODED_NOISE, SURE_CODED_NOISE = 0.45 / 255, 0.9 / 255
 CLEAN_QUANTISER, SURE_QUANTISER = 16.0, 22.0
+CLEAR_QUANTISER, BLURRED_QUANTISER = 28.0, 34.0
 #: A guide that changes less than this share is not worth a word.
 LEAST_USED = 0.1
 #: Noise differs with the brightness by more than this factor: it is told.
@@ -65,11 +67,14 @@ def read_noise(frames: Iterable[Frame]) -> NoiseReading | None:
     return NoiseReading(tuple(255 * value for value in curve_of(counts).tolist()))
 
 
-def guide_share(noise: NoiseReading | None, quantiser: float | None) -> float:
-    """Share of the guide's change that is taken: 0 for a clean picture."""
-    noisy = 0.0 if noise is None else _rise(noise.level / 255, CLEAN_NOISE, SURE_NOISE)
+def guide_share(noise: NoiseReading | None, quantiser: float | None, *, removes: bool = False) -> float:
+    """Share of the guide's change that is taken: 0 for a clean picture. ``removes``: noise and artefacts are to go."""
+    level = 0.0 if noise is None else noise.level / 255
     coded = 0.0 if quantiser is None else _rise(quantiser, CLEAN_QUANTISER, SURE_QUANTISER)
-    return 1 - (1 - noisy) * (1 - coded)
+    blurred = 0.0 if quantiser is None else _rise(quantiser, CLEAR_QUANTISER, BLURRED_QUANTISER)
+    noisy = _rise(level, CLEAN_NOISE, SURE_NOISE)
+    noisy_coded = coded * _rise(level, CLEAN_CODED_NOISE, SURE_CODED_NOISE)
+    return 1 - (1 - noisy) * (1 - noisy_coded) * (1 - (coded if removes else blurred))
 
 
 def luma_of(frame: Frame) -> Floats:

@@ -128,7 +128,9 @@ class GuideStage:
             ]
             sources = [each if removes else reduced(each) for each in own]
             each_step = zip(frames, sources, before, strict=True)
-            steps = [self._read(*given, noise, reduced_by=reduce // given[1].reduce) for given in each_step]
+            steps = [
+                self._read(*given, noise, reduced_by=reduce // given[1].reduce, removes=removes) for given in each_step
+            ]
             guides = self._guides(steps)
             return [
                 _guided(own[number], sources[number], step, guides.get(number), given=noise != "auto", removes=removes)
@@ -145,20 +147,27 @@ class GuideStage:
         )
 
     def _read(
-        self, frame: Frame, source: Seen, before: GuideMemory | None, noise: NoiseSetting, *, reduced_by: int
+        self,
+        frame: Frame,
+        source: Seen,
+        before: GuideMemory | None,
+        noise: NoiseSetting,
+        *,
+        reduced_by: int,
+        removes: bool,
     ) -> _Step:
         picture = picture_of(source, self.network.stride, self.network.minimum_size)
         before = before if before is not None and before.size == source.size else None
         quantisers = (QuantiserMean() if before is None else before.quantisers).after(frame.quantiser)
-        told = self._told(quantisers.rate_factor, noise, reduced_by)
+        told = self._told(quantisers.rate_factor, noise, reduced_by, removes)
         reading = read_noise(picture.luma, told, None if before is None else before.noise)
         return _Step(picture, told, reading, quantisers, before, None if before is None else before.state)
 
-    def _told(self, rate_factor: float | None, noise: NoiseSetting, reduced_by: int) -> Told:
+    def _told(self, rate_factor: float | None, noise: NoiseSetting, reduced_by: int, removes: bool) -> Told:
         """What is known of the picture: averages over blocks lower white noise, and a codec's steps, by their side."""
         level = math.nan if isinstance(noise, str) else noise / 255 / reduced_by
         quantiser = math.nan if rate_factor is None else rate_factor - _DOUBLES * math.log2(reduced_by)
-        return Told(*(torch.full((1,), value, device=self._device) for value in (quantiser, level)))
+        return Told(*(torch.full((1,), value, device=self._device) for value in (quantiser, level, float(removes))))
 
     def _guides(self, steps: Sequence[_Step]) -> dict[int, tuple[Picture, Any]]:
         """Guide and state of each picture that is not clean, by its number; on a GPU, of all: nobody waits to see."""

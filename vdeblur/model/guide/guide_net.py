@@ -36,10 +36,14 @@ from vdeblur.runtime.cpu_pool import available_threads, run_parallel, single_thr
 
 #: Rows of half the resolution that are convolved at a time, at most about so many.
 STRIP_ROWS = 256
-#: Noise (standard deviation, R'G'B' in [0, 1]) up to which a picture is clean, and from which it is surely noisy.
+#: Noise (standard deviation of luma in [0, 1]) up to which a picture is clean, and from which it is surely noisy.
 CLEAN_NOISE, SURE_NOISE = 1.3 / 255, 2.6 / 255
-#: Quantisers likewise, as H.264 counts them (0 to 51).
+#: The same where a codec has taken most of the noise that a reading sees.
+CLEAN_CODED_NOISE, SURE_CODED_NOISE = 0.45 / 255, 0.9 / 255
+#: Quantisers likewise, as H.264 counts them (0 to 51): of pictures that are coded at all, whose artefacts are to go.
 CLEAN_QUANTISER, SURE_QUANTISER = 16.0, 22.0
+#: The same where only motion and blur are looked for: artefacts alone disturb that little.
+CLEAR_QUANTISER, BLURRED_QUANTISER = 28.0, 34.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +88,16 @@ class GuideState(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What is known of frames besides their pixels: ``quantiser`` (B,), as H.264 counts, and ``noise`` (B,).
+    """What is known of frames besides their pixels.
 
-    The noise is a standard deviation, R'G'B' in [0, 1]. NaN: not known; the noise is then read from the picture.
+    ``quantiser`` (B,), as H.264 counts; ``noise`` (B,), the standard deviation of luma in [0, 1]. NaN: not known; the
+    noise is then read from the picture. ``artefacts`` (B,): 1 where those of the codec are to go, 0 where the guide
+    only serves to find motion and blur; None: 1.
     """
 
     quantiser: Tensor
     noise: Tensor
+    artefacts: Tensor | None = None
 
 
 class NoiseSeen(NamedTuple):
@@ -191,7 +198,7 @@ class GuideNet(RestorationNetwork):
     ) -> tuple[Tensor, Tensor, GuideState]:
         """As :meth:`guide_planes`, with the flow to the frame before and the reading of the noise already found."""
         curve = _curve(seen, told)
-        used = trust(curve, told.quantiser)
+        used = trust(curve, told)
         small = chroma if chroma.shape[-1] != luma.shape[-1] else F.avg_pool2d(chroma, 2)
         past = None
         if state is not None and flow is not None:
@@ -282,7 +289,7 @@ def read_noise(luma: Tensor, told: Told, before: Tensor | None) -> NoiseSeen:
     """
     seen = accumulate_histogram(noise_histogram(luma), before)
     curve = _curve(seen, told)
-    return NoiseSeen(seen, curve.median(1).values, trust(curve, told.quantiser))
+    return NoiseSeen(seen, curve.median(1).values, trust(curve, told))
 
 
 def _curve(seen: Tensor, told: Told) -> Tensor:
@@ -310,11 +317,16 @@ def rgb_from_ycc(ycc: Tensor) -> Tensor:
     return torch.stack((luma + 1.402 * red, green, luma + 1.772 * blue), -3)
 
 
-def trust(curve: Tensor, quantiser: Tensor) -> Tensor:
-    """Share (B, 1, 1, 1) of the network's change that is taken, by the noise curve (B, LEVELS) and quantiser (B,)."""
-    noisy = _rise(curve.median(1).values, CLEAN_NOISE, SURE_NOISE)
-    coded = _rise(quantiser.nan_to_num(nan=0.0), CLEAN_QUANTISER, SURE_QUANTISER)
-    return (1 - (1 - noisy) * (1 - coded)).view(-1, 1, 1, 1)
+def trust(curve: Tensor, told: Told) -> Tensor:
+    """Share (B, 1, 1, 1) of the network's change that is taken, by the noise curve (B, LEVELS) and what is told."""
+    noise, quantiser = curve.median(1).values, told.quantiser.nan_to_num(nan=0.0)
+    coded = _rise(quantiser, CLEAN_QUANTISER, SURE_QUANTISER)
+    noisy = _rise(noise, CLEAN_NOISE, SURE_NOISE)
+    noisy_coded = coded * _rise(noise, CLEAN_CODED_NOISE, SURE_CODED_NOISE)
+    blurred = _rise(quantiser, CLEAR_QUANTISER, BLURRED_QUANTISER)
+    coded = coded if told.artefacts is None else torch.where(told.artefacts > 0, coded, blurred)
+    clean = (1 - noisy) * (1 - noisy_coded) * (1 - coded)
+    return (1 - clean).view(-1, 1, 1, 1)
 
 
 def _rise(x: Tensor, low: float, high: float) -> Tensor:

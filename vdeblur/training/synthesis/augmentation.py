@@ -78,7 +78,11 @@ def stack(clips: list[Clip]) -> Clip:
     assert blurry is not None
     assert sharp is not None
     told = [clip.told for clip in clips if clip.told is not None]
-    whole = Told(*(torch.stack(parts) for parts in zip(*told, strict=True))) if len(told) == len(clips) else None
+    whole = (
+        Told(*(torch.stack(parts) for parts in zip(*(each[:2] for each in told), strict=True)))
+        if len(told) == len(clips)
+        else None
+    )
     return Clip(blurry, sharp, velocity, motion, whole)
 
 

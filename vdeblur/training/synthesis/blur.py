@@ -49,7 +49,7 @@ class Clip(NamedTuple):
     def to(self, device: str | torch.device) -> Clip:
         """The same clip on another device."""
         velocity, motion = (None if part is None else part.to(device) for part in (self.velocity, self.motion))
-        told = None if self.told is None else Told(*(part.to(device) for part in self.told))
+        told = None if self.told is None else Told(*(part.to(device) for part in self.told[:2]))
         return Clip(self.blurry.to(device), self.sharp.to(device), velocity, motion, told)
 
 

@@ -63,7 +63,7 @@ def validation_mixture(clips: Sequence[Clip], config: NoiseConfig) -> list[Clip]
 
 
 def _singles(batch: Clip) -> list[Clip]:
-    told = [None] * len(batch.blurry) if batch.told is None else map(Told, *batch.told)
+    told = [None] * len(batch.blurry) if batch.told is None else map(Told, batch.told.quantiser, batch.told.noise)
     return [
         Clip(blurry, sharp, None, None, known)
         for blurry, sharp, known in zip(batch.blurry, batch.sharp, told, strict=True)
