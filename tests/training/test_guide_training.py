@@ -118,7 +118,7 @@ def test_each_kind_of_noise_is_what_it_says() -> None:
     for kind, levels in (("white", 12.0), ("correlated", 12.0), ("poisson", 0.0), ("clean", 0.0)):
         config = NoiseConfig(
             **{**ONLY, f"{kind}_share": 1.0}, white=(12.0, 12.0), correlated=(12.0, 12.0), told_share=1.0,
-            half_chroma_share=0.0,
+            half_chroma_share=0.0, jpeg_share=0.0, grain_px=(0.8, 0.8),
         )  # fmt: skip
         made = drawn(config)[0]
         noise = (made.blurry - made.sharp) * 255
@@ -137,6 +137,23 @@ def test_each_kind_of_noise_is_what_it_says() -> None:
             assert made.told.noise.isnan().all()
             assert (beside > 0.2) == (kind == "correlated")
             assert float(noise.std()) > 1
+
+
+def test_a_photograph_has_grain_and_blotches_behind_jpeg() -> None:
+    plain = {**ONLY, "correlated_share": 1.0}
+    config = NoiseConfig(**plain, correlated=(6.0, 6.0), jpeg_share=0.0, grain_px=(0.8, 0.8), blotch_px=(4.0, 4.0))
+    ratios = NoiseConfig(**plain, correlated=(6.0, 6.0), jpeg_share=1.0, jpeg_quality=(60.0, 60.0), withheld_share=0.0)
+    made = drawn(config)[0]
+    noise = ycc_from_rgb(made.blurry - made.sharp) * 255
+    assert 3 < float(noise[:, :, 0].std()) < 7, "some of it is clipped"
+    luma, chroma = (float((part[..., 2:] * part[..., :-2]).mean() / part.square().mean()) for part in (
+        noise[:, :, 0], noise[:, :, 1]
+    ))  # fmt: skip
+    assert chroma > luma + 0.2, "blotches are larger than grain"
+    coded = drawn(ratios)[0]
+    assert coded.told is not None
+    assert ((coded.told.quantiser - 29).abs() < 8).all(), "quality 60 stands for 29"
+    assert (coded.blurry - coded.sharp).std() * 255 > 1
 
 
 def test_what_the_codec_says_is_told_withheld_or_a_little_wrong() -> None:
@@ -223,7 +240,7 @@ def test_a_stopped_run_of_a_guide_goes_on_exactly(soft_stills: Path, tmp_path: P
     [
         ({"noise": {"white_share": 0.9, "clean_share": 0.2}}, "together they are 1 or less"),
         ({"noise": {"white": [5.0, 2.0]}}, "lowest number first"),
-        ({"noise": {"spread": [0.1, 0.5]}}, "0.333 or less"),
+        ({"noise": {"jpeg_quality": [50, 101]}}, "must lie between 1 and 100"),
         ({"noise": {"told_share": 2.0}}, "a share lies between 0 and 1"),
         ({"noise": None}, "truth of the synthesis cannot be 'blurred' with no noise"),
     ],

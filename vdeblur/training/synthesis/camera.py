@@ -85,10 +85,11 @@ def _through_lens(light: Tensor, electronics: Sequence[CameraModel]) -> Tensor:
     """Frames (G, …, H, W) blurred by each clip's lens, a Gaussian."""
     if not any(camera.lens_px for camera in electronics):
         return light
-    return torch.stack([_gaussian(own, camera.lens_px) for own, camera in zip(light, electronics, strict=True)])
+    return torch.stack([through_gaussian(own, camera.lens_px) for own, camera in zip(light, electronics, strict=True)])
 
 
-def _gaussian(x: Tensor, deviation: float) -> Tensor:
+def through_gaussian(x: Tensor, deviation: float) -> Tensor:
+    """(…, H, W) through a Gaussian of a standard deviation in pixels; 0 leaves it as it is."""
     if not deviation:
         return x
     reach = min(math.ceil(3 * deviation), min(x.shape[-2:]) - 1)
@@ -164,8 +165,13 @@ def quantiser_of(camera: CameraModel) -> float:
     """
     if camera.codec is None:
         return math.nan
+    return quantiser_of_jpeg(camera.quality) if camera.codec == "jpeg" else camera.quality
+
+
+def quantiser_of_jpeg(quality: float) -> float:
+    """The rate factor of H.264 that a quality of JPEG (1 to 100) stands for."""
     constant, slope = _JPEG_FROM_CRF
-    return (camera.quality - constant) / slope if camera.codec == "jpeg" else camera.quality
+    return (quality - constant) / slope
 
 
 def compress(clips: Sequence[Tensor], electronics: Sequence[CameraModel]) -> list[Tensor]:
@@ -189,12 +195,13 @@ def compress(clips: Sequence[Tensor], electronics: Sequence[CameraModel]) -> lis
     if qualities:
         sent = torch.stack([clips[index] for index in qualities])  # (N, T, 3, H, W)
         quality = torch.tensor(list(qualities.values()), device=sent.device).repeat_interleave(sent.shape[1])
-        for index, coded_clip in zip(qualities, _jpeg(sent.flatten(0, 1), quality).view(sent.shape), strict=True):
+        for index, coded_clip in zip(qualities, jpeg_levels(sent.flatten(0, 1), quality).view(sent.shape), strict=True):
             after[index] = coded_clip
     return after
 
 
-def _jpeg(levels: Tensor, quality: Tensor) -> Tensor:
+def jpeg_levels(levels: Tensor, quality: Tensor) -> Tensor:
+    """Pictures (N, 3, H, W) uint8 as JPEG of a quality (N,) from 1 to 100, with 4:2:0 chroma."""
     height, width = levels.shape[-2:]
     padded = F.pad(levels.float() / 255, (0, -width % 16, 0, -height % 16), mode="replicate")
     coded: Tensor = jpeg_codec_differentiable(padded, quality.clamp(1, 100))

@@ -14,7 +14,7 @@ KINDS = ("white", "poisson", "correlated", "clean")
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseConfig:
-    """Noise of a guide's clips; shares are of clips, ranges are log-uniform but for ``spread``.
+    """Noise of a guide's clips; shares are of clips, ranges are log-uniform where nothing else is said.
 
     The clips of the synthesis keep the camera's noise and its codec; the others begin anew from the truth.
 
@@ -24,19 +24,25 @@ class NoiseConfig:
 
     #: Shares of white noise, of shot and read noise, of noise that neighbours share, and of no noise; the rest has
     #: what the synthesis gave it.
-    white_share: float = 0.24
-    poisson_share: float = 0.1
-    correlated_share: float = 0.09
-    clean_share: float = 0.07
+    white_share: float = 0.19
+    poisson_share: float = 0.06
+    correlated_share: float = 0.3
+    clean_share: float = 0.09
     #: White noise: standard deviation in R', G' and B', levels of 8 bits.
     white: Range = (2.0, 30.0)
     #: Shot noise, variance per unit of linear light, and read noise, variance, both at full scale 1.
     shot: Range = (1.2e-4, 6.7e-3)
     read: Range = (8.3e-7, 3.4e-4)
-    #: Correlated noise: standard deviation before it is spread, levels of 8 bits, and the weight of each neighbour
-    #: along both axes.
-    correlated: Range = (3.0, 25.0)
-    spread: Range = (0.08, 0.3)
+    #: Correlated noise, as demosaicking and a camera's denoiser leave it: standard deviation of luma, levels of 8 bits;
+    #: that of chroma as a share of it, drawn evenly; grain of luma and blotches of chroma, standard deviations of the
+    #: Gaussians that spread them, pixels, drawn evenly.
+    correlated: Range = (1.0, 10.0)
+    chroma_ratio: Range = (0.15, 0.75)
+    grain_px: Range = (0.25, 1.15)
+    blotch_px: Range = (0.4, 5.5)
+    #: Share of clips with correlated noise that become JPEG, and its quality (1 to 100), drawn evenly.
+    jpeg_share: float = 0.65
+    jpeg_quality: Range = (50.0, 97.0)
     #: Share of the clips with white noise that are told how strong it is, as a user may.
     told_share: float = 0.3
     #: Share of the coded clips whose quantiser is withheld, and by how much others are wrong: standard deviation.
@@ -58,8 +64,8 @@ class NoiseConfig:
         if sum(self.shares) > 1 + 1e-9:
             names = " + ".join(f"{kind}_share" for kind in KINDS)
             raise UsageError(f"noise: {names} cannot be {sum(self.shares):g}; together they are 1 or less")
-        if self.spread[1] > 1 / 3:
-            raise UsageError(f"noise: spread cannot be {self.spread[1]}; it is 0.333 or less")
+        if self.jpeg_quality[0] < 1 or self.jpeg_quality[1] > 100:
+            raise UsageError(f"noise: jpeg_quality {list(self.jpeg_quality)} must lie between 1 and 100")
 
     @property
     def shares(self) -> tuple[float, ...]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from vdeblur.model.guide.guide_net import Told, rgb_from_ycc, ycc_from_rgb
 from vdeblur.training.synthesis.augmentation import stack
 from vdeblur.training.synthesis.blur import Clip
+from vdeblur.training.synthesis.camera import jpeg_levels, quantiser_of_jpeg, through_gaussian
 from vdeblur.training.synthesis.noise_config import KINDS, NoiseConfig
 from vdeblur.training.synthesis.rng import Draw
 
@@ -88,7 +89,7 @@ def _mixed_clip(clip: Clip, config: NoiseConfig, draw: Draw) -> Clip:
     elif kind == "poisson":
         shot = _poisson(clean, draw.log_between(*config.shot), draw.log_between(*config.read), generator)
     elif kind == "correlated":
-        shot = _correlated(clean, draw.log_between(*config.correlated), draw.between(*config.spread), generator)
+        shot = _correlated(clean, config, draw, generator)
     elif kind == "clean":
         shot = _Shot(clean, clean, math.nan, math.nan)
     else:
@@ -117,13 +118,31 @@ def _poisson(clean: Tensor, shot: float, read: float, generator: torch.Generator
     return _Shot(_on_levels(noisy.clamp_min(0) ** (1 / 2.2)), clean, math.nan, math.nan)
 
 
-def _correlated(clean: Tensor, levels: float, spread: float, generator: torch.Generator) -> _Shot:
-    """Noise as a demosaicker and a denoiser leave it: smooth, and stronger where the picture is bright."""
-    weights = torch.tensor((spread, 1 - 2 * spread, spread), device=clean.device)
-    planes = F.pad(_normal(clean, generator).flatten(0, 1)[:, None], (1, 1, 1, 1), mode="reflect")
-    smooth = F.conv2d(planes, (weights[:, None] * weights)[None, None]).view_as(clean)
-    strength = levels / 255 * (0.5 + clean.mean(1, keepdim=True))
-    return _Shot(_on_levels(clean + strength * smooth), clean, math.nan, math.nan)
+def _correlated(clean: Tensor, config: NoiseConfig, draw: Draw, generator: torch.Generator) -> _Shot:
+    """Noise as a demosaicker and a camera's denoiser leave it: grain in luma, blotches in chroma, by brightness.
+
+    Some become JPEG, which hides that from the reading of the noise.
+    """
+    levels = draw.log_between(*config.correlated) / 255
+    grain = _spread(_normal(clean[:, :1], generator), draw.between(*config.grain_px))
+    blotches = _spread(_normal(clean[:, :2], generator), draw.between(*config.blotch_px))
+    light = clean.mean(1, keepdim=True)
+    strength = (draw.between(0.1, 1) + draw.between(0, 1.5) * light) / (1 + draw.between(0, 2) * light.square())
+    strength = levels * strength / strength.mean().clamp_min(1e-6)
+    noise = torch.cat((grain, blotches * draw.between(*config.chroma_ratio)), 1) * strength
+    noisy = _on_levels(clean + rgb_from_ycc(noise))
+    if not draw.chance(config.jpeg_share):
+        return _Shot(noisy, clean, math.nan, math.nan)
+    quality = round(draw.between(*config.jpeg_quality))
+    levels_of_8_bits = (noisy * 255).round().to(torch.uint8)
+    coded = jpeg_levels(levels_of_8_bits, torch.full((len(noisy),), quality, device=noisy.device)).float() / 255
+    return _Shot(coded, clean, quantiser_of_jpeg(quality), math.nan)
+
+
+def _spread(noise: Tensor, deviation: float) -> Tensor:
+    """Noise (T, C, H, W) through a Gaussian, of deviation 1 as before."""
+    smooth = through_gaussian(noise, deviation)
+    return smooth / smooth.std().clamp_min(1e-6)
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
