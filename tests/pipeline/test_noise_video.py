@@ -21,6 +21,7 @@ from vdeblur.cli.options import RunOptions
 from vdeblur.engine.guide.stage import FrameNoise
 from vdeblur.errors import TargetError, UsageError
 from vdeblur.model.checkpoint import save_network
+from vdeblur.pipeline.deblur_video import NOTHING_TO_REMOVE
 from vdeblur.pipeline.noise_tally import NoiseTally
 from vdeblur.video.segments import journal
 
@@ -80,6 +81,16 @@ def test_the_report_tells_of_noise(grainy: Path, tmp_path: Path) -> None:
     assert (report.noise.frames, report.noise.frames_total, report.noise.removed) == (FRAMES, FRAMES, 0.5)
     assert 3 < report.noise.level < 30
     assert restore(grainy, tmp_path / "p.mkv", model=Identity()).noise is None, "it has no guide"
+
+
+def test_it_is_told_that_there_was_no_noise_to_remove(grainy: Path, tmp_path: Path) -> None:
+    options = {"model": Identity(), "guide": some_guide()}
+    clean = {"told": {"noise": 0, "remove": "noise"}, "unasked": {"noise": 0}, "noisy": {"remove": "noise"}}
+    told = {
+        name: NOTHING_TO_REMOVE in restore(grainy, tmp_path / f"{name}.mkv", **options, **more).notes
+        for name, more in clean.items()
+    }
+    assert told == {"told": True, "unasked": False, "noisy": False}
 
 
 @pytest.mark.parametrize("done", [1, 5, 8])

@@ -62,6 +62,11 @@ class NoiseTally:
         if noise.quantiser is not None:
             self._quantisers[round(noise.quantiser * _STEPS) / _STEPS] += 1
 
+    @property
+    def clean(self) -> bool:
+        """Frames have been counted, and none was noisy or coarsely coded."""
+        return self._total > 0 and not self._frames
+
     def result(self) -> UsedNoise | None:
         """What was found; None if no frame was noisy or coarsely coded."""
         if not self._frames:
