@@ -18,10 +18,13 @@ from support.media.clips import clip, ffmpeg
 from support.media.interlaced import FFV1, FLAGS, interlaced
 from support.media.writing import read_all, same_samples
 from vdeblur.cli.options import RunOptions
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.guide.stage import FrameNoise
 from vdeblur.errors import TargetError, UsageError
+from vdeblur.frames import FieldOrder
 from vdeblur.model.checkpoint import save_network
 from vdeblur.pipeline.deblur_video import NOTHING_TO_REMOVE
+from vdeblur.pipeline.interlaced import restorations
 from vdeblur.pipeline.noise_tally import NoiseTally
 from vdeblur.video.segments import journal
 
@@ -200,3 +203,15 @@ def test_a_config_has_them(tmp_path: Path) -> None:
     assert RunOptions(remove="noise=1.0", noise="7", guide=False) == RunOptions(remove="noise", noise=7.0, guide="off")
     assert RunOptions(remove="noise=0").remove == "none"
     assert np.isclose(float(RunOptions(noise="7.5").noise), 7.5)
+
+
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_the_noise_of_fields_is_read_from_their_own_rows(order: FieldOrder, grainy: Path) -> None:
+    """Not from those between, which are averages."""
+    frames, engine = read_all(grainy), Deblurrer(Identity(), device="cpu", guide=some_guide())
+    whole, fields = (
+        [each.noise.level for each in restorations(engine, iter(frames), fields) if each.noise is not None]
+        for fields in (None, order)
+    )
+    assert len(whole) == len(fields) == FRAMES
+    assert fields[-1] == pytest.approx(whole[-1], rel=0.15)

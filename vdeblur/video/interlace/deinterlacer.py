@@ -110,9 +110,10 @@ def bob(frames: Iterable[Frame], order: FieldOrder) -> Iterator[Frame]:
             while kept[0].pts != timed.source_tick:
                 kept.popleft()
             source = kept[0]
+            begins = timed.tick == 2 * source.pts
             yield replace(
                 source, planes=planes_from(timed.picture, source.format), pts=timed.tick, duration=timed.duration,
-                time_base=source.time_base / 2, cut=source.cut and timed.tick == 2 * source.pts,
+                time_base=source.time_base / 2, cut=source.cut and begins, own_rows=0 if begins == (order == "tff") else 1,
             )  # fmt: skip
 
     for frame in frames:
