@@ -111,9 +111,10 @@ def bob(frames: Iterable[Frame], order: FieldOrder) -> Iterator[Frame]:
                 kept.popleft()
             source = kept[0]
             begins = timed.tick == 2 * source.pts
+            own_rows: Literal[0, 1] = 0 if begins == (order == "tff") else 1
             yield replace(
                 source, planes=planes_from(timed.picture, source.format), pts=timed.tick, duration=timed.duration,
-                time_base=source.time_base / 2, cut=source.cut and begins, own_rows=0 if begins == (order == "tff") else 1,
+                time_base=source.time_base / 2, cut=source.cut and begins, own_rows=own_rows,
             )  # fmt: skip
 
     for frame in frames:
