@@ -100,6 +100,7 @@ class Frame:
         captions: closed captions inside the picture (CEA-608 and 708, as cc_data of ATSC A/53).
         quantiser: how strongly it was compressed: its mean quantiser as H.264 counts it, 0 to 51 (a step that doubles
             every 6). None: not known, or lossless.
+        own_rows: the rows that are the source's where those between were made of them: 0 even, 1 odd; None: all are.
     """
 
     planes: tuple[Any, ...]
@@ -113,6 +114,7 @@ class Frame:
     exposure: CameraExposure | None = None
     captions: bytes = b""
     quantiser: float | None = None
+    own_rows: Literal[0, 1] | None = None
 
     @property
     def height(self) -> int:

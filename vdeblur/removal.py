@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 #: "none", or stages with their shares, in text; or a sequence of such.
@@ -26,6 +26,8 @@ def remove_setting(value: Any) -> str:
     """
     if value in (NONE, None, ()):
         return NONE
+    if isinstance(value, Mapping):
+        raise ValueError(f"{value!r} is no list of stages")
     words = value.split(",") if isinstance(value, str) else list(value)
     shares: dict[str, float] = {}
     for word in words:

@@ -156,6 +156,8 @@ def test_suggestions_leave_other_messages_alone() -> None:
         "a.mp4 exists; -y replaces it",
         "there is no folder 'x'; create it first",
         "the plot cannot be x.doc: end it in .png or .svg",
+        "--remove cannot be 'noise=2'; it is none, noise, or noise with = and a share of it from 0 to 1",
+        "--noise cannot be 'off'; it is auto, or the standard deviation of luma from 0 to 60 (of 255)",
     ):
         assert with_suggestion(words) == words
     assert in_flags(UsageError("a\nb"), None) == "a b"

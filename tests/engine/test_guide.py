@@ -280,7 +280,13 @@ def test_it_may_be_set_between_frames() -> None:
     assert planes_equal(engine.step(frames[3]), frames[3])
     engine.grain = 4
     assert not planes_equal(engine.step(frames[4]), frames[4])
-    for name, value in (("remove", "hum"), ("remove", "noise=2"), ("noise", -1), ("grain", 21)):
+    for name, value in (
+        ("remove", "hum"),
+        ("remove", "noise=2"),
+        ("remove", {"noise": 0.5}),
+        ("noise", -1),
+        ("grain", 21),
+    ):
         with pytest.raises(UsageError, match=f"^{name} cannot be "):
             setattr(engine, name, value)
     alone = on_cpu(Identity(), lookahead=0)

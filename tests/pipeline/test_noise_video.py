@@ -18,9 +18,13 @@ from support.media.clips import clip, ffmpeg
 from support.media.interlaced import FFV1, FLAGS, interlaced
 from support.media.writing import read_all, same_samples
 from vdeblur.cli.options import RunOptions
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.guide.stage import FrameNoise
 from vdeblur.errors import TargetError, UsageError
+from vdeblur.frames import FieldOrder
 from vdeblur.model.checkpoint import save_network
+from vdeblur.pipeline.deblur_video import NOTHING_TO_REMOVE
+from vdeblur.pipeline.interlaced import restorations
 from vdeblur.pipeline.noise_tally import NoiseTally
 from vdeblur.video.segments import journal
 
@@ -62,6 +66,8 @@ def test_the_words_of_the_report() -> None:
         "8.1 of 255 (as given): worked from a cleaner picture; noise removed"
     )
     assert words(frame_noise(removed=0.5)).endswith("; 50% of the noise removed")
+    coded = words(frame_noise(0.3, removed=1.0))
+    assert coded == "0.3 of 255, compression 27: worked from a cleaner picture; coding artefacts removed"
     assert words(frame_noise(2), frame_noise(4), frame_noise(5)).startswith("4.0 of 255")
     half = words(*[frame_noise()] * 2, *[frame_noise(0.4, 0.0, quantiser=None)] * 3, None)
     assert half == "8.1 of 255, compression 27: worked from a cleaner picture for 2 of 5 frames; noise kept"
@@ -80,6 +86,16 @@ def test_the_report_tells_of_noise(grainy: Path, tmp_path: Path) -> None:
     assert (report.noise.frames, report.noise.frames_total, report.noise.removed) == (FRAMES, FRAMES, 0.5)
     assert 3 < report.noise.level < 30
     assert restore(grainy, tmp_path / "p.mkv", model=Identity()).noise is None, "it has no guide"
+
+
+def test_it_is_told_that_there_was_no_noise_to_remove(grainy: Path, tmp_path: Path) -> None:
+    options = {"model": Identity(), "guide": some_guide()}
+    clean = {"told": {"noise": 0, "remove": "noise"}, "unasked": {"noise": 0}, "noisy": {"remove": "noise"}}
+    told = {
+        name: NOTHING_TO_REMOVE in restore(grainy, tmp_path / f"{name}.mkv", **options, **more).notes
+        for name, more in clean.items()
+    }
+    assert told == {"told": True, "unasked": False, "noisy": False}
 
 
 @pytest.mark.parametrize("done", [1, 5, 8])
@@ -189,3 +205,15 @@ def test_a_config_has_them(tmp_path: Path) -> None:
     assert RunOptions(remove="noise=1.0", noise="7", guide=False) == RunOptions(remove="noise", noise=7.0, guide="off")
     assert RunOptions(remove="noise=0").remove == "none"
     assert np.isclose(float(RunOptions(noise="7.5").noise), 7.5)
+
+
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_the_noise_of_fields_is_read_from_their_own_rows(order: FieldOrder, grainy: Path) -> None:
+    """Not from those between, which are averages."""
+    frames, engine = read_all(grainy), Deblurrer(Identity(), device="cpu", guide=some_guide())
+    whole, fields = (
+        [each.noise.level for each in restorations(engine, iter(frames), fields) if each.noise is not None]
+        for fields in (None, order)
+    )
+    assert len(whole) == len(fields) == FRAMES
+    assert fields[-1] == pytest.approx(whole[-1], rel=0.15)

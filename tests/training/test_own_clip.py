@@ -127,7 +127,7 @@ def test_a_clip_is_adapted_to_or_its_guide_stays(tmp_path: Path, independent_noi
     assert told["own"] == "dark.mkv"
     assert told["scores"]["held_out_db"] > 0
     _, words = adapt(config(tmp_path, learning_rate=1e-9), clip, tmp_path / "run")
-    assert words.startswith("not adapted, the weights are those it began with: 10 steps won nothing")
+    assert words.startswith("not adapted, the weights are those it began with: 10 steps won ")
     assert same_weights(weights, tmp_path / "start.safetensors")
 
 
@@ -173,9 +173,16 @@ def test_a_clip_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         clip = file_of(frames, tmp_path / "clip.mkv")
         with pytest.raises(UsageError, match=words):
             adapt(config(tmp_path), clip, tmp_path / "run")
-        assert not (tmp_path / "run" / "noise.safetensors").exists()
+        assert not (tmp_path / "run").exists()
         clip.unlink()
         clip.with_name("other-clip.mkv").unlink()
+
+
+def test_a_clip_is_for_guides_alone(tmp_path: Path) -> None:
+    other = build(TrainConfig, {"network": "fast"}, where="test")
+    with pytest.raises(UsageError, match="this config trains none: use train_noise"):
+        adapt(other, tmp_path / "dark.mkv", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_training_run_keeps_its_weights(tmp_path: Path) -> None:

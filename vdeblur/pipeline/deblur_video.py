@@ -31,6 +31,7 @@ from vdeblur.pipeline.noise_tally import UsedNoise
 from vdeblur.pipeline.resume import SEGMENT_SECONDS, asked_terms, job_terms, seek_to_position, told_by_options
 from vdeblur.pipeline.sharpness import SharpnessPlot, check_plot_path
 from vdeblur.pipeline.shutter_tally import UsedShutter
+from vdeblur.removal import NONE
 from vdeblur.video.info import SourceInfo, VideoInfo, display_turn
 from vdeblur.video.segments.journal import Journal
 from vdeblur.video.sink.writer import EncodeOptions, Writer
@@ -43,6 +44,8 @@ __all__ = ["EncodeOptions", "Progress", "Report", "deblur_video"]
 
 #: What to say of a single frame.
 ALONE = "one picture has no neighbours that would show how things moved, so its blur stays"
+#: Noise was to be removed, and there was none.
+NOTHING_TO_REMOVE = "the picture is clean, so there was no noise to remove"
 
 
 @dataclass(frozen=True)
@@ -272,9 +275,10 @@ def _report(
     loop: Loop, deblurrer: Deblurrer, writer: Writer, target: str | Path | BinaryIO, chart: SharpnessPlot | None
 ) -> Report:
     alone = (ALONE,) if loop.written == 1 else ()
+    clean = (NOTHING_TO_REMOVE,) if loop.clean and deblurrer.remove != NONE else ()
     drawn = () if chart is None else (f"{chart.path} shows the sharpness of each frame: {chart.words}",)
     captions, lost = _captions(loop, writer)
-    notes = (*loop.notes, *captions, *deblurrer.notes, *writer.notes, *alone, *drawn)
+    notes = (*loop.notes, *captions, *deblurrer.notes, *writer.notes, *alone, *clean, *drawn)
     before = 0 if writer.position is None else writer.position.frames
     means = None if chart is None else chart.means
     late = (Outcome("left out", "tag", what, where) for what, where in (*loop.late_losses, *lost))

@@ -168,6 +168,11 @@ class Loop:
         return self._noises.result()
 
     @property
+    def clean(self) -> bool:
+        """Noise was looked for in all frames, and there was none; False for a resumed job."""
+        return self._before is None and self._noises.clean
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Messages about the source, those of the interrupted job included."""
         earlier = () if self._before is None else self._before.notes

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from vdeblur.engine.guide.stage import FrameNoise
-from vdeblur.pipeline.noise_reading import LEAST_USED
+from vdeblur.pipeline.noise_reading import CLEAN_NOISE, LEAST_USED
 
 #: Levels and quantisers are counted in steps of a tenth, so that a long video takes no more memory than a short one.
 _STEPS = 10
@@ -35,7 +35,8 @@ class UsedNoise:
         coded = "" if self.quantiser is None else f", compression {self.quantiser:.0f}"
         part = "" if self.frames == self.frames_total else f" for {self.frames} of {self.frames_total} frames"
         share = "" if self.removed in (0, 1) else f"{self.removed:.0%} of the "
-        kept = f"{share}noise removed" if self.removed else "noise kept"
+        what = "noise" if self.level > 255 * CLEAN_NOISE else "coding artefacts"
+        kept = f"{share}{what} removed" if self.removed else f"{what} kept"
         return f"{said}{coded}: worked from a cleaner picture{part}; {kept}"
 
 
@@ -61,6 +62,11 @@ class NoiseTally:
         self._removed[noise.removed] += 1
         if noise.quantiser is not None:
             self._quantisers[round(noise.quantiser * _STEPS) / _STEPS] += 1
+
+    @property
+    def clean(self) -> bool:
+        """Frames have been counted, and none was noisy or coarsely coded."""
+        return self._total > 0 and not self._frames
 
     def result(self) -> UsedNoise | None:
         """What was found; None if no frame was noisy or coarsely coded."""

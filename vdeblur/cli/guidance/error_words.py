@@ -32,6 +32,8 @@ _LISTS = re.compile(
 _MODELS = ("swift", "fast", "balanced", "quality")
 #: How like a listed value a wrong one must be: gpu is not meant for cpu.
 _LIKENESS = 0.7
+#: Words between the listed values, short enough to be like a wrong one: off is not meant for of.
+_PROSE = ("a", "an", "and", "as", "in", "is", "it", "of", "or", "the", "to")
 #: A wrong value: quoted, or behind its flag.
 _WRONG = re.compile(r"'([^']{1,60})'|^--[\w-]+ ([^ ']+) is no ")
 
@@ -91,8 +93,11 @@ def with_suggestion(message: str) -> str:
         return message
     begin, wrong = lists[-1], word[1] or word[2]
     listed = re.split(r", | or |; | ", message[begin.end() :])
-    near = difflib.get_close_matches(wrong, [each.strip("'.:") for each in listed], n=1, cutoff=_LIKENESS)
-    return f"{message[: begin.start()]}; did you mean {near[0]!r}?" if near and near[0] != wrong else message
+    values = [value for value in (each.strip("'.:") for each in listed) if value not in _PROSE]
+    near = difflib.get_close_matches(wrong, values, n=1, cutoff=_LIKENESS)
+    if not near or re.match(rf"{re.escape(near[0])}(?!\w)", wrong):  # "noise=2": what follows is wrong
+        return message
+    return f"{message[: begin.start()]}; did you mean {near[0]!r}?"
 
 
 def single_dash(argument: str, command: click.Command | None) -> str | None:

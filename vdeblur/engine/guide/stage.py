@@ -160,7 +160,7 @@ class GuideStage:
         before = before if before is not None and before.size == source.size else None
         quantisers = (QuantiserMean() if before is None else before.quantisers).after(frame.quantiser)
         told = self._told(quantisers.rate_factor, noise, reduced_by, removes)
-        reading = read_noise(picture.luma, told, None if before is None else before.noise)
+        reading = read_noise(_own_rows(picture.luma, frame, source), told, None if before is None else before.noise)
         return _Step(picture, told, reading, quantisers, before, None if before is None else before.state)
 
     def _told(self, rate_factor: float | None, noise: NoiseSetting, reduced_by: int, removes: bool) -> Told:
@@ -192,6 +192,11 @@ class GuideStage:
         )
         guides = split_batch(Picture(luma, chroma), len(steps))
         return list(zip(guides, split_batch(state, len(steps)), strict=True))
+
+
+def _own_rows(luma: Tensor, frame: Frame, source: Seen) -> Tensor:
+    """The rows that tell of noise: what was made of others has less of it."""
+    return luma if frame.own_rows is None or source.size != frame.size else luma[:, :, frame.own_rows :: 2]
 
 
 def _shape(image: Tensor) -> torch.Size:

@@ -18,7 +18,7 @@ from vdeblur.errors import Interrupted, TargetError, UsageError
 from vdeblur.model.checkpoint import load_network, save_network
 from vdeblur.model.guide.guide_net import GuideNet, Told
 from vdeblur.training.adaptation.footage import ClipWindow, read_windows
-from vdeblur.training.adaptation.guard import DriftGuard
+from vdeblur.training.adaptation.guard import LEAST_GAIN_DB, DriftGuard
 from vdeblur.training.adaptation.neighbours import (
     LEAST_MATCHED,
     Targets,
@@ -80,22 +80,25 @@ def adapt(
         those it began with.
 
     Raises:
-        UsageError: the clip cannot be used (too short or small, no noise), or the folder is that of a training run.
+        UsageError: the clip cannot be used (too short or small, no noise), the config trains no guide, or the folder is
+            that of a training run.
         SourceError: it cannot be read.
         Interrupted: Ctrl-C; the best weights so far are kept.
     """
+    if config.noise is None:
+        raise UsageError("a clip of one's own teaches a guide alone, and this config trains none: use train_noise")
     began, own = time.monotonic(), config.own or OwnConfig()
     for name in (STATE_FILE, PIECES_FOLDER):
         if (folder / name).exists():
             raise UsageError(f"{folder} holds a training run, whose weights would be replaced: take another folder")
     start = _guide(config.start or str(SHIPPED_GUIDE))
     target = folder / f"{start.config.name}.safetensors"
+    windows = read_windows(clip, size_px=own.size_px, seed=config.seed)
+    lessons, refusal = _lessons(start, windows, clip)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise TargetError(f"cannot make the folder {folder}: {exc.strerror or exc}") from exc
-    windows = read_windows(clip, size_px=own.size_px, seed=config.seed)
-    lessons, refusal = _lessons(start, windows, clip)
     provenance = {"training": as_plain(config), "own": clip.name, "start": config.start or "shipped"}
     if refusal:
         save_network(start, target, {**provenance, "adapted": False})
@@ -236,7 +239,11 @@ def _sentence(guard: DriftGuard, step: int) -> str:
     won = guard.first.held_db - guard.best.held_db
     why = f" ({guard.reason})" if guard.reason else ""
     if not guard.helped:
-        return f"not adapted, the weights are those it began with: {step} steps won nothing on held-out frames{why}"
+        small = f": {won:+.2f} dB, and less than {LEAST_GAIN_DB} may be chance" if won > 0 else ""
+        return (
+            "not adapted, the weights are those it began with: "
+            f"{step} steps won {'too little' if small else 'nothing'} on held-out frames{small}{why}"
+        )
     drift = guard.best.synthetic_db - guard.first.synthetic_db
     return (
         f"adapted: held-out frames {won:+.2f} dB after {guard.best_step} of {step} steps, "

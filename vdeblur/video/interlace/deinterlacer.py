@@ -110,9 +110,11 @@ def bob(frames: Iterable[Frame], order: FieldOrder) -> Iterator[Frame]:
             while kept[0].pts != timed.source_tick:
                 kept.popleft()
             source = kept[0]
+            begins = timed.tick == 2 * source.pts
+            own_rows: Literal[0, 1] = 0 if begins == (order == "tff") else 1
             yield replace(
                 source, planes=planes_from(timed.picture, source.format), pts=timed.tick, duration=timed.duration,
-                time_base=source.time_base / 2, cut=source.cut and timed.tick == 2 * source.pts,
+                time_base=source.time_base / 2, cut=source.cut and begins, own_rows=own_rows,
             )  # fmt: skip
 
     for frame in frames:
