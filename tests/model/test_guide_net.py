@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vdeblur.kernels.dispatch import without_kernels
-from vdeblur.model.guide import guide_net
+from vdeblur.kernels.dispatch import have_kernels, without_kernels
+from vdeblur.model.guide import guide_net, inputs
 from vdeblur.model.guide.guide_net import (
     GuideConfig,
     GuideNet,
@@ -66,6 +66,31 @@ def guides(net: GuideNet, pictures: list[Picture], told: Told | None = None) -> 
         assert (luma.shape, chroma.shape) == (picture.luma.shape, picture.chroma.shape)
         result.append(torch.cat((luma.flatten(), chroma.flatten())))
     return result
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_kernels_of_inputs_and_changes_in_the_networks_dtype(dtype: torch.dtype) -> None:
+    """Flow that leads out of the picture, and certainty that is 0 in places, too."""
+    if not have_kernels(torch.device("cpu")):
+        pytest.skip("Numba's kernels are not installed")
+    torch.manual_seed(5)
+    hidden = torch.randn(1, 16, 20, 28).contiguous(memory_format=torch.channels_last).half()
+    flow, certainty = 40 * torch.randn(1, 2, 10, 14), (torch.rand(1, 1, 10, 14) > 0.4).float()
+    luma, chroma = torch.rand(1, 1, 80, 112), torch.rand(1, 2, 40, 56) - 0.5
+    past = inputs.Past(torch.rand_like(luma), 0.9 * chroma, flow, certainty)
+    told, one = torch.full((1,), 0.4), torch.ones(1, 1, 1, 1)
+
+    def made() -> list[Tensor]:
+        seen = inputs.guide_inputs(luma, chroma, None, past, torch.full((1, 6), 0.1), told, slice(4, 20), dtype)
+        before = inputs.hidden_before(hidden, past, dtype)
+        return [seen, before, *inputs.apply_change(luma, chroma, seen[:, :8], one, slice(4, 20), 4)]
+
+    with without_kernels():
+        plain = made()
+    nearly = 2**-7 if dtype == torch.bfloat16 else 1e-3
+    for found, expected, place in zip(made(), plain, range(4), strict=True):
+        assert found.dtype == (dtype if place < 2 else torch.float32)
+        assert torch.allclose(found.float(), expected.float(), rtol=nearly, atol=2e-3)
 
 
 @pytest.mark.parametrize("half", [True, False])

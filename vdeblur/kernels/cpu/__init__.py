@@ -6,7 +6,7 @@ machine code is cached on disk, so only a machine's first run compiles.
 
 from vdeblur.kernels.cpu.compiling import cache_folder
 from vdeblur.kernels.cpu.flow import refine_level
-from vdeblur.kernels.cpu.guide import apply_change, guide_inputs
+from vdeblur.kernels.cpu.guide import apply_change, guide_inputs, hidden_before
 from vdeblur.kernels.cpu.image_refiner import gather_refiner_inputs
 from vdeblur.kernels.cpu.mixture_taps import apply_mixture_taps
 from vdeblur.kernels.cpu.motion_profile import motion_autocorrelation
@@ -19,6 +19,7 @@ from vdeblur.kernels.cpu.shared_taps import apply_shared_taps
 
 __all__ = [
     "add_residual", "apply_change", "apply_mixture_taps", "apply_motion_taps", "apply_shared_taps", "average_pool",
-    "cache_folder", "count_still", "gather_refiner_inputs", "guide_inputs", "halve", "luma", "motion_autocorrelation",
-    "refine_level", "shuffle_and_add", "smooth_and_differentiate", "unshuffle", "weight_of_correction",
+    "cache_folder", "count_still", "gather_refiner_inputs", "guide_inputs", "halve", "hidden_before", "luma",
+    "motion_autocorrelation", "refine_level", "shuffle_and_add", "smooth_and_differentiate", "unshuffle",
+    "weight_of_correction",
 ]  # fmt: skip

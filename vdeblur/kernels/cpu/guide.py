@@ -12,6 +12,7 @@ from vdeblur.kernels.cpu.simd import address, contiguous_float32
 CHANNELS = 16
 
 _guide_inputs, _apply_change = Kernel("guide", "guide_inputs"), Kernel("guide", "apply_change")
+_hidden_before = Kernel("guide", "hidden_before")
 
 
 def guide_inputs(
@@ -22,6 +23,7 @@ def guide_inputs(
     noise: Tensor,
     quantiser: float,
     rows: slice,
+    dtype: torch.dtype,
 ) -> Tensor:
     """The twin of :func:`vdeblur.model.guide.inputs.guide_inputs` for one picture: (1, 16, rows, W/2), channels last.
 
@@ -31,12 +33,12 @@ def guide_inputs(
     height, width = chroma.shape[-2:]
     given = [luma, chroma, detail, *([None] * 4 if before is None else before), noise]
     images = [None if each is None else contiguous_float32(each) for each in given]
-    result = torch.empty(1, rows.stop - rows.start, width, CHANNELS)
+    result = torch.empty(1, rows.stop - rows.start, width, CHANNELS, dtype=_own(dtype))
     _guide_inputs(
         *(address(each) for each in images), noise.numel(), result.data_ptr(), rows.start, rows.stop, height, width,
-        float(quantiser),
+        float(quantiser), int(result.dtype == torch.bfloat16),
     )  # fmt: skip
-    return result.permute(0, 3, 1, 2)
+    return result.permute(0, 3, 1, 2).to(dtype)
 
 
 def apply_change(
@@ -44,7 +46,7 @@ def apply_change(
 ) -> tuple[Tensor, Tensor]:
     """The twin of :func:`vdeblur.model.guide.inputs.apply_change` for one picture."""
     luma, chroma = contiguous_float32(luma), contiguous_float32(chroma)
-    change = change.float().contiguous(memory_format=torch.channels_last)
+    change = change.to(_own(change.dtype)).contiguous(memory_format=torch.channels_last)
     height, width = chroma.shape[-2:]
     count = rows.stop - rows.start
     new_luma, new_chroma = torch.empty(1, 1, 2 * count, 2 * width), torch.empty(1, 2, count, width)
@@ -52,5 +54,30 @@ def apply_change(
     _apply_change(
         *(each.data_ptr() for each in (luma, chroma, change, used, new_luma, new_chroma)),
         rows.start, rows.stop, start, height, width, float(chroma_share),
+        int(change.dtype == torch.bfloat16),
     )  # fmt: skip
     return new_luma, new_chroma
+
+
+def hidden_before(hidden: Tensor, flow: Tensor, certainty: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """The twin of :func:`vdeblur.model.guide.inputs.hidden_before`, channels last; None for some numbers of channels.
+
+    Args:
+        flow, certainty: of the past, for one picture.
+    """
+    channels, height, width = hidden.shape[-3:]
+    if channels % 4:
+        return None
+    hidden = hidden.float().contiguous(memory_format=torch.channels_last)
+    flow, certainty = contiguous_float32(flow), contiguous_float32(certainty)
+    result = torch.empty(1, height, width, channels, dtype=_own(dtype))
+    _hidden_before(
+        *(each.data_ptr() for each in (hidden, flow, certainty, result)), channels, height, width,
+        *flow.shape[-2:], int(result.dtype == torch.bfloat16),
+    )  # fmt: skip
+    return result.permute(0, 3, 1, 2).to(dtype)
+
+
+def _own(dtype: torch.dtype) -> torch.dtype:
+    """The kernels' own number format for a dtype."""
+    return torch.bfloat16 if dtype == torch.bfloat16 else torch.float32

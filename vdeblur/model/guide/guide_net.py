@@ -204,11 +204,12 @@ class GuideNet(RestorationNetwork):
         if state is not None and flow is not None:
             past = past_of(state.luma, state.chroma, state.used, flow.displacement, flow.mismatch)
         detail = None if small is chroma else chroma_deviation(chroma, small)
-        hidden = None if state is None or past is None else hidden_before(state.hidden, past)
+        dtype = self.leave.weight.dtype
+        hidden = None if state is None or past is None else hidden_before(state.hidden, past, dtype)
         quantiser = (told.quantiser / 51).nan_to_num(nan=-1.0)
 
         def strip(rows: slice, seen_rows: slice) -> tuple[Tensor, ...]:
-            inputs = guide_inputs(luma, small, detail, past, curve, quantiser, seen_rows)
+            inputs = guide_inputs(luma, small, detail, past, curve, quantiser, seen_rows, dtype)
             before = None if hidden is None else hidden[:, :, seen_rows.start // 2 : seen_rows.stop // 2]
             change, own = self._change(inputs, before)
             first, last = rows.start - seen_rows.start, rows.stop - seen_rows.start
@@ -261,7 +262,7 @@ class GuideNet(RestorationNetwork):
         width = self.config.width
         order = torch.arange(4 * width, device=y.device).view(width, 4).t().flatten()  # pixels first, then channels
         coarse = convolve(y, self.up, weight=self.up.weight[order], bias=_bias(self.up)[order], activation="none")
-        return convolve(F.relu(fine + _spread(coarse, width)), self.leave, activation="none"), hidden
+        return convolve(_joined(fine, coarse), self.leave, activation="none"), hidden
 
 
 def _bias(layer: nn.Conv2d) -> Tensor:
@@ -274,11 +275,19 @@ def upsample_nearest(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
-def _spread(coarse: Tensor, width: int) -> Tensor:
-    """(B, 4 · width, h, w), four pixels with ``width`` channels each, as (B, width, 2h, 2w), channels last."""
-    batch, _, height, columns = coarse.shape
-    pixels = coarse.permute(0, 2, 3, 1).reshape(batch, height, columns, 2, 2, width)
-    return pixels.transpose(2, 3).reshape(batch, 2 * height, 2 * columns, width).permute(0, 3, 1, 2)
+def _joined(fine: Tensor, coarse: Tensor) -> Tensor:
+    """ReLU of fine (B, C, 2h, 2w) with coarse (B, 4C, h, w) added: four pixels with C channels each; channels last.
+
+    Without gradients, in the memory of ``fine``.
+    """
+    batch, width, height, columns = fine.shape
+    lines = fine.permute(0, 2, 3, 1).reshape(batch, height // 2, 2, columns // 2, 2, width)
+    pixels = coarse.permute(0, 2, 3, 1).reshape(batch, height // 2, columns // 2, 2, 2, width).transpose(2, 3)
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        lines = F.relu(lines + pixels)
+    else:
+        lines = lines.add_(pixels).relu_()
+    return lines.reshape(batch, height, columns, width).permute(0, 3, 1, 2)
 
 
 def read_noise(luma: Tensor, told: Told, before: Tensor | None) -> NoiseSeen:

@@ -51,8 +51,9 @@ def guide_inputs(
     curve: Tensor,
     quantiser: Tensor,
     rows: slice,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Inputs (B, CHANNELS, rows, W/2), float32.
+    """Inputs (B, CHANNELS, rows, W/2) in a dtype.
 
     Args:
         luma: (B, 1, H, W) in [0, 1].
@@ -66,7 +67,7 @@ def guide_inputs(
         done: Tensor | None = try_cpu_kernels(
             luma,
             lambda native: native.guide_inputs(
-                luma, chroma, detail, past, _noise_by_luma(curve).flatten(), float(quantiser), rows
+                luma, chroma, detail, past, _noise_by_luma(curve).flatten(), float(quantiser), rows, dtype
             ),
         )
         if done is not None:
@@ -76,7 +77,7 @@ def guide_inputs(
     told = quantiser.view(-1, 1, 1, 1).expand_as(noise)
     before = parts.new_zeros(len(parts), 7, *parts.shape[-2:]) if past is None else _warped(parts, chroma, past)
     detail = torch.zeros_like(noise) if detail is None else detail
-    return torch.cat((parts - 0.5, chroma * CHROMA_GAIN, before, detail, noise, told), 1)[:, :, rows]
+    return torch.cat((parts - 0.5, chroma * CHROMA_GAIN, before, detail, noise, told), 1)[:, :, rows].to(dtype)
 
 
 def _noise_by_luma(curve: Tensor) -> Tensor:
@@ -122,10 +123,16 @@ def _warped(parts: Tensor, chroma: Tensor, past: Past) -> Tensor:
     return torch.cat((luma * known, small * known, certainty), 1)
 
 
-def hidden_before(hidden: Tensor, past: Past) -> Tensor:
-    """The hidden state (B, C, H/4, W/4) as this frame sees it, float32."""
+def hidden_before(hidden: Tensor, past: Past, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The hidden state (B, C, H/4, W/4) as this frame sees it, in a dtype."""
+    if len(hidden) == 1:
+        done: Tensor | None = try_cpu_kernels(
+            hidden, lambda native: native.hidden_before(hidden, past.flow, past.certainty, dtype)
+        )
+        if done is not None:
+            return done
     known = upsample(past.certainty, 2) > 0
-    return warp(hidden.float(), upsample(past.flow, 2) / 4) * known
+    return (warp(hidden.float(), upsample(past.flow, 2) / 4) * known).to(dtype)
 
 
 #: Activations that a convolution may end with.

@@ -1,13 +1,22 @@
-"""Inputs of the guide's first convolution: the picture at half the resolution, and the state warped along the flow.
+"""Inputs of the guide's convolutions: the picture at half the resolution, and the state warped along the flow.
 
-The twin of :func:`vdeblur.model.guide.inputs.guide_inputs`.
+The twins of the functions of :mod:`vdeblur.model.guide.inputs`. ``short``: that image is of bfloat16 numbers.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from vdeblur.kernels.cpu.jit.vectors import load_scalar, store_scalar, subroutine
+from vdeblur.kernels.cpu.jit.vectors import (
+    broadcast4,
+    load4,
+    load_scalar,
+    load_short,
+    store,
+    store_scalar,
+    store_short,
+    subroutine,
+)  # fmt: skip
 
 ZERO, HALF = np.float32(0), np.float32(0.5)
 #: A pixel of the half resolution in blocks of the flow.
@@ -20,6 +29,21 @@ CHROMA_GAIN = np.float32(4)
 def clipped(value, most):  # type: ignore[no-untyped-def]
     """A position within 0 … ``most``; anything that is no number becomes 0."""
     return min(max(value, ZERO), most) if value > ZERO else ZERO
+
+
+@subroutine
+def put(image, index, value, short):  # type: ignore[no-untyped-def]
+    """Store a number."""
+    if short:
+        store_short(image, index, value)
+    else:
+        store_scalar(image, index, value)
+
+
+@subroutine
+def taken(image, index, short):  # type: ignore[no-untyped-def]
+    """Load a number."""
+    return load_short(image, index) if short else load_scalar(image, index)
 
 
 @subroutine
@@ -42,7 +66,7 @@ def sample(image, height, width, x, y):  # type: ignore[no-untyped-def]
 
 @subroutine
 def store_warped(  # type: ignore[no-untyped-def]
-    luma, chroma, before_luma, before_chroma, result, at, row, column, height, width, x, y
+    luma, chroma, before_luma, before_chroma, result, at, row, column, height, width, x, y, short
 ):  # fmt: skip
     """Store how the previous guide differs: luma of four pixels, then Cb and Cr, at a displacement (x, y) in pixels."""
     wide, tall = 2 * width, 2 * height
@@ -56,21 +80,21 @@ def store_warped(  # type: ignore[no-untyped-def]
         for part in range(4):
             step = part // 2 * wide + part % 2
             value = between(before_luma, place + step, wide, 1, across, down)
-            store_scalar(result, at + part, value - load_scalar(luma, pixel + step))
+            put(result, at + part, value - load_scalar(luma, pixel + step), short)
     else:
         for part in range(4):
             value = sample(before_luma, tall, wide, far_x + np.float32(part % 2), far_y + np.float32(part // 2))
-            store_scalar(result, at + part, value - load_scalar(luma, pixel + part // 2 * wide + part % 2))
+            put(result, at + part, value - load_scalar(luma, pixel + part // 2 * wide + part % 2), short)
     small, pixel = height * width, row * width + column
     near_x, near_y = np.float32(column) + x * HALF, np.float32(row) + y * HALF
     for plane in range(2):
         value = sample(before_chroma + 4 * plane * small, height, width, near_x, near_y)
-        store_scalar(result, at + 4 + plane, (value - load_scalar(chroma, plane * small + pixel)) * CHROMA_GAIN)
+        put(result, at + 4 + plane, (value - load_scalar(chroma, plane * small + pixel)) * CHROMA_GAIN, short)
 
 
 def guide_inputs(  # type: ignore[no-untyped-def]
     luma, chroma, detail, before_luma, before_chroma, flow, certainty, noise, noise_levels, result, first, last, height,
-    width, quantiser
+    width, quantiser, short
 ):  # fmt: skip
     """Rows ``first`` to ``last`` of ``height`` × ``width`` pixels of half the resolution, 16 channels each.
 
@@ -90,33 +114,33 @@ def guide_inputs(  # type: ignore[no-untyped-def]
             total = ZERO
             for part in range(4):
                 value = load_scalar(luma, (2 * row + part // 2) * 2 * width + 2 * column + part % 2)
-                store_scalar(result, at + part, value - HALF)
+                put(result, at + part, value - HALF, short)
                 total += value
             for plane in range(2):
                 value = load_scalar(chroma, plane * height * width + pixel)
-                store_scalar(result, at + 4 + plane, value * CHROMA_GAIN)
-            store_scalar(result, at + 13, load_scalar(detail, pixel) if detail else ZERO)
+                put(result, at + 4 + plane, value * CHROMA_GAIN, short)
+            put(result, at + 13, load_scalar(detail, pixel) if detail else ZERO, short)
             level = int(clipped(total * PER_BLOCK * brightest + HALF, brightest))
-            store_scalar(result, at + 14, load_scalar(noise, level))
-            store_scalar(result, at + 15, quantiser)
+            put(result, at + 14, load_scalar(noise, level), short)
+            put(result, at + 15, quantiser, short)
             across = clipped((np.float32(column) + HALF) * PER_BLOCK - HALF, np.float32(columns - 1))
             left = int(across)
             share, right, block = across - np.float32(left), min(1, columns - 1 - left), upper_line + left
             known = between(certainty, block, below, right, share, share_down) if certainty else ZERO
-            store_scalar(result, at + 12, known)
+            put(result, at + 12, known, short)
             if known > ZERO:
                 x = between(flow, block, below, right, share, share_down)
                 y = between(flow + 4 * blocks, block, below, right, share, share_down)
                 store_warped(
-                    luma, chroma, before_luma, before_chroma, result, at + 6, row, column, height, width, x, y
+                    luma, chroma, before_luma, before_chroma, result, at + 6, row, column, height, width, x, y, short
                 )  # fmt: skip
             else:
                 for part in range(6, 12):
-                    store_scalar(result, at + part, ZERO)
+                    put(result, at + part, ZERO, short)
 
 
 def apply_change(  # type: ignore[no-untyped-def]
-    luma, chroma, change, used, new_luma, new_chroma, first, last, start, height, width, chroma_share
+    luma, chroma, change, used, new_luma, new_chroma, first, last, start, height, width, chroma_share, short
 ):  # fmt: skip
     """Rows ``first`` to ``last`` of half the resolution, changed; ``change`` begins at row ``start``, 8 channels."""
     share = load_scalar(used, 0)
@@ -127,10 +151,51 @@ def apply_change(  # type: ignore[no-untyped-def]
             new = pixel - 4 * first * width
             for part in range(4):
                 step = part // 2 * 2 * width + part % 2
-                value = load_scalar(luma, pixel + step) + share * load_scalar(change, at + part)
+                value = load_scalar(luma, pixel + step) + share * taken(change, at + part, short)
                 store_scalar(new_luma, new + step, value)
             place = row * width + column
             for plane in range(2):
-                value = load_scalar(change, at + 4 + plane) * chroma_share
+                value = taken(change, at + 4 + plane, short) * chroma_share
                 value = load_scalar(chroma, plane * small + place) + share * value
                 store_scalar(new_chroma, plane * count + place - first * width, value)
+
+
+def hidden_before(  # type: ignore[no-untyped-def]
+    hidden, flow, certainty, result, channels, height, width, rows, columns, short
+):  # fmt: skip
+    """The hidden state, ``height`` × ``width`` pixels with ``channels`` each, a multiple of 4, as the frame sees it.
+
+    ``flow``, in pixels of the whole picture, and ``certainty`` are half as large.
+    """
+    blocks = rows * columns
+    for row in range(height):
+        down = clipped((np.float32(row) + HALF) * HALF - HALF, np.float32(rows - 1))
+        upper = int(down)
+        share_down = down - np.float32(upper)
+        below = min(upper + 1, rows - 1) * columns - upper * columns
+        for column in range(width):
+            at = (row * width + column) * channels
+            across = clipped((np.float32(column) + HALF) * HALF - HALF, np.float32(columns - 1))
+            left = int(across)
+            share, right, block = across - np.float32(left), min(1, columns - 1 - left), upper * columns + left
+            known = between(certainty, block, below, right, share, share_down) > ZERO
+            x = between(flow, block, below, right, share, share_down) * PER_BLOCK
+            y = between(flow + 4 * blocks, block, below, right, share, share_down) * PER_BLOCK
+            x = clipped(np.float32(column) + x, np.float32(width - 1))
+            y = clipped(np.float32(row) + y, np.float32(height - 1))
+            place = (int(y) * width + int(x)) * channels
+            beside = min(1, width - 1 - int(x)) * channels
+            under = min(1, height - 1 - int(y)) * width * channels
+            to_right, to_below = x - np.float32(int(x)), y - np.float32(int(y))
+            for channel in range(0, channels, 4):
+                value = broadcast4(ZERO)
+                if known:
+                    here = place + channel
+                    value, low = load4(hidden, here), load4(hidden, here + under)
+                    value = value + (load4(hidden, here + beside) - value) * to_right
+                    low = low + (load4(hidden, here + under + beside) - low) * to_right
+                    value = value + (low - value) * to_below
+                if short:
+                    store_short(result, at + channel, value)
+                else:
+                    store(result, at + channel, value)

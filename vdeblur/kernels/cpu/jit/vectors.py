@@ -83,7 +83,7 @@ def _broadcaster(kind: Vector) -> Any:
 #: ``load(address, index)``: a vector from memory, unaligned.
 load, load8, load4 = _loader(wide), _loader(eight), _loader(four)
 #: ``broadcast(number)``: a scalar in all lanes.
-broadcast, broadcast8 = _broadcaster(wide), _broadcaster(eight)
+broadcast, broadcast8, broadcast4 = _broadcaster(wide), _broadcaster(eight), _broadcaster(four)
 
 
 @intrinsic
@@ -128,6 +128,45 @@ def store_scalar(typing: Any, address: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.float32), code
+
+
+def _short(builder: Any, address: Any, index: Any) -> Any:
+    """Pointer to the bfloat16 number at an index."""
+    return builder.gep(builder.inttoptr(address, ir.IntType(16).as_pointer()), [index])
+
+
+@intrinsic
+def load_short(typing: Any, address: Any, index: Any) -> Any:
+    """Load a bfloat16 number as float32; the index counts bfloat16."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits = builder.zext(builder.load(_short(builder, *args)), ir.IntType(32))
+        return builder.bitcast(builder.shl(bits, ir.Constant(ir.IntType(32), 16)), ir.FloatType())
+
+    return types.float32(types.intp, types.intp), code
+
+
+@intrinsic
+def store_short(typing: Any, address: Any, index: Any, value: Any) -> Any:
+    """Store a number, or four, as bfloat16, rounded to the nearest, ties to even; the index counts bfloat16."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        whole, half = ir.IntType(32), ir.IntType(16)
+        pointer = _short(builder, *args[:2])
+        if isinstance(signature.args[2], Vector):
+            whole, half = (ir.VectorType(each, signature.args[2].count) for each in (whole, half))
+            pointer = builder.bitcast(pointer, half.as_pointer())
+
+        def number(value: int) -> ir.Constant:
+            return ir.Constant(whole, [value] * whole.count if isinstance(whole, ir.VectorType) else value)
+
+        bits = builder.bitcast(args[2], whole)
+        odd = builder.and_(builder.lshr(bits, number(16)), number(1))
+        bits = builder.add(bits, builder.add(odd, number(0x7FFF)))
+        builder.store(builder.trunc(builder.lshr(bits, number(16)), half), pointer, align=2)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, value), code
 
 
 @intrinsic
