@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 from support.doubles import Mixing
+from support.guides import some_guide
 from support.interruptions import restore, stopped
 from support.media.clips import clip, copy_of, ffmpeg
 from support.media.writing import packets, read_all, same_samples, ticks
 from vdeblur.errors import Interrupted, NetworkError, SourceError, TargetError, UsageError
 from vdeblur.frames import Frame
+from vdeblur.model.checkpoint import save_network
 from vdeblur.pipeline import resume as pipeline_resume
 from vdeblur.video.ffmpeg.user_arguments import sort_arguments
 from vdeblur.video.info import VideoInfo
@@ -211,6 +213,17 @@ def test_a_source_that_has_changed(tmp_path: Path) -> None:
     os.utime(source, ns=(0, 0))
     with pytest.raises(UsageError, match="source was"):
         restore(source, target, resume=True)
+
+
+def test_weights_that_have_changed_behind_the_same_name(tmp_path: Path) -> None:
+    source, target, guide = clip("h264_audio"), tmp_path / "out.mkv", tmp_path / "mine.safetensors"
+    network = some_guide()
+    save_network(network, guide, {})
+    stopped(source, target, 10, guide=guide)
+    network.leave.weight.data.neg_()
+    save_network(network, guide, {})
+    with pytest.raises(UsageError, match="the weights of its guide have changed since the job began"):
+        restore(source, target, resume=True, guide=guide)
 
 
 def test_a_source_with_other_frames_behind_the_same_name(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ _OPTION_TERMS = (
 _ENCODING = ("codec", "crf", "preset", "pixel_format", "ffmpeg_args")
 #: Options behind terms that people cannot read.
 _BEHIND = {"network": ("model",), "guide": ("guide",), "encoding": _ENCODING}
+#: Terms that are digests of weights.
+_WEIGHTS = ("network", "guide")
 #: Names of tensors beside those of the network's state, which are numbered.
 _CONTRADICTIONS, _OVERLAYS, _NOISE = "contradictions", "overlays", "noise"
 #: Beginning of the names of the samples of a frame that copies may follow, and of the parts of the guide's state.
@@ -111,6 +113,11 @@ def told_by_options() -> Iterator[None]:
         yield
     except TermsDiffer as exc:
         found = _differing_option(exc)
+        if found is None and exc.name in _WEIGHTS:
+            raise UsageError(
+                f"cannot go on with {exc.target}: the weights of its {exc.name} have changed since the job began, "
+                "with an update or in their file; begin anew with overwrite=True (-y)"
+            ) from exc
         if found is None:
             raise
         name, was, new = found
