@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from support.doubles import YUV420
+from vdeblur.engine.quantiser_mean import rate_factor_of
 from vdeblur.frames import Colour, Frame, PixelFormat, dtype_for
 from vdeblur.model.guide import guide_net, noise_curve
 from vdeblur.pipeline import noise_reading
 from vdeblur.pipeline.noise_reading import NoiseReading, curve_of, guide_share, histogram_of, luma_of, read_noise
+from vdeblur.pipeline.source_quality import SourceQuality
 
 
 def noisy(size: tuple[int, int], deviation: float, seed: int = 0) -> np.ndarray:
@@ -56,6 +58,16 @@ def test_it_has_the_numbers_of_its_twin() -> None:
             expected = float(guide_net.trust(curve, told))
             assert guide_share(reading, quantiser, removes=removes) == pytest.approx(expected, abs=1e-5)
     assert guide_share(None, None) == 0
+
+
+def test_the_plan_names_what_disturbs() -> None:
+    for level, quantiser, causes in (
+        (8, None, "(noise)"), (0.8, 25, "(noise)"), (0.1, 37, "(compression)"), (8, 37, "(noise and compression)"),
+        (0.1, 25, "clean"),
+    ):  # fmt: skip
+        reading = NoiseReading((float(level),) * 6)
+        used = guide_share(reading, None if quantiser is None else rate_factor_of(quantiser))
+        assert causes in SourceQuality(reading, quantiser, None, used).plan
 
 
 @pytest.mark.parametrize(

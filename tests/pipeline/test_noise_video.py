@@ -68,6 +68,7 @@ def test_the_words_of_the_report() -> None:
     assert words(frame_noise(removed=0.5)).endswith("; 50% of the noise removed")
     coded = words(frame_noise(0.3, removed=1.0))
     assert coded == "0.3 of 255, compression 27: worked from a cleaner picture; coding artefacts removed"
+    assert words(frame_noise(0.8)).endswith("; noise kept"), "a codec has taken most of it from the reading"
     assert words(frame_noise(2), frame_noise(4), frame_noise(5)).startswith("4.0 of 255")
     half = words(*[frame_noise()] * 2, *[frame_noise(0.4, 0.0, quantiser=None)] * 3, None)
     assert half == "8.1 of 255, compression 27: worked from a cleaner picture for 2 of 5 frames; noise kept"

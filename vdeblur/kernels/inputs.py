@@ -8,6 +8,8 @@ from torch import Tensor
 
 #: Side of a block in pixels: flow and all maps at 1/8 of the frame hold one vector per 8×8 block.
 BLOCK_PX = 8
+#: Inputs of the guide's first convolution for each pixel at half the resolution, and the factor on chroma among them.
+GUIDE_CHANNELS, GUIDE_CHROMA_GAIN = 16, 4.0
 
 
 class BlockInputs(NamedTuple):

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from vdeblur.engine.guide.stage import FrameNoise
-from vdeblur.pipeline.noise_reading import CLEAN_NOISE, LEAST_USED
+from vdeblur.pipeline.noise_reading import CLEAN_CODED_NOISE, CLEAN_NOISE, LEAST_USED
 
 #: Levels and quantisers are counted in steps of a tenth, so that a long video takes no more memory than a short one.
 _STEPS = 10
@@ -35,7 +35,8 @@ class UsedNoise:
         coded = "" if self.quantiser is None else f", compression {self.quantiser:.0f}"
         part = "" if self.frames == self.frames_total else f" for {self.frames} of {self.frames_total} frames"
         share = "" if self.removed in (0, 1) else f"{self.removed:.0%} of the "
-        what = "noise" if self.level > 255 * CLEAN_NOISE else "coding artefacts"
+        least = CLEAN_NOISE if self.quantiser is None else CLEAN_CODED_NOISE
+        what = "noise" if self.level > 255 * least else "coding artefacts"
         kept = f"{share}{what} removed" if self.removed else f"{what} kept"
         return f"{said}{coded}: worked from a cleaner picture{part}; {kept}"
 

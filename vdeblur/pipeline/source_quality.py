@@ -40,10 +40,12 @@ class SourceQuality:
         """What becomes of it without options."""
         if self.used < LEAST_USED:
             return "The picture is clean: there is no noise to work around."
+        rate_factor = None if self.quantiser is None else rate_factor_of(self.quantiser)
+        by_compression = guide_share(None, rate_factor)
         causes = []
-        if guide_share(self.noise, None) >= LEAST_USED:
+        if self.used > by_compression + LEAST_USED or guide_share(self.noise, None) >= LEAST_USED:
             causes.append("noise")
-        if self.used > guide_share(self.noise, None) + LEAST_USED:
+        if by_compression >= LEAST_USED:
             causes.append("compression")
         return f"It works from a cleaner picture ({' and '.join(causes)}); what is written keeps its noise."
 

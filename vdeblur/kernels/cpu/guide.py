@@ -7,9 +7,7 @@ from torch import Tensor
 
 from vdeblur.kernels.cpu.compiling import Kernel
 from vdeblur.kernels.cpu.simd import address, contiguous_float32
-
-#: Channels of a pixel at half the resolution.
-CHANNELS = 16
+from vdeblur.kernels.inputs import GUIDE_CHANNELS, GUIDE_CHROMA_GAIN
 
 _guide_inputs, _apply_change = Kernel("guide", "guide_inputs"), Kernel("guide", "apply_change")
 _hidden_before = Kernel("guide", "hidden_before")
@@ -33,7 +31,7 @@ def guide_inputs(
     height, width = chroma.shape[-2:]
     given = [luma, chroma, detail, *([None] * 4 if before is None else before), noise]
     images = [None if each is None else contiguous_float32(each) for each in given]
-    result = torch.empty(1, rows.stop - rows.start, width, CHANNELS, dtype=_own(dtype))
+    result = torch.empty(1, rows.stop - rows.start, width, GUIDE_CHANNELS, dtype=_own(dtype))
     _guide_inputs(
         *(address(each) for each in images), noise.numel(), result.data_ptr(), rows.start, rows.stop, height, width,
         float(quantiser), int(result.dtype == torch.bfloat16),
@@ -42,7 +40,7 @@ def guide_inputs(
 
 
 def apply_change(
-    luma: Tensor, chroma: Tensor, change: Tensor, used: Tensor, rows: slice, start: int, chroma_share: float
+    luma: Tensor, chroma: Tensor, change: Tensor, used: Tensor, rows: slice, start: int
 ) -> tuple[Tensor, Tensor]:
     """The twin of :func:`vdeblur.model.guide.inputs.apply_change` for one picture."""
     luma, chroma = contiguous_float32(luma), contiguous_float32(chroma)
@@ -53,7 +51,7 @@ def apply_change(
     used = contiguous_float32(used)
     _apply_change(
         *(each.data_ptr() for each in (luma, chroma, change, used, new_luma, new_chroma)),
-        rows.start, rows.stop, start, height, width, float(chroma_share),
+        rows.start, rows.stop, start, height, width, 1 / GUIDE_CHROMA_GAIN,
         int(change.dtype == torch.bfloat16),
     )  # fmt: skip
     return new_luma, new_chroma

@@ -103,7 +103,7 @@ class Told(NamedTuple):
 class NoiseSeen(NamedTuple):
     """Noise seen in a batch of frames, and in the frames of their shots before them.
 
-    ``seen`` (B, HISTOGRAM_SIZE): the reading; ``level`` (B,): a standard deviation, R'G'B' in [0, 1]; ``used`` as in
+    ``seen`` (B, HISTOGRAM_SIZE): the reading; ``level`` (B,): the standard deviation of luma in [0, 1]; ``used`` as in
     :class:`GuideState`.
     """
 
@@ -184,9 +184,9 @@ class GuideNet(RestorationNetwork):
             flow = None if state is None else estimate_flow(levels, state.levels, self.config.flow_finest)
             if seen is None:
                 seen = accumulate_histogram(noise_histogram(luma), None if state is None else state.noise)
-            return self.refine(luma, chroma, told or nothing_told(luma), state, levels, flow, seen)
+            return self._refined(luma, chroma, told or nothing_told(luma), state, levels, flow, seen)
 
-    def refine(
+    def _refined(
         self,
         luma: Tensor,
         chroma: Tensor,

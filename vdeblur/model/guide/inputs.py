@@ -10,15 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vdeblur.kernels.dispatch import try_cpu_kernels
+from vdeblur.kernels.inputs import GUIDE_CHANNELS, GUIDE_CHROMA_GAIN
 from vdeblur.model.guide.noise_curve import noise_at
 from vdeblur.model.layers import upsample, warp
 from vdeblur.runtime.device import cpu_has_bfloat16
 
 #: Channels: four pixels' luma; Cb and Cr; how the previous guide differs, likewise; how certain that is; the deviation
 #: of the chroma samples within the four pixels; noise; quantiser.
-CHANNELS = 16
+CHANNELS = GUIDE_CHANNELS
 #: Factors on chroma, on its deviation, on the noise's standard deviation and on the flow's mismatch.
-CHROMA_GAIN, DETAIL_GAIN, NOISE_GAIN, MISMATCH_GAIN = 4.0, 20.0, 20.0, 10.0
+CHROMA_GAIN, DETAIL_GAIN, NOISE_GAIN, MISMATCH_GAIN = GUIDE_CHROMA_GAIN, 20.0, 20.0, 10.0
 #: Mismatch from which the flow leads out of the picture.
 _LOST = 0.999
 
@@ -98,7 +99,7 @@ def apply_change(
     if len(luma) == 1:
         done: tuple[Tensor, Tensor] | None = try_cpu_kernels(
             luma,
-            lambda native: native.apply_change(luma, chroma, change, used, rows, start, 1 / CHROMA_GAIN),
+            lambda native: native.apply_change(luma, chroma, change, used, rows, start),
         )
         if done is not None:
             return done

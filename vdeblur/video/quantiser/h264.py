@@ -6,8 +6,6 @@ another thread still decodes: the numbers change from run to run. What is read h
 
 from __future__ import annotations
 
-from typing import Any
-
 from vdeblur.video.quantiser.bits import BitReader, OutOfBitsError, without_emulation
 from vdeblur.video.quantiser.encoder_words import lowering
 from vdeblur.video.quantiser.h264_sets import (
@@ -16,7 +14,7 @@ from vdeblur.video.quantiser.h264_sets import (
     read_h264_parameters,
     read_h264_sequence,
 )
-from vdeblur.video.quantiser.nal_units import HEADER_BYTES, SET_BYTES, packet_units, set_units
+from vdeblur.video.quantiser.nal_units import HEADER_BYTES, SET_BYTES, UnitQuantisers, packet_units, set_units
 from vdeblur.video.quantiser.scales import within
 
 #: nal_unit_type.
@@ -25,7 +23,7 @@ _SLICE, _SLICE_A, _IDR, _SEI, _SPS, _PPS = 1, 2, 5, 6, 7, 8
 _P, _B, _I, _SP, _SI = range(5)
 
 
-class H264Quantisers:
+class H264Quantisers(UnitQuantisers):
     """Reads packets in decoding order.
 
     Args:
@@ -33,41 +31,28 @@ class H264Quantisers:
     """
 
     def __init__(self, extradata: bytes) -> None:
-        #: By how much the blocks lie below their slice in the mean, as far as the encoder says.
-        self.lowered = 0.0
         self._sequences: dict[int, H264Sequence] = {}
         self._pictures: dict[int, H264Parameters] = {}
         configured = len(extradata) > 6 and extradata[0] == 1
-        self._length_bytes = 1 + (extradata[4] & 3) if configured else 0
-        for unit in set_units(extradata, 5) if configured else packet_units(extradata, 0):
-            self._quantiser(unit)
-
-    def read(self, packet: Any) -> float | None:
-        """Quantiser of the picture in a packet; ``None`` where it cannot be told, or is lossless."""
-        for unit in packet_units(packet, self._length_bytes):
-            if (found := self._quantiser(unit)) is not None:
-                return found
-        return None
+        length_bytes = 1 + (extradata[4] & 3) if configured else 0
+        super().__init__(set_units(extradata, 5) if configured else packet_units(extradata, 0), length_bytes)
 
     def _quantiser(self, unit: memoryview) -> float | None:
         """That of a NAL unit, if it is a slice; parameter sets are kept."""
         if len(unit) < 2 or unit[0] & 0x80:
             return None
         kind = unit[0] & 31
-        try:
-            if kind in (_SLICE, _SLICE_A, _IDR):
-                payload = without_emulation(bytes(unit[1:HEADER_BYTES]))
-                return self._slice_quantiser(kind == _IDR, unit[0] >> 5 & 3 > 0, payload)
-            if kind == _SEI:
-                self.lowered = lowering(unit) or self.lowered
-            elif kind == _SPS:
-                number, sequence = read_h264_sequence(without_emulation(bytes(unit[1:SET_BYTES])))
-                self._sequences[number] = sequence
-            elif kind == _PPS:
-                number, picture = read_h264_parameters(without_emulation(bytes(unit[1:SET_BYTES])))
-                self._pictures[number] = picture
-        except OutOfBitsError:
-            pass
+        if kind in (_SLICE, _SLICE_A, _IDR):
+            payload = without_emulation(bytes(unit[1:HEADER_BYTES]))
+            return self._slice_quantiser(kind == _IDR, unit[0] >> 5 & 3 > 0, payload)
+        if kind == _SEI:
+            self.lowered = lowering(unit) or self.lowered
+        elif kind == _SPS:
+            number, sequence = read_h264_sequence(without_emulation(bytes(unit[1:SET_BYTES])))
+            self._sequences[number] = sequence
+        elif kind == _PPS:
+            number, picture = read_h264_parameters(without_emulation(bytes(unit[1:SET_BYTES])))
+            self._pictures[number] = picture
         return None
 
     def _slice_quantiser(self, idr: bool, reference: bool, payload: bytes) -> float | None:

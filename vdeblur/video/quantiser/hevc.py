@@ -5,8 +5,6 @@ What its blocks add to it is not read: encoders spread that about the slice's ow
 
 from __future__ import annotations
 
-from typing import Any
-
 from vdeblur.video.quantiser.bits import BitReader, OutOfBitsError, without_emulation
 from vdeblur.video.quantiser.encoder_words import lowering
 from vdeblur.video.quantiser.hevc_sets import (
@@ -16,7 +14,7 @@ from vdeblur.video.quantiser.hevc_sets import (
     read_picture_set,
     read_sequence_set,
 )
-from vdeblur.video.quantiser.nal_units import HEADER_BYTES, SET_BYTES, array_units, packet_units
+from vdeblur.video.quantiser.nal_units import HEADER_BYTES, SET_BYTES, UnitQuantisers, array_units, packet_units
 from vdeblur.video.quantiser.scales import within
 
 #: NAL unit types (ITU-T H.265, table 7-1).
@@ -26,7 +24,7 @@ _SPS, _PPS, _SEI = 33, 34, 39
 _B, _I = 0, 2
 
 
-class HevcQuantisers:
+class HevcQuantisers(UnitQuantisers):
     """Reads packets in decoding order.
 
     Args:
@@ -34,40 +32,27 @@ class HevcQuantisers:
     """
 
     def __init__(self, extradata: bytes) -> None:
-        #: By how much the blocks lie below their slice in the mean, as far as the encoder says.
-        self.lowered = 0.0
         self._sequences: dict[int, SequenceSet] = {}
         self._pictures: dict[int, PictureParameters] = {}
         configured = len(extradata) > 22 and extradata[0] == 1
-        self._length_bytes = 1 + (extradata[21] & 3) if configured else 0
-        for unit in array_units(extradata) if configured else packet_units(extradata, 0):
-            self._quantiser(unit)
-
-    def read(self, packet: Any) -> float | None:
-        """Quantiser of the picture in a packet; ``None`` where it cannot be told."""
-        for unit in packet_units(packet, self._length_bytes):
-            if (found := self._quantiser(unit)) is not None:
-                return found
-        return None
+        length_bytes = 1 + (extradata[21] & 3) if configured else 0
+        super().__init__(array_units(extradata) if configured else packet_units(extradata, 0), length_bytes)
 
     def _quantiser(self, unit: memoryview) -> float | None:
         """That of a NAL unit, if it is the first slice of a picture; parameter sets are kept."""
         if len(unit) < 3 or unit[0] & 0x81 or unit[1] >> 3:  # damaged, or of another layer
             return None
         kind = unit[0] >> 1
-        try:
-            if kind in _SLICES:
-                return self._slice_quantiser(kind, without_emulation(bytes(unit[2:HEADER_BYTES])))
-            if kind == _SEI:
-                self.lowered = lowering(unit) or self.lowered
-            elif kind == _SPS:
-                number, sequence = read_sequence_set(without_emulation(bytes(unit[2:SET_BYTES])))
-                self._sequences[number] = sequence
-            elif kind == _PPS:
-                number, picture = read_picture_parameters(without_emulation(bytes(unit[2:SET_BYTES])))
-                self._pictures[number] = picture
-        except OutOfBitsError:
-            pass
+        if kind in _SLICES:
+            return self._slice_quantiser(kind, without_emulation(bytes(unit[2:HEADER_BYTES])))
+        if kind == _SEI:
+            self.lowered = lowering(unit) or self.lowered
+        elif kind == _SPS:
+            number, sequence = read_sequence_set(without_emulation(bytes(unit[2:SET_BYTES])))
+            self._sequences[number] = sequence
+        elif kind == _PPS:
+            number, picture = read_picture_parameters(without_emulation(bytes(unit[2:SET_BYTES])))
+            self._pictures[number] = picture
         return None
 
     def _slice_quantiser(self, kind: int, payload: bytes) -> float | None:

@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from vdeblur.video.quantiser.bits import OutOfBitsError
 
 #: Bytes of a slice that hold its header, and of a parameter set; NAL units that are looked at.
 HEADER_BYTES, SET_BYTES = 512, 8192
 _MOST_UNITS = 64
 _START = b"\x00\x00\x01"
+
+
+class UnitQuantisers(ABC):
+    """Quantisers of pictures by their NAL units: reads packets in decoding order.
+
+    Args:
+        units: of the decoder's configuration.
+        length_bytes: of the length before each unit in a packet; 0: there are start codes.
+    """
+
+    def __init__(self, units: Iterable[memoryview], length_bytes: int) -> None:
+        #: By how much the blocks lie below their slice in the mean, as far as the encoder says.
+        self.lowered = 0.0
+        self._length_bytes = length_bytes
+        for unit in units:
+            self._told(unit)
+
+    def read(self, packet: Any) -> float | None:
+        """Quantiser of the picture in a packet; ``None`` where it cannot be told, or is lossless."""
+        for unit in packet_units(packet, self._length_bytes):
+            if (found := self._told(unit)) is not None:
+                return found
+        return None
+
+    def _told(self, unit: memoryview) -> float | None:
+        try:
+            return self._quantiser(unit)
+        except OutOfBitsError:
+            return None
+
+    @abstractmethod
+    def _quantiser(self, unit: memoryview) -> float | None:
+        """That of a NAL unit, if it is the first slice of a picture; parameter sets are kept."""
 
 
 def packet_units(packet: Any, length_bytes: int) -> Iterator[memoryview]:

@@ -17,12 +17,13 @@ from vdeblur.kernels.cpu.jit.vectors import (
     store_short,
     subroutine,
 )  # fmt: skip
+from vdeblur.kernels.inputs import GUIDE_CHANNELS, GUIDE_CHROMA_GAIN
 
 ZERO, HALF = np.float32(0), np.float32(0.5)
 #: A pixel of the half resolution in blocks of the flow.
 PER_BLOCK = np.float32(0.25)
 #: Factor on chroma.
-CHROMA_GAIN = np.float32(4)
+CHROMA_GAIN = np.float32(GUIDE_CHROMA_GAIN)
 
 
 @subroutine
@@ -110,7 +111,7 @@ def guide_inputs(  # type: ignore[no-untyped-def]
         upper_line = upper * columns
         below = min(upper + 1, rows - 1) * columns - upper_line
         for column in range(width):
-            at, pixel = ((row - first) * width + column) * 16, row * width + column
+            at, pixel = ((row - first) * width + column) * GUIDE_CHANNELS, row * width + column
             total = ZERO
             for part in range(4):
                 value = load_scalar(luma, (2 * row + part // 2) * 2 * width + 2 * column + part % 2)
